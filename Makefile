@@ -1,0 +1,41 @@
+# The only entry points. Each creates the virtual environment by itself when it is not there yet.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.PHONY: demo serve test check format protos clean
+
+demo: $(VENV)/installed  ## import a real shop, train, evaluate, serve, and ask for recommendations
+	$(BIN)/endcap demo
+
+serve: $(VENV)/installed  ## the demo's server, left running on 127.0.0.1:50051
+	$(BIN)/endcap demo --keep-serving
+
+test: $(VENV)/installed
+	$(BIN)/pytest -q
+
+check: $(VENV)/installed  ## everything that reads the code instead of running it
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/baseline.binpb
+	$(BIN)/python protos/generate.py --check
+	$(BIN)/hadolint docker/*.Dockerfile
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: $(VENV)/installed  ## generate the Python code of the contract
+	$(BIN)/python protos/generate.py
+
+clean:
+	rm -rf $(VENV) data build dist
+
+$(VENV)/installed: pyproject.toml tests/example_plugin/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[server,train,dev]' --editable tests/example_plugin
+	touch $@

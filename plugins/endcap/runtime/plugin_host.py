@@ -1,0 +1,240 @@
+"""The plugin host: finds plugins, calls their hooks once, and keeps what they registered."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from importlib.metadata import EntryPoint, entry_points
+from inspect import getdoc
+from types import MappingProxyType
+from typing import Any, Self
+
+import pluggy
+
+from endcap.sdk import NoParameters, StrategyFactory, Task, hookspecs
+from endcap.sdk.errors import NotFound
+from endcap.sdk.parameters import json_schema, read_parameters
+
+
+ENTRY_POINT_GROUP = "endcap.strategies"
+_BUILT_IN = "endcap"
+_STRATEGY_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+class FailureCause(StrEnum):
+    """The stable name of what is wrong with a plugin."""
+
+    IMPORT_FAILED = "IMPORT_FAILED"
+    UNKNOWN_HOOK = "UNKNOWN_HOOK"
+    NAME_TAKEN = "NAME_TAKEN"
+    INVALID_STRATEGY = "INVALID_STRATEGY"
+    INCOMPATIBLE = "INCOMPATIBLE"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin that is installed and not loaded yet."""
+
+    name: str
+    """The name of its entry point."""
+
+    distribution: str
+    version: str
+
+    load: Callable[[], object]
+    """Imports the plugin and returns its module."""
+
+    @property
+    def source(self) -> str:
+        """Distribution and version: ``endcap 0.1.0``."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Registration:
+    """A strategy that a plugin offers."""
+
+    name: str
+    factory: StrategyFactory
+
+    parameters: type[Any]
+    """The frozen dataclass that describes its parameters."""
+
+    plugin: Plugin
+
+    @property
+    def description(self) -> str:
+        """What it does: the first line of the factory's docstring."""
+        return (getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """The tasks that it answers, as far as its class says; empty when only an instance knows."""
+        tasks = getattr(self.factory, "tasks", None)
+        return tasks if isinstance(tasks, frozenset) else frozenset()
+
+    @property
+    def scores(self) -> bool:
+        """Whether its class can score any item."""
+        return callable(getattr(self.factory, "score", None))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class FailedPlugin:
+    """A plugin that could not be used; none of its strategies is offered."""
+
+    plugin: Plugin
+    cause: FailureCause
+
+    message: str
+    """What is wrong and what to do. Free of other exceptions' texts, so it may reach a client."""
+
+    error: BaseException | None
+    """What the plugin raised, for logs."""
+
+
+class PluginHost:
+    """The plugins of this process: what they offer, and which of them failed and why.
+
+    A plugin counts whole or not at all: one bad registration fails all of its strategies. No plugin
+    can stop another one.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        """Load plugins.
+
+        Args:
+            plugins: In order of precedence: the first to take a name keeps it.
+        """
+        registrations: dict[str, Registration] = {}
+        failures: list[FailedPlugin] = []
+        for plugin in plugins:
+            try:
+                registrations |= _load(plugin, registrations)
+            except _Refused as refusal:
+                failures.append(FailedPlugin(plugin, refusal.cause, str(refusal), refusal.__cause__))
+        self.registrations = MappingProxyType(dict(sorted(registrations.items())))
+        """What is offered, by the strategy's name."""
+        self.failures = tuple(sorted(failures, key=lambda failure: failure.plugin.name))
+        """The plugins that failed, by name."""
+
+    @classmethod
+    def discover(cls) -> Self:
+        """Load every installed plugin of the entry-point group, those that ship with Endcap first."""
+        found = [_plugin(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+        return cls(sorted(found, key=lambda each: (each.distribution != _BUILT_IN, each.distribution, each.name)))
+
+    def registration(self, strategy: str) -> Registration:
+        """Return what was registered under a name.
+
+        Raises:
+            NotFound: Nothing was.
+        """
+        if strategy in self.registrations:
+            return self.registrations[strategy]
+        failed = [failure for failure in self.failures if failure.plugin.name == strategy]
+        if failed:
+            raise NotFound(f"there is no strategy {strategy!r}, for its plugin failed: {failed[0].message}")
+        offered = ", ".join(self.registrations) or "none"
+        raise NotFound(f"there is no strategy {strategy!r}: use one of {offered}, or install its plugin")
+
+
+class _Refused(Exception):
+    def __init__(self, cause: FailureCause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+def _plugin(entry_point: EntryPoint) -> Plugin:
+    distribution = entry_point.dist
+    if distribution is None:
+        return Plugin(entry_point.name, "unknown", "0", entry_point.load)
+    return Plugin(entry_point.name, distribution.name, distribution.version, entry_point.load)
+
+
+def _load(plugin: Plugin, taken: Mapping[str, Registration]) -> dict[str, Registration]:
+    """Return what one plugin registers. It gets a manager of its own, so that what goes wrong is its own."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(_import(plugin), plugin.name)
+    except pluggy.PluginValidationError as error:
+        raise _Refused(
+            FailureCause.INCOMPATIBLE,
+            "a hook asks for arguments that this release does not give: compare it with the hook's reference",
+        ) from error
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise _Refused(
+            FailureCause.UNKNOWN_HOOK,
+            f"it implements a hook that does not exist: the hooks are {', '.join(vars(manager.hook))}",
+        ) from error
+    registrations: dict[str, Registration] = {}
+
+    def register(name: str, factory: StrategyFactory, parameters: type[Any] | None = None) -> None:
+        _check(name, factory, parameters or NoParameters, {**taken, **registrations})
+        registrations[name] = Registration(name, factory, parameters or NoParameters, plugin)
+
+    try:
+        manager.hook.register_strategies(register=register)
+    except (KeyboardInterrupt, _Refused):
+        raise
+    except BaseException as error:
+        raise _Refused(
+            FailureCause.INVALID_STRATEGY, f"register_strategies raised {type(error).__name__}: mend the plugin"
+        ) from error
+    if not registrations:
+        raise _Refused(
+            FailureCause.INVALID_STRATEGY,
+            "it registers no strategy: mark register_strategies with @hookimpl and call register in it",
+        )
+    return registrations
+
+
+def _import(plugin: Plugin) -> object:
+    try:
+        return plugin.load()
+    except KeyboardInterrupt:
+        raise
+    except ModuleNotFoundError as error:
+        raise _Refused(
+            FailureCause.IMPORT_FAILED,
+            f"it needs the module {error.name!r}, which is not installed: install it beside the plugin",
+        ) from error
+    except ImportError as error:
+        if (error.name or "").startswith("endcap."):
+            raise _Refused(
+                FailureCause.INCOMPATIBLE,
+                f"it needs something that this release's {error.name} does not have: update the plugin",
+            ) from error
+        raise _import_failure(error) from error
+    except BaseException as error:
+        raise _import_failure(error) from error
+
+
+def _import_failure(error: BaseException) -> _Refused:
+    return _Refused(
+        FailureCause.IMPORT_FAILED, f"importing it raised {type(error).__name__}: import it in Python to see why"
+    )
+
+
+def _check(name: str, factory: object, parameters: type[Any], taken: Mapping[str, Registration]) -> None:
+    if not isinstance(name, str) or not _STRATEGY_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise _Refused(
+            FailureCause.INVALID_STRATEGY,
+            f"{name!r} cannot name a strategy: use lower-case words joined by _, at most {_LONGEST_NAME} letters",
+        )
+    if name in taken:
+        raise _Refused(
+            FailureCause.NAME_TAKEN,
+            f"the strategy name {name!r} is taken by {taken[name].plugin.source}: choose another one",
+        )
+    if not callable(factory):
+        raise _Refused(FailureCause.INVALID_STRATEGY, f"the factory of {name!r} cannot be called: give a class")
+    try:
+        frozen = parameters.__dataclass_params__.frozen
+        json_schema(parameters)
+        hash(read_parameters(parameters, {}))
+    except Exception as error:
+        frozen = False

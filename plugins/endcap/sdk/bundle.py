@@ -1,0 +1,231 @@
+"""The bundle: a trained model as a folder. Immutable, checksummed, and free of user ids.
+
+::
+
+    manifest.json      what the bundle is and the SHA-256 of every other file; written last
+    model.onnx         the graph with its weights
+    vocabulary.json    the item ids behind the model's rows, a JSON array
+
+A bundle is read whole or refused. Nothing in it is ever unpickled, and no name or link leads out of it.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from endcap.sdk import features
+from endcap.sdk.errors import BundleRefused, InvalidInput
+from endcap.sdk.publish import publish
+from endcap.sdk.vocabulary import Vocabulary
+
+
+FORMAT_VERSION = 1
+MODEL = "model.onnx"
+VOCABULARY = "vocabulary.json"
+MANIFEST = "manifest.json"
+_FILES = {MODEL, VOCABULARY}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenQuery:
+    """A query with the answer that the trainer saw, by item id: it finds rows that were mixed up."""
+
+    task: str
+    history: tuple[str, ...]
+    items: tuple[str, ...]
+
+    expected: tuple[str, ...]
+    """The items of the highest scores, best first."""
+
+    scores: tuple[float, ...]
+    """Their scores."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read one from a manifest's JSON value."""
+        return cls(
+            task=str(values["task"]),
+            history=tuple(values["history"]),
+            items=tuple(values["items"]),
+            expected=tuple(values["expected"]),
+            scores=tuple(values["scores"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BundleManifest:
+    """What ``manifest.json`` says."""
+
+    format_version: int
+
+    features_version: int
+    """``features.VERSION`` at training time."""
+
+    model: str
+    """The model's name, which is that of the strategy that runs it."""
+
+    version: str
+    """Names this bundle among those of its model; sorts by time of training."""
+
+    created_time: int
+    """Unix milliseconds."""
+
+    snapshot: str
+    """Fingerprint of the snapshot it was trained on."""
+
+    parameters: Mapping[str, Any]
+    """The trainer's parameters."""
+
+    state: Mapping[str, Any]
+    """What the strategy needs to know beside the graph, JSON values."""
+
+    metrics: Mapping[str, float]
+    """What evaluation measured, by name: ``recall@20``."""
+
+    golden_queries: tuple[GoldenQuery, ...]
+
+    files: Mapping[str, str]
+    """SHA-256 of each file, in hexadecimal."""
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a manifest.
+
+        Raises:
+            BundleRefused: It is not a manifest of this format.
+        """
+        try:
+            values = json.loads(text)
+            if values["format_version"] != FORMAT_VERSION:
+                raise BundleRefused(
+                    f"the bundle has format {values['format_version']}, this release reads {FORMAT_VERSION}:"
+                    " train it again"
+                )
+            golden = tuple(GoldenQuery.from_json(query) for query in values.pop("golden_queries"))
+            return cls(golden_queries=golden, **values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleRefused("the bundle's manifest cannot be read: copy the bundle again") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle folder, opened and checked."""
+
+    folder: Path
+    manifest: BundleManifest
+    vocabulary: Vocabulary
+
+    model_bytes: bytes
+    """``model.onnx`` as it was when its checksum was taken, so that later changes on disk do not matter."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a bundle and check every byte of it.
+
+        Raises:
+            BundleRefused: A file is missing, altered, a link, or not part of a bundle; or the bundle was
+                made with another version of the format or of the features.
+        """
+        manifest = BundleManifest.from_json(_read(folder, MANIFEST).decode("utf-8", "replace"))
+        if manifest.features_version != features.VERSION:
+            raise BundleRefused(
+                f"the bundle was trained with features version {manifest.features_version}, this release"
+                f" computes {features.VERSION}: train it again"
+            )
+        if set(manifest.files) != _FILES:
+            raise BundleRefused(f"a bundle holds exactly {', '.join(sorted(_FILES))} and its manifest")
+        contents = {name: _read(folder, name) for name in manifest.files}
+        for name, checksum in manifest.files.items():
+            if hashlib.sha256(contents[name]).hexdigest() != checksum:
+                raise BundleRefused(f"{name} of the bundle was altered: copy the bundle again")
+        return cls(folder, manifest, _vocabulary(contents[VOCABULARY]), contents[MODEL])
+
+
+def write_bundle(
+    parent: Path,
+    *,
+    model: str,
+    onnx: bytes,
+    item_ids: Sequence[str],
+    created_time: int,
+    snapshot: str,
+    parameters: Mapping[str, Any],
+    state: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    golden_queries: Sequence[GoldenQuery],
+) -> Path:
+    """Write a bundle to ``parent/model/version``; it appears whole or not at all.
+
+    Args:
+        parent: The folder of all bundles.
+        model: The model's name.
+        onnx: The graph with its weights.
+        item_ids: The ids behind the model's rows.
+        created_time: Unix milliseconds.
+        snapshot: Fingerprint of the snapshot.
+        parameters: The trainer's parameters.
+        state: What the strategy needs beside the graph.
+        metrics: What evaluation measured.
+        golden_queries: Queries with their expected answers.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        InvalidInput: The name is not one.
+    """
+    if not _NAME.fullmatch(model):
+        raise InvalidInput(f"{model!r} cannot name a model: use lower-case letters, digits and _")
+    contents = {MODEL: onnx, VOCABULARY: json.dumps(list(item_ids), ensure_ascii=False).encode()}
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    version = f"{created_time:014d}-{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:8]}"
+    manifest = BundleManifest(
+        format_version=FORMAT_VERSION,
+        features_version=features.VERSION,
+        model=model,
+        version=version,
+        created_time=created_time,
+        snapshot=snapshot,
+        parameters=parameters,
+        state=state,
+        metrics=metrics,
+        golden_queries=tuple(golden_queries),
+        files=files,
+    )
+    folder = parent / model / version
+    with publish(folder) as staging:
+        for name, content in contents.items():
+            (staging / name).write_bytes(content)
+        text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
+        (staging / MANIFEST).write_text(text, encoding="utf-8")
+    return folder
+
+
+def _read(folder: Path, name: str) -> bytes:
+    """Read a plain file of the bundle; refuse links, which could lead out of it."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise BundleRefused(f"{name} of the bundle cannot be read: copy the bundle again") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise BundleRefused(f"{name} of the bundle is a link or not a plain file: copy the bundle")
+        return stream.read()
+
+
+def _vocabulary(content: bytes) -> Vocabulary:
+    try:
+        item_ids = json.loads(content)
+        if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
+            raise BundleRefused("the bundle's vocabulary is not a list of item ids: train it again")
+        return Vocabulary(item_ids)
+    except ValueError as error:
+        raise BundleRefused("the bundle's vocabulary cannot be read: train it again") from error

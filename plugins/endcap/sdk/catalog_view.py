@@ -1,0 +1,188 @@
+"""The catalog as a strategy sees it: an immutable, columnar view of one shop at one moment."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk.features import AGE_BUCKETS, age_bucket
+from endcap.sdk.vocabulary import Rows, Vocabulary
+
+
+Frozen = TypeVar("Frozen", bound=NDArray[Any])
+
+EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0, "rating": 5.0}
+)
+"""How much an event of each type says about taste, unless the shop's settings say otherwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """A set of names a row, stored flat: the categories of every item."""
+
+    names: tuple[str, ...]
+    """Every name, sorted."""
+
+    codes: NDArray[np.int32]
+    """Indices into ``names``, row after row."""
+
+    offsets: NDArray[np.int64]
+    """Row ``r`` owns ``codes[offsets[r]:offsets[r + 1]]``; ``(rows + 1,)``."""
+
+    @classmethod
+    def of(cls, labels: Sequence[Iterable[str]]) -> Self:
+        """Build from one collection of names a row."""
+        names = tuple(sorted({name for row in labels for name in row}))
+        index = {name: code for code, name in enumerate(names)}
+        codes = [sorted({index[name] for name in row}) for row in labels]
+        offsets = np.zeros(len(labels) + 1, np.int64)
+        np.cumsum([len(row) for row in codes], out=offsets[1:])
+        return cls(names, np.array([code for row in codes for code in row], np.int32), offsets)
+
+    def of_row(self, row: int) -> tuple[str, ...]:
+        """Return the names of one row."""
+        return tuple(self.names[code] for code in self.codes[self.offsets[row] : self.offsets[row + 1]])
+
+    def sharing(self, names: Iterable[str]) -> NDArray[np.bool_]:
+        """Return a mask of the rows that carry at least one of ``names``."""
+        wanted = set(names)
+        chosen = np.array([name in wanted for name in self.names], np.bool_)
+        mask = np.zeros(len(self.offsets) - 1, np.bool_)
+        if chosen.any():
+            owner = np.repeat(np.arange(len(mask)), np.diff(self.offsets))
+            mask[owner[chosen[self.codes]]] = True
+        return mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemColumns:
+    """The items of a shop, column by column; every column is as long as ``ids``."""
+
+    ids: Sequence[str]
+    titles: Sequence[str]
+    categories: Sequence[Iterable[str]]
+
+    prices: NDArray[np.float64]
+    """In the shop's currency; NaN where unknown."""
+
+    available: NDArray[np.bool_]
+    """True where the item can be bought; False for a deleted item, whose row stays."""
+
+    created: NDArray[np.int64]
+    """Unix milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventColumns:
+    """Events that concern known items, column by column, in any order."""
+
+    users: NDArray[np.int64]
+    """A number a user; which number does not matter."""
+
+    rows: Rows
+    types: NDArray[np.str_]
+
+    times: NDArray[np.int64]
+    """Unix milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogView:
+    """Everything a strategy may know of the catalog. Never write to its arrays."""
+
+    version: str
+    """Names the view; every answer carries it."""
+
+    as_of: int
+    """Unix milliseconds of the moment that the counts are taken at."""
+
+    vocabulary: Vocabulary
+    titles: tuple[str, ...]
+    categories: Labels
+
+    prices: NDArray[np.float64]
+    """In the shop's currency; NaN where unknown."""
+
+    currency: str
+    """ISO 4217 code; empty when the shop has not said."""
+
+    available: NDArray[np.bool_]
+    created: NDArray[np.int64]
+
+    users_by_age: Mapping[str, NDArray[np.int32]]
+    """For every event type, ``(age buckets, rows)``: how many users did it to the item, each counted
+    once, in the bucket of the last time. A sum over the youngest buckets is the number of distinct users
+    of that period. ``features.AGE_BUCKETS`` has the buckets' edges."""
+
+    event_weights: Mapping[str, float] = field(default_factory=lambda: EVENT_WEIGHTS)
+    """What an event of each type counts for; a type that is absent counts nothing."""
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def weighted_users_by_age(self) -> NDArray[np.float32]:
+        """Return ``users_by_age`` summed over event types, each by its weight; ``(age buckets, rows)``."""
+        total = np.zeros((AGE_BUCKETS, len(self)), np.float32)
+        for event_type, users in self.users_by_age.items():
+            total += np.float32(self.event_weights.get(event_type, 0.0)) * users
+        return total
+
+
+def build_view(
+    items: ItemColumns,
+    events: EventColumns,
+    *,
+    version: str,
+    as_of: int,
+    currency: str = "",
+    event_weights: Mapping[str, float] = EVENT_WEIGHTS,
+) -> CatalogView:
+    """Build a view from columns; tables and snapshots both come through here.
+
+    Args:
+        items: The items; their order is the order of the rows.
+        events: What users did to them; events after ``as_of`` are left out.
+        version: Names the view.
+        as_of: Unix milliseconds that ages are counted back from.
+        currency: ISO 4217 code of the prices.
+        event_weights: What an event of each type counts for.
+    """
+    return CatalogView(
+        version=version,
+        as_of=as_of,
+        vocabulary=Vocabulary(items.ids),
+        titles=tuple(items.titles),
+        categories=Labels.of(items.categories),
+        prices=_frozen(items.prices),
+        currency=currency,
+        available=_frozen(items.available),
+        created=_frozen(items.created),
+        users_by_age=MappingProxyType(_users_by_age(events, len(items.ids), as_of)),
+        event_weights=event_weights,
+    )
+
+
+def _users_by_age(events: EventColumns, row_count: int, as_of: int) -> dict[str, NDArray[np.int32]]:
+    counts: dict[str, NDArray[np.int32]] = {}
+    past = events.times <= as_of
+    for event_type in np.unique(events.types[past]):
+        chosen = past & (events.types == event_type)
+        users, rows, times = events.users[chosen], events.rows[chosen], events.times[chosen]
+        newest_first = np.argsort(-times, kind="stable")
+        pairs = users.astype(np.int64) * row_count + rows
+        _, last = np.unique(pairs[newest_first], return_index=True)
+        last = newest_first[last]
+        count = np.zeros((AGE_BUCKETS, row_count), np.int32)
+        np.add.at(count, (age_bucket(times[last], as_of), rows[last]), 1)
+        counts[str(event_type)] = _frozen(count)
+    return counts
+
+
+def _frozen(array: Frozen) -> Frozen:
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,75 @@
+"""Transforms that training and serving share, so that the two cannot differ.
+
+A bundle's manifest carries ``VERSION``; a server refuses a bundle of another one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk.vocabulary import UNKNOWN, Rows
+
+
+VERSION = 1
+"""Raised whenever a transform of this module gives other numbers than before."""
+
+DAY = 86_400_000
+"""Milliseconds a day."""
+
+AGE_EDGES = (1, 3, 7, 14, 30, 60, 90, 180, 365)
+"""Days that separate the age buckets: bucket 0 is younger than one day, the last one at least a year old."""
+
+AGE_BUCKETS = len(AGE_EDGES) + 1
+"""How many age buckets there are."""
+
+AGE_MIDPOINTS = (0.5, 2.0, 5.0, 10.5, 22.0, 45.0, 75.0, 135.0, 272.5, 547.5)
+"""The age in days that stands for each bucket."""
+
+
+def age_bucket(times: NDArray[np.int64], now: int) -> NDArray[np.int64]:
+    """Return the age bucket of each time.
+
+    Args:
+        times: Unix milliseconds, none after ``now``.
+        now: Unix milliseconds.
+    """
+    return np.searchsorted(np.array(AGE_EDGES, np.int64) * DAY, now - times, side="right")
+
+
+def recency_weights(length: int, decay: float) -> NDArray[np.float32]:
+    """Return the weights of a sequence, oldest first: ``decay ** age``, the newest at age 0."""
+    return np.float32(decay) ** np.arange(length - 1, -1, -1, dtype=np.float32)
+
+
+def last_occurrences(rows: Rows) -> Rows:
+    """Return each row once, in the order of its last occurrence."""
+    _, from_end = np.unique(rows[::-1], return_index=True)
+    return rows[::-1][np.sort(from_end)][::-1]
+
+
+def pad_histories(
+    histories: Sequence[Rows], weights: Sequence[NDArray[np.float32]]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Lay histories of different lengths into one batch.
+
+    Padding stands on the left and is row 0 with weight 0: a model must multiply by the weight.
+
+    Args:
+        histories: Model rows of each query, oldest first, none ``UNKNOWN``.
+        weights: One weight a row.
+
+    Returns:
+        Rows ``(queries, length)`` int64 and weights ``(queries, length)`` float32, where ``length`` is
+        that of the longest history, at least 1.
+    """
+    length = max((len(history) for history in histories), default=0) or 1
+    batch = np.zeros((len(histories), length), np.int64)
+    batch_weights = np.zeros((len(histories), length), np.float32)
+    for index, (history, weight) in enumerate(zip(histories, weights, strict=True)):
+        if len(history):
+            if history.min() <= UNKNOWN:
+                raise ValueError("histories must hold known rows only")
+            batch[index, -len(history) :] = history
+            batch_weights[index, -len(history) :] = weight
+    return batch, batch_weights

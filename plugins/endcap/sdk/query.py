@@ -1,0 +1,145 @@
+"""One question in the platform's own terms, and its answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk.vocabulary import Rows, Scores
+
+
+class Task(StrEnum):
+    """What kind of answer a placement wants."""
+
+    FOR_YOU = "for-you"
+    """Items for one user, from the user's history."""
+
+    SIMILAR = "similar"
+    """Alternatives to the item of a product page."""
+
+    RELATED = "related"
+    """Complements of an item or of a cart."""
+
+    RANK = "rank"
+    """A given list of candidates, put in order."""
+
+    SEARCH = "search"
+    """Items that match a query text."""
+
+    TRENDING = "trending"
+    """Items that are bought more now than before."""
+
+    RECENTLY_VIEWED = "recently-viewed"
+    """The items that the user looked at, newest first."""
+
+
+NO_ROWS: Rows = np.empty(0, np.int32)
+"""The empty list of rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """What a user did, oldest first. All three arrays have the same length."""
+
+    rows: Rows = field(default_factory=lambda: NO_ROWS)
+    """Item rows."""
+
+    types: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
+    """Event types: ``view``, ``add_to_cart``, ``purchase``, …"""
+
+    times: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Unix milliseconds, ascending."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of_type(self, event_type: str) -> Rows:
+        """Return the rows of the events of one type, oldest first."""
+        rows: Rows = self.rows[self.types == event_type]
+        return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eligibility:
+    """Which rows may be shown: a mask that many queries share, less a few rows of this query."""
+
+    mask: NDArray[np.bool_]
+    """True where a row may be shown, ``(rows,)``. Shared and cached: never write to it."""
+
+    excluded: Rows = field(default_factory=lambda: NO_ROWS)
+    """Rows that this query must not show: seen, excluded by the caller, already on the page."""
+
+    def allows(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return for each of ``rows`` whether it may be shown."""
+        return self.mask[rows] & ~np.isin(rows, self.excluded)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One question. Everything in it is frozen, and rows are those of the view that comes with it."""
+
+    task: Task
+
+    limit: int
+    """How many items are wanted."""
+
+    time: int
+    """Unix milliseconds: the only now there is."""
+
+    eligible: Eligibility
+    """Which rows may be shown."""
+
+    history: History = field(default_factory=History)
+    """What the user did; empty for a new one."""
+
+    items: Rows = field(default_factory=lambda: NO_ROWS)
+    """The item of a product page, or the cart."""
+
+    candidates: Rows | None = None
+    """The only rows that may be shown, in the caller's order: the list to rank, what the user viewed;
+    None when the task names none."""
+
+    text: str = ""
+    """What the user typed."""
+
+    context: Mapping[str, str] = field(default_factory=dict)
+    """Free facts about the call, as sent: ``{"category": "garden"}``."""
+
+    explain: bool = False
+    """Whether reasons are wanted; without it a strategy may leave them out."""
+
+    seed: int = 0
+    """The only source of randomness, unsigned 64 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reason:
+    """Why an item was chosen."""
+
+    kind: str
+    """A stable name: ``bought_together``, ``popular``, …; the shop turns it into words."""
+
+    evidence: Rows = field(default_factory=lambda: NO_ROWS)
+    """The rows that speak for the item, strongest first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The answer to one query: rows from best to worst."""
+
+    rows: Rows
+
+    scores: Scores
+    """One a row, never NaN, never increasing."""
+
+    reasons: tuple[tuple[Reason, ...], ...] = ()
+    """The reasons of each row; empty when they were not wanted."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+NO_RANKING = Ranking(NO_ROWS, np.empty(0, np.float32))
+"""The ranking that holds nothing."""

@@ -1,0 +1,106 @@
+"""Item ids and their rows: ids are strings at the edge, int rows inside."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+Rows: TypeAlias = NDArray[np.int32]
+"""Rows of a vocabulary, ``int32``."""
+
+Scores: TypeAlias = NDArray[np.float32]
+"""Scores, ``float32``; NaN where there is none."""
+
+UNKNOWN = -1
+"""The row of an id that a vocabulary does not hold. Never pass it to a model: a Gather wraps it silently."""
+
+
+class Vocabulary:
+    """An immutable, ordered set of item ids; an id's position is its row."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.ids = tuple(ids)
+        """The ids, by row."""
+        self._rows = {item_id: row for row, item_id in enumerate(self.ids)}
+        if len(self._rows) != len(self.ids):
+            raise ValueError("a vocabulary holds each id once")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._rows
+
+    def row(self, item_id: str) -> int:
+        """Return the row of an id, or ``UNKNOWN``."""
+        return self._rows.get(item_id, UNKNOWN)
+
+    def rows(self, item_ids: Iterable[str]) -> Rows:
+        """Return the row of each id, ``UNKNOWN`` where the id is not held."""
+        return np.fromiter((self._rows.get(item_id, UNKNOWN) for item_id in item_ids), np.int32)
+
+    def known(self, item_ids: Iterable[str]) -> Rows:
+        """Return the rows of the ids that are held, in their order."""
+        rows = self.rows(item_ids)
+        known: Rows = rows[rows != UNKNOWN]
+        return known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """How the rows of one vocabulary lie in another."""
+
+    source: Rows
+    """Rows of the source that the target holds too, ascending."""
+
+    target: Rows
+    """Their rows in the target."""
+
+    to_source: Rows
+    """For every target row its source row, ``UNKNOWN`` where the source has none."""
+
+    identical: bool
+    """True when both vocabularies hold the same ids in the same order."""
+
+    def spread(self, scores: Scores) -> Scores:
+        """Move scores from source rows to target rows.
+
+        Args:
+            scores: Scores by source row, ``(queries, source rows)``.
+
+        Returns:
+            Scores by target row, ``(queries, target rows)``; NaN where the source has no such row.
+        """
+        if self.identical:
+            return scores
+        spread = np.full((len(scores), len(self.to_source)), np.nan, np.float32)
+        spread[:, self.target] = scores[:, self.source]
+        return spread
+
+
+_alignments: WeakKeyDictionary[Vocabulary, WeakKeyDictionary[Vocabulary, Alignment]] = WeakKeyDictionary()
+
+
+def align(source: Vocabulary, target: Vocabulary) -> Alignment:
+    """Return how ``source`` lies in ``target``, computed once a pair and kept as long as both live."""
+    alignments = _alignments.setdefault(source, WeakKeyDictionary())
+    if target not in alignments:
+        alignments[target] = _align(source.ids, source, target)
+    return alignments[target]
+
+
+def _align(source_ids: Sequence[str], source: Vocabulary, target: Vocabulary) -> Alignment:
+    in_target = target.rows(source_ids)
+    shared = np.flatnonzero(in_target != UNKNOWN).astype(np.int32)
+    to_source = np.full(len(target), UNKNOWN, np.int32)
+    to_source[in_target[shared]] = shared
+    return Alignment(
+        source=shared,
+        target=in_target[shared],
+        to_source=to_source,
+        identical=source.ids == target.ids,
+    )

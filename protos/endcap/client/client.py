@@ -1,0 +1,107 @@
+"""The blocking client."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self, Unpack
+
+import grpc
+
+from endcap.client.interceptors import CallDefaults
+from endcap.client.options import Options
+from endcap.client.requests import RecommendFields, name_events
+from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from endcap.v1.event_pb2 import Event
+from endcap.v1.event_service_pb2 import Durability, RecordEventsRequest, RecordEventsResponse
+from endcap.v1.event_service_pb2_grpc import EventServiceStub
+from endcap.v1.experiment_service_pb2_grpc import ExperimentServiceStub
+from endcap.v1.model_service_pb2_grpc import ModelServiceStub
+from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
+from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from endcap.v1.strategy_service_pb2_grpc import StrategyServiceStub
+
+
+class Client:
+    """Calls an Endcap server and waits. Threads may share one; so should a whole process.
+
+    ::
+
+        with Client("localhost:50051") as client:
+            response = client.recommend("home", user_id="17850", page_size=4)
+
+    Calls fail with ``grpc.RpcError``, and with ``ValueError`` once it is closed.
+    """
+
+    def __init__(self, address: str, options: Options | None = None) -> None:
+        """Prepare a connection; it is made by the first call.
+
+        Args:
+            address: The server, as ``host:port`` or any gRPC target.
+            options: How to call it; the defaults suit a server on this machine.
+        """
+        options = options or Options()
+        arguments = options.channel_arguments()
+        if options.credentials is None:
+            self._channel = grpc.insecure_channel(address, arguments)
+        else:
+            self._channel = grpc.secure_channel(address, options.credentials, arguments)
+        self._defaults = CallDefaults(options)
+        channel = grpc.intercept_channel(self._channel, self._defaults)
+        self.recommendations = RecommendationServiceStub(channel)
+        self.events = EventServiceStub(channel)
+        self.catalog = CatalogServiceStub(channel)
+        self.placements = PlacementServiceStub(channel)
+        self.models = ModelServiceStub(channel)
+        self.strategies = StrategyServiceStub(channel)
+        self.experiments = ExperimentServiceStub(channel)
+
+    def recommend(
+        self, placement: str, *, deadline: float | None = None, **fields: Unpack[RecommendFields]
+    ) -> RecommendResponse:
+        """Return the items to show in one placement.
+
+        Args:
+            placement: Identifier of the placement.
+            deadline: Seconds; None for that of the options.
+            fields: Other fields of the request.
+        """
+        return self.recommendations.Recommend(
+            RecommendRequest(placement=placement, **fields), timeout=deadline
+        )
+
+    def record_events(
+        self,
+        events: Iterable[Event],
+        *,
+        durability: Durability.ValueType = Durability.DURABILITY_DURABLE,
+        deadline: float | None = None,
+    ) -> RecordEventsResponse:
+        """Store events; a bad one is among the ``rejections`` of the answer.
+
+        Args:
+            events: At most 1,000. One without an ``event_id`` is given it in place, so that calling
+                again with the same events stores none twice.
+            durability: How safe they must be before the call returns.
+            deadline: Seconds; None for that of the options.
+        """
+        events = list(events)
+        name_events(events)
+        return self.events.RecordEvents(
+            RecordEventsRequest(events=events, durability=durability), timeout=deadline
+        )
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        self._defaults.close()
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

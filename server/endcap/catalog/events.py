@@ -1,0 +1,164 @@
+"""Events: stored once each, in an order that every process sees."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.revisions import advance_revision, lock_revision
+from endcap.catalog.tables import EVENTS
+from endcap.catalog.users import remember_users, remember_visitors
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that somebody did with an item. At least one of ``user_id`` and ``visitor_id`` is set."""
+
+    event_id: str
+    """Unique within the shop."""
+
+    type: str
+    item_id: str
+
+    time: int
+    """Unix milliseconds."""
+
+    user_id: str | None = None
+    visitor_id: str | None = None
+    quantity: float = 1.0
+
+    price_nanos: int | None = None
+    """Billionths of a unit of ``currency``, for one piece."""
+
+    currency: str = ""
+    """ISO 4217 code; empty for the shop's."""
+
+    value: float | None = None
+    attribution_token: str = ""
+    order_id: str = ""
+
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values by name."""
+
+    time_is_given: bool = True
+    """False when ``time`` is only that of the call, so that a repeated call is still the same event."""
+
+    def body_hash(self) -> bytes:
+        """Return a digest of the content: what the caller sent, but for the event's id."""
+        body = [getattr(self, name) for name in _BODY]
+        body.append(self.time if self.time_is_given else None)
+        text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+_COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
+_BODY = tuple(name for name in _COLUMNS if name not in {"event_id", "time"})
+_CHUNK = 5_000  # ids a query: far below what a database allows of parameters
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+
+    DUPLICATE = "duplicate"
+    """The same event was stored before."""
+
+    CONFLICT = "conflict"
+    """Another event was stored before under this id; this one was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What ``store_events`` did."""
+
+    outcomes: tuple[Outcome, ...]
+    """One an event, in their order."""
+
+    accepted: tuple[Event, ...]
+    """The events that were not stored before, in their order."""
+
+    revision: int
+    """The shop's revision that holds all of them."""
+
+
+async def store_events(*, connection: AsyncConnection, shop: str, events: Sequence[Event]) -> Stored:
+    """Store events that are not stored yet, with the users and visitors that they name.
+
+    Args:
+        connection: One that writes.
+        shop: The shop's id.
+        events: Any number, in the order that they are to have.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    revision = await lock_revision(connection=connection, shop=shop)
+    hashes = await _stored_hashes(connection, shop, [event.event_id for event in events])
+    outcomes: list[Outcome] = []
+    accepted: list[Event] = []
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        body_hash = event.body_hash()
+        known = hashes.get(event.event_id)
+        if known is None:
+            hashes[event.event_id] = body_hash
+            outcomes.append(Outcome.ACCEPTED)
+            accepted.append(event)
+            rows.append(_row(event, shop, body_hash, revision + 1))
+        else:
+            outcomes.append(Outcome.DUPLICATE if known == body_hash else Outcome.CONFLICT)
+    if accepted:
+        revision = await advance_revision(connection=connection, shop=shop)
+        await _remember(connection, shop, accepted)
+        await connection.execute(insert(EVENTS), rows)
+    return Stored(tuple(outcomes), tuple(accepted), revision)
+
+
+async def events_after(*, connection: AsyncConnection, shop: str, revision: int) -> list[tuple[int, Event]]:
+    """Return the events of later revisions than ``revision``, each with its own, in their order."""
+    query = (
+        select(EVENTS.c.revision, *(EVENTS.c[name] for name in _COLUMNS))
+        .where(EVENTS.c.shop == shop, EVENTS.c.revision > revision)
+        .order_by(EVENTS.c.revision, EVENTS.c.sequence)
+    )
+    rows = await connection.execute(query)
+    return [(of, Event(**dict(zip(_COLUMNS, values, strict=True)))) for of, *values in rows]
+
+
+async def _stored_hashes(
+    connection: AsyncConnection, shop: str, event_ids: Sequence[str]
+) -> dict[str, bytes]:
+    hashes: dict[str, bytes] = {}
+    for start in range(0, len(event_ids), _CHUNK):
+        query = select(EVENTS.c.event_id, EVENTS.c.body_hash).where(
+            EVENTS.c.shop == shop, EVENTS.c.event_id.in_(event_ids[start : start + _CHUNK])
+        )
+        hashes.update(row.tuple() for row in await connection.execute(query))
+    return hashes
+
+
+def _row(event: Event, shop: str, body_hash: bytes, revision: int) -> dict[str, Any]:
+    row = {name: getattr(event, name) for name in _COLUMNS}
+    row["properties"] = dict(event.properties)
+    return row | {"shop": shop, "body_hash": body_hash, "revision": revision}
+
+
+async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Event]) -> None:
+    users: dict[str, int] = {}
+    visitors: dict[str, int] = {}
+    links: dict[str, str] = {}
+    for event in events:
+        if event.user_id is not None:
+            users.setdefault(event.user_id, event.time)
+        if event.visitor_id is not None:
+            visitors.setdefault(event.visitor_id, event.time)
+            if event.user_id is not None:
+                links[event.visitor_id] = event.user_id
+    await remember_users(connection=connection, shop=shop, created_times=users)
+    await remember_visitors(connection=connection, shop=shop, created_times=visitors, links=links)

@@ -1,0 +1,105 @@
+"""Exposures: the record of what was shown, written off the request path."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from sqlalchemy import insert
+
+from endcap.catalog.database import Database
+from endcap.catalog.group_commit import GroupCommit
+from endcap.catalog.tables import EXPOSURES
+from endcap.sdk.errors import EndcapError
+
+
+GROUP_SIZE = 500
+"""Exposures a commit."""
+
+QUEUE_SIZE = 10_000
+"""Exposures that may wait for a commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedItem:
+    """One item of a list that was shown."""
+
+    item_id: str
+    strategy: str
+
+    bundle: str = ""
+    """The bundle that the score comes from, as ``model@version``; empty where there is none."""
+
+    log_propensity: float | None = None
+    """Log-probability of the item in its position, given those above; None where chance played no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """A part that failed while the list was made."""
+
+    strategy: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The record that a list was shown."""
+
+    shop: str
+    request_id: str
+
+    time: int
+    """Unix milliseconds."""
+
+    placement: str
+    view: str
+    """The view's version."""
+
+    bundles: Mapping[str, str]
+    """The generation: version by model."""
+
+    items: tuple[ExposedItem, ...]
+    """In the order shown."""
+
+    user_id: str | None = None
+    visitor_id: str | None = None
+    experiment: str = ""
+    variant: str = ""
+    degraded: tuple[Degradation, ...] = ()
+
+
+_COLUMNS = tuple(attribute.name for attribute in fields(Exposure))
+
+
+class ExposureLog:
+    """Writes exposures in groups. Create it in the event loop, and close it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._commits = GroupCommit(self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE)
+
+    @property
+    def dropped(self) -> int:
+        """How many exposures were lost: too many waited, or the database refused them."""
+        return self._commits.dropped
+
+    def record(self, exposure: Exposure) -> None:
+        """Write an exposure some time soon; never waits, never fails."""
+        self._commits.offer(exposure)
+
+    async def close(self) -> None:
+        """Write what waits, then stop."""
+        await self._commits.close()
+
+    async def _commit(self, exposures: Sequence[Exposure]) -> list[EndcapError | None]:
+        rows = [
+            {name: getattr(exposure, name) for name in _COLUMNS}
+            | {
+                "bundles": dict(exposure.bundles),
+                "items": [asdict(item) for item in exposure.items],
+                "degraded": [asdict(degradation) for degradation in exposure.degraded],
+            }
+            for exposure in exposures
+        ]
+        async with self._database.write() as connection:
+            await connection.execute(insert(EXPOSURES), rows)
+        return [None] * len(exposures)

@@ -1,0 +1,141 @@
+"""Group commit: what concurrent callers hand in is committed together.
+
+There is no timer. While one group is being committed the next one fills, so that a lone caller waits
+for one commit and a thousand callers share one. (Gawlick and Kinkade, "Varieties of Concurrency Control
+in IMS/VS Fast Path", 1985.)
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from endcap.sdk.errors import EndcapError, Exhausted, Unavailable
+
+
+Entry = TypeVar("Entry")
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting(Generic[Entry, Result]):
+    entry: Entry
+    size: int
+    result: asyncio.Future[Result] | None
+
+
+class GroupCommit(Generic[Entry, Result]):
+    """Runs one commit after the other, each with everything that came in during the last."""
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Entry]], Awaitable[Sequence[Result | EndcapError]]],
+        *,
+        group_size: int,
+        queue_size: int,
+    ) -> None:
+        """Start the task that commits.
+
+        Args:
+            commit: Makes a group durable and returns one result an entry, or the error of that entry alone.
+                When it raises, nothing of the group was committed.
+            group_size: The sizes of one group's entries add up to no more, unless it is a single entry.
+            queue_size: The sizes of the entries that wait add up to no more.
+        """
+        self.dropped = 0
+        """How many entries of ``offer`` were never committed."""
+        self._commit = commit
+        self._group_size = group_size
+        self._queue_size = queue_size
+        self._queue: deque[_Waiting[Entry, Result]] = deque()
+        self._queued = 0
+        self._closing = False
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name=f"group commit of {commit.__qualname__}")
+
+    async def submit(self, entry: Entry, *, size: int = 1) -> Result:
+        """Commit an entry and return its result.
+
+        A caller that is cancelled leaves its entry to be committed.
+
+        Raises:
+            Exhausted: Too many entries wait.
+            Unavailable: The server is stopping.
+            EndcapError: The commit failed, and nothing of the entry is stored.
+        """
+        if self._closing:
+            raise Unavailable("the server is stopping: try again")
+        if self._queue and self._queued + size > self._queue_size:
+            raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._put(_Waiting(entry, size, result))
+        return await result
+
+    def offer(self, entry: Entry, *, size: int = 1) -> None:
+        """Have an entry committed some time soon; the oldest ones are dropped when too many wait."""
+        while self._queue and self._queued + size > self._queue_size:
+            oldest = self._queue.popleft()
+            self._queued -= oldest.size
+            self._fail([oldest], Exhausted("too many writes are waiting: try again"))
+        self._put(_Waiting(entry, size, None))
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+
+    def _put(self, waiting: _Waiting[Entry, Result]) -> None:
+        self._queue.append(waiting)
+        self._queued += waiting.size
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while self._queue or not self._closing:
+            if self._queue:
+                await self._commit_group(self._next_group())
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _next_group(self) -> list[_Waiting[Entry, Result]]:
+        group = [self._queue.popleft()]
+        size = group[0].size
+        while self._queue and size + self._queue[0].size <= self._group_size:
+            group.append(self._queue.popleft())
+            size += group[-1].size
+        self._queued -= size
+        return group
+
+    async def _commit_group(self, group: list[_Waiting[Entry, Result]]) -> None:
+        try:
+            results = await self._commit([waiting.entry for waiting in group])
+        except EndcapError as error:
+            _log.warning("commit refused", reason=error.reason, entries=len(group))
+            self._fail(group, error)
+        except Exception as error:  # noqa: BLE001 - a bug of the commit must not end the task
+            if len(group) > 1:
+                # One entry that no database can hold must not fail those that came along with it.
+                for waiting in group:
+                    await self._commit_group([waiting])
+            else:
+                _log.exception("commit failed")
+                self._fail(group, error)
+        else:
+            for waiting, result in zip(group, results, strict=True):
+                if isinstance(result, EndcapError):
+                    self._fail([waiting], result)
+                elif waiting.result is not None and not waiting.result.done():
+                    waiting.result.set_result(result)
+
+    def _fail(self, group: Sequence[_Waiting[Entry, Result]], error: Exception) -> None:
+        for waiting in group:
+            if waiting.result is None:
+                self.dropped += 1
+            elif not waiting.result.done():
+                waiting.result.set_exception(error)

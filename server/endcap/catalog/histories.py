@@ -1,0 +1,211 @@
+"""Histories: what every user and visitor of one shop did, in memory, as rows of one vocabulary.
+
+Loaded events lie sorted in columns, 20 bytes each; what comes in later is kept in the order of arrival
+with an index by person, until ``compact`` sorts it in. A visitor's events stay the visitor's own: those of
+a user are put together from the user's and the linked visitors' when they are asked for, so a link costs
+nothing and can change.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk.catalog_view import EventColumns
+from endcap.sdk.query import History
+from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
+
+
+LENGTH = 1_000
+"""How many events of a history are given to strategies, the newest ones."""
+
+SEEN_TYPES = ("purchase",)
+"""The event types that make an item seen, unless a placement names others."""
+
+_Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]  # rows, type codes, times
+
+
+class HistoryEvent(Protocol):
+    """What a history needs of an event; ``events.Event`` and a row of its table both have it."""
+
+    @property
+    def user_id(self) -> str | None: ...  # noqa: D102
+    @property
+    def visitor_id(self) -> str | None: ...  # noqa: D102
+    @property
+    def item_id(self) -> str: ...  # noqa: D102
+    @property
+    def type(self) -> str: ...  # noqa: D102
+    @property
+    def time(self) -> int: ...  # noqa: D102
+
+
+class Histories:
+    """The events of one shop by person. Use it from one thread.
+
+    Events of items that the vocabulary does not hold are left out; they appear when the shop is loaded
+    again with the item.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._next_person = count()
+        self._users: dict[str, int] = {}
+        self._visitors: dict[str, int] = {}
+        self._user_of: dict[int, int] = {}
+        self._visitors_of: dict[int, set[int]] = {}
+        self._type_codes: dict[str, int] = {}
+        self._type_names = np.empty(0, np.str_)
+
+        # Sorted by person, then time: person p owns [offsets[p]:offsets[p + 1]].
+        self._offsets = np.zeros(1, np.int64)
+        self._sorted: _Columns = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64))
+
+        # In the order of arrival; _recent has the places of each person's events.
+        self._recent: dict[int, array[int]] = {}
+        self._new_people = array("i")
+        self._new_rows = array("i")
+        self._new_types = array("i")
+        self._new_times = array("q")
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self._sorted[0]) + len(self._new_rows)
+
+    def append(self, events: Iterable[HistoryEvent]) -> None:
+        """Add events; one that carries both a user and a visitor links the two."""
+        for event in events:
+            if event.user_id is None:
+                person = self._visitor(event.visitor_id or "")
+            else:
+                person = self._user(event.user_id)
+                if event.visitor_id is not None:
+                    self.link(event.visitor_id, event.user_id)
+            row = self._vocabulary.row(event.item_id)
+            if row != UNKNOWN:
+                self._recent.setdefault(person, array("i")).append(len(self._new_rows))
+                self._new_people.append(person)
+                self._new_rows.append(row)
+                self._new_types.append(self._type_code(event.type))
+                self._new_times.append(event.time)
+
+    def link(self, visitor_id: str, user_id: str) -> None:
+        """Say that a visitor is a user; a new link replaces the old one."""
+        visitor, user = self._visitor(visitor_id), self._user(user_id)
+        before = self._user_of.get(visitor)
+        if before != user:
+            if before is not None:
+                self._visitors_of[before].remove(visitor)
+            self._user_of[visitor] = user
+            self._visitors_of.setdefault(user, set()).add(visitor)
+
+    def of(self, user_id: str | None = None, visitor_id: str | None = None) -> History:
+        """Return the newest ``LENGTH`` events of a person, oldest first.
+
+        A visitor that is linked is its user; one that is not adds its events to those of ``user_id``.
+        Unknown people have an empty history.
+        """
+        rows, types, times = self._columns(self._people(user_id, visitor_id), LENGTH)
+        newest = np.argsort(times, kind="stable")[-LENGTH:]
+        return History(rows[newest], self._type_names[types[newest]], times[newest])
+
+    def seen(
+        self,
+        user_id: str | None = None,
+        visitor_id: str | None = None,
+        *,
+        types: Sequence[str] = SEEN_TYPES,
+        since: int = 0,
+    ) -> Rows:
+        """Return the rows that a person has seen, ascending, each once.
+
+        Args:
+            user_id: As for ``of``.
+            visitor_id: As for ``of``.
+            types: The event types that make an item seen.
+            since: Unix milliseconds; earlier events do not count.
+        """
+        rows, codes, times = self._columns(self._people(user_id, visitor_id))
+        wanted = [self._type_codes[name] for name in types if name in self._type_codes]
+        seen: Rows = np.unique(rows[np.isin(codes, wanted) & (times >= since)])
+        return seen
+
+    def compact(self) -> None:
+        """Sort in what was appended."""
+        people, (rows, types, times) = self._all()
+        order = np.lexsort((times, people))
+        self._sorted = (rows[order], types[order], times[order])
+        counts = np.bincount(people, minlength=len(self._users) + len(self._visitors))
+        self._offsets = np.concatenate(([0], np.cumsum(counts)))
+        self._recent.clear()
+        self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
+        self._new_times = array("q")
+
+    def event_columns(self) -> EventColumns:
+        """Return every event, visitors counted as the users that they are linked to."""
+        people, (rows, types, times) = self._all()
+        users = np.arange(len(self._users) + len(self._visitors))
+        for visitor, user in self._user_of.items():
+            users[visitor] = user
+        return EventColumns(users=users[people], rows=rows, types=self._type_names[types], times=times)
+
+    def _user(self, user_id: str) -> int:
+        person = self._users.get(user_id)
+        return self._users.setdefault(user_id, next(self._next_person)) if person is None else person
+
+    def _visitor(self, visitor_id: str) -> int:
+        person = self._visitors.get(visitor_id)
+        return self._visitors.setdefault(visitor_id, next(self._next_person)) if person is None else person
+
+    def _type_code(self, name: str) -> int:
+        code = self._type_codes.get(name)
+        if code is None:
+            code = self._type_codes[name] = len(self._type_codes)
+            self._type_names = np.array(list(self._type_codes))
+        return code
+
+    def _people(self, user_id: str | None, visitor_id: str | None) -> list[int]:
+        """Return the user and the visitors whose events together are one history."""
+        visitor = None if visitor_id is None else self._visitors.get(visitor_id)
+        linked = None if visitor is None else self._user_of.get(visitor)
+        user = linked if user_id is None else self._users.get(user_id)
+        people = [] if user is None else [user, *self._visitors_of.get(user, ())]
+        if visitor is not None and linked is None:
+            people.append(visitor)
+        return people
+
+    def _columns(self, people: Sequence[int], newest: int | None = None) -> _Columns:
+        """Return the events of people, in no order, cut to the newest ones of each when that is asked."""
+        places = [slice(*self._offsets[person : person + 2]) for person in people if self._has_sorted(person)]
+        if newest is not None:
+            places = [slice(max(place.start, place.stop - newest), place.stop) for place in places]
+        recent = [
+            place
+            for person in people
+            for place in self._recent.get(person, ())[slice(None if newest is None else -newest, None)]
+        ]
+        rows, types, times = self._sorted
+        return (
+            np.concatenate([*(rows[place] for place in places), _pick(self._new_rows, recent, np.int32)]),
+            np.concatenate([*(types[place] for place in places), _pick(self._new_types, recent, np.int32)]),
+            np.concatenate([*(times[place] for place in places), _pick(self._new_times, recent, np.int64)]),
+        )
+
+    def _has_sorted(self, person: int) -> bool:
+        return person + 1 < len(self._offsets)
+
+    def _all(self) -> tuple[NDArray[np.int32], _Columns]:
+        sorted_people = np.repeat(np.arange(len(self._offsets) - 1), np.diff(self._offsets))
+        rows, types, times = self._sorted
+        return np.concatenate((sorted_people, np.array(self._new_people, np.int32))).astype(np.int32), (
+            np.concatenate((rows, np.array(self._new_rows, np.int32))),
+            np.concatenate((types, np.array(self._new_types, np.int32))),
+            np.concatenate((times, np.array(self._new_times, np.int64))),
+        )
+
+
+def _pick(values: "array[int]", places: Sequence[int], dtype: type[np.generic]) -> NDArray[np.generic]:
+    return np.array([values[place] for place in places], dtype)

@@ -1,0 +1,210 @@
+"""Items: what a shop sells."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.revisions import advance_revision
+from endcap.catalog.tables import ITEMS
+from endcap.catalog.upserting import upsert
+
+
+class Availability(StrEnum):
+    """Whether an item can be bought."""
+
+    IN_STOCK = "in_stock"
+
+    OUT_OF_STOCK = "out_of_stock"
+    """Cannot be bought now: never shown."""
+
+    PREORDER = "preorder"
+    BACKORDER = "backorder"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that a shop sells."""
+
+    id: str
+    title: str = ""
+    description: str = ""
+    language_code: str = ""
+
+    localized_texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """``title`` and ``description`` by language."""
+
+    categories: tuple[str, ...] = ()
+    brand: str = ""
+    tags: tuple[str, ...] = ()
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values by name."""
+
+    price_nanos: int | None = None
+    """Billionths of a unit of ``currency``, as are the next two."""
+
+    original_price_nanos: int | None = None
+    cost_nanos: int | None = None
+
+    currency: str = ""
+    """ISO 4217 code; empty for the shop's."""
+
+    image_uris: tuple[str, ...] = ()
+    availability: Availability = Availability.IN_STOCK
+
+    available_time: int | None = None
+    """Unix milliseconds before which it is not shown."""
+
+    expire_time: int | None = None
+    """Unix milliseconds from which it is no longer shown."""
+
+    group_id: str = ""
+    """The product that it is a variant of; empty when it is none."""
+
+    created_time: int | None = None
+    """Unix milliseconds; None when writing keeps the stored time, or that of the first write."""
+
+    updated_time: int = 0
+    """Unix milliseconds of the last write; ignored when writing, as is the next one."""
+
+    revision: int = 0
+    """The shop's revision of the last write."""
+
+    @property
+    def etag(self) -> str:
+        """Names the stored state."""
+        return str(self.revision)
+
+
+_COLUMNS = tuple(ITEMS.c[attribute.name] for attribute in fields(Item))
+_TUPLES = ("categories", "tags", "image_uris")
+_CHUNK = 5_000  # ids a query: far below what a database allows of parameters
+
+
+async def get_items(*, connection: AsyncConnection, shop: str, item_ids: Iterable[str]) -> dict[str, Item]:
+    """Return by id those of the items that exist."""
+    wanted = list(dict.fromkeys(item_ids))
+    found: dict[str, Item] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(*_COLUMNS).where(
+            ITEMS.c.shop == shop,
+            ITEMS.c.id.in_(wanted[start : start + _CHUNK]),
+            ITEMS.c.deleted.is_(False),
+        )
+        rows = (await connection.execute(query)).mappings()
+        found.update((row["id"], _item(row)) for row in rows)
+    return found
+
+
+async def list_items(*, connection: AsyncConnection, shop: str, limit: int, after: str = "") -> list[Item]:
+    """Return a page of items in the order of their ids.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        limit: How many at most.
+        after: The last id of the page before; empty for the first page.
+    """
+    query = (
+        select(*_COLUMNS)
+        .where(ITEMS.c.shop == shop, ITEMS.c.id > after, ITEMS.c.deleted.is_(False))
+        .order_by(ITEMS.c.id)
+        .limit(limit)
+    )
+    return [_item(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterable[Item], now: int) -> int:
+    """Create items or replace those of the same ids; of one id given twice, the last counts.
+
+    Args:
+        connection: One that writes.
+        shop: The shop's id.
+        items: What to store. New ones get the next rows of the view, in this order.
+        now: Unix milliseconds.
+
+    Returns:
+        The shop's new revision.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    revision = await advance_revision(connection=connection, shop=shop)
+    written = {item.id: item for item in items}
+    if not written:
+        return revision
+    stored = await _positions(connection, shop, list(written))
+    last = select(func.max(ITEMS.c.position)).where(ITEMS.c.shop == shop)
+    next_position = (await connection.execute(last)).scalar()
+    next_position = 0 if next_position is None else next_position + 1
+    values = []
+    for item in written.values():
+        position, created = stored.get(item.id, (next_position, now))
+        next_position += position == next_position
+        values.append(
+            _values(item)
+            | {
+                "shop": shop,
+                "position": position,
+                "created_time": created if item.created_time is None else item.created_time,
+                "updated_time": now,
+                "deleted": False,
+                "revision": revision,
+            }
+        )
+    await upsert(connection=connection, table=ITEMS, values=values)
+    return revision
+
+
+async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iterable[str], now: int) -> int:
+    """Delete those of the items that exist: they are never shown again, and their events stay.
+
+    Returns:
+        The shop's new revision.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    revision = await advance_revision(connection=connection, shop=shop)
+    wanted = list(item_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        await connection.execute(
+            update(ITEMS)
+            .where(ITEMS.c.shop == shop, ITEMS.c.id.in_(wanted[start : start + _CHUNK]))
+            .values(deleted=True, updated_time=now, revision=revision)
+        )
+    return revision
+
+
+async def _positions(
+    connection: AsyncConnection, shop: str, item_ids: list[str]
+) -> dict[str, tuple[int, int]]:
+    """Return position and created time of the items that have a row, the deleted ones included."""
+    stored: dict[str, tuple[int, int]] = {}
+    for start in range(0, len(item_ids), _CHUNK):
+        query = select(ITEMS.c.id, ITEMS.c.position, ITEMS.c.created_time).where(
+            ITEMS.c.shop == shop, ITEMS.c.id.in_(item_ids[start : start + _CHUNK])
+        )
+        for item_id, position, created in await connection.execute(query):
+            stored[item_id] = (position, created)
+    return stored
+
+
+def _values(item: Item) -> dict[str, Any]:
+    values = {attribute.name: getattr(item, attribute.name) for attribute in fields(Item)}
+    values["localized_texts"] = {language: dict(texts) for language, texts in item.localized_texts.items()}
+    values["attributes"] = dict(item.attributes)
+    values["availability"] = item.availability.value
+    return values
+
+
+def _item(row: RowMapping) -> Item:
+    values = dict(row)
+    for name in _TUPLES:
+        values[name] = tuple(values[name])
+    values["availability"] = Availability(values["availability"])
+    return Item(**values)

@@ -1,0 +1,194 @@
+"""Placements: the named spots of a shop and what each asks for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import RowMapping, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.revisions import advance_revision
+from endcap.catalog.tables import PLACEMENTS
+from endcap.catalog.upserting import upsert
+from endcap.sdk.errors import Conflict, NotFound
+from endcap.sdk.query import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One strategy of a fallback ladder."""
+
+    strategy: str
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values by name."""
+
+    timeout: int | None = None
+    """Milliseconds that it may take; None for what the deadline leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A named spot in the shop."""
+
+    id: str
+    task: Task
+
+    ladder: tuple[Rung, ...]
+    """The strategies, in the order that they are asked."""
+
+    display_name: str = ""
+
+    exclude_seen: bool = True
+    """Whether items of the user's past are left out."""
+
+    seen_types: tuple[str, ...] = ("purchase",)
+    """The event types that make an item seen."""
+
+    seen_window: int | None = None
+    """Milliseconds that events make an item seen for; None for ever."""
+
+    page_size: int = 10
+    """How many items an answer holds where the request names no number."""
+
+    filter: str = ""
+    """Condition that every item must meet, in the AIP-160 grammar."""
+
+    created_time: int = 0
+    """Unix milliseconds; written by ``put_placement``, as are the next two."""
+
+    updated_time: int = 0
+    revision: int = 0
+
+    @property
+    def etag(self) -> str:
+        """Names the stored state."""
+        return str(self.revision)
+
+
+_ITEM_KNN_THEN_POPULAR = (Rung("item_knn"), Rung("popular"))
+
+DEFAULT_PLACEMENTS = (
+    Placement("home", Task.FOR_YOU, (Rung("ease"), *_ITEM_KNN_THEN_POPULAR), "Home page"),
+    Placement("product", Task.SIMILAR, _ITEM_KNN_THEN_POPULAR, "Product page"),
+    Placement("cart", Task.RELATED, _ITEM_KNN_THEN_POPULAR, "Cart"),
+    Placement("trending", Task.TRENDING, (Rung("popular"),), "Trending"),
+    Placement(
+        "recently-viewed",
+        Task.RECENTLY_VIEWED,
+        (Rung("recently_viewed"),),
+        "Recently viewed",
+        exclude_seen=False,
+    ),
+    Placement(
+        "rank",
+        Task.RANK,
+        (Rung("ease"), *_ITEM_KNN_THEN_POPULAR),
+        "Order of a given list",
+        exclude_seen=False,
+    ),
+)
+"""What a new shop has."""
+
+_SETTINGS = ("display_name", "exclude_seen", "seen_types", "seen_window", "page_size", "filter")
+
+
+async def get_placement(*, connection: AsyncConnection, shop: str, placement_id: str) -> Placement:
+    """Return one placement.
+
+    Raises:
+        NotFound: The shop has none of that id.
+    """
+    query = select(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
+    return _placement(row)
+
+
+async def list_placements(*, connection: AsyncConnection, shop: str) -> list[Placement]:
+    """Return every placement of a shop, by id."""
+    query = select(PLACEMENTS).where(PLACEMENTS.c.shop == shop).order_by(PLACEMENTS.c.id)
+    return [_placement(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def put_placement(
+    *, connection: AsyncConnection, shop: str, placement: Placement, now: int, etag: str = ""
+) -> Placement:
+    """Create a placement or replace the one of that id.
+
+    Args:
+        connection: One that writes.
+        shop: The shop's id.
+        placement: What to store; its times and revision are ignored.
+        now: Unix milliseconds.
+        etag: The state that the caller has read; empty to replace any.
+
+    Returns:
+        The placement as stored.
+
+    Raises:
+        Conflict: Its state is not the one named by ``etag``.
+        NotFound: There is no such shop.
+    """
+    revision = await advance_revision(connection=connection, shop=shop)
+    created = now
+    try:
+        stored = await get_placement(connection=connection, shop=shop, placement_id=placement.id)
+        created = stored.created_time
+        found = stored.etag
+    except NotFound:
+        found = ""
+    if etag and etag != found:
+        raise Conflict(f"the placement {placement.id!r} was changed by somebody else: read it again")
+    placement = replace(placement, created_time=created, updated_time=now, revision=revision)
+    await insert_placements(connection=connection, shop=shop, placements=[placement])
+    return placement
+
+
+async def delete_placement(*, connection: AsyncConnection, shop: str, placement_id: str) -> int:
+    """Delete a placement and return the shop's new revision.
+
+    Raises:
+        NotFound: The shop has none of that id.
+    """
+    revision = await advance_revision(connection=connection, shop=shop)
+    statement = delete(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
+    if not (await connection.execute(statement)).rowcount:
+        raise NotFound(f"there is no placement {placement_id!r}")
+    return revision
+
+
+async def insert_placements(
+    *, connection: AsyncConnection, shop: str, placements: Iterable[Placement]
+) -> None:
+    """Store placements as they are, in place of those of the same ids."""
+    values = [_values(shop, placement) for placement in placements]
+    await upsert(connection=connection, table=PLACEMENTS, values=values)
+
+
+def _values(shop: str, placement: Placement) -> dict[str, Any]:
+    return {
+        "shop": shop,
+        "id": placement.id,
+        "task": placement.task.value,
+        "ladder": [asdict(rung) for rung in placement.ladder],
+        "settings": {name: getattr(placement, name) for name in _SETTINGS},
+        "created_time": placement.created_time,
+        "updated_time": placement.updated_time,
+        "revision": placement.revision,
+    }
+
+
+def _placement(row: RowMapping) -> Placement:
+    settings = dict(row["settings"])
+    return Placement(
+        id=row["id"],
+        task=Task(row["task"]),
+        ladder=tuple(Rung(**rung) for rung in row["ladder"]),
+        seen_types=tuple(settings.pop("seen_types")),
+        created_time=row["created_time"],
+        updated_time=row["updated_time"],
+        revision=row["revision"],
+        **settings,
+    )

@@ -1,0 +1,42 @@
+"""The revision of a shop: a number that every write to what is served counts up.
+
+Whoever writes holds the shop's row until the commit, so revisions appear in their order, and a process
+that has seen revision ``n`` needs only the rows of later ones.
+"""
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.tables import SHOPS
+from endcap.sdk.errors import NotFound
+
+
+async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
+    """Return the revision of a shop and let nobody else advance it before this transaction ends.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    query = select(SHOPS.c.revision).where(SHOPS.c.id == shop).with_for_update()
+    return _existing(shop, (await connection.execute(query)).scalar())
+
+
+async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
+    """Count the revision of a shop up and return it.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    statement = (
+        update(SHOPS)
+        .where(SHOPS.c.id == shop)
+        .values(revision=SHOPS.c.revision + 1)
+        .returning(SHOPS.c.revision)
+    )
+    return _existing(shop, (await connection.execute(statement)).scalar())
+
+
+def _existing(shop: str, revision: int | None) -> int:
+    if revision is None:
+        raise NotFound(f"there is no shop {shop!r}")
+    return revision

@@ -1,0 +1,97 @@
+"""Shops: the tenants of a server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import RowMapping, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.placements import DEFAULT_PLACEMENTS, insert_placements
+from endcap.catalog.tables import SHOPS
+from endcap.sdk.catalog_view import EVENT_WEIGHTS
+from endcap.sdk.errors import AlreadyExists, NotFound
+
+
+DEFAULT_SHOP = "default"
+"""The shop of a caller that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A tenant."""
+
+    id: str
+
+    currency: str
+    """ISO 4217 code that prices are compared and reported in; empty when not said."""
+
+    event_weights: Mapping[str, float]
+    """What an event of each type counts for."""
+
+    revision: int
+    """Counts the writes that change what is served."""
+
+    created_time: int
+    """Unix milliseconds."""
+
+
+async def create_shop(
+    *,
+    connection: AsyncConnection,
+    shop: str,
+    now: int,
+    currency: str = "",
+    event_weights: Mapping[str, float] = EVENT_WEIGHTS,
+) -> Shop:
+    """Create a shop with the default placements.
+
+    Args:
+        connection: One that writes.
+        shop: The id.
+        now: Unix milliseconds.
+        currency: ISO 4217 code of its prices.
+        event_weights: What an event of each type counts for.
+
+    Raises:
+        AlreadyExists: There is a shop of that id.
+    """
+    settings = {"event_weights": dict(event_weights)}
+    values = {"id": shop, "currency": currency, "settings": settings, "revision": 1, "created_time": now}
+    try:
+        await connection.execute(insert(SHOPS).values(values))
+    except IntegrityError:
+        raise AlreadyExists(f"there is a shop {shop!r} already") from None
+    placements = [
+        replace(placement, created_time=now, updated_time=now, revision=1) for placement in DEFAULT_PLACEMENTS
+    ]
+    await insert_placements(connection=connection, shop=shop, placements=placements)
+    return await get_shop(connection=connection, shop=shop)
+
+
+async def get_shop(*, connection: AsyncConnection, shop: str) -> Shop:
+    """Return one shop.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    row = (await connection.execute(select(SHOPS).where(SHOPS.c.id == shop))).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no shop {shop!r}")
+    return _shop(row)
+
+
+async def list_shops(*, connection: AsyncConnection) -> list[Shop]:
+    """Return every shop, by id."""
+    rows = (await connection.execute(select(SHOPS).order_by(SHOPS.c.id))).mappings()
+    return [_shop(row) for row in rows]
+
+
+def _shop(row: RowMapping) -> Shop:
+    return Shop(
+        id=row["id"],
+        currency=row["currency"],
+        event_weights=row["settings"]["event_weights"],
+        revision=row["revision"],
+        created_time=row["created_time"],
+    )

@@ -1,0 +1,95 @@
+"""What is particular to SQLite: how it is opened, how transactions begin, what its errors mean."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from endcap.sdk.errors import DataLoss, EndcapError, Exhausted, FailedPrecondition, InvalidInput, Unavailable
+
+
+WRITES = "endcap_writes"
+"""The execution option of a connection that is going to write."""
+
+_PRIMARY_CODE = 0xFF
+
+
+def create_engine(url: URL, *, lock_timeout: float, foreign_keys: bool = True) -> AsyncEngine:
+    """Create an engine whose every connection is durable.
+
+    Args:
+        url: Where the file is.
+        lock_timeout: Seconds to wait while another process writes.
+        foreign_keys: Whether references are checked; a migration that rebuilds a table must not.
+
+    Raises:
+        InvalidInput: The URL names no file.
+        FailedPrecondition: The file or its folder cannot be written.
+    """
+    _check_writable(url)
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        # Without an isolation level Python begins no transactions of its own; _begin does.
+        connect_args={"isolation_level": None, "timeout": lock_timeout},
+    )
+    # WAL lets readers and the writer go on side by side; FULL syncs the log at every commit.
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={'ON' if foreign_keys else 'OFF'}")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def database_file(url: URL) -> Path:
+    """Return the file that a URL names.
+
+    Raises:
+        InvalidInput: The URL names no file.
+    """
+    if not url.database or url.database == ":memory:":
+        raise InvalidInput("the database must be a file: write the URL as sqlite:///folder/endcap.db")
+    return Path(url.database)
+
+
+def meaning(error: DBAPIError) -> EndcapError | None:
+    """Return the error that a failure of SQLite means to a caller; None when it is a bug of ours."""
+    cause = error.orig
+    if not isinstance(cause, sqlite3.DatabaseError):
+        return None
+    code = getattr(cause, "sqlite_errorcode", 0)
+    if code & _PRIMARY_CODE in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return DataLoss("the database file is damaged: restore it from a backup")
+    if not isinstance(cause, sqlite3.OperationalError):
+        return None
+    if code & _PRIMARY_CODE == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE:
+        return Exhausted("the disk of the database is full: free some space; nothing was stored")
+    if code & _PRIMARY_CODE in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Unavailable("another process is writing to the database: try again")
+    return Unavailable("the database does not answer: try again, and check its file and disk")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when somebody else has written
+    # in between, whatever the timeout. One that takes the lock at the start waits for it.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _check_writable(url: URL) -> None:
+    file = database_file(url)
+    for path in (file.parent, file):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise FailedPrecondition(
+                f"{path} cannot be written: give this user the right, or choose another place"
+            )

@@ -1,0 +1,215 @@
+"""The tables. Every one belongs to a shop, and migrations create them.
+
+All times are Unix milliseconds, all amounts of money are billionths of a currency unit, and every
+enumeration is stored as its text. A row that changes what is served carries the shop's ``revision`` of
+the change, so that another process finds everything newer than what it holds.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+
+_Json = JSON().with_variant(JSONB(), "postgresql")
+# SQLite counts up only a primary key of type INTEGER.
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class ShopTable(SQLModel, table=True):
+    """A tenant."""
+
+    __tablename__ = "shops"
+
+    id: str = Field(primary_key=True)
+    currency: str
+    """ISO 4217 code that prices are compared and reported in; empty when not said."""
+    settings: dict[str, Any] = Field(sa_type=_Json)
+    revision: int = Field(sa_type=BigInteger)
+    """Counts the writes that change what is served."""
+    created_time: int = Field(sa_type=BigInteger)
+
+
+class ItemTable(SQLModel, table=True):
+    """Something that a shop sells. Deleting one keeps the row, for rows of views are positions."""
+
+    __tablename__ = "items"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="items_shop_fkey"),
+        Index("items_position_key", "shop", "position", unique=True),
+        Index("items_revision", "shop", "revision"),
+    )
+
+    shop: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    position: int = Field(sa_type=BigInteger)
+    """The item's row in every view: counted from 0 in order of arrival, never given twice."""
+    title: str
+    description: str
+    language_code: str
+    localized_texts: dict[str, Any] = Field(sa_type=_Json)
+    categories: list[str] = Field(sa_type=_Json)
+    brand: str
+    tags: list[str] = Field(sa_type=_Json)
+    attributes: dict[str, Any] = Field(sa_type=_Json)
+    price_nanos: int | None = Field(sa_type=BigInteger)
+    original_price_nanos: int | None = Field(sa_type=BigInteger)
+    cost_nanos: int | None = Field(sa_type=BigInteger)
+    currency: str
+    """Of all three amounts; empty for the shop's."""
+    image_uris: list[str] = Field(sa_type=_Json)
+    availability: str
+    available_time: int | None = Field(sa_type=BigInteger)
+    expire_time: int | None = Field(sa_type=BigInteger)
+    group_id: str
+    created_time: int = Field(sa_type=BigInteger)
+    updated_time: int = Field(sa_type=BigInteger)
+    deleted: bool
+    revision: int = Field(sa_type=BigInteger)
+
+
+class UserTable(SQLModel, table=True):
+    """Somebody known to the shop."""
+
+    __tablename__ = "users"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="users_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    created_time: int = Field(sa_type=BigInteger)
+    pseudonym_key: bytes
+    """16 random bytes: without them nothing links the pseudonym in a snapshot to the user."""
+
+
+class VisitorTable(SQLModel, table=True):
+    """An anonymous visitor, and the user it turned out to be."""
+
+    __tablename__ = "visitors"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="visitors_shop_fkey"),
+        Index("visitors_user", "shop", "user_id"),
+    )
+
+    shop: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    user_id: str | None
+    """The user of the newest event that carried both."""
+    created_time: int = Field(sa_type=BigInteger)
+    pseudonym_key: bytes
+
+
+class EventTable(SQLModel, table=True):
+    """Something that somebody did with an item; never changed once stored."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="events_shop_fkey"),
+        UniqueConstraint("shop", "event_id", name="events_event_id_key"),
+        Index("events_revision", "shop", "revision"),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: int | None = Field(
+        default=None, sa_column=Column(_Sequence, primary_key=True, autoincrement=True)
+    )
+    """Orders the events as they were stored."""
+    shop: str
+    event_id: str
+    body_hash: bytes
+    """Tells a repeated event from another one under the same id."""
+    type: str
+    user_id: str | None
+    visitor_id: str | None
+    item_id: str
+    """May name an item that the catalog does not hold yet."""
+    time: int = Field(sa_type=BigInteger)
+    quantity: float
+    price_nanos: int | None = Field(sa_type=BigInteger)
+    currency: str
+    value: float | None
+    attribution_token: str
+    order_id: str
+    properties: dict[str, Any] = Field(sa_type=_Json)
+    revision: int = Field(sa_type=BigInteger)
+
+
+class PlacementTable(SQLModel, table=True):
+    """A named spot in the shop."""
+
+    __tablename__ = "placements"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="placements_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    task: str
+    ladder: list[dict[str, Any]] = Field(sa_type=_Json)
+    settings: dict[str, Any] = Field(sa_type=_Json)
+    created_time: int = Field(sa_type=BigInteger)
+    updated_time: int = Field(sa_type=BigInteger)
+    revision: int = Field(sa_type=BigInteger)
+
+
+class BundleTable(SQLModel, table=True):
+    """A bundle that was offered to the shop; the database itself allows one active one a model."""
+
+    __tablename__ = "bundles"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="bundles_shop_fkey"),
+        Index(
+            "bundles_active_key",
+            "shop",
+            "model",
+            unique=True,
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
+
+    shop: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    version: str = Field(primary_key=True)
+    path: str
+    state: str
+    manifest: dict[str, Any] = Field(sa_type=_Json)
+    created_time: int = Field(sa_type=BigInteger)
+    activated_time: int | None = Field(sa_type=BigInteger)
+    revision: int = Field(sa_type=BigInteger)
+
+
+class ExposureTable(SQLModel, table=True):
+    """The record that a list was shown."""
+
+    __tablename__ = "exposures"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="exposures_shop_fkey"),
+        Index("exposures_request", "shop", "request_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: int | None = Field(
+        default=None, sa_column=Column(_Sequence, primary_key=True, autoincrement=True)
+    )
+    shop: str
+    request_id: str
+    time: int = Field(sa_type=BigInteger)
+    placement: str
+    user_id: str | None
+    visitor_id: str | None
+    experiment: str
+    variant: str
+    view: str
+    bundles: dict[str, str] = Field(sa_type=_Json)
+    items: list[dict[str, Any]] = Field(sa_type=_Json)
+    degraded: list[dict[str, Any]] = Field(sa_type=_Json)
+
+
+METADATA = SQLModel.metadata
+SHOPS = METADATA.tables["shops"]
+ITEMS = METADATA.tables["items"]
+USERS = METADATA.tables["users"]
+VISITORS = METADATA.tables["visitors"]
+EVENTS = METADATA.tables["events"]
+PLACEMENTS = METADATA.tables["placements"]
+BUNDLES = METADATA.tables["bundles"]
+EXPOSURES = METADATA.tables["exposures"]

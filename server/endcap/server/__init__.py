@@ -1,0 +1,1 @@
+"""The gRPC process: it takes queries in, decides, and answers."""

@@ -1,0 +1,101 @@
+"""The one table of limits on requests, and the check that names the field that breaks one."""
+
+from collections.abc import Sized
+from types import MappingProxyType
+
+from endcap.sdk.errors import InvalidInput
+
+
+LIMITS = MappingProxyType(
+    {
+        # Characters of a text, by field.
+        "shop": 64,
+        "placement": 128,
+        "user_id": 128,
+        "visitor_id": 128,
+        "item_id": 128,
+        "event_id": 128,
+        "request_id": 128,
+        "type": 64,
+        "query": 256,
+        "filter": 4096,
+        "language_code": 35,
+        "attribution_token": 1024,
+        "page_token": 4096,
+        # Entries of a list, by field.
+        "item_ids": 100,
+        "candidate_item_ids": 1000,
+        "exclude_item_ids": 1000,
+        "context": 32,
+        "properties": 64,
+        "events": 1000,
+        "get_item_ids": 1000,
+        # Characters of the keys and values of a map.
+        "context key": 64,
+        "context value": 256,
+        "properties key": 64,
+        "properties value": 1024,
+    }
+)
+"""The most characters or entries of each field."""
+
+DEFAULT_PAGE_SIZE = 10
+MAX_PAGE_SIZE = 100
+
+MAX_REQUEST_BYTES = 1024 * 1024
+"""The largest message of most methods."""
+
+MAX_INGEST_BYTES = 4 * 1024 * 1024
+"""The largest message of the methods that take data in."""
+
+_INGEST = ("RecordEvents", "BatchUpsertItems", "BatchUpsertUsers", "ImportItems", "ImportUsers")
+
+MAX_METADATA_BYTES = 8192
+"""The most metadata a call may carry."""
+
+MAX_EVENT_LEAD_SECONDS = 300
+"""How far in the future an event's time may lie, for clocks differ."""
+
+
+def max_request_bytes(method: str) -> int:
+    """Return the largest message that a method takes.
+
+    Args:
+        method: The full name, ``/package.Service/Method``.
+    """
+    return MAX_INGEST_BYTES if method.endswith(_INGEST) else MAX_REQUEST_BYTES
+
+
+def check_limit(field: str, value: Sized) -> None:
+    """Refuse a text or a list that is longer than its limit.
+
+    Raises:
+        InvalidInput: It is.
+    """
+    if len(value) > LIMITS[field]:
+        unit = "characters" if isinstance(value, str) else "entries"
+        raise InvalidInput(f"{field} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=field)
+
+
+def check_id(field: str, value: str) -> None:
+    """Refuse an id that is empty, too long, or holds control characters.
+
+    Raises:
+        InvalidInput: It does.
+    """
+    if not value:
+        raise InvalidInput(f"{field} is required", field=field)
+    check_limit(field, value)
+    if not value.isprintable():
+        raise InvalidInput(f"{field} must not hold control characters", field=field)
+
+
+def page_size(wanted: int) -> int:
+    """Return how many items a page holds: 0 means the default, too many are lowered to the maximum.
+
+    Raises:
+        InvalidInput: The number is negative.
+    """
+    if wanted < 0:
+        raise InvalidInput("page_size must not be negative; use 0 for the default", field="page_size")
+    return min(wanted or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)

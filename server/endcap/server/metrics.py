@@ -1,0 +1,76 @@
+"""What the server counts, for Prometheus. Labels hold names from the configuration only, never ids."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from endcap.server.request import RungOutcome
+
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """The server's counters, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "endcap_calls", "Calls by method and status code.", ("method", "code"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "endcap_call_seconds",
+            "Time from a call's first byte to its answer.",
+            ("method",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge("endcap_calls_in_flight", "Calls being answered.", registry=self.registry)
+        self._rungs = Counter(
+            "endcap_rungs",
+            "Rungs of ladders that were asked, by strategy and failure; empty when there was none.",
+            ("strategy", "failure"),
+            registry=self.registry,
+        )
+        self._dropped = Counter(
+            "endcap_dropped_items",
+            "Items that a strategy named and that were not allowed.",
+            ("strategy", "cause"),
+            registry=self.registry,
+        )
+        self._batch_size = Histogram(
+            "endcap_batch_size",
+            "Queries that one run of a strategy answered together.",
+            ("strategy",),
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=self.registry,
+        )
+        self._exposures_lost = Counter(
+            "endcap_exposures_lost", "Exposures that the log could not keep up with.", registry=self.registry
+        )
+
+    def call_started(self) -> None:
+        """Count a call in."""
+        self._in_flight.inc()
+
+    def call_ended(self, method: str, code: str, seconds: float) -> None:
+        """Count a call out."""
+        self._in_flight.dec()
+        self._calls.labels(method, code).inc()
+        self._seconds.labels(method).observe(seconds)
+
+    def rung(self, outcome: RungOutcome) -> None:
+        """Count what a rung did."""
+        self._rungs.labels(outcome.strategy, outcome.failure or "").inc()
+        for item in outcome.dropped:
+            self._dropped.labels(outcome.strategy, item.cause).inc()
+
+    def batch(self, strategy: str, size: int) -> None:
+        """Count one run of a strategy."""
+        self._batch_size.labels(strategy).observe(size)
+
+    def exposures_lost(self, count: int) -> None:
+        """Count exposures that were not written."""
+        self._exposures_lost.inc(count)
+
+    def serve(self, port: int) -> None:
+        """Answer Prometheus on a port of 127.0.0.1, from a thread of its own."""
+        start_http_server(port, addr="127.0.0.1", registry=self.registry)

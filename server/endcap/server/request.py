@@ -1,0 +1,125 @@
+"""One Recommend call in the platform's own terms, and its answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from endcap.sdk import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationRequest:
+    """What a client asks, checked against the limits."""
+
+    request_id: str
+    placement: str
+
+    time: int
+    """Unix milliseconds at which the call came in."""
+
+    user_id: str = ""
+    visitor_id: str = ""
+    item_ids: tuple[str, ...] = ()
+    candidate_item_ids: tuple[str, ...] = ()
+    exclude_item_ids: tuple[str, ...] = ()
+    text: str = ""
+
+    page_size: int = 0
+    """How many items; 0 for the placement's number."""
+
+    context: Mapping[str, str] = field(default_factory=dict)
+    explain: bool = False
+    validate_only: bool = False
+
+    minimum_revision: int = 0
+    """The answer must know every write up to this revision."""
+
+
+class Failure(StrEnum):
+    """Why an answer is degraded; the values are the names of the contract's ``DegradationCause``."""
+
+    STRATEGY_FAILED = "STRATEGY_FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    INVALID_RANKING = "INVALID_RANKING"
+    MODEL_MISSING = "MODEL_MISSING"
+    STRATEGY_MISSING = "STRATEGY_MISSING"
+    SUSPENDED = "SUSPENDED"
+    OVERLOADED = "OVERLOADED"
+    STALE = "STALE"
+
+
+class RungFailed(Exception):
+    """A rung of a ladder cannot answer. Costs the rung, never the call."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedItem:
+    """An item that a strategy named and that was not allowed."""
+
+    row: int
+    cause: str
+    """``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RungOutcome:
+    """What one rung of the ladder did."""
+
+    strategy: str
+
+    wanted: int
+    """Items that were missing when it was asked."""
+
+    ranked: int
+    """Items that the strategy named."""
+
+    used: int
+    """Items of them that are in the answer."""
+
+    dropped: tuple[DroppedItem, ...]
+    failure: Failure | None
+    detail: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendedItem:
+    """One item of an answer."""
+
+    row: int
+    item_id: str
+    score: float
+    strategy: str
+
+    bundles: tuple[str, ...]
+    """The bundles behind the score, each as ``model@version``."""
+
+    rung: int
+    """The rung of the ladder that it comes from, from 0."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendationAnswer:
+    """The items of a page, best first, and how they came about."""
+
+    items: tuple[RecommendedItem, ...]
+    missing_item_ids: tuple[str, ...]
+    rungs: tuple[RungOutcome, ...]
+
+    removed: Mapping[str, int]
+    """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
+
+    eligible: int
+    """Rows that were left."""
+
+    history: int
+    """Events of the user that the strategies saw."""
+
+    stale: bool
+    """Whether the answer may not know every write that the request asked for."""

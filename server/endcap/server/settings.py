@@ -1,0 +1,56 @@
+"""What an operator may set, each by an environment variable ``ENDCAP_<NAME>``."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The server's settings. Every one has a default that suits one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="ENDCAP_", frozen=True)
+
+    address: str = Field("127.0.0.1:50051", description="Host and port to listen on; port 0 takes a free one.")
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///data/endcap.db", description="SQLAlchemy URL of the catalog database."
+    )
+
+    bundles_folder: Path = Field(Path("data/bundles"), description="Where registered bundles are kept.")
+
+    default_deadline_seconds: float = Field(
+        2.0, gt=0, description="Time a call gets when the client sends no deadline."
+    )
+
+    strategy_timeout_seconds: float = Field(
+        0.25, gt=0, description="Time one rung of a ladder gets before the next one is asked."
+    )
+
+    max_concurrent_calls: int = Field(
+        256, gt=0, description="Calls in flight; more are refused at once with RESOURCE_EXHAUSTED."
+    )
+
+    max_batch_size: int = Field(64, gt=0, description="Queries that one run of a strategy answers together.")
+
+    refresh_seconds: float = Field(
+        5.0, gt=0, description="How often the server looks for what other processes wrote."
+    )
+
+    view_max_age_seconds: float = Field(
+        300.0, gt=0, description="How old the counts behind popularity may become before they are taken anew."
+    )
+
+    drain_seconds: float = Field(
+        10.0, ge=0, description="Time that calls in flight get to finish after SIGTERM."
+    )
+
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of the Prometheus endpoint on 127.0.0.1; 0 for none."
+    )
+
+    reflection: bool = Field(False, description="Whether clients may ask the server for its contract.")
+
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="The least severe event that is logged."
+    )

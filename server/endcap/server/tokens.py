@@ -1,0 +1,57 @@
+"""Opaque tokens that the server hands out and gets back: versioned, signed, self-contained.
+
+A token is ``base64url(version byte + HMAC-SHA256 of the body, cut to 16 bytes + body)``, and the body
+is compact JSON. The key is the shop's own, so a token of one shop means nothing in another.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from typing import Any
+
+from endcap.sdk.errors import InvalidInput
+
+
+_VERSION = b"\x01"
+_SIGNATURE_BYTES = 16
+
+
+def sign(key: bytes, purpose: str, body: dict[str, Any]) -> str:
+    """Make a token.
+
+    Args:
+        key: The shop's token key.
+        purpose: What the token is for; a token of one purpose is refused for another.
+        body: JSON values.
+    """
+    content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    token = _VERSION + _signature(key, purpose, content) + content
+    return base64.urlsafe_b64encode(token).rstrip(b"=").decode("ascii")
+
+
+def verify(key: bytes, purpose: str, token: str) -> dict[str, Any]:
+    """Read a token that ``sign`` made.
+
+    Raises:
+        InvalidInput: The token is not one of this shop and purpose, or was altered.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise _refused(purpose) from error
+    signature, content = raw[1 : 1 + _SIGNATURE_BYTES], raw[1 + _SIGNATURE_BYTES :]
+    if raw[:1] != _VERSION or not hmac.compare_digest(signature, _signature(key, purpose, content)):
+        raise _refused(purpose)
+    body: dict[str, Any] = json.loads(content)
+    return body
+
+
+def _signature(key: bytes, purpose: str, content: bytes) -> bytes:
+    signed = _VERSION + purpose.encode() + b"\x1f" + content
+    return hmac.digest(key, signed, hashlib.sha256)[:_SIGNATURE_BYTES]
+
+
+def _refused(purpose: str) -> InvalidInput:
+    return InvalidInput(f"the {purpose} was not made by this shop, or was altered: send it back as it came", field=purpose)

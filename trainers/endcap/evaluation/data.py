@@ -1,0 +1,165 @@
+"""What a strategy is judged on: events to fit on, cases to answer, and the answers that would be right."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.evaluation.ragged import Ragged, offsets_of
+from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
+from endcap.sdk.query import History
+from endcap.sdk.snapshot import Snapshot, event_schema, item_schema, user_schema, write_snapshot
+
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histories:
+    """What the user of each case did before the question."""
+
+    events: EventColumns
+    """Case after case, oldest first within a case."""
+
+    offsets: NDArray[np.int64]
+    """Case ``i`` owns the events ``offsets[i]`` to ``offsets[i + 1]``; ``(cases + 1,)``."""
+
+    @classmethod
+    def of_users(cls, events: EventColumns, users: NDArray[np.int64]) -> "Histories":
+        """Collect the events of each of ``users``; a user without any has an empty history."""
+        by_user = select(events, np.lexsort((events.times, events.users)))
+        starts = np.searchsorted(by_user.users, users, side="left")
+        ends = np.searchsorted(by_user.users, users, side="right")
+        lengths = ends - starts
+        offsets = offsets_of(lengths)
+        positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return cls(select(by_user, positions), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, case: int) -> History:
+        own = slice(self.offsets[case], self.offsets[case + 1])
+        return History(self.events.rows[own], self.events.types[own], self.events.times[own])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cases:
+    """Questions that are asked under the same conditions."""
+
+    name: str
+    """``all``, ``new_users``, ``new_items``."""
+
+    histories: Histories
+
+    targets: Ragged
+    """The rows that would be right, distinct within a case and never none."""
+
+    eligible: NDArray[np.bool_]
+    """Which items are ranked; ``(items,)``."""
+
+    slices: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """Parts to report beside the whole, each a mask over ``targets.flat``. A case takes part with the targets
+    that the mask keeps."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationData:
+    """A data set after its split. Item rows are positions in ``items``."""
+
+    name: str
+
+    protocol: str
+    """How it was split, in words for the report."""
+
+    items: ItemColumns
+
+    events: EventColumns
+    """What models may be fitted on, in time order."""
+
+    as_of: int
+    """Unix milliseconds of every question; no event of ``events`` is later."""
+
+    groups: tuple[Cases, ...]
+    """The cases; the first group is the headline."""
+
+    seen_types: frozenset[str] = frozenset({"purchase"})
+    """Items that a user has an event of these types with are not recommended to that user again."""
+
+    def view(self) -> CatalogView:
+        """Return the catalog as it stood when the models were fitted."""
+        return build_view(self.items, self.events, version=f"{self.name}, {self.protocol}", as_of=self.as_of)
+
+    def snapshot(self, folder: Path) -> Snapshot:
+        """Write what models may be fitted on as a snapshot, which every trainer reads.
+
+        Args:
+            folder: Where; it must not exist yet.
+        """
+        import polars as pl
+
+        first_time = {}
+        for user, time in zip(
+            self.events.users[::-1].tolist(), self.events.times[::-1].tolist(), strict=True
+        ):
+            first_time[str(user)] = time
+        items = pl.DataFrame(
+            {
+                "item_id": self.items.ids,
+                "title": self.items.titles,
+                "categories": [list(names) for names in self.items.categories],
+                "price": pl.Series(self.items.prices, dtype=pl.Float64).fill_nan(None),
+                "available": self.items.available,
+                "created_time": self.items.created,
+            },
+            schema_overrides={"categories": pl.List(pl.String())},
+        )
+        events = pl.DataFrame(
+            {
+                "user": self.events.users.astype(np.str_),
+                "item_id": np.array(self.items.ids, np.str_)[self.events.rows],
+                "type": self.events.types,
+                "time": self.events.times,
+            }
+        )
+        users = pl.DataFrame({"user": list(first_time), "created_time": list(first_time.values())})
+        return write_snapshot(
+            folder,
+            items=_conform(items, item_schema()),
+            users=_conform(users, user_schema()),
+            events=_conform(events, event_schema()),
+            shop=self.name,
+            as_of=self.as_of,
+        )
+
+
+def select(events: EventColumns, positions: NDArray[np.integer] | NDArray[np.bool_]) -> EventColumns:
+    """Return the events at ``positions``, or where a mask is True."""
+    return EventColumns(
+        users=events.users[positions],
+        rows=events.rows[positions],
+        types=events.types[positions],
+        times=events.times[positions],
+    )
+
+
+def in_time_order(events: EventColumns) -> EventColumns:
+    """Return the events oldest first; those of one moment keep their order."""
+    return select(events, np.argsort(events.times, kind="stable"))
+
+
+def _conform(table: "pl.DataFrame", schema: "pl.Schema") -> "pl.DataFrame":
+    """Return the columns of the schema, null where the table lacks one."""
+    import polars as pl
+
+    return table.select(
+        (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    )

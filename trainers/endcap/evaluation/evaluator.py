@@ -1,0 +1,225 @@
+"""Judges a strategy on evaluation data, through the very calls that serve it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.evaluation.beyond_accuracy import (
+    Audience,
+    catalog_coverage,
+    gini,
+    intra_list_diversity,
+    novelty,
+    recommendation_counts,
+)
+from endcap.evaluation.data import Cases, EvaluationData
+from endcap.evaluation.intervals import bootstrap_intervals
+from endcap.evaluation.metrics import Places, accuracy, places_by_score, places_in_lists
+from endcap.evaluation.ragged import Ragged
+from endcap.evaluation.report import Measure, Report, SliceReport
+from endcap.sdk.catalog_view import CatalogView
+from endcap.sdk.errors import InvalidInput
+from endcap.sdk.query import Eligibility, Query, Ranking, Task
+from endcap.sdk.ranking import top
+from endcap.sdk.strategy import ScoringStrategy, Strategy
+from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores
+
+
+BATCH_SIZE = 256
+"""How many queries a strategy is asked at once."""
+
+TIMED_QUERIES = 100
+"""How many queries are asked one by one to learn how long an answer takes."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of cases done and of all cases."""
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def evaluate(
+    strategy: Strategy,
+    view: CatalogView,
+    data: EvaluationData,
+    *,
+    name: str,
+    cutoffs: Sequence[int] = (5, 10, 20),
+    seed: int = 0,
+    progress: Progress = _no_progress,
+) -> Report:
+    """Ask a strategy every case and measure its answers.
+
+    A strategy that scores is ranked in full; one that does not is judged by its lists, and the report says
+    so. Items that are not eligible, that the user has seen, or that the strategy does not score are not
+    ranked.
+
+    Args:
+        strategy: What is judged; it must answer ``Task.FOR_YOU``.
+        view: The catalog at ``data.as_of``, its rows in the order of ``data.items``.
+        data: What it is judged on.
+        name: What the report calls the strategy.
+        cutoffs: The depths of the metrics; lists are as long as the deepest.
+        seed: Fixes the bootstrap, and the samples of diversity and timing.
+        progress: Told how far the evaluation is.
+
+    Raises:
+        InvalidInput: The strategy does not answer the task, or the view is another catalog's.
+    """
+    if Task.FOR_YOU not in strategy.tasks:
+        raise InvalidInput(f"{name} does not answer the task {Task.FOR_YOU}: evaluate a strategy that does")
+    if view.vocabulary.ids != tuple(data.items.ids):
+        raise InvalidInput("the view holds other items than the data: build it from the data's own snapshot")
+    examiner = _Examiner(strategy, view, data, max(cutoffs), progress)
+    answers = [examiner.ask(cases) for cases in data.groups]
+    median, slow = examiner.time_queries(seed)
+    headline = data.groups[0]
+    return Report(
+        strategy=name,
+        data=data.name,
+        protocol=data.protocol,
+        scored=isinstance(strategy, ScoringStrategy),
+        items=int(np.count_nonzero(headline.eligible)),
+        events=len(data.events.rows),
+        slices={
+            slice_name: part
+            for cases, answer in zip(data.groups, answers, strict=True)
+            for slice_name, part in _measure_slices(cases, answer.places, cutoffs, seed)
+        },
+        beyond=_measure_lists(answers[0].lists, headline.eligible, data, seed),
+        query_milliseconds=median,
+        query_milliseconds_p95=slow,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """What a strategy said to some cases."""
+
+    places: Places
+
+    lists: Rows
+    """``(cases, list length)``, -1 fills a short list."""
+
+
+class _Examiner:
+    """Puts the cases of a data set to one strategy."""
+
+    def __init__(
+        self, strategy: Strategy, view: CatalogView, data: EvaluationData, length: int, progress: Progress
+    ) -> None:
+        self._strategy = strategy
+        self._view = view
+        self._data = data
+        self._length = length
+        self._progress = progress
+        self._total = sum(len(cases) for cases in data.groups)
+        self._done = 0
+
+    def ask(self, cases: Cases) -> _Answers:
+        answers = []
+        for start in range(0, len(cases), BATCH_SIZE):
+            batch = np.arange(start, min(start + BATCH_SIZE, len(cases)))
+            queries = [self._query(cases, case) for case in batch.tolist()]
+            answers.append(self._answer(queries, cases.targets.take(batch)))
+            self._done += len(batch)
+            self._progress(self._done, self._total)
+        return _Answers(
+            Places(
+                np.concatenate([answer.places.before for answer in answers]),
+                np.concatenate([answer.places.tied for answer in answers]),
+            ),
+            np.concatenate([answer.lists for answer in answers]),
+        )
+
+    def time_queries(self, seed: int) -> tuple[float, float]:
+        """Return the median and the 95th percentile of the milliseconds that one query alone takes."""
+        cases = self._data.groups[0]
+        sample = np.random.default_rng(seed).permutation(len(cases))[:TIMED_QUERIES]
+        durations = []
+        for case in sample.tolist():
+            query = self._query(cases, case)
+            started = time.perf_counter()
+            self._strategy.recommend([query], self._view)
+            durations.append((time.perf_counter() - started) * 1000)
+        return float(np.median(durations)), float(np.quantile(durations, 0.95))
+
+    def _answer(self, queries: Sequence[Query], targets: Ragged) -> _Answers:
+        if not isinstance(self._strategy, ScoringStrategy):
+            lists = _lists(self._strategy.recommend(queries, self._view), queries)
+            return _Answers(places_in_lists(lists, targets), lists)
+        scores = _masked(self._strategy.score(queries, None, self._view), queries)
+        rankings = [top(row, query) for row, query in zip(scores, queries, strict=True)]
+        return _Answers(places_by_score(scores, targets), _lists(rankings, queries))
+
+    def _query(self, cases: Cases, case: int) -> Query:
+        history = cases.histories[case]
+        seen = np.isin(history.types, list(self._data.seen_types))
+        return Query(
+            task=Task.FOR_YOU,
+            limit=self._length,
+            time=self._data.as_of,
+            eligible=Eligibility(cases.eligible, np.unique(history.rows[seen])),
+            history=history,
+            seed=case,
+        )
+
+
+def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
+    """Return the scores with NaN wherever an item must not be shown."""
+    masked = np.where(queries[0].eligible.mask, scores, np.float32(np.nan))
+    for row, query in zip(masked, queries, strict=True):
+        row[query.eligible.excluded] = np.nan
+    return masked
+
+
+def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
+    """Lay rankings side by side; a row that must not be shown leaves its place empty."""
+    lists = np.full((len(queries), queries[0].limit), UNKNOWN, np.int32)
+    for row, ranking, query in zip(lists, rankings, queries, strict=True):
+        shown = ranking.rows[: query.limit]
+        row[: len(shown)] = np.where(query.eligible.allows(shown), shown, UNKNOWN)
+    return lists
+
+
+def _measure_slices(
+    cases: Cases, places: Places, cutoffs: Sequence[int], seed: int
+) -> Iterator[tuple[str, SliceReport]]:
+    yield cases.name, _measure(places, cases.targets, cutoffs, seed)
+    for name, mask in cases.slices.items():
+        if mask.any():
+            part = Places(places.before[mask], places.tied[mask])
+            yield name, _measure(part, cases.targets.keep(mask), cutoffs, seed)
+
+
+def _measure(places: Places, targets: Ragged, cutoffs: Sequence[int], seed: int) -> SliceReport:
+    taking_part = np.flatnonzero(targets.lengths)
+    metrics = accuracy(places, targets.take(taking_part), cutoffs)
+    values = np.column_stack(list(metrics.values()))
+    low, high = bootstrap_intervals(values, seed=seed)
+    means = values.mean(axis=0)
+    return SliceReport(
+        cases=len(taking_part),
+        metrics={
+            metric: Measure(float(mean), float(lower), float(upper))
+            for metric, mean, lower, upper in zip(metrics, means, low, high, strict=True)
+        },
+    )
+
+
+def _measure_lists(
+    lists: Rows, eligible: NDArray[np.bool_], data: EvaluationData, seed: int
+) -> dict[str, float]:
+    counts = recommendation_counts(lists, len(eligible))[eligible]
+    audience = Audience(data.events, len(eligible))
+    length = lists.shape[1]
+    return {
+        f"coverage@{length}": catalog_coverage(counts),
+        f"novelty@{length}": novelty(lists, audience),
+        f"diversity@{length}": intra_list_diversity(lists, audience, seed=seed),
+        f"gini@{length}": gini(counts),
+    }

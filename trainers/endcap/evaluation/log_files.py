@@ -1,0 +1,87 @@
+"""Reads dated logs: snapshots and invoice lines."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from endcap.evaluation.datasets import Log, require_columns
+from endcap.sdk.catalog_view import EventColumns, ItemColumns
+from endcap.sdk.snapshot import Snapshot
+
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_INVOICE_COLUMNS = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID")
+
+
+def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
+    """Read a snapshot of a shop."""
+    snapshot = Snapshot.open(folder)
+    items = snapshot.items().sample(fraction=1, shuffle=True, seed=int(generator.integers(2**32)))
+    return Log(
+        name=snapshot.manifest.shop,
+        items=ItemColumns(
+            ids=items["item_id"].to_list(),
+            titles=items["title"].to_list(),
+            categories=items["categories"].to_list(),
+            prices=items["price"].to_numpy(),
+            available=items["available"].to_numpy(),
+            created=items["created_time"].to_numpy(),
+        ),
+        events=_events(snapshot.events(), items["item_id"], generator),
+    )
+
+
+def read_invoices(path: Path, generator: np.random.Generator) -> Log:
+    """Read invoice lines, and keep what somebody known bought.
+
+    That is: a customer, a positive quantity and price, a code that begins with five digits, no cancellation.
+    """
+    import polars as pl
+
+    lines = pl.read_parquet(path)
+    require_columns(path, lines, _INVOICE_COLUMNS)
+    lines = lines.filter(
+        pl.col("Customer ID").is_not_null()
+        & (pl.col("Quantity") > 0)
+        & (pl.col("Price") > 0)
+        & pl.col("StockCode").str.contains(r"^\d{5}")
+        & ~pl.col("Invoice").str.starts_with("C")
+    ).sort("InvoiceDate", maintain_order=True)
+    items = (
+        lines.group_by("StockCode", maintain_order=True)
+        .agg(pl.col("Description").last(), pl.col("Price").last(), pl.col("InvoiceDate").first())
+        .sample(fraction=1, shuffle=True, seed=int(generator.integers(2**32)))
+    )
+    events = lines.select(
+        user=pl.col("Customer ID"),
+        item_id=pl.col("StockCode"),
+        type=pl.lit("purchase"),
+        time=pl.col("InvoiceDate").dt.epoch("ms"),
+    )
+    return Log(
+        name=path.parent.name,
+        items=ItemColumns(
+            ids=items["StockCode"].to_list(),
+            titles=items["Description"].fill_null("").to_list(),
+            categories=[()] * len(items),
+            prices=items["Price"].to_numpy(),
+            available=np.ones(len(items), np.bool_),
+            created=items["InvoiceDate"].dt.epoch("ms").to_numpy(),
+        ),
+        events=_events(events, items["StockCode"], generator),
+    )
+
+
+def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
+    """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers."""
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    names, numbers = np.unique(table["user"].to_numpy(), return_inverse=True)
+    return EventColumns(
+        users=generator.permutation(len(names))[numbers].astype(np.int64),
+        rows=np.array([row_of[item_id] for item_id in table["item_id"]], np.int32),
+        types=table["type"].to_numpy().astype(np.str_),
+        times=table["time"].to_numpy().astype(np.int64),
+    )

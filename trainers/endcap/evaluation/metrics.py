@@ -1,0 +1,127 @@
+"""Accuracy of rankings: hit rate, recall, precision, NDCG and MRR, exact under ties.
+
+Items of equal score stand in no order of their own, so each metric is its expected value over a
+uniformly random order of every group of tied items. Everything follows from two numbers a target:
+how many items are certainly before it, and how many share its place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.evaluation.ragged import Ragged
+from endcap.sdk.vocabulary import Rows, Scores
+
+
+UNRANKED = np.iinfo(np.int64).max // 2
+"""The place of a target that the ranking does not hold: beyond every cutoff."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where the targets stand; one entry a flat position of the targets."""
+
+    before: NDArray[np.int64]
+    """How many items are certainly ranked before the target; ``UNRANKED`` for a target not ranked at all."""
+
+    tied: NDArray[np.int64]
+    """How many items share the target's score, the target included."""
+
+
+def places_by_score(scores: Scores, targets: Ragged) -> Places:
+    """Find where targets stand when all items are ranked by score.
+
+    Args:
+        scores: ``(cases, items)``; NaN and -inf mean that the item is not ranked.
+        targets: One list of distinct item rows a case.
+    """
+    scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    before = np.full(len(targets.flat), UNRANKED, np.int64)
+    tied = np.ones(len(targets.flat), np.int64)
+    lengths = targets.lengths
+    for slot in range(lengths.max(initial=0)):
+        cases = np.flatnonzero(lengths > slot)
+        positions = targets.offsets[cases] + slot
+        own = scores[cases, targets.flat[positions]]
+        ranked = own > -np.inf
+        cases, positions, own = cases[ranked], positions[ranked], own[ranked, None]
+        rivals = scores if len(cases) == len(scores) else scores[cases]
+        before[positions] = np.count_nonzero(rivals > own, axis=1)
+        tied[positions] = np.count_nonzero(rivals == own, axis=1)
+    return Places(before, tied)
+
+
+def places_in_lists(lists: Rows, targets: Ragged) -> Places:
+    """Find where targets stand in recommended lists.
+
+    Args:
+        lists: Item rows from best to worst, ``(cases, length)``; -1 fills a short list.
+        targets: One list of distinct item rows a case.
+    """
+    found = lists[targets.owners] == targets.flat[:, None]  # (flat targets, length)
+    before = np.where(found.any(axis=1), found.argmax(axis=1), UNRANKED)
+    return Places(before, np.ones(len(targets.flat), np.int64))
+
+
+def accuracy(places: Places, targets: Ragged, cutoffs: Sequence[int]) -> dict[str, Values]:
+    """Return each metric at each cutoff, one value a case.
+
+    With ``k`` the cutoff: ``hit@k`` is 1 when at least one target is among the first ``k``. ``recall@k`` is
+    the share of the targets found there, ``precision@k`` the share of the ``k`` places that they fill.
+    ``ndcg@k`` discounts by ``log2(1 + rank)``, relative to the best ranking possible, which has
+    ``min(k, targets)`` targets on top. ``mrr@k`` is one over the rank of the first target, 0 beyond ``k``.
+
+    Args:
+        places: Where the targets stand.
+        targets: One list of distinct item rows a case, none empty.
+        cutoffs: The values of ``k``, each at least 1.
+    """
+    deepest = max(cutoffs)
+    gains = np.concatenate(
+        [[0.0], np.cumsum(1 / np.log2(np.arange(2, deepest + 2)))]
+    )  # gains[n]: n targets on top
+    first_at = _first_target(places, targets, deepest)  # (cases, deepest)
+    metrics: dict[str, Values] = {}
+    for cutoff in cutoffs:
+        start = np.minimum(places.before, cutoff)
+        end = np.minimum(places.before + places.tied, cutoff)
+        found = _sum_by_case((end - start) / places.tied, targets)
+        gain = _sum_by_case((gains[end] - gains[start]) / places.tied, targets)
+        metrics[f"hit@{cutoff}"] = first_at[:, :cutoff].sum(axis=1)
+        metrics[f"recall@{cutoff}"] = found / targets.lengths
+        metrics[f"precision@{cutoff}"] = found / cutoff
+        metrics[f"ndcg@{cutoff}"] = gain / gains[np.minimum(targets.lengths, cutoff)]
+        metrics[f"mrr@{cutoff}"] = first_at[:, :cutoff] @ (1 / np.arange(1, cutoff + 1))
+    return metrics
+
+
+def _sum_by_case(values: Values, targets: Ragged) -> Values:
+    return np.add.reduceat(values, targets.offsets[:-1]) if len(values) else np.zeros(len(targets))
+
+
+def _first_target(places: Places, targets: Ragged, deepest: int) -> Values:
+    """Return the probability that a case's first target has rank 1, 2, …, ``deepest``; ``(cases, deepest)``.
+
+    Only the best group of tied items that holds a target matters. Drawn without replacement from its
+    ``tied`` items, ``alike`` of them targets, the next item is one with probability ``alike / remaining``.
+    """
+    owners = targets.owners
+    before = np.full(len(targets), UNRANKED, np.int64)
+    np.minimum.at(before, owners, places.before)
+    best = places.before == before[owners]
+    alike = np.bincount(owners[best], minlength=len(targets))
+    tied = np.ones(len(targets), np.int64)
+    tied[owners[best]] = places.tied[best]
+
+    probability = np.zeros((len(targets), deepest))
+    none_yet = np.ones(len(targets))
+    for draw in range(deepest):
+        chance = np.minimum(alike / np.maximum(tied - draw, 1), 1.0)
+        reached = np.flatnonzero(before + draw < deepest)
+        probability[reached, before[reached] + draw] = (none_yet * chance)[reached]
+        none_yet *= 1 - chance
+    return probability

@@ -1,0 +1,84 @@
+"""Reads sequences and sessions: ordered choices without times."""
+
+import csv
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from endcap.evaluation.datasets import Sequences, Sessions, anonymous_items, require_columns
+from endcap.evaluation.ragged import Ragged, offsets_of
+from endcap.sdk.errors import InvalidInput
+
+
+def read_sequences(path: Path, generator: np.random.Generator) -> Sequences:
+    """Read lines of ``user item item …`` or ``user item``, in time order.
+
+    Titles come from ``items.tsv`` beside it, when that is there.
+    """
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
+        lines = [line.split() for line in stream]
+    try:
+        numbers = np.array([number for line in lines for number in line], np.int64)
+    except ValueError:
+        raise InvalidInput(
+            f"{path} must hold whole numbers only: 'user item item …' or 'user item'"
+        ) from None
+    lengths = np.array([len(line) for line in lines], np.int64)
+    if not len(lengths) or lengths.min() < 2:
+        raise InvalidInput(f"every line of {path} needs a user and at least one item, and one line at least")
+    first = offsets_of(lengths)[:-1]
+    owners = np.repeat(numbers[first], lengths - 1)
+    chosen = np.delete(numbers, first)
+    by_user = np.argsort(owners, kind="stable")
+    _, counts = np.unique(owners, return_counts=True)
+
+    numbers_of_items, rows = np.unique(chosen[by_user], return_inverse=True)
+    place = generator.permutation(len(numbers_of_items))
+    sequences = Ragged(place[rows].astype(np.int32), offsets_of(counts))
+    title_of = _titles(path.parent / "items.tsv")
+    titles = [title_of.get(number, "") for number in numbers_of_items[np.argsort(place)].tolist()]
+    return Sequences(
+        name=path.parent.name,
+        items=anonymous_items(titles),
+        sequences=sequences.take(generator.permutation(len(sequences))),
+    )
+
+
+def _titles(path: Path) -> dict[int, str]:
+    """Read titles by item number from a table with a header; its first column is the number."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        table = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        header = next(table, [])
+        if "title" not in header:
+            raise InvalidInput(f"{path} needs a column 'title'")
+        column = header.index("title")
+        return {int(line[0]): line[column] for line in table}
+
+
+def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
+    """Read ``train_sessions.parquet`` and ``test.parquet``."""
+    import polars as pl
+
+    test_path = folder / "test.parquet"
+    if not test_path.is_file():
+        raise InvalidInput(
+            f"{folder} has train_sessions.parquet but no test.parquet with prefixes and targets"
+        )
+    train, test = pl.read_parquet(folder / "train_sessions.parquet"), pl.read_parquet(test_path)
+    require_columns(folder / "train_sessions.parquet", train, ("session",))
+    require_columns(test_path, test, ("prefix", "target"))
+    parts = [train["session"].explode(), test["prefix"].explode(), test["target"]]
+    numbers, rows = np.unique(np.concatenate([part.to_numpy() for part in parts]), return_inverse=True)
+    rows = generator.permutation(len(numbers))[rows].astype(np.int32)
+    sessions, prefixes, targets = np.split(rows, np.cumsum([len(part) for part in parts[:2]]))
+    trained = Ragged(sessions, offsets_of(train["session"].list.len().to_numpy()))
+    return Sessions(
+        name=folder.name,
+        items=anonymous_items([""] * len(numbers)),
+        sessions=trained.take(generator.permutation(len(trained))),
+        prefixes=Ragged(prefixes, offsets_of(test["prefix"].list.len().to_numpy())),
+        targets=targets,
+    )

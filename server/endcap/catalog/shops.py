@@ -1,5 +1,6 @@
 """Shops: the tenants of a server."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,9 @@ class Shop:
     event_weights: Mapping[str, float]
     """What an event of each type counts for."""
 
+    token_key: bytes
+    """Signs the tokens that the server hands out and gets back, 32 random bytes."""
+
     revision: int
     """Counts the writes that change what is served."""
 
@@ -57,7 +61,14 @@ async def create_shop(
         AlreadyExists: There is a shop of that id.
     """
     settings = {"event_weights": dict(event_weights)}
-    values = {"id": shop, "currency": currency, "settings": settings, "revision": 1, "created_time": now}
+    values = {
+        "id": shop,
+        "currency": currency,
+        "settings": settings,
+        "token_key": secrets.token_bytes(32),
+        "revision": 1,
+        "created_time": now,
+    }
     try:
         await connection.execute(insert(SHOPS).values(values))
     except IntegrityError:
@@ -92,6 +103,7 @@ def _shop(row: RowMapping) -> Shop:
         id=row["id"],
         currency=row["currency"],
         event_weights=row["settings"]["event_weights"],
+        token_key=row["token_key"],
         revision=row["revision"],
         created_time=row["created_time"],
     )

@@ -26,6 +26,7 @@ class ShopTable(SQLModel, table=True):
     currency: str
     """ISO 4217 code that prices are compared and reported in; empty when not said."""
     settings: dict[str, Any] = Field(sa_type=_Json)
+    token_key: bytes  # signs what the server hands out and gets back: attribution and page tokens
     revision: int = Field(sa_type=BigInteger)
     """Counts the writes that change what is served."""
     created_time: int = Field(sa_type=BigInteger)

@@ -31,6 +31,8 @@ class _Waiting:
 class Batcher:
     """One strategy instance, its thread, and the queries that wait for it.
 
+    The thread ends when nobody holds the batcher any more.
+
     A broken or stuck strategy slows nobody down: after five failed batches in a row it is left alone
     for five seconds, and no query waits behind a batch that is late already; both fail at once.
     """
@@ -87,10 +89,6 @@ class Batcher:
             raise RungFailed(
                 Failure.TIMED_OUT, f"{self._name} did not answer in {timeout:.3f} seconds"
             ) from error
-
-    def close(self) -> None:
-        """Let the thread end after the batch it runs."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _run_next(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = self._take_batch()

@@ -20,8 +20,8 @@ LIMITS = MappingProxyType(
         "query": 256,
         "filter": 4096,
         "language_code": 35,
-        "attribution_token": 1024,
-        "page_token": 4096,
+        "attribution_token": 2048,
+        "page_token": 8192,
         # Entries of a list, by field.
         "item_ids": 100,
         "candidate_item_ids": 1000,
@@ -39,7 +39,6 @@ LIMITS = MappingProxyType(
 )
 """The most characters or entries of each field."""
 
-DEFAULT_PAGE_SIZE = 10
 MAX_PAGE_SIZE = 100
 
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -88,14 +87,3 @@ def check_id(field: str, value: str) -> None:
     check_limit(field, value)
     if not value.isprintable():
         raise InvalidInput(f"{field} must not hold control characters", field=field)
-
-
-def page_size(wanted: int) -> int:
-    """Return how many items a page holds: 0 means the default, too many are lowered to the maximum.
-
-    Raises:
-        InvalidInput: The number is negative.
-    """
-    if wanted < 0:
-        raise InvalidInput("page_size must not be negative; use 0 for the default", field="page_size")
-    return min(wanted or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)

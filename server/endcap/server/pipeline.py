@@ -35,6 +35,17 @@ class Pipeline:
 
     clock: Callable[[], float] = time.monotonic
 
+    def validate(self, request: RecommendationRequest, state: ShopState) -> Ladder:
+        """Check that a request can be answered, and return its placement's ladder.
+
+        Raises:
+            NotFound: The placement does not exist.
+            InvalidInput: The request lacks what the placement's task needs.
+        """
+        ladder = state.ladder(request.placement)
+        _check(request, ladder.task)
+        return ladder
+
     async def recommend(
         self, request: RecommendationRequest, shop: Shop, state: ShopState, deadline: float
     ) -> RecommendationAnswer:
@@ -44,7 +55,7 @@ class Pipeline:
 
         Args:
             request: The question, checked.
-            shop: Whose users and writes count.
+            shop: Whose writes count.
             state: The view, the models and the placements that the whole answer is made from.
             deadline: When the answer must be there, on the pipeline's clock.
 
@@ -53,9 +64,8 @@ class Pipeline:
             InvalidInput: The request lacks what the placement's task needs.
             DeadlineExceeded: No time is left to ask a strategy.
         """
-        ladder = state.ladder(request.placement)
-        _check(request, ladder.task)
-        query, removed, missing = _query(request, shop, state.view, ladder)
+        ladder = self.validate(request, state)
+        query, removed, missing = _query(request, state, ladder)
         items: list[RecommendedItem] = []
         outcomes: list[RungOutcome] = []
         for index, rung in enumerate(ladder.rungs):
@@ -162,10 +172,12 @@ def _check(request: RecommendationRequest, task: Task) -> None:
 
 
 def _query(
-    request: RecommendationRequest, shop: Shop, view: CatalogView, ladder: Ladder
+    request: RecommendationRequest, state: ShopState, ladder: Ladder
 ) -> tuple[Query, dict[str, int], tuple[str, ...]]:
+    view = state.view
     vocabulary = view.vocabulary
-    history = shop.histories.of(request.user_id, request.visitor_id)
+    person = (request.user_id or None, request.visitor_id or None)
+    history = state.histories.of(*person)
     items = np.unique(vocabulary.known(request.item_ids))
     candidates: Rows | None = None
     if ladder.task is Task.RANK:
@@ -178,7 +190,7 @@ def _query(
         Exclusions(
             requested=vocabulary.known(request.exclude_item_ids),
             page=items,
-            seen=shop.histories.seen(request.user_id, request.visitor_id) if hides_seen else NO_ROWS,
+            seen=state.histories.seen(*person, types=ladder.seen_types) if hides_seen else NO_ROWS,
         ),
     )
     query = Query(

@@ -29,7 +29,6 @@ class RecommendationRequest:
 
     context: Mapping[str, str] = field(default_factory=dict)
     explain: bool = False
-    validate_only: bool = False
 
     minimum_revision: int = 0
     """The answer must know every write up to this revision."""

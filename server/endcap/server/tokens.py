@@ -14,6 +14,9 @@ from typing import Any
 from endcap.sdk.errors import InvalidInput
 
 
+ATTRIBUTION = "attribution_token"
+"""The purpose of the token that names an answer."""
+
 _VERSION = b"\x01"
 _SIGNATURE_BYTES = 16
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("currency", sa.String(), nullable=False),
         sa.Column("settings", _JSON, nullable=False),
+        sa.Column("token_key", sa.LargeBinary(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("created_time", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),

@@ -1,0 +1,1 @@
+"""One file a service of the contract: convert in, decide, convert out."""

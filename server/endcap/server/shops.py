@@ -1,0 +1,235 @@
+"""Every shop in memory: what its answers are made from, and how that is kept fresh."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from endcap.catalog.bundles import BundleState, list_bundles
+from endcap.catalog.database import Database
+from endcap.catalog.events import Event, events_after
+from endcap.catalog.histories import Histories
+from endcap.catalog.loading import load_shop
+from endcap.catalog.placements import Placement, list_placements
+from endcap.catalog.shops import get_shop, list_shops
+from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.loading import load_bundle
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import CatalogView, Model, Query, Ranking, Strategy, Task
+from endcap.sdk.errors import EndcapError, ModelMissing, NotFound
+from endcap.server.batcher import Batcher
+from endcap.server.metrics import Metrics
+from endcap.server.request import Failure, RungFailed
+
+
+FLOOR = "popular"
+"""The strategy that stands under every ladder whose task it can answer; it serves from memory."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rung:
+    """One strategy of a ladder: ready to be asked, or the reason why it is not."""
+
+    strategy: str
+    bundles: tuple[str, ...]
+    batcher: Batcher | None
+    failure: Failure = Failure.STRATEGY_MISSING
+    detail: str = ""
+
+    async def ask(self, query: Query, view: CatalogView, seconds: float) -> Ranking:
+        """Answer a query within a time.
+
+        Raises:
+            RungFailed: The strategy is not there, or failed.
+        """
+        if self.batcher is None:
+            raise RungFailed(self.failure, self.detail)
+        return await self.batcher.ask(query, view, seconds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ladder:
+    """A placement, with its strategies built."""
+
+    task: Task
+    rungs: tuple[Rung, ...]
+    exclude_seen: bool
+    seen_types: tuple[str, ...]
+    page_size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShopState:
+    """What one answer is made from; replaced whole, never changed."""
+
+    view: CatalogView
+    histories: Histories
+    generation: Generation
+    ladders: Mapping[str, Ladder]
+
+    def ladder(self, placement: str) -> Ladder:
+        """Return a placement's ladder.
+
+        Raises:
+            NotFound: The shop has no such placement.
+        """
+        if placement not in self.ladders:
+            raise NotFound(f"there is no placement {placement!r}: use one of {', '.join(self.ladders)}")
+        return self.ladders[placement]
+
+
+@dataclass(slots=True, eq=False)
+class Shop:
+    """A shop, served."""
+
+    id: str
+    token_key: bytes
+    state: ShopState
+    revision: int
+    loaded_at: float
+
+
+class Shops:
+    """All shops of the server."""
+
+    def __init__(
+        self, database: Database, host: PluginHost, metrics: Metrics, *, max_batch_size: int
+    ) -> None:
+        self._database = database
+        self._host = host
+        self._metrics = metrics
+        self._max_batch_size = max_batch_size
+        self._shops: dict[str, Shop] = {}
+        self._models: dict[Path, Model] = {}
+        self._refreshing = asyncio.Lock()
+
+    def get(self, shop: str) -> Shop:
+        """Return a shop.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        if shop not in self._shops:
+            raise NotFound(f"there is no shop {shop!r}: import a catalog into it first")
+        return self._shops[shop]
+
+    def committed(self, shop: str, events: Sequence[Event], revision: int) -> None:
+        """Take in events that were just written, so that the next answer knows them."""
+        if shop in self._shops:
+            self._shops[shop].state.histories.append(events)
+            self._shops[shop].revision = revision
+
+    async def refresh(self, *, view_max_age: float) -> None:
+        """Take in what other processes wrote: events at once, everything else by loading the shop again.
+
+        Args:
+            view_max_age: Seconds after which a shop with new events is loaded again for its counts.
+        """
+        async with self._refreshing:
+            async with self._database.read() as connection:
+                stored = await list_shops(connection=connection)
+            for about in stored:
+                shop = self._shops.get(about.id)
+                if shop is None:
+                    self._shops[about.id] = await self._load(about.id)
+                elif about.revision != shop.revision:
+                    await self._catch_up(shop)
+                elif time.monotonic() - shop.loaded_at > view_max_age:
+                    self._replace(shop, await self._load(about.id))
+
+    async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
+        """Wait until a shop knows a revision, or until the time is up; the caller sees which."""
+        while shop.revision < revision and time.monotonic() < deadline:
+            await self._catch_up(shop)
+            if shop.revision < revision:
+                await asyncio.sleep(0.01)
+
+    async def _catch_up(self, shop: Shop) -> None:
+        """Append other processes' events; load the shop again when anything else was written."""
+        async with self._database.read() as connection:
+            about = await get_shop(connection=connection, shop=shop.id)
+            news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
+        if {revision for revision, _ in news} >= set(range(shop.revision + 1, about.revision + 1)):
+            self.committed(shop.id, [event for _, event in news], about.revision)
+        else:
+            self._replace(shop, await self._load(shop.id))
+
+    async def _load(self, shop_id: str) -> Shop:
+        loaded = await load_shop(self._database, shop_id, as_of=int(time.time() * 1000))
+        async with self._database.read() as connection:
+            bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
+            placements = await list_placements(connection=connection, shop=shop_id)
+            about = await get_shop(connection=connection, shop=shop_id)
+        models = [model for bundle in bundles if (model := await self._model(Path(bundle.path)))]
+        generation = Generation.of(models)
+        ladders = await asyncio.to_thread(self._ladders, placements, generation)
+        state = ShopState(loaded.view, loaded.histories, generation, ladders)
+        return Shop(shop_id, about.token_key, state, loaded.revision, time.monotonic())
+
+    def _replace(self, shop: Shop, loaded: Shop) -> None:
+        shop.state, shop.revision, shop.loaded_at = loaded.state, loaded.revision, loaded.loaded_at
+
+    async def _model(self, folder: Path) -> Model | None:
+        """Load a bundle once; one that is refused is logged, and its strategies' rungs say it is missing."""
+        if folder not in self._models:
+            try:
+                self._models[folder] = await asyncio.to_thread(load_bundle, folder, self._host)
+            except EndcapError as error:
+                _log.error("bundle_refused", bundle=str(folder), reason=str(error))
+                return None
+        return self._models[folder]
+
+    def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:
+        builder = _LadderBuilder(self._host, generation, self._batcher)
+        return {placement.id: builder.ladder(placement) for placement in placements}
+
+    def _batcher(self, name: str, strategy: Strategy) -> Batcher:
+        return Batcher(
+            name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch
+        )
+
+
+class _LadderBuilder:
+    """Builds the ladders of one generation; placements that name the same strategy share its batcher."""
+
+    def __init__(
+        self, host: PluginHost, generation: Generation, batcher: Callable[[str, Strategy], Batcher]
+    ) -> None:
+        self._generation = generation
+        self._instances = Instances(host, generation)
+        self._make_batcher = batcher
+        self._batchers: dict[int, Batcher] = {}
+
+    def ladder(self, placement: Placement) -> Ladder:
+        """Build a placement's ladder, with the floor under it."""
+        rungs = [self._rung(rung.strategy, rung.parameters, placement.task) for rung in placement.ladder]
+        if all(rung.strategy != FLOOR for rung in rungs):
+            floor = self._rung(FLOOR, {}, placement.task)
+            rungs += [floor] if floor.batcher else []
+        return Ladder(
+            task=placement.task,
+            rungs=tuple(rungs),
+            exclude_seen=placement.exclude_seen,
+            seen_types=placement.seen_types,
+            page_size=placement.page_size,
+        )
+
+    def _rung(self, strategy: str, parameters: Mapping[str, object], task: Task) -> Rung:
+        try:
+            instance = self._instances.get(strategy, parameters)
+        except ModelMissing as error:
+            return Rung(strategy, (), None, Failure.MODEL_MISSING, str(error))
+        except EndcapError as error:
+            return Rung(strategy, (), None, Failure.STRATEGY_MISSING, str(error))
+        if task not in instance.tasks:
+            return Rung(strategy, (), None, detail=f"{strategy} does not answer the task {task}")
+        if id(instance) not in self._batchers:
+            self._batchers[id(instance)] = self._make_batcher(strategy, instance)
+        model = self._generation.models.get(strategy)
+        bundles = (f"{model.name}@{model.version}",) if model else ()
+        return Rung(strategy, bundles, self._batchers[id(instance)])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from inspect import getdoc
@@ -18,7 +18,8 @@ from endcap.sdk.parameters import json_schema, read_parameters
 
 ENTRY_POINT_GROUP = "endcap.strategies"
 _BUILT_IN = "endcap"
-_STRATEGY_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_LONGEST_NAME = 64
+_STRATEGY_NAME = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 class FailureCause(StrEnum):
@@ -122,7 +123,9 @@ class PluginHost:
     def discover(cls) -> Self:
         """Load every installed plugin of the entry-point group, those that ship with Endcap first."""
         found = [_plugin(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
-        return cls(sorted(found, key=lambda each: (each.distribution != _BUILT_IN, each.distribution, each.name)))
+        return cls(
+            sorted(found, key=lambda each: (each.distribution != _BUILT_IN, each.distribution, each.name))
+        )
 
     def registration(self, strategy: str) -> Registration:
         """Return what was registered under a name.
@@ -170,26 +173,48 @@ def _load(plugin: Plugin, taken: Mapping[str, Registration]) -> dict[str, Regist
             FailureCause.UNKNOWN_HOOK,
             f"it implements a hook that does not exist: the hooks are {', '.join(vars(manager.hook))}",
         ) from error
-    registrations: dict[str, Registration] = {}
-
-    def register(name: str, factory: StrategyFactory, parameters: type[Any] | None = None) -> None:
-        _check(name, factory, parameters or NoParameters, {**taken, **registrations})
-        registrations[name] = Registration(name, factory, parameters or NoParameters, plugin)
-
+    registrar = _Registrar(plugin, taken)
     try:
-        manager.hook.register_strategies(register=register)
+        manager.hook.register_strategies(register=registrar)
     except (KeyboardInterrupt, _Refused):
         raise
     except BaseException as error:
         raise _Refused(
-            FailureCause.INVALID_STRATEGY, f"register_strategies raised {type(error).__name__}: mend the plugin"
-        ) from error
-    if not registrations:
-        raise _Refused(
             FailureCause.INVALID_STRATEGY,
-            "it registers no strategy: mark register_strategies with @hookimpl and call register in it",
-        )
-    return registrations
+            f"register_strategies raised {type(error).__name__}: mend the plugin",
+        ) from error
+    return registrar.registrations()
+
+
+class _Registrar:
+    """The ``register`` of one plugin."""
+
+    def __init__(self, plugin: Plugin, taken: Mapping[str, Registration]) -> None:
+        self._plugin = plugin
+        self._taken = taken
+        self._made: dict[str, Registration] = {}
+        self._refusal: _Refused | None = None
+
+    def __call__(self, name: str, factory: StrategyFactory, parameters: type[Any] | None = None) -> None:
+        schema = NoParameters if parameters is None else parameters
+        try:
+            _check_name(name, {**self._taken, **self._made})
+            _check_factory(name, factory, schema)
+        except _Refused as refusal:
+            # Remembered as well, for a plugin that catches every exception counts as failed all the same.
+            self._refusal = refusal
+            raise
+        self._made[name] = Registration(name, factory, schema, self._plugin)
+
+    def registrations(self) -> dict[str, Registration]:
+        if self._refusal:
+            raise self._refusal
+        if not self._made:
+            raise _Refused(
+                FailureCause.INVALID_STRATEGY,
+                "it registers no strategy: mark register_strategies with @hookimpl and call register in it",
+            )
+        return self._made
 
 
 def _import(plugin: Plugin) -> object:
@@ -197,44 +222,61 @@ def _import(plugin: Plugin) -> object:
         return plugin.load()
     except KeyboardInterrupt:
         raise
-    except ModuleNotFoundError as error:
-        raise _Refused(
-            FailureCause.IMPORT_FAILED,
-            f"it needs the module {error.name!r}, which is not installed: install it beside the plugin",
-        ) from error
-    except ImportError as error:
-        if (error.name or "").startswith("endcap."):
-            raise _Refused(
-                FailureCause.INCOMPATIBLE,
-                f"it needs something that this release's {error.name} does not have: update the plugin",
-            ) from error
-        raise _import_failure(error) from error
     except BaseException as error:
         raise _import_failure(error) from error
 
 
 def _import_failure(error: BaseException) -> _Refused:
+    missing = error.name if isinstance(error, ImportError) else None
+    if missing and missing.partition(".")[0] == _BUILT_IN:
+        return _Refused(
+            FailureCause.INCOMPATIBLE,
+            f"it needs something of {missing} that this release does not have: install a release of the"
+            " plugin that fits",
+        )
+    if missing and isinstance(error, ModuleNotFoundError):
+        return _Refused(
+            FailureCause.IMPORT_FAILED,
+            f"it needs the module {missing!r}, which is not installed: install it beside the plugin",
+        )
     return _Refused(
-        FailureCause.IMPORT_FAILED, f"importing it raised {type(error).__name__}: import it in Python to see why"
+        FailureCause.IMPORT_FAILED,
+        f"importing it raised {type(error).__name__}: import it in Python to see why",
     )
 
 
-def _check(name: str, factory: object, parameters: type[Any], taken: Mapping[str, Registration]) -> None:
-    if not isinstance(name, str) or not _STRATEGY_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+def _check_name(name: str, taken: Mapping[str, Registration]) -> None:
+    if not isinstance(name, str) or not _STRATEGY_NAME.fullmatch(name):
         raise _Refused(
             FailureCause.INVALID_STRATEGY,
-            f"{name!r} cannot name a strategy: use lower-case words joined by _, at most {_LONGEST_NAME} letters",
+            f"{name!r} cannot name a strategy: use lower-case words joined by _, at most 64 characters",
         )
     if name in taken:
         raise _Refused(
             FailureCause.NAME_TAKEN,
             f"the strategy name {name!r} is taken by {taken[name].plugin.source}: choose another one",
         )
+
+
+def _check_factory(name: str, factory: StrategyFactory, schema: type[Any]) -> None:
     if not callable(factory):
-        raise _Refused(FailureCause.INVALID_STRATEGY, f"the factory of {name!r} cannot be called: give a class")
+        raise _Refused(
+            FailureCause.INVALID_STRATEGY, f"the factory of {name!r} cannot be called: give a class"
+        )
     try:
-        frozen = parameters.__dataclass_params__.frozen
-        json_schema(parameters)
-        hash(read_parameters(parameters, {}))
+        # Exactly what is asked of the schema later: a description, and values that can be a cache's key.
+        json_schema(schema)
+        defaults = read_parameters(schema, {})
+        hash(defaults)
+        frozen = defaults.__dataclass_params__.frozen
     except Exception as error:
-        frozen = False
+        raise _bad_schema(name) from error
+    if not frozen:
+        raise _bad_schema(name)
+
+
+def _bad_schema(name: str) -> _Refused:
+    return _Refused(
+        FailureCause.INVALID_STRATEGY,
+        f"the parameters of {name!r} must be a frozen dataclass whose fields are made by parameter()",
+    )

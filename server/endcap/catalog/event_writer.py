@@ -75,7 +75,9 @@ class EventWriter:
         for call in calls:
             events.setdefault(call.shop, []).extend(call.events)
         async with self._database.write() as connection:
-            stored = {shop: await _store(connection, shop, of_shop) for shop, of_shop in sorted(events.items())}
+            stored = {
+                shop: await _store(connection, shop, of_shop) for shop, of_shop in sorted(events.items())
+            }
         outcomes: dict[str, Iterator[Outcome]] = {}
         for shop, result in stored.items():
             if isinstance(result, Stored):

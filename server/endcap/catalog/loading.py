@@ -1,15 +1,18 @@
 """Loading a shop into memory: its view and its histories."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.histories import Histories
 from endcap.catalog.items import Availability
+from endcap.catalog.money import to_units
 from endcap.catalog.shops import Shop, get_shop
 from endcap.catalog.tables import EVENTS, ITEMS, VISITORS
 from endcap.sdk.catalog_view import CatalogView, ItemColumns, build_view
@@ -28,37 +31,27 @@ class LoadedShop:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """What decides whether an item can be shown, as columns."""
-
-    availability: list[str]
-    deleted: list[bool]
-    available_times: list[int | None]
-    expire_times: list[int | None]
-
-
 async def load_shop(database: Database, shop: str, *, as_of: int | None = None) -> LoadedShop:
-    """Load a shop.
+    """Load a shop as one transaction sees it.
 
     Args:
         database: Where it is.
         shop: Its id.
-        as_of: Unix milliseconds of the view; None for the time of the newest event, which is right for a
-            shop whose events stopped some time ago.
+        as_of: Unix milliseconds that the view counts ages back from; None for the time of the newest
+            event, so that a shop whose events stopped some time ago still has young ones.
 
     Raises:
         NotFound: There is no such shop.
     """
     async with database.read() as connection:
         about = await get_shop(connection=connection, shop=shop)
-        items, offer = await _items(connection, about)
-        histories = await _histories(connection, shop, Vocabulary(items.ids))
-    view = await asyncio.to_thread(_view, about, items, offer, histories, as_of)
+        items = await _items(connection, shop)
+        histories = await _histories(connection, shop, Vocabulary(item.id for item in items))
+    view = await asyncio.to_thread(_view, about, items, histories, as_of)
     return LoadedShop(view, histories, about.revision)
 
 
-async def _items(connection: AsyncConnection, shop: Shop) -> tuple[ItemColumns, _Offer]:
+async def _items(connection: AsyncConnection, shop: str) -> Sequence[Row[Any]]:
     query = (
         select(
             ITEMS.c.id,
@@ -66,12 +59,70 @@ async def _items(connection: AsyncConnection, shop: Shop) -> tuple[ItemColumns, 
             ITEMS.c.categories,
             ITEMS.c.price_nanos,
             ITEMS.c.currency,
-            ITEMS.c.created_time,
             ITEMS.c.availability,
-            ITEMS.c.deleted,
             ITEMS.c.available_time,
             ITEMS.c.expire_time,
+            ITEMS.c.created_time,
+            ITEMS.c.deleted,
         )
-        .where(ITEMS.c.shop == shop.id)
+        .where(ITEMS.c.shop == shop)
         .order_by(ITEMS.c.position)
+    )
+    return (await connection.execute(query)).all()
+
+
+async def _histories(connection: AsyncConnection, shop: str, vocabulary: Vocabulary) -> Histories:
+    histories = Histories(vocabulary)
+    events = (
+        select(EVENTS.c.user_id, EVENTS.c.visitor_id, EVENTS.c.item_id, EVENTS.c.type, EVENTS.c.time)
+        .where(EVENTS.c.shop == shop)
+        .order_by(EVENTS.c.revision, EVENTS.c.sequence)
+    )
+    async for partition in (await connection.stream(events)).partitions(_PARTITION):
+        histories.append(partition)
+    # The events give the same links, but for those whose events are no longer kept.
+    links = select(VISITORS.c.id, VISITORS.c.user_id).where(
+        VISITORS.c.shop == shop, VISITORS.c.user_id.is_not(None)
+    )
+    for visitor_id, user_id in await connection.execute(links):
+        histories.link(visitor_id, user_id)
+    histories.compact()
+    return histories
+
+
+def _view(shop: Shop, items: Sequence[Row[Any]], histories: Histories, as_of: int | None) -> CatalogView:
+    events = histories.event_columns()
+    if as_of is None:
+        as_of = int(events.times.max(initial=0))
+    columns = ItemColumns(
+        ids=[item.id for item in items],
+        titles=[item.title for item in items],
+        categories=[item.categories for item in items],
+        prices=np.array([_price(item, shop.currency) for item in items], np.float64),
+        available=np.array([_is_available(item, as_of) for item in items], np.bool_),
+        created=np.array([item.created_time for item in items], np.int64),
+    )
+    return build_view(
+        columns,
+        events,
+        version=f"{shop.id}@{shop.revision}",
+        as_of=as_of,
+        currency=shop.currency,
+        event_weights=shop.event_weights,
+    )
+
+
+def _price(item: Row[Any], currency: str) -> float:
+    """Return the price in the shop's currency; amounts in another one cannot be compared."""
+    if item.price_nanos is None or item.currency not in {"", currency}:
+        return float("nan")
+    return to_units(item.price_nanos)
+
+
+def _is_available(item: Row[Any], now: int) -> bool:
+    return (
+        not item.deleted
+        and item.availability != Availability.OUT_OF_STOCK
+        and (item.available_time is None or item.available_time <= now)
+        and (item.expire_time is None or now < item.expire_time)
     )

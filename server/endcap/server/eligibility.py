@@ -15,13 +15,13 @@ SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
 class Exclusions:
     """The rows that one query leaves out, by why, in the order that the trace counts them."""
 
-    requested: Rows = NO_ROWS
+    requested: Rows
     """Named by the caller."""
 
-    page: Rows = NO_ROWS
+    page: Rows
     """On the page already: the item of a product page, or the cart."""
 
-    seen: Rows = NO_ROWS
+    seen: Rows
     """Purchased by the user."""
 
 

@@ -81,13 +81,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_concurrent_calls = max_concurrent_calls
         self._default_deadline_seconds = default_deadline_seconds
         self._in_flight = 0
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._handlers: dict[str, "grpc.RpcMethodHandler[Any, Any]"] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any]"]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         """Return the wrapped handler of a method; an unknown method stays unknown."""
         method = handler_call_details.method
         wrapped = self._handlers.get(method)
@@ -98,7 +98,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped
 
-    def _wrap(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrap(self, method: str, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
         deserializer = _checked_deserializer(method, handler.request_deserializer)
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(

@@ -160,7 +160,7 @@ class Shops:
             self._replace(shop, await self._load(shop.id))
 
     async def _load(self, shop_id: str) -> Shop:
-        loaded = await load_shop(self._database, shop_id, as_of=int(time.time() * 1000))
+        loaded = await load_shop(self._database, shop_id)
         async with self._database.read() as connection:
             bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
             placements = await list_placements(connection=connection, shop=shop_id)

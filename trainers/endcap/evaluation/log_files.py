@@ -19,12 +19,12 @@ _INVOICE_COLUMNS = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceD
 def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
     """Read a snapshot of a shop."""
     snapshot = Snapshot.open(folder)
-    items = snapshot.items().sample(fraction=1, shuffle=True, seed=int(generator.integers(2**32)))
+    items = _shuffled(snapshot.items(), generator)
     return Log(
         name=snapshot.manifest.shop,
         items=ItemColumns(
             ids=items["item_id"].to_list(),
-            titles=items["title"].to_list(),
+            titles=items["title"].fill_null("").to_list(),
             categories=items["categories"].to_list(),
             prices=items["price"].to_numpy(),
             available=items["available"].to_numpy(),
@@ -50,11 +50,10 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
         & pl.col("StockCode").str.contains(r"^\d{5}")
         & ~pl.col("Invoice").str.starts_with("C")
     ).sort("InvoiceDate", maintain_order=True)
-    items = (
-        lines.group_by("StockCode", maintain_order=True)
-        .agg(pl.col("Description").last(), pl.col("Price").last(), pl.col("InvoiceDate").first())
-        .sample(fraction=1, shuffle=True, seed=int(generator.integers(2**32)))
+    items = lines.group_by("StockCode", maintain_order=True).agg(
+        pl.col("Description").last(), pl.col("Price").last(), pl.col("InvoiceDate").first()
     )
+    items = _shuffled(items, generator)
     events = lines.select(
         user=pl.col("Customer ID"),
         item_id=pl.col("StockCode"),
@@ -75,8 +74,18 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
     )
 
 
+def _shuffled(table: "pl.DataFrame", generator: np.random.Generator) -> "pl.DataFrame":
+    return table[generator.permutation(len(table))]
+
+
 def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
-    """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers."""
+    """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers.
+
+    Events without a known item are left out.
+    """
+    import polars as pl
+
+    table = table.filter(pl.col("item_id").is_in(item_ids.to_list()))
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     names, numbers = np.unique(table["user"].to_numpy(), return_inverse=True)
     return EventColumns(

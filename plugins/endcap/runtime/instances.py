@@ -1,0 +1,114 @@
+"""Strategy instances: immutable, built once for a shop, a generation, a strategy and its parameters."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from threading import RLock
+from types import MappingProxyType
+from typing import Any, Self
+
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Model, Strategy
+from endcap.sdk.errors import EndcapError, FailedPrecondition, ModelMissing
+from endcap.sdk.parameters import read_parameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """The models that a shop serves with at one moment."""
+
+    id: str
+    """Equal for equal versions of the same models."""
+
+    models: Mapping[str, Model]
+    """The active models, by name."""
+
+    @classmethod
+    def of(cls, models: Iterable[Model]) -> Self:
+        """Make a generation of models that have one name each."""
+        by_name = {model.name: model for model in models}
+        versions = "\n".join(f"{name} {by_name[name].version}" for name in sorted(by_name))
+        return cls(hashlib.sha256(versions.encode()).hexdigest()[:16], MappingProxyType(by_name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    strategy: str
+    parameters: Any
+
+
+class Instances:
+    """The instances of one shop and one generation; drop it together with the generation.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self, host: PluginHost, generation: Generation) -> None:
+        self.generation = generation
+        self._host = host
+        self._built: dict[_Key, Strategy] = {}
+        self._building = RLock()
+
+    def get(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
+        """Return an instance, which is built when it is asked for the first time.
+
+        Args:
+            strategy: The name it was registered under.
+            parameters: Values by name; what is left out has its default.
+
+        Raises:
+            NotFound: No plugin offers the strategy.
+            InvalidInput: A parameter is unknown or out of range.
+            ModelMissing: The strategy needs a model that the generation does not hold.
+            FailedPrecondition: Strategies compose each other in a circle, or the plugin failed to build it.
+        """
+        return self._get(strategy, parameters or {}, ())
+
+    def _get(self, strategy: str, parameters: Mapping[str, Any], above: tuple[_Key, ...]) -> Strategy:
+        registration = self._host.registration(strategy)
+        key = _Key(strategy, read_parameters(registration.parameters, parameters))
+        with self._building:
+            if key not in self._built:
+                if key in above:
+                    circle = " → ".join(each.strategy for each in (*above[above.index(key) :], key))
+                    raise FailedPrecondition(f"strategies compose each other in a circle: {circle}")
+                self._built[key] = self._build(key, (*above, key))
+            return self._built[key]
+
+    def _build(self, key: _Key, above: tuple[_Key, ...]) -> Strategy:
+        factory = self._host.registration(key.strategy).factory
+        try:
+            instance = factory(_Resources(self, above), key.parameters)
+            usable = isinstance(instance, Strategy)
+        except (EndcapError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise FailedPrecondition(
+                f"strategy {key.strategy!r} cannot be built: its plugin raised {type(error).__name__}"
+            ) from error
+        if not usable:
+            raise FailedPrecondition(
+                f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks and"
+                " recommend"
+            )
+        return instance
+
+
+class _Resources:
+    """What one factory may ask for; it knows the instances whose building led here."""
+
+    def __init__(self, instances: Instances, above: tuple[_Key, ...]) -> None:
+        self._instances = instances
+        self._above = above
+
+    def model(self, name: str) -> Model:
+        models = self._instances.generation.models
+        if name not in models:
+            raise ModelMissing(
+                f"strategy {self._above[-1].strategy!r} needs a model {name!r} and the shop has none active: make one"
+                f" with 'endcap train {name}' and activate it"
+            )
+        return models[name]
+
+    def strategy(self, name: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
+        return self._instances._get(name, parameters or {}, self._above)  # noqa: SLF001

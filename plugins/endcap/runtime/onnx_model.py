@@ -1,0 +1,190 @@
+"""The ``Model`` protocol over onnxruntime."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from endcap.runtime.watchdog import Watchdog
+from endcap.sdk import Tensors, Vocabulary
+from endcap.sdk.bundle import Bundle
+from endcap.sdk.errors import BundleRefused, DeadlineExceeded, EndcapError, InvalidInput
+
+
+_TYPES: Mapping[str, type[np.generic]] = MappingProxyType(
+    {
+        "tensor(bool)": np.bool_,
+        "tensor(double)": np.float64,
+        "tensor(float)": np.float32,
+        "tensor(float16)": np.float16,
+        "tensor(int32)": np.int32,
+        "tensor(int64)": np.int64,
+    }
+)
+_SILENT = 4
+_watchdog = Watchdog()
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    dtype: np.dtype[Any]
+
+    shape: tuple[int | str | None, ...]
+    """A size where the graph fixes one, a name or None where any size will do."""
+
+    rows: bool
+    """Whether the integers are item rows."""
+
+
+class OnnxModel:
+    """An ONNX graph with its vocabulary. Safe to call from several threads.
+
+    The graph comes as bytes, never as a path, so that it cannot read other files; it runs on the CPU,
+    with the operators that onnxruntime itself brings.
+    """
+
+    def __init__(
+        self,
+        model_bytes: bytes,
+        *,
+        name: str,
+        version: str,
+        vocabulary: Vocabulary,
+        state: Mapping[str, Any] = MappingProxyType({}),
+        threads: int = 1,
+        run_seconds: float = 10.0,
+    ) -> None:
+        """Load a graph.
+
+        Args:
+            model_bytes: The graph with its weights.
+            name: The model's name in its shop.
+            version: The bundle's version.
+            vocabulary: The item ids behind the graph's rows.
+            state: What the trainer recorded for the strategy.
+            threads: Threads that one run may use.
+            run_seconds: Time that one run may take.
+
+        Raises:
+            BundleRefused: It is not a graph that can run here.
+        """
+        self.name = name
+        self.version = version
+        self.vocabulary = vocabulary
+        self.state = state
+        self._run_seconds = run_seconds
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model_bytes,
+                _session_options(threads),
+                providers=["CPUExecutionProvider"],
+                enable_fallback=False,
+            )
+        except Exception as error:
+            raise BundleRefused(f"the graph of model {name!r} cannot be loaded: train it again") from error
+        self._inputs = {each.name: _input(name, each) for each in self._session.get_inputs()}
+        self._outputs = [each.name for each in self._session.get_outputs()]
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, *, threads: int = 1, run_seconds: float = 10.0) -> Self:
+        """Load the graph of a bundle.
+
+        Raises:
+            BundleRefused: It is not a graph that can run here.
+        """
+        return cls(
+            bundle.model_bytes,
+            name=bundle.manifest.model,
+            version=bundle.manifest.version,
+            vocabulary=bundle.vocabulary,
+            state=bundle.manifest.state,
+            threads=threads,
+            run_seconds=run_seconds,
+        )
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run the graph.
+
+        Args:
+            inputs: One array an input. Integers are never negative, which a Gather would wrap silently;
+                those of an input named ``rows`` or ``…_rows`` are rows of the vocabulary.
+
+        Returns:
+            One array an output.
+
+        Raises:
+            InvalidInput: An input is missing, unknown, of the wrong type or shape, or out of range.
+            DeadlineExceeded: The run took longer than it may.
+            EndcapError: The graph failed.
+        """
+        self._check(inputs)
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _SILENT
+        try:
+            with _watchdog.limit(options, self._run_seconds):
+                outputs = self._session.run(self._outputs, dict(inputs), options)
+        except Exception as error:
+            if options.terminate:
+                raise DeadlineExceeded(
+                    f"model {self.name!r} ran longer than {self._run_seconds:g} seconds: ask for fewer queries at once"
+                ) from error
+            raise EndcapError(f"the graph of model {self.name!r} failed: train it again") from error
+        return dict(zip(self._outputs, outputs, strict=True))
+
+    def _check(self, inputs: Tensors) -> None:
+        if inputs.keys() != self._inputs.keys():
+            raise InvalidInput(
+                f"model {self.name!r} takes the inputs {', '.join(sorted(self._inputs))}, not"
+                f" {', '.join(sorted(inputs)) or 'none'}"
+            )
+        for name, wanted in self._inputs.items():
+            array = inputs[name]
+            if array.dtype != wanted.dtype:
+                raise InvalidInput(
+                    f"input {name!r} of model {self.name!r} must be {wanted.dtype}, not {array.dtype}"
+                )
+            if not _fits(array.shape, wanted.shape):
+                raise InvalidInput(
+                    f"input {name!r} of model {self.name!r} must have the shape {wanted.shape}, not {array.shape}"
+                )
+            if array.size and wanted.dtype.kind == "i":
+                self._check_range(name, array, wanted)
+
+    def _check_range(self, name: str, array: NDArray[Any], wanted: _Input) -> None:
+        if array.min() < 0:
+            raise InvalidInput(f"input {name!r} of model {self.name!r} must not be negative")
+        if wanted.rows and array.max() >= len(self.vocabulary):
+            raise InvalidInput(
+                f"input {name!r} of model {self.name!r} must hold rows below {len(self.vocabulary)}"
+            )
+
+
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Waiting threads sleep, for the event loop and other models need the cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Weights outside the graph are looked for in a folder that cannot exist.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    return options
+
+
+def _input(model: str, argument: Any) -> _Input:
+    if argument.type not in _TYPES:
+        raise BundleRefused(f"input {argument.name!r} of model {model!r} has a type that is not supported")
+    rows = argument.name == "rows" or argument.name.endswith("_rows")
+    return _Input(np.dtype(_TYPES[argument.type]), tuple(argument.shape), rows)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        not isinstance(size, int) or size == given for given, size in zip(shape, wanted, strict=True)
+    )

@@ -1,0 +1,60 @@
+"""EASE: a closed-form linear model of which products one customer buys.
+
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (WWW 2019). The trainer of the same name
+solves for a matrix that predicts each product of a customer from all the others; a customer's score
+for an item is the sum over the products of the customer's history.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from endcap.sdk import (
+    CatalogView,
+    NoParameters,
+    Query,
+    Ranking,
+    RegisterStrategy,
+    Resources,
+    Rows,
+    Scores,
+    Task,
+    hookimpl,
+    recommend_by_score,
+)
+from endcap.sdk.features import last_occurrences
+from endcap.strategies.profiles import Profile, counted_history, explain, score_profiles
+
+
+class Ease:
+    """Recommends what customers with such a history buy, beyond what any two products say alone."""
+
+    tasks = frozenset({Task.FOR_YOU, Task.RANK})
+
+    def __init__(self, resources: Resources, _parameters: NoParameters) -> None:
+        self._model = resources.model("ease")
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        """Answer each query with the items of the highest scores."""
+        rankings = recommend_by_score(self, queries, catalog)
+        return [
+            explain(self._model, _profile(query, catalog), ranking, catalog) if query.explain else ranking
+            for ranking, query in zip(rankings, queries, strict=True)
+        ]
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        """Score items by the user's whole history, each item of it once."""
+        profiles = [_profile(query, catalog) for query in queries]
+        scores = score_profiles(self._model, profiles, catalog)
+        return scores if rows is None else scores[:, rows]
+
+
+def _profile(query: Query, catalog: CatalogView) -> Profile:
+    rows = last_occurrences(counted_history(query, catalog))
+    return Profile(rows, np.ones(len(rows), np.float32))
+
+
+@hookimpl
+def register_strategies(register: RegisterStrategy) -> None:
+    """Offer ``ease``."""
+    register("ease", Ease)

@@ -1,0 +1,101 @@
+"""Item-kNN: items that stand near each other in what users chose.
+
+The trainer of the same name counts how often two items occur together and divides by how popular
+either is; Sarwar et al., "Item-based collaborative filtering recommendation algorithms" (2001), is
+where this family comes from. It comes in two modes: ``sequence`` counts what was chosen shortly
+before or after, ``basket`` counts customers who bought both.
+
+===========  ==========================================  ==========================================
+task         goes by                                     similarity
+===========  ==========================================  ==========================================
+for-you,     sequence: the last 20 events, ``.6 ** age``  either direction
+rank         basket: every product once
+similar      the item of the page                        either direction
+related      the items of the page or the cart           directional: what came after (sequence),
+                                                         the share of baskets with it (basket)
+===========  ==========================================  ==========================================
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import (
+    CatalogView,
+    NoParameters,
+    Query,
+    Ranking,
+    RegisterStrategy,
+    Resources,
+    Rows,
+    Scores,
+    Task,
+    hookimpl,
+    top,
+)
+from endcap.sdk.features import last_occurrences, recency_weights
+from endcap.strategies.profiles import Profile, counted_history, explain, score_profiles
+
+
+RECENT_EVENTS = 20
+"""How far back a sequence is followed."""
+
+DECAY = 0.6
+"""What an event counts, relative to the one after it."""
+
+
+class ItemKnn:
+    """Recommends what stands near the user's items, or near the items of the page or the cart."""
+
+    tasks = frozenset({Task.FOR_YOU, Task.SIMILAR, Task.RELATED, Task.RANK})
+
+    def __init__(self, resources: Resources, _parameters: NoParameters) -> None:
+        self._model = resources.model("item_knn")
+        self._sequential = self._model.state["mode"] == "sequence"
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        """Answer each query with the nearest items; those that nothing links to it are left out."""
+        scores = self.score(queries, None, catalog)
+        rankings = [top(_linked(row, query), query) for row, query in zip(scores, queries, strict=True)]
+        return [
+            explain(self._model, self._profile(query, catalog), ranking, catalog, _direction([query]))
+            if query.explain
+            else ranking
+            for ranking, query in zip(rankings, queries, strict=True)
+        ]
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        """Score items by their similarity to the query's items; zero says that nothing links them."""
+        profiles = [self._profile(query, catalog) for query in queries]
+        scores = score_profiles(self._model, profiles, catalog, _direction(queries))
+        return scores if rows is None else scores[:, rows]
+
+    def _profile(self, query: Query, catalog: CatalogView) -> Profile:
+        if query.task in {Task.SIMILAR, Task.RELATED}:
+            rows = last_occurrences(query.items)
+        elif self._sequential:
+            rows = counted_history(query, catalog)[-RECENT_EVENTS:]
+            return Profile(rows, recency_weights(len(rows), DECAY))
+        else:
+            rows = last_occurrences(counted_history(query, catalog))
+        return Profile(rows, np.ones(len(rows), np.float32))
+
+
+def _direction(queries: Sequence[Query]) -> Mapping[str, NDArray[np.bool_]]:
+    """Say for each query whether the directional similarities are wanted."""
+    return {"directional": np.array([query.task is Task.RELATED for query in queries])}
+
+
+def _linked(scores: Scores, query: Query) -> Scores:
+    """Leave out what nothing links to the query, and the query's own items."""
+    linked = np.where(scores > 0, scores, np.float32(np.nan))
+    if query.task in {Task.SIMILAR, Task.RELATED}:
+        linked[query.items] = np.nan
+    return linked
+
+
+@hookimpl
+def register_strategies(register: RegisterStrategy) -> None:
+    """Offer ``item_knn``."""
+    register("item_knn", ItemKnn)

@@ -1,0 +1,116 @@
+"""Popular: what many users chose lately. It answers every task and is the floor of every ladder.
+
+The score of an item is a weighted sum of its users by age: ``Σ w[b] · users[b]``, where ``users[b]`` counts
+those who last chose it in age bucket ``b``. The trainer of the same name puts the weights into a bundle;
+without a bundle it serves with ``DEFAULT_WEIGHTS``, from memory, and cannot fail.
+
+For ``trending`` it compares an item's users now with its own past. With ``n`` users in the last week and
+``p`` in the eleven weeks before, the item is expected to have ``e = p · Σn / Σp`` users now, which takes out
+what the whole shop gained or lost. The score is by how many standard deviations ``n`` exceeds that, taking
+``n`` for Poisson distributed: ``(n − e) / √(e + 1)``. Items that do not exceed it are not trending.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import (
+    CatalogView,
+    Model,
+    NoParameters,
+    Query,
+    Ranking,
+    Reason,
+    RegisterStrategy,
+    Resources,
+    Rows,
+    Scores,
+    Task,
+    hookimpl,
+    top,
+)
+from endcap.sdk.errors import ModelMissing
+from endcap.sdk.features import AGE_EDGES, AGE_MIDPOINTS
+
+
+OLD = 1e-4
+"""What a user of more than 30 days ago counts: enough to order what nobody chose lately."""
+
+DEFAULT_WEIGHTS = np.array([1.0 if age <= 30 else OLD for age in AGE_MIDPOINTS], np.float32)
+"""The weights without a bundle: everybody of the last 30 days counts alike; ``(age buckets,)``."""
+
+NOW = slice(0, AGE_EDGES.index(7) + 1)
+"""The age buckets of the last week."""
+
+PAST = slice(NOW.stop, AGE_EDGES.index(90) + 1)
+"""The age buckets of the eleven weeks and more before it, up to 90 days."""
+
+
+class Popular:
+    """Recommends what many users chose lately; for trending, what more users choose now than before."""
+
+    tasks = frozenset(Task)
+
+    def __init__(self, resources: Resources, _parameters: NoParameters) -> None:
+        self._model: Model | None
+        try:
+            self._model = resources.model("popular")
+        except ModelMissing:
+            self._model = None
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        """Answer each query with the best items; every item that has a score may be one of them."""
+        scores = self.score(queries, None, catalog)
+        return [_explain(top(row, query), query) for row, query in zip(scores, queries, strict=True)]
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        """Score items by their users; items that are not trending have no score for that task."""
+        users = catalog.weighted_users_by_age()
+        popularity, trend = self._popularity(users), _trend(users)
+        scores = np.stack(
+            [
+                trend if query.task is Task.TRENDING else _same_categories_first(popularity, query, catalog)
+                for query in queries
+            ]
+        )
+        return scores if rows is None else scores[:, rows]
+
+    def _popularity(self, users: NDArray[np.float32]) -> Scores:
+        if self._model is None:
+            scores: Scores = DEFAULT_WEIGHTS @ users
+        else:
+            scores = self._model.run({"users_by_age": users})["scores"]
+        return scores
+
+
+def _trend(users: NDArray[np.float32]) -> Scores:
+    now, past = users[NOW].sum(axis=0), users[PAST].sum(axis=0)
+    expected = past * (now.sum() / max(past.sum(), np.float32(1)))
+    excess = (now - expected) / np.sqrt(expected + 1)
+    trend: Scores = np.where(excess > 0, excess, np.float32(np.nan))
+    return trend
+
+
+def _same_categories_first(popularity: Scores, query: Query, catalog: CatalogView) -> Scores:
+    """Lift items that share a category with the page's items above all others."""
+    if query.task not in {Task.SIMILAR, Task.RELATED}:
+        return popularity
+    wanted = {name for row in query.items for name in catalog.categories.of_row(row)}
+    lift = popularity.max(initial=0) + 1
+    scores: Scores = popularity + lift * catalog.categories.sharing(wanted)
+    scores[query.items] = np.nan
+    return scores
+
+
+def _explain(ranking: Ranking, query: Query) -> Ranking:
+    if not query.explain:
+        return ranking
+    kind = "trending" if query.task is Task.TRENDING else "popular"
+    return Ranking(ranking.rows, ranking.scores, ((Reason(kind),),) * len(ranking))
+
+
+@hookimpl
+def register_strategies(register: RegisterStrategy) -> None:
+    """Offer ``popular``."""
+    register("popular", Popular)

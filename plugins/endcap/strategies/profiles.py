@@ -1,0 +1,114 @@
+"""Profiles: what is known of each query, as weighted items, and what a matrix of similarities makes of it.
+
+``item_knn`` and ``ease`` share this. Both score an item as the weighted sum of its similarities to the
+items of a profile; they differ in the similarities and in the weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import UNKNOWN, CatalogView, Model, Query, Ranking, Reason, Rows, Scores, align
+
+
+EVIDENCE = 3
+"""How many items at most speak for another."""
+
+EVIDENCE_POOL = 100
+"""Of how many items of a profile, the last ones, evidence is chosen: each costs a row of scores."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What is known of one query."""
+
+    rows: Rows
+    """Catalog rows, the latest last, possibly repeated; repeated rows add up."""
+
+    weights: NDArray[np.float32]
+    """One a row."""
+
+
+def counted_history(query: Query, catalog: CatalogView) -> Rows:
+    """Return the rows of the history's events, oldest first, without the types that count nothing."""
+    counted = [event_type for event_type, weight in catalog.event_weights.items() if weight > 0]
+    rows: Rows = query.history.rows[np.isin(query.history.types, counted)]
+    return rows
+
+
+def score_profiles(
+    model: Model,
+    profiles: Sequence[Profile],
+    catalog: CatalogView,
+    options: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Scores:
+    """Score every item of the catalog for each profile.
+
+    Args:
+        model: Its graph takes ``rows`` (profile items) and ``weights`` (profiles, profile items) and
+            gives ``scores`` (profiles, items).
+        profiles: The items that the model does not know are passed over.
+        catalog: The view that the profiles' rows belong to.
+        options: Further inputs of the graph, one value a profile.
+
+    Returns:
+        ``(profiles, rows)``; NaN for items that the model does not know, and throughout for a profile
+        in which it knows nothing.
+    """
+    alignment = align(model.vocabulary, catalog.vocabulary)
+    in_model = [alignment.to_source[profile.rows] for profile in profiles]
+    owners = np.repeat(np.arange(len(profiles)), [len(rows) for rows in in_model])
+    rows = np.concatenate(in_model)
+    known = rows != UNKNOWN
+    if not known.any():
+        return np.full((len(profiles), len(catalog)), np.nan, np.float32)
+    # Every profile of the batch points into one list of distinct items, so that a long history
+    # beside many short ones costs no padding.
+    distinct, places = np.unique(rows[known], return_inverse=True)
+    weights = np.zeros((len(profiles), len(distinct)), np.float32)
+    np.add.at(
+        weights,
+        (owners[known], places),
+        np.concatenate([profile.weights for profile in profiles])[known],
+    )
+    outputs = model.run({"rows": distinct.astype(np.int64), "weights": weights, **(options or {})})
+    scores = np.where(weights.any(axis=1, keepdims=True), outputs["scores"], np.float32(np.nan))
+    return alignment.spread(scores)
+
+
+def explain(
+    model: Model,
+    profile: Profile,
+    ranking: Ranking,
+    catalog: CatalogView,
+    options: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Ranking:
+    """Return the ranking with a reason ``bought_together`` a row.
+
+    Its evidence is what adds most to the row's score, out of the last ``EVIDENCE_POOL`` items of the
+    profile; a row that none of them speaks for has no reason.
+
+    Args:
+        model: As for ``score_profiles``.
+        profile: What the ranking was made for.
+        ranking: What is explained.
+        catalog: The view that all rows belong to.
+        options: Further inputs of the graph, one value for the one profile.
+    """
+    if not len(ranking):
+        return ranking
+    pool = slice(-EVIDENCE_POOL, None)
+    distinct, places = np.unique(profile.rows[pool], return_inverse=True)
+    weights = np.bincount(places, profile.weights[pool]).astype(np.float32)
+    # A score is a sum over the profile, so each item alone gives its share.
+    alone = [Profile(distinct[[place]], weights[[place]]) for place in range(len(distinct))]
+    repeated = {name: np.repeat(value, len(alone)) for name, value in (options or {}).items()}
+    shares = np.nan_to_num(score_profiles(model, alone, catalog, repeated)[:, ranking.rows])
+    reasons = []
+    for own in shares.T:
+        strongest = np.argsort(-own, kind="stable")[:EVIDENCE]
+        evidence = distinct[strongest[own[strongest] > 0]]
+        reasons.append((Reason("bought_together", evidence),) if len(evidence) else ())
+    return Ranking(ranking.rows, ranking.scores, tuple(reasons))

@@ -1,0 +1,144 @@
+"""Where the parts meet: settings in, a serving process out."""
+
+import asyncio
+import signal
+from contextlib import suppress
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from endcap.catalog.database import open_database
+from endcap.catalog.event_writer import EventWriter
+from endcap.catalog.exposures import ExposureLog
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk.errors import EndcapError, Unavailable
+from endcap.server.interceptors import CallInterceptor
+from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
+from endcap.server.metrics import Metrics
+from endcap.server.pipeline import Pipeline
+from endcap.server.servicers.catalog import CatalogServicer
+from endcap.server.servicers.event import EventServicer
+from endcap.server.servicers.recommendation import RecommendationServicer
+from endcap.server.settings import Settings
+from endcap.server.shops import Shops
+from endcap.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    recommendation_service_pb2,
+    recommendation_service_pb2_grpc,
+)
+
+
+_OPTIONS = (
+    # A second server on the same port would otherwise take part of the traffic in silence.
+    ("grpc.so_reuseport", 0),
+    # The interceptor refuses a message that is too large with words; this is the wall behind it.
+    ("grpc.max_receive_message_length", MAX_INGEST_BYTES + 1024),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    # Clients ping every five seconds to notice a dead server.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Application:
+    """A server, built and not listening yet."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.port = 0
+        """The port that it listens on, once started."""
+
+    async def start(self) -> None:
+        """Open the database, load every shop and listen.
+
+        Raises:
+            FailedPrecondition: The database has another schema than this release.
+            Unavailable: The address is taken.
+        """
+        settings = self._settings
+        metrics = Metrics()
+        host = PluginHost.discover()
+        for failure in host.failures:
+            _log.error("plugin_failed", plugin=failure.plugin.name, reason=failure.message)
+        self._database = await open_database(settings.database_url)
+        self._shops = Shops(self._database, host, metrics, max_batch_size=settings.max_batch_size)
+        await self._shops.refresh(view_max_age=settings.view_max_age_seconds)
+        self._writer = EventWriter(self._database, self._shops.committed)
+        self._exposures = ExposureLog(self._database)
+        self._server = grpc.aio.server(
+            interceptors=[
+                CallInterceptor(
+                    metrics,
+                    max_concurrent_calls=settings.max_concurrent_calls,
+                    default_deadline_seconds=settings.default_deadline_seconds,
+                )
+            ],
+            options=_OPTIONS,
+        )
+        pipeline = Pipeline(settings.strategy_timeout_seconds, metrics.rung)
+        self._add_services(pipeline)
+        try:
+            self.port = self._server.add_insecure_port(settings.address)
+        except RuntimeError as error:
+            raise Unavailable(f"{settings.address} is taken: stop what listens there or choose another") from error
+        await self._server.start()
+        self._refreshing = asyncio.create_task(self._keep_fresh())
+        if settings.metrics_port:
+            metrics.serve(settings.metrics_port)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving", address=settings.address, port=self.port)
+
+    async def stop(self) -> None:
+        """Say that no more calls are wanted, let those in flight finish, write what waits."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._settings.drain_seconds)
+        self._refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._refreshing
+        await self._writer.close()
+        await self._exposures.close()
+        await self._database.close()
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, and stop."""
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        await self.start()
+        await stopping.wait()
+        await self.stop()
+
+    def _add_services(self, pipeline: Pipeline) -> None:
+        server = self._server
+        recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
+            RecommendationServicer(self._shops, pipeline, self._exposures), server
+        )
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(
+            EventServicer(self._shops, self._writer), server
+        )
+        catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
+            CatalogServicer(self._shops, self._database), server
+        )
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._settings.reflection:
+            files = (recommendation_service_pb2, event_service_pb2, catalog_service_pb2)
+            names = [service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()]
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.refresh_seconds)
+            try:
+                await self._shops.refresh(view_max_age=self._settings.view_max_age_seconds)
+            except EndcapError as error:
+                _log.warning("refresh_failed", reason=str(error))

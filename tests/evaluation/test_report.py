@@ -1,0 +1,81 @@
+"""Reports as JSON, as a table and as a chart."""
+
+import dataclasses
+import json
+
+import pytest
+
+from endcap.evaluation import Measure, Report, SliceReport, draw, table
+
+
+def report(strategy, recall, *, scored=True):
+    metrics = {
+        "recall@20": Measure(recall, recall - 0.01, recall + 0.01),
+        "ndcg@20": Measure(0.1, 0.05, 0.15),
+    }
+    return Report(
+        strategy=strategy,
+        data="shop",
+        protocol="by time",
+        scored=scored,
+        items=3939,
+        events=331726,
+        slices={"all": SliceReport(1365, metrics), "cold_users": SliceReport(342, metrics)},
+        beyond={"coverage@20": 0.25},
+        query_milliseconds=1.5,
+        query_milliseconds_p95=2.25,
+        training_seconds=3.0,
+    )
+
+
+def test_a_report_survives_json():
+    before = report("ease", 0.1055)
+
+    after = Report.from_dict(json.loads(before.to_json()))
+
+    assert after == before
+
+
+def test_a_table_shows_strategies_side_by_side():
+    text = table([report("popular", 0.071), report("ease", 0.1055)], metrics=("recall@20", "ndcg@20"))
+
+    assert text.splitlines() == [
+        "shop: by time; 331,726 events fitted, 3,939 items ranked; means with 95 % intervals",
+        "",
+        "all (1,365 cases)                recall@20                  ndcg@20",
+        "popular            0.0710 [0.0610, 0.0810]  0.1000 [0.0500, 0.1500]",
+        "ease               0.1055 [0.0955, 0.1155]  0.1000 [0.0500, 0.1500]",
+        "",
+        "cold_users (342 cases)                recall@20                  ndcg@20",
+        "popular                 0.0710 [0.0610, 0.0810]  0.1000 [0.0500, 0.1500]",
+        "ease                    0.1055 [0.0955, 0.1155]  0.1000 [0.0500, 0.1500]",
+        "",
+        "beyond accuracy  coverage@20  ms/query   p95  training s  peak MiB",
+        "popular                0.250      1.50  2.25         3.0         -",
+        "ease                   0.250      1.50  2.25         3.0         -",
+    ]
+
+
+def test_a_table_says_which_strategy_was_judged_by_its_lists():
+    text = table([report("random", 0.01, scored=False)], metrics=("recall@20",))
+
+    assert "random *" in text
+    assert text.endswith("* judged by its lists alone: it does not score every item")
+
+
+@pytest.mark.parametrize("strategies", [("ease",), ("popular", "item_knn", "ease")])
+def test_a_chart_is_a_png(tmp_path, strategies):
+    path = tmp_path / "chart.png"
+
+    draw([report(name, 0.1) for name in strategies], path)
+
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interval_that_misses_its_mean_by_rounding_can_be_drawn(tmp_path):
+    exact = SliceReport(10, {"recall@20": Measure(0.1, 0.1 + 1e-17, 0.1 - 1e-17)})
+    reports = [dataclasses.replace(report("ease", 0.1), slices={"all": exact})]
+
+    draw(reports, tmp_path / "chart.png", metrics=("recall@20",))
+
+    assert (tmp_path / "chart.png").is_file()

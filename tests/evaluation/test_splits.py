@@ -1,0 +1,184 @@
+"""Splits of tiny data sets, counted by hand, and of the shop that ships with the demo."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from endcap.evaluation.splits import UNDATED, Setting, read_evaluation_data
+from endcap.sdk.errors import InvalidInput
+from endcap.sdk.snapshot import Snapshot
+
+
+DEMO_DATA = Path(__file__).parents[2] / "server/endcap/demo/data"
+
+
+@pytest.fixture
+def three_sequences(tmp_path):
+    """Users choose abcde, badc and ab; the letters are titles."""
+    tmp_path.joinpath("sequences.txt").write_text("1 1 2 3 4 5\n2 2 1 4 3\n3 1 2\n", encoding="utf-8")
+    titles = "".join(f"{number}\t{letter}\n" for number, letter in enumerate("abcde", 1))
+    tmp_path.joinpath("items.tsv").write_text("item\ttitle\n" + titles, encoding="utf-8")
+    return tmp_path
+
+
+def fitted_words(data):
+    users = np.unique(data.events.users)
+    return sorted(word(data, data.events.rows[data.events.users == user]) for user in users)
+
+
+def questions(cases, data):
+    return sorted(
+        (word(data, cases.histories[case].rows), word(data, np.sort(cases.targets[case])))
+        for case in range(len(cases))
+    )
+
+
+def word(data, rows):
+    return "".join(data.items.titles[row] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("setting", "fitted", "asked"),
+    [
+        (Setting.STRICT, ["ab", "abc", "ba"], [("abcd", "e"), ("bad", "c")]),
+        (Setting.REFIT, ["ab", "abcd", "bad"], [("abcd", "e"), ("bad", "c")]),
+        (Setting.VALIDATION, ["ab", "abc", "ba"], [("abc", "d"), ("ba", "d")]),
+    ],
+)
+def test_one_item_is_left_out(three_sequences, setting, fitted, asked):
+    data = read_evaluation_data(three_sequences, setting=setting)
+
+    assert fitted_words(data) == fitted
+    assert questions(data.groups[0], data) == asked
+    assert data.groups[0].eligible.all()
+
+
+def test_events_without_times_keep_their_order_before_the_question(three_sequences):
+    data = read_evaluation_data(three_sequences, setting=Setting.REFIT)
+
+    assert data.as_of == UNDATED
+    assert (np.diff(data.events.times) >= 0).all()
+    assert data.events.times.max() < UNDATED
+    assert data.events.times.min() > UNDATED - 86_400_000
+
+
+def test_sequences_too_short_to_judge_are_refused(tmp_path):
+    tmp_path.joinpath("sequences.txt").write_text("1 1 2\n", encoding="utf-8")
+
+    with pytest.raises(InvalidInput, match="at least three items"):
+        read_evaluation_data(tmp_path)
+
+
+def test_the_next_item_of_a_session_is_asked_and_nothing_is_masked(tmp_path):
+    pl.DataFrame({"session": [[1, 2], [3, 1, 1]]}).write_parquet(tmp_path / "train_sessions.parquet")
+    pl.DataFrame({"prefix": [[3, 1], [3]], "target": [3, 1]}).write_parquet(tmp_path / "test.parquet")
+
+    data = read_evaluation_data(tmp_path)
+
+    cases = data.groups[0]
+    assert len(data.events.rows) == 5
+    assert data.seen_types == frozenset()
+    assert cases.histories[0].rows[0] == cases.targets[0][0]
+    assert cases.histories[0].types.tolist() == ["view", "view"]
+    assert np.diff(cases.histories[0].times).tolist() == [1]
+
+
+@pytest.fixture
+def small_shop(tmp_path):
+    """Before February Ann buys a and b, Bob a; then Ann b and c, Bob b, c and d, Cid a and d; Eve e in March."""
+    bought = [
+        ("a", 1, 5, "Ann"),
+        ("b", 1, 9, "Ann"),
+        ("a", 1, 9, "Bob"),
+        ("c", 1, 9, "Dan"),
+        ("b", 2, 1, "Ann"),
+        ("c", 2, 2, "Ann"),
+        ("b", 2, 3, "Bob"),
+        ("c", 2, 3, "Bob"),
+        ("d", 2, 4, "Bob"),
+        ("a", 2, 5, "Cid"),
+        ("d", 2, 5, "Cid"),
+        ("e", 3, 1, "Eve"),
+    ]
+    lines = [
+        ("1", f"1000{ord(letter)}", letter, 1, datetime(2020, month, day), 1.0, ord(user[0]))
+        for letter, month, day, user in bought
+    ]
+    columns = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID")
+    pl.DataFrame(lines, schema=columns, orient="row").write_parquet(tmp_path / "invoices.parquet")
+    return tmp_path
+
+
+def test_known_customers_are_judged_on_their_first_purchases_of_known_items(small_shop):
+    data = read_evaluation_data(small_shop, cutoff=datetime(2020, 2, 1), until=datetime(2020, 3, 1))
+
+    asked = [(history, "".join(sorted(targets))) for history, targets in questions(data.groups[0], data)]
+    assert fitted_words(data) == ["a", "ab", "c"]
+    assert asked == [("a", "bc"), ("ab", "c")]
+    assert sorted(word(data, np.flatnonzero(data.groups[0].eligible))) == ["a", "b", "c"]
+    assert data.as_of == 1_580_515_200_000
+
+
+def test_new_customers_and_new_items_are_groups_of_their_own(small_shop):
+    data = read_evaluation_data(small_shop, cutoff=datetime(2020, 2, 1), until=datetime(2020, 3, 1))
+
+    _, new_users, new_items = data.groups
+    assert (new_users.name, questions(new_users, data)) == ("new_users", [("", "a")])
+    assert (new_items.name, questions(new_items, data)) == ("new_items", [("a", "d")])
+    assert sorted(word(data, np.flatnonzero(new_users.eligible))) == ["a", "b", "c"]
+    assert sorted(word(data, np.flatnonzero(new_items.eligible))) == ["a", "b", "c", "d"]
+
+
+def test_without_dates_the_last_thirty_days_are_judged(small_shop):
+    data = read_evaluation_data(small_shop)
+
+    # The last event is of 1 March, one millisecond before the end.
+    assert data.as_of == 1_583_020_800_001 - 30 * 86_400_000
+    asked = [(history, "".join(sorted(targets))) for history, targets in questions(data.groups[0], data)]
+    assert asked == [("a", "bc"), ("ab", "c")]
+
+
+def test_a_window_without_anything_to_judge_is_refused(small_shop):
+    with pytest.raises(InvalidInput, match="choose a cutoff"):
+        read_evaluation_data(small_shop, cutoff=datetime(2019, 1, 1), until=datetime(2020, 3, 1))
+
+
+def test_cold_slices_are_the_quarter_with_the_least(tmp_path):
+    # Histories have 2, 3, 3 and 4 items; items 1 and 2 are fitted three times, 3 twice, 8 and 9 never.
+    text = "1 1 9 8\n2 1 2 9 8\n3 2 3 8 1\n4 1 2 3 8 9\n"
+    tmp_path.joinpath("sequences.txt").write_text(text, encoding="utf-8")
+
+    data = read_evaluation_data(tmp_path)
+
+    cases = data.groups[0]
+    assert np.diff(cases.histories.offsets)[cases.slices["cold_users"]].tolist() == [2]
+    assert np.count_nonzero(cases.slices["cold_items"]) == 3
+
+
+def test_what_may_be_fitted_on_becomes_a_snapshot(small_shop, tmp_path):
+    data = read_evaluation_data(small_shop, cutoff=datetime(2020, 2, 1), until=datetime(2020, 3, 1))
+
+    data.snapshot(tmp_path / "snapshot")
+
+    snapshot = Snapshot.open(tmp_path / "snapshot")
+    events = snapshot.events()
+    titles = dict(snapshot.items().select("item_id", "title").iter_rows())
+    assert [titles[item_id] for item_id in events["item_id"]] == ["a", "b", "a", "c"]
+    assert snapshot.items()["item_id"].to_list() == list(data.items.ids) == list(data.view().vocabulary.ids)
+    assert snapshot.users().height == 3
+    assert snapshot.manifest.as_of == data.as_of
+
+
+@pytest.mark.skipif(not list(DEMO_DATA.glob("*.parquet")), reason="the demo's data are not installed")
+def test_the_shop_is_split_as_published():
+    data = read_evaluation_data(DEMO_DATA, cutoff=datetime(2010, 11, 1))
+
+    known, new_users, _ = data.groups
+    present = len(data.items.ids)
+    assert (len(data.events.rows), len(np.unique(data.events.users))) == (331_726, 3_913)
+    assert (known.eligible.sum(), present - known.eligible.sum()) == (3_939, 67)
+    assert (len(known), len(new_users)) == (1_365, 372)
+    assert known.targets.lengths.mean() == pytest.approx(22.274, abs=0.001)

@@ -1,0 +1,1 @@
+"""Trainers: from a snapshot to a bundle that the server loads."""

@@ -1,0 +1,179 @@
+"""The commands ``endcap train`` and ``endcap evaluate``."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from endcap.sdk.errors import EndcapError, InvalidInput
+
+
+if TYPE_CHECKING:
+    from endcap.evaluation import Report
+    from endcap.runtime.plugin_host import PluginHost
+    from endcap.sdk.snapshot import Snapshot
+    from endcap.trainers.comparison import Stage
+
+METRICS = ("recall@20", "ndcg@20", "hit@20")
+"""What a bundle says about itself."""
+
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STRATEGY.NAME=VALUE", help="A parameter; may be given several times."),
+]
+
+
+def train(
+    strategies: Annotated[list[str], typer.Argument(help="The strategies to train.")],
+    *,
+    snapshot: Annotated[Path, typer.Option(help="A snapshot, as 'endcap snapshot' writes it.")],
+    output: Annotated[Path, typer.Option(help="The folder of all bundles.")],
+    values: Values = None,
+    measure: Annotated[
+        bool, typer.Option(help="First train without the last 30 days, and judge the strategies on them.")
+    ] = True,
+) -> None:
+    """Train strategies on a snapshot and write a bundle for each."""
+    with _errors_in_a_sentence(), _progress() as stage:
+        from endcap.runtime.plugin_host import PluginHost
+        from endcap.sdk.snapshot import Snapshot
+        from endcap.trainers.training import find_trainer, train_bundle
+
+        host, opened, chosen = PluginHost.discover(), Snapshot.open(snapshot), read_values(values or ())
+        for name in strategies:
+            find_trainer(name)
+        metrics = _measure(opened, strategies, host, chosen, stage) if measure else {}
+        for name in strategies:
+            training = train_bundle(
+                name,
+                opened,
+                output,
+                host=host,
+                created_time=time.time_ns() // 1_000_000,
+                progress=partial(stage, name),
+                values=chosen.get(name),
+                metrics=metrics.get(name),
+            )
+            measured = ", ".join(f"{key} {value:.4f}" for key, value in metrics.get(name, {}).items())
+            typer.echo(f"{training.bundle}  {training.seconds:.1f} s  {measured}".rstrip())
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="The folder of a data set or of a snapshot.")],
+    *,
+    strategies: Annotated[list[str], typer.Option("--strategy", help="May be given several times.")],
+    setting: Annotated[
+        str, typer.Option(help="strict, refit or validation: what models may be fitted on.")
+    ] = "strict",
+    cutoff: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Dated data: fit on what came before. [default: 30 days]"),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Dated data: leave out what came later.")
+    ] = None,
+    values: Values = None,
+    metrics: Annotated[
+        str, typer.Option(help="The columns of the table.")
+    ] = "recall@20,ndcg@20,hit@20,mrr@20",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the reports to this file.")] = None,
+    chart: Annotated[Path | None, typer.Option(help="Draw the reports into this PNG file.")] = None,
+) -> None:
+    """Train strategies on a part of a data set and judge them on the rest."""
+    with _errors_in_a_sentence():
+        from endcap.evaluation import Setting, draw, read_evaluation_data, table
+        from endcap.runtime.plugin_host import PluginHost
+        from endcap.trainers.comparison import compare
+
+        if setting not in list(Setting):
+            raise InvalidInput(f"there is no setting {setting!r}: use one of {', '.join(Setting)}")
+        chosen = read_values(values or ())
+        with _progress() as stage:
+            cases = read_evaluation_data(data, setting=Setting(setting), cutoff=cutoff, until=until)
+            reports = compare(cases, strategies, host=PluginHost.discover(), stage=stage, values=chosen)
+        typer.echo(table(reports, metrics=_known_metrics(reports, metrics)))
+        if json_file:
+            json_file.write_text(json.dumps([report.to_dict() for report in reports], indent=2))
+        if chart:
+            draw(reports, chart)
+
+
+def read_values(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``strategy.name=value`` settings; a value is JSON where it is that, and text otherwise.
+
+    Raises:
+        InvalidInput: A setting has another form.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        strategy, dot, name = key.partition(".")
+        if not (equals and dot and strategy and name):
+            raise InvalidInput(f"{setting!r} is no setting: write strategy.name=value")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        values.setdefault(strategy, {})[name] = value
+    return values
+
+
+def _measure(
+    snapshot: "Snapshot",
+    strategies: Sequence[str],
+    host: "PluginHost",
+    values: Mapping[str, Mapping[str, Any]],
+    stage: "Stage",
+) -> dict[str, dict[str, float]]:
+    from endcap.evaluation import read_evaluation_data
+    from endcap.trainers.comparison import compare
+
+    try:
+        cases = read_evaluation_data(snapshot.folder)
+    except InvalidInput as error:
+        typer.echo(f"Not measured: {error}", err=True)
+        return {}
+    reports = compare(cases, strategies, host=host, stage=stage, values=values)
+    return {
+        report.strategy: {metric: report.slices["all"].metrics[metric].value for metric in METRICS}
+        for report in reports
+    }
+
+
+def _known_metrics(reports: Sequence["Report"], metrics: str) -> list[str]:
+    known = reports[0].slices["all"].metrics
+    chosen = metrics.split(",")
+    for metric in chosen:
+        if metric not in known:
+            raise InvalidInput(f"there is no metric {metric!r}: use some of {', '.join(known)}")
+    return chosen
+
+
+@contextmanager
+def _progress() -> Iterator["Stage"]:
+    """Show a bar for what is going on, which leaves nothing behind."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def stage(name: str, share: float, what: str) -> None:
+            bar.update(task, completed=share, description=f"{name}: {what}")
+
+        yield stage
+
+
+@contextmanager
+def _errors_in_a_sentence() -> Iterator[None]:
+    try:
+        yield
+    except EndcapError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error

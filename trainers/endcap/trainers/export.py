@@ -1,0 +1,170 @@
+"""From a trained module to a bundle: ONNX, the parity gate, golden queries.
+
+The parity gate runs fresh random inputs of several shapes through PyTorch and through the session that
+serves, and refuses the graph unless both give the same numbers.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from endcap.runtime.golden import make_golden_queries
+from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.onnx_model import OnnxModel
+from numpy.typing import NDArray
+
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Vocabulary
+from endcap.sdk.bundle import write_bundle
+from endcap.sdk.errors import BundleRefused, EndcapError, InvalidInput
+from endcap.trainers.trainer import Inputs, TrainedModel
+
+
+OUTPUT = "scores"
+"""The one output of every graph."""
+
+MAXIMUM_BYTES = 2**31 - 2**24
+"""Protobuf holds 2 GiB; the rest is for the graph itself."""
+
+RELATIVE_TOLERANCE = 1e-4
+ABSOLUTE_TOLERANCE = 1e-6
+"""How far the two may be apart: sums in another order differ by rounding."""
+
+LENGTHS = (1, 2, 7, 40)
+"""The lengths of the free dimensions that the gate tries."""
+
+
+def to_onnx(trained: TrainedModel) -> bytes:
+    """Return the module as an ONNX graph with its weights.
+
+    Raises:
+        InvalidInput: The weights are too large for one file.
+    """
+    tensors = trained.module.state_dict().values()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > MAXIMUM_BYTES:
+        raise InvalidInput(
+            f"the model has {size / 2**30:.1f} GiB of weights, and an ONNX file holds less than 2: train a"
+            " smaller one"
+        )
+    example = _tensors(trained.draw(np.random.default_rng(0), 3))
+    shapes = {
+        name: {place: torch.export.Dim(axis) for place, axis in enumerate(axes) if axis is not None}
+        for name, axes in trained.axes.items()
+    }
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            trained.module,
+            kwargs=example,
+            dynamo=True,
+            external_data=False,
+            dynamic_shapes=shapes,
+            input_names=list(example),
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    if program is None:
+        raise EndcapError("PyTorch's exporter returned nothing: install the release that Endcap names")
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> None:
+    """Refuse a graph that does not give what the module gives.
+
+    Raises:
+        BundleRefused: They differ by more than rounding, or in shape.
+    """
+    generator = np.random.default_rng(seed)
+    for length in LENGTHS:
+        inputs = trained.draw(generator, length)
+        expected = run_module(trained, inputs)
+        actual = model.run(inputs)[OUTPUT]
+        if actual.shape != expected.shape:
+            raise BundleRefused(
+                f"the exported {model.name} gives scores of shape {actual.shape} where PyTorch gives"
+                f" {expected.shape}: do not use it, and report how it was trained"
+            )
+        if not np.allclose(actual, expected, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
+            difference = float(np.nanmax(np.abs(actual - expected)))
+            raise BundleRefused(
+                f"the exported {model.name} differs from PyTorch by up to {difference:.2g}: do not use it,"
+                " and report how it was trained"
+            )
+
+
+def run_module(trained: TrainedModel, inputs: Inputs) -> NDArray[np.float32]:
+    """Return what the module gives in PyTorch."""
+    with torch.inference_mode():
+        scores: NDArray[np.float32] = trained.module(**_tensors(inputs)).numpy()
+    return scores
+
+
+def export_bundle(
+    trained: TrainedModel,
+    parent: Path,
+    *,
+    name: str,
+    parameters: Any,
+    snapshot: str,
+    created_time: int,
+    metrics: Mapping[str, float],
+    host: PluginHost,
+) -> Path:
+    """Write a bundle to ``parent/name/version`` once it has passed the parity gate.
+
+    Args:
+        trained: What to export.
+        parent: The folder of all bundles.
+        name: The name of the model and of its strategy.
+        parameters: What the trainer was given.
+        snapshot: The fingerprint of the snapshot.
+        created_time: Unix milliseconds.
+        metrics: What evaluation measured; they join those of the training.
+        host: Where the strategy comes from, whose answers become the golden queries.
+
+    Raises:
+        BundleRefused: The graph does not give what PyTorch gives.
+        InvalidInput: The model is too large.
+    """
+    onnx = to_onnx(trained)
+    vocabulary = Vocabulary(trained.item_ids)
+    model = OnnxModel(onnx, name=name, version="candidate", vocabulary=vocabulary, state=trained.state)
+    check_parity(trained, model)
+    strategy = Instances(host, Generation.of([model])).get(name)
+    return write_bundle(
+        parent,
+        model=name,
+        onnx=onnx,
+        item_ids=trained.item_ids,
+        created_time=created_time,
+        snapshot=snapshot,
+        parameters=asdict(parameters),
+        state=trained.state,
+        metrics={**trained.metrics, **metrics},
+        golden_queries=make_golden_queries(strategy, vocabulary),
+    )
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide what the exporter says about its own future and about packages that no graph here needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _tensors(inputs: Inputs) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in inputs.items()}

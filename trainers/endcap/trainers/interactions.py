@@ -1,0 +1,102 @@
+"""A snapshot as arrays: what every trainer starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+
+from endcap.sdk import EventColumns
+from endcap.sdk.errors import InvalidInput
+from endcap.sdk.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interactions:
+    """Who did what to which item, in time order."""
+
+    item_ids: tuple[str, ...]
+    """The items that somebody did something to; the rows of ``events`` point here."""
+
+    events: EventColumns
+    """Users are numbered from 0; times never decrease."""
+
+    as_of: int
+    """Unix milliseconds; no event is later."""
+
+    @classmethod
+    def of_snapshot(cls, snapshot: Snapshot) -> Self:
+        """Read a snapshot.
+
+        Raises:
+            InvalidInput: It has no events.
+        """
+        table = snapshot.events()
+        if table.is_empty():
+            raise InvalidInput("the snapshot has no events to learn from: record or import some first")
+        return cls.of_columns(
+            users=table["user"].to_list(),
+            items=table["item_id"].to_list(),
+            types=table["type"].to_list(),
+            times=table["time"].to_list(),
+            as_of=snapshot.manifest.as_of,
+        )
+
+    @classmethod
+    def of_columns(
+        cls,
+        users: Sequence[str],
+        items: Sequence[str],
+        types: Sequence[str],
+        times: Sequence[int],
+        as_of: int,
+    ) -> Self:
+        """Build from one value an event, in time order."""
+        item_ids, rows = np.unique(np.array(items, np.str_), return_inverse=True)
+        _, user_numbers = np.unique(np.array(users, np.str_), return_inverse=True)
+        return cls(
+            item_ids=tuple(item_ids.tolist()),
+            events=EventColumns(
+                users=user_numbers.astype(np.int64),
+                rows=rows.astype(np.int32),
+                types=np.array(types, np.str_),
+                times=np.array(times, np.int64),
+            ),
+            as_of=as_of,
+        )
+
+    @property
+    def choices(self) -> EventColumns:
+        """The events that say most surely what users want: purchases, or all events when there are none."""
+        purchases = self.events.types == "purchase"
+        if not purchases.any():
+            return self.events
+        return EventColumns(
+            users=self.events.users[purchases],
+            rows=self.events.rows[purchases],
+            types=self.events.types[purchases],
+            times=self.events.times[purchases],
+        )
+
+    def matrix(self) -> sparse.csr_array:
+        """Return who chose what, ``(users, items)`` float32, 1 where a user ever chose the item."""
+        choices = self.choices
+        return incidence(choices.users, choices.rows, len(self.item_ids))
+
+
+def incidence(
+    groups: np.typing.NDArray[np.int64], rows: np.typing.NDArray[np.int32], item_count: int
+) -> sparse.csr_array:
+    """Return which group holds which item, ``(groups, items)`` float32, 1 where it does.
+
+    Args:
+        groups: The group of each event, from 0.
+        rows: The item of each event.
+        item_count: How many items there are.
+    """
+    shape = (int(groups.max(initial=-1)) + 1, item_count)
+    matrix = sparse.csr_array((np.ones(len(rows), np.float32), (groups, rows)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix

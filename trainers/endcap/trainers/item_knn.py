@@ -1,0 +1,167 @@
+"""Item-kNN: how often two items occur together, divided by how popular either is. Nothing is iterated.
+
+Similarities ``S[i, j] = C[i, j] / (p[i] ** a · p[j] ** b)``, source ``i``, candidate ``j``:
+
+==================  =============================================================  ====  ====
+                    C[i, j]                                                        a     b
+==================  =============================================================  ====  ====
+sequence, near      Σ 1/d where j is d places after i, .7/d where it is before,    .5    .2
+                    d = 1 … 11; p counts events
+sequence, after     Σ 1/d where j is d places after i                              .5    .2
+basket, near        Σ 1 / (1 + n) over customers with both, n their number of      .5    .7
+                    products; p counts customers
+basket, after       Σ 1 / (1 + n) over baskets with both; p counts baskets         1     .2
+==================  =============================================================  ====  ====
+
+*near* answers for-you and similar, *after* is directional and answers related: in baskets it is the share of
+the source's baskets that hold the candidate, so that a case goes with a phone and no phone with a case. A
+basket is what one user chose at one moment.
+
+Deshpande and Karypis, "Item-based top-N recommendation algorithms" (TOIS 2004), has this normalisation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from endcap.sdk import EventColumns, parameter
+from endcap.trainers.interactions import Interactions, incidence
+from endcap.trainers.similarity import PROFILE_AXES, draw_profiles, similarity_rows, strongest
+from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+
+
+MAXIMUM_DISTANCE = 11
+BACKWARD_WEIGHT = 0.7
+
+
+@dataclass(frozen=True)
+class ItemKnnParameters:
+    """What can be chosen."""
+
+    mode: str = parameter(
+        "auto",
+        "What occurs together: neighbours in a 'sequence', or a customer's 'basket'. 'auto' is basket when"
+        " most events share their moment with another of the same user.",
+        choices=("auto", "sequence", "basket"),
+    )
+    neighbours: int = parameter(
+        0,
+        "How many of an item's strongest neighbours are kept; 0 keeps all. Basket mode loses accuracy"
+        " below thousands, for rare items head its lists.",
+        minimum=0,
+    )
+
+
+class ItemKnn(nn.Module):
+    """Adds up the similarities of a profile's items."""
+
+    def __init__(self, near: sparse.csr_array, after: sparse.csr_array) -> None:
+        super().__init__()
+        self.near = similarity_rows(near)
+        self.after = similarity_rows(after)
+
+    def forward(self, rows: Tensor, weights: Tensor, directional: Tensor) -> Tensor:
+        """Score every item for each profile.
+
+        Args:
+            rows: The items of all profiles, ``(items of profiles,)``.
+            weights: What each counts in each profile, ``(profiles, items of profiles)``.
+            directional: Which profiles want the directional similarities, ``(profiles,)``.
+        """
+        near = weights @ self.near(rows)  # (profiles, items)
+        after: Tensor = weights @ self.after(rows)  # (profiles, items)
+        return after.where(directional[:, None], near)
+
+
+class ItemKnnTrainer:
+    """Counts pairs."""
+
+    name = "item_knn"
+    parameters: type[Any] = ItemKnnParameters
+
+    def train(
+        self, interactions: Interactions, parameters: ItemKnnParameters, progress: Progress
+    ) -> TrainedModel:
+        """Count pairs and divide by popularity."""
+        choices, item_count = interactions.choices, len(interactions.item_ids)
+        mode = parameters.mode if parameters.mode != "auto" else likely_mode(choices)
+        progress(0.0, f"counting pairs of items, {mode} mode")
+        similarities = sequence_similarities if mode == "sequence" else basket_similarities
+        near, after = similarities(choices, item_count)
+        if parameters.neighbours:
+            progress(0.7, "choosing neighbours")
+            near, after = strongest(near, parameters.neighbours), strongest(after, parameters.neighbours)
+        progress(1.0, "done")
+
+        def draw(generator: np.random.Generator, length: int) -> Inputs:
+            directional = generator.random(length) < 0.5
+            return {**draw_profiles(generator, length, item_count), "directional": directional}
+
+        return TrainedModel(
+            module=ItemKnn(near, after).eval(),
+            axes={**PROFILE_AXES, "directional": ("profiles",)},
+            draw=draw,
+            item_ids=interactions.item_ids,
+            state={"mode": mode},
+        )
+
+
+def likely_mode(choices: EventColumns) -> str:
+    """Return ``basket`` when most events share their moment with another of the same user."""
+    _, baskets, sizes = _baskets(choices)
+    return "basket" if np.mean(sizes[baskets] > 1) > 0.5 else "sequence"
+
+
+def sequence_similarities(
+    choices: EventColumns, item_count: int
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Return the similarities *near* and *after* of sequence mode, ``(source, candidate)``."""
+    by_user = np.argsort(choices.users, kind="stable")
+    users, rows = choices.users[by_user], choices.rows[by_user]
+    after = sparse.csr_array((item_count, item_count), dtype=np.float32)
+    for distance in range(1, MAXIMUM_DISTANCE + 1):
+        same = users[distance:] == users[:-distance]
+        sources, candidates = rows[:-distance][same], rows[distance:][same]
+        counts = np.full(len(sources), 1 / distance, np.float32)
+        after = after + sparse.csr_array((counts, (sources, candidates)), shape=after.shape)
+    near = after + np.float32(BACKWARD_WEIGHT) * after.T
+    popularity = np.maximum(np.bincount(rows, minlength=item_count), 1)
+    return _normalised(near, popularity, 0.5, 0.2), _normalised(after, popularity, 0.5, 0.2)
+
+
+def basket_similarities(choices: EventColumns, item_count: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Return the similarities *near* and *after* of basket mode, ``(source, candidate)``."""
+    near, customers = _pairs(incidence(choices.users, choices.rows, item_count))
+    after, baskets = _pairs(incidence(_baskets(choices)[1], choices.rows, item_count))
+    return _normalised(near, customers, 0.5, 0.7), _normalised(after, baskets, 1.0, 0.2)
+
+
+def _pairs(groups: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.int64]]:
+    """Count pairs of items in one group, each by ``1 / (1 + group size)``, and the groups of each item."""
+    sizes = np.diff(groups.indptr)
+    weighted = groups.multiply((1 / (1 + sizes)).astype(np.float32)[:, None]).tocsr()
+    pairs = sparse.csr_array(groups.T @ weighted)
+    pairs.setdiag(0)
+    pairs.eliminate_zeros()
+    return pairs, np.maximum(np.bincount(groups.indices, minlength=groups.shape[1]), 1)
+
+
+def _baskets(choices: EventColumns) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    moments = np.stack([choices.users, choices.times])
+    unique, baskets, sizes = np.unique(moments, axis=1, return_inverse=True, return_counts=True)
+    return unique, baskets, sizes
+
+
+def _normalised(
+    counts: sparse.csr_array, popularity: NDArray[np.int64], source: float, candidate: float
+) -> sparse.csr_array:
+    by_source = sparse.diags_array((popularity**-source).astype(np.float32))
+    by_candidate = sparse.diags_array((popularity**-candidate).astype(np.float32))
+    return sparse.csr_array(by_source @ counts @ by_candidate)
+
+
+trainer = ItemKnnTrainer()

@@ -1,0 +1,108 @@
+"""Runs one trainer on one snapshot: parameters in, bundle out."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk.errors import InvalidInput, NotFound
+from endcap.sdk.parameters import read_parameters
+from endcap.sdk.snapshot import Snapshot
+from endcap.trainers.export import export_bundle
+from endcap.trainers.interactions import Interactions
+from endcap.trainers.memory import peak_memory
+from endcap.trainers.trainer import Progress, Trainer
+
+
+GROUP = "endcap.trainers"
+"""The entry-point group of trainers; an entry point's name is the strategy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What came of a training."""
+
+    bundle: Path
+    """The bundle's folder."""
+
+    seconds: float
+    """How long training and export took."""
+
+    peak_memory_mebibytes: float | None
+    """The process's peak meanwhile; None where the system does not tell."""
+
+
+def trainer_names() -> frozenset[str]:
+    """Return the strategies that have a trainer."""
+    return frozenset(_entry_points())
+
+
+def find_trainer(name: str) -> Trainer:
+    """Load the trainer of a strategy.
+
+    Raises:
+        NotFound: There is none.
+        InvalidInput: It cannot be imported.
+    """
+    found = _entry_points()
+    if name not in found:
+        raise NotFound(f"nothing trains {name!r}; trainers exist for {', '.join(sorted(found))}")
+    try:
+        trainer: Trainer = found[name].load()
+    except (ImportError, AttributeError) as error:
+        raise InvalidInput(f"the trainer of {name} cannot be imported: {error}") from error
+    return trainer
+
+
+def train_bundle(
+    name: str,
+    snapshot: Snapshot,
+    parent: Path,
+    *,
+    host: PluginHost,
+    created_time: int,
+    progress: Progress,
+    values: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> Training:
+    """Train a strategy's model and write its bundle to ``parent/name/version``.
+
+    Args:
+        name: The strategy.
+        snapshot: What there is to learn from.
+        parent: The folder of all bundles.
+        host: Where the strategy comes from.
+        created_time: Unix milliseconds.
+        progress: Told how far the training is.
+        values: Parameters of the trainer by name; the others keep their defaults.
+        metrics: What evaluation measured, for the manifest.
+
+    Raises:
+        NotFound: Nothing trains it.
+        InvalidInput: The parameters are wrong, or do not suit the snapshot.
+        BundleRefused: The exported graph does not give what PyTorch gives.
+    """
+    trainer = find_trainer(name)
+    parameters = read_parameters(trainer.parameters, values or {})
+    started = time.perf_counter()
+    with peak_memory() as peak:
+        trained = trainer.train(Interactions.of_snapshot(snapshot), parameters, progress)
+        progress(1.0, "exporting")
+        bundle = export_bundle(
+            trained,
+            parent,
+            name=name,
+            parameters=parameters,
+            snapshot=snapshot.manifest.fingerprint,
+            created_time=created_time,
+            metrics=metrics or {},
+            host=host,
+        )
+        return Training(bundle, time.perf_counter() - started, peak())
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry_point.name: entry_point for entry_point in entry_points(group=GROUP)}

@@ -1,18 +1,32 @@
-"""Strategies judged on four sequences whose right answers are known."""
+"""Strategies judged on five sequences whose right answers are known."""
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from endcap.evaluation import EvaluationData, evaluate, read_evaluation_data
-from endcap.sdk import NO_RANKING, CatalogView, Ranking, Task, build_view, recommend_by_score
+from endcap.evaluation import EvaluationData, Report, evaluate, read_evaluation_data
+from endcap.sdk import (
+    NO_RANKING,
+    CatalogView,
+    Query,
+    Ranking,
+    Rows,
+    Scores,
+    Strategy,
+    Task,
+    build_view,
+    recommend_by_score,
+)
 from endcap.sdk.errors import InvalidInput
 
 
 @pytest.fixture
-def letters(tmp_path):
-    """Four users choose abcd, bcda, cdab and dabc: the next letter is always right."""
+def letters(tmp_path: Path) -> EvaluationData:
+    """Users choose abcd, bcda, cdab, dabc and efg: the next letter is always right."""
     tmp_path.joinpath("sequences.txt").write_text(
         "1 1 2 3 4\n2 2 3 4 1\n3 3 4 1 2\n4 4 1 2 3\n5 5 6 7\n", encoding="utf-8"
     )
@@ -26,14 +40,15 @@ class NextLetter:
 
     tasks = frozenset({Task.FOR_YOU})
 
-    def recommend(self, queries, catalog):
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         return recommend_by_score(self, queries, catalog)
 
-    def score(self, queries, rows, catalog):
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         letters = np.array([ord(title) - ord("a") for title in catalog.titles])
         newest = np.array([letters[query.history.rows[-1]] for query in queries])
         after = np.where(newest < 4, (newest + 1) % 4, newest + 1)
-        return (letters == after[:, None]).astype(np.float32)
+        scores: Scores = (letters == after[:, None]).astype(np.float32)
+        return scores
 
 
 class NextLetterAsList:
@@ -41,7 +56,7 @@ class NextLetterAsList:
 
     tasks = frozenset({Task.FOR_YOU})
 
-    def recommend(self, queries, catalog):
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         scores = NextLetter().score(queries, None, catalog)
         return [Ranking(np.flatnonzero(row).astype(np.int32), row[row > 0]) for row in scores]
 
@@ -51,33 +66,35 @@ class Constant:
 
     tasks = frozenset({Task.FOR_YOU})
 
-    def recommend(self, queries, catalog):
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         return recommend_by_score(self, queries, catalog)
 
-    def score(self, queries, rows, catalog):
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         return np.zeros((len(queries), len(catalog)), np.float32)
 
 
 class SeenAgain(NextLetterAsList):
     """Recommends what the user had last."""
 
-    def recommend(self, queries, catalog):
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         return [Ranking(query.history.rows[-1:], np.ones(1, np.float32)) for query in queries]
 
 
 class Silent(NextLetterAsList):
     """Recommends nothing."""
 
-    def recommend(self, queries, catalog):
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         return [NO_RANKING for _ in queries]
 
 
-def value(report, metric, part="all"):
+def value(report: Report, metric: str, part: str = "all") -> float:
     return report.slices[part].metrics[metric].value
 
 
 @pytest.mark.parametrize(("strategy", "scored"), [(NextLetter(), True), (NextLetterAsList(), False)])
-def test_a_strategy_that_knows_is_always_right(letters, strategy, scored):
+def test_a_strategy_that_knows_is_always_right(
+    letters: EvaluationData, strategy: Strategy, scored: bool
+) -> None:
     report = evaluate(strategy, letters.view(), letters, name="next", cutoffs=(1, 3))
 
     assert report.scored is scored
@@ -88,28 +105,28 @@ def test_a_strategy_that_knows_is_always_right(letters, strategy, scored):
     assert value(report, "precision@3") == pytest.approx(1 / 3)
 
 
-def test_equal_scores_are_worth_chance_among_the_items_not_seen(letters):
+def test_equal_scores_are_worth_chance_among_the_items_not_seen(letters: EvaluationData) -> None:
     report = evaluate(Constant(), letters.view(), letters, name="constant", cutoffs=(2,))
 
     # Four users have seen three of seven items, one has seen two: two places of four, or of five.
     assert value(report, "hit@2") == pytest.approx((4 * 2 / 4 + 2 / 5) / 5)
 
 
-def test_a_list_of_seen_items_is_worth_nothing(letters):
+def test_a_list_of_seen_items_is_worth_nothing(letters: EvaluationData) -> None:
     report = evaluate(SeenAgain(), letters.view(), letters, name="again", cutoffs=(2,))
 
     assert value(report, "hit@2") == 0
     assert report.beyond["coverage@2"] == 0
 
 
-def test_empty_lists_are_worth_nothing(letters):
+def test_empty_lists_are_worth_nothing(letters: EvaluationData) -> None:
     report = evaluate(Silent(), letters.view(), letters, name="silent")
 
     assert value(report, "recall@20") == 0
     assert report.beyond == {"coverage@20": 0, "novelty@20": 0, "diversity@20": 0, "gini@20": 0}
 
 
-def test_seen_items_are_ranked_where_nothing_is_masked(letters):
+def test_seen_items_are_ranked_where_nothing_is_masked(letters: EvaluationData) -> None:
     unmasked = dataclasses.replace(letters, seen_types=frozenset())
 
     report = evaluate(SeenAgain(), letters.view(), unmasked, name="again", cutoffs=(1,))
@@ -117,7 +134,7 @@ def test_seen_items_are_ranked_where_nothing_is_masked(letters):
     assert report.beyond["coverage@1"] == pytest.approx(5 / 7)
 
 
-def test_items_that_are_not_eligible_are_not_ranked(letters):
+def test_items_that_are_not_eligible_are_not_ranked(letters: EvaluationData) -> None:
     (cases,) = letters.groups
     only_targets = np.zeros(7, np.bool_)
     only_targets[cases.targets.flat] = True
@@ -130,7 +147,7 @@ def test_items_that_are_not_eligible_are_not_ranked(letters):
     assert value(report, "hit@1") == pytest.approx((4 / 2 + 1 / 5) / 5)
 
 
-def test_slices_are_reported_beside_the_whole(letters):
+def test_slices_are_reported_beside_the_whole(letters: EvaluationData) -> None:
     report = evaluate(NextLetter(), letters.view(), letters, name="next")
 
     assert list(report.slices) == ["all", "cold_users", "cold_items"]
@@ -138,8 +155,8 @@ def test_slices_are_reported_beside_the_whole(letters):
     assert value(report, "recall@20", "cold_users") == 1
 
 
-def test_progress_ends_at_the_number_of_cases(letters):
-    seen = []
+def test_progress_ends_at_the_number_of_cases(letters: EvaluationData) -> None:
+    seen: list[tuple[int, int]] = []
 
     evaluate(
         NextLetter(),
@@ -152,7 +169,7 @@ def test_progress_ends_at_the_number_of_cases(letters):
     assert seen == [(5, 5)]
 
 
-def test_a_strategy_for_other_tasks_is_refused(letters):
+def test_a_strategy_for_other_tasks_is_refused(letters: EvaluationData) -> None:
     class Similar(NextLetter):
         tasks = frozenset({Task.SIMILAR})
 
@@ -160,7 +177,7 @@ def test_a_strategy_for_other_tasks_is_refused(letters):
         evaluate(Similar(), letters.view(), letters, name="similar")
 
 
-def test_the_view_of_another_catalog_is_refused(letters):
+def test_the_view_of_another_catalog_is_refused(letters: EvaluationData) -> None:
     others = dataclasses.replace(letters.items, ids=[f"other-{row}" for row in range(7)])
     view = build_view(others, letters.events, version="other", as_of=letters.as_of)
 
@@ -168,8 +185,8 @@ def test_the_view_of_another_catalog_is_refused(letters):
         evaluate(NextLetter(), view, letters, name="next")
 
 
-def test_a_seed_fixes_every_figure_but_the_times(letters):
-    def figures(seed: int, view: CatalogView, data: EvaluationData) -> dict:
+def test_a_seed_fixes_every_figure_but_the_times(letters: EvaluationData) -> None:
+    def figures(seed: int, view: CatalogView, data: EvaluationData) -> dict[str, Any]:
         report = evaluate(Constant(), view, data, name="constant", cutoffs=(2,), seed=seed)
         return dataclasses.replace(report, query_milliseconds=0, query_milliseconds_p95=0).to_dict()
 

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from endcap.evaluation.metrics import accuracy, places_by_score, places_in_lists
 from endcap.evaluation.ragged import Ragged
 
 
-def measure(scores, targets, cutoffs):
+def measure(
+    scores: Sequence[Sequence[float]], targets: Sequence[Sequence[int]], cutoffs: Sequence[int]
+) -> dict[str, Any]:
     lists = Ragged.of(targets)
     places = places_by_score(np.array(scores, np.float32), lists)
     return {name: values.tolist() for name, values in accuracy(places, lists, cutoffs).items()}
 
 
-def test_one_target_in_second_place():
+def test_one_target_in_second_place() -> None:
     metrics = measure([[0.9, 0.5, 0.1]], [[1]], (1, 2))
 
     assert metrics == {
@@ -35,7 +39,7 @@ def test_one_target_in_second_place():
     }
 
 
-def test_a_target_that_ties_with_two_others_counts_a_third_at_each_place():
+def test_a_target_that_ties_with_two_others_counts_a_third_at_each_place() -> None:
     metrics = measure([[0.9, 0.5, 0.5, 0.5]], [[2]], (2, 3))
 
     assert metrics["hit@2"] == [pytest.approx(1 / 3)]
@@ -44,7 +48,7 @@ def test_a_target_that_ties_with_two_others_counts_a_third_at_each_place():
     assert metrics["mrr@3"] == [pytest.approx((1 / 2 + 1 / 3) / 3)]
 
 
-def test_two_targets_in_a_group_of_three_for_two_places():
+def test_two_targets_in_a_group_of_three_for_two_places() -> None:
     # The two places hold both targets in one of three draws, and one of them in the other two.
     metrics = measure([[0.5, 0.5, 0.5]], [[0, 1]], (1, 2))
 
@@ -55,7 +59,7 @@ def test_two_targets_in_a_group_of_three_for_two_places():
     assert metrics["mrr@2"] == [pytest.approx(2 / 3 + 1 / 3 / 2)]
 
 
-def test_the_ideal_ranking_has_no_more_targets_than_places():
+def test_the_ideal_ranking_has_no_more_targets_than_places() -> None:
     metrics = measure([[0.9, 0.8, 0.7, 0.1]], [[0, 1, 2]], (2, 3))
 
     assert metrics["ndcg@2"] == [pytest.approx(1)]
@@ -63,27 +67,27 @@ def test_the_ideal_ranking_has_no_more_targets_than_places():
     assert metrics["ndcg@3"] == [pytest.approx(1)]
 
 
-def test_an_item_without_a_score_is_not_ranked():
+def test_an_item_without_a_score_is_not_ranked() -> None:
     metrics = measure([[np.nan, 0.5], [-np.inf, -np.inf]], [[0], [1]], (2,))
 
     assert metrics["hit@2"] == [0, 0]
     assert metrics["ndcg@2"] == [0, 0]
 
 
-def test_items_without_a_score_do_not_push_a_target_down():
+def test_items_without_a_score_do_not_push_a_target_down() -> None:
     metrics = measure([[np.nan, 0.5, np.nan]], [[1]], (1,))
 
     assert metrics["hit@1"] == [1]
 
 
-def test_cases_may_have_different_numbers_of_targets():
+def test_cases_may_have_different_numbers_of_targets() -> None:
     metrics = measure([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1]], [[0, 2], [2]], (1, 2))
 
     assert metrics["recall@2"] == [1 / 2, 0]
     assert metrics["hit@1"] == [1, 0]
 
 
-def test_lists_count_by_position():
+def test_lists_count_by_position() -> None:
     targets = Ragged.of([[7], [3, 9], [5]])
     lists = np.array([[7, 1, 2], [4, 9, 3], [1, -1, -1]], np.int32)
 
@@ -101,7 +105,7 @@ def test_lists_count_by_position():
         )
     )
 )
-def test_ties_count_as_the_mean_over_every_order(example):
+def test_ties_count_as_the_mean_over_every_order(example: tuple[list[int], set[int], int]) -> None:
     scores, targets, cutoff = example
 
     metrics = measure([scores], [sorted(targets)], (cutoff,))
@@ -111,7 +115,7 @@ def test_ties_count_as_the_mean_over_every_order(example):
 
 
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7), min_size=1))
-def test_scores_without_ties_and_their_list_are_worth_the_same(order, targets):
+def test_scores_without_ties_and_their_list_are_worth_the_same(order: list[int], targets: set[int]) -> None:
     lists = Ragged.of([sorted(targets)])
     scores = np.empty((1, 8), np.float32)
     scores[0, list(order)] = np.arange(8, 0, -1)
@@ -123,7 +127,7 @@ def test_scores_without_ties_and_their_list_are_worth_the_same(order, targets):
         assert by_list[name] == pytest.approx(values)
 
 
-def mean_over_orders(scores, targets, cutoff):
+def mean_over_orders(scores: Sequence[int], targets: set[int], cutoff: int) -> dict[str, float]:
     """Compute each metric from its definition, for every order that the scores allow."""
     totals = dict.fromkeys(("hit", "recall", "precision", "ndcg", "mrr"), 0.0)
     orders = [

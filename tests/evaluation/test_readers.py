@@ -1,34 +1,37 @@
 """Data sets read from files written here."""
 
 import gzip
-from datetime import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from endcap.evaluation.datasets import Log, Sequences, Sessions
+from endcap.evaluation.datasets import DataSet, Log, Sequences, Sessions
 from endcap.evaluation.metrics import accuracy, places_by_score
 from endcap.evaluation.ragged import Ragged
 from endcap.evaluation.readers import read_data_set
 from endcap.evaluation.splits import read_evaluation_data
+from endcap.sdk import Rows
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.snapshot import event_schema, item_schema, user_schema, write_snapshot
 
 
-def titled(data, rows):
+def titled(data: DataSet, rows: Rows) -> str:
     return "".join(data.items.titles[row] for row in rows)
 
 
-def as_words(data, lists):
+def as_words(data: DataSet, lists: Ragged) -> list[str]:
     return sorted(titled(data, lists[index]) for index in range(len(lists)))
 
 
-def write_titles(folder):
+def write_titles(folder: Path) -> None:
     folder.joinpath("items.tsv").write_text("item\ttitle\n10\ta\n20\tb\n30\tc\n40\td\n", encoding="utf-8")
 
 
-def test_lines_of_a_user_and_all_items_are_read(tmp_path):
+def test_lines_of_a_user_and_all_items_are_read(tmp_path: Path) -> None:
     tmp_path.joinpath("sequences.txt").write_text("1 10 20 30\n2 40 20\n", encoding="utf-8")
     write_titles(tmp_path)
 
@@ -39,7 +42,7 @@ def test_lines_of_a_user_and_all_items_are_read(tmp_path):
     assert sorted(data.items.titles) == ["a", "b", "c", "d"]
 
 
-def test_lines_of_a_user_and_one_item_are_read_even_when_users_mix(tmp_path):
+def test_lines_of_a_user_and_one_item_are_read_even_when_users_mix(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "sequences.txt.gz", "wt", encoding="utf-8") as stream:
         stream.write("1 10\n2 40\n1 20\n2 20\n1 30\n")
     write_titles(tmp_path)
@@ -50,13 +53,13 @@ def test_lines_of_a_user_and_one_item_are_read_even_when_users_mix(tmp_path):
     assert as_words(data, data.sequences) == ["abc", "db"]
 
 
-def test_a_file_without_titles_has_empty_ones(tmp_path):
+def test_a_file_without_titles_has_empty_ones(tmp_path: Path) -> None:
     tmp_path.joinpath("sequences.txt").write_text("1 10 20\n", encoding="utf-8")
 
     assert read_data_set(tmp_path).items.titles == ["", ""]
 
 
-def test_sessions_and_prefixes_are_read(tmp_path):
+def test_sessions_and_prefixes_are_read(tmp_path: Path) -> None:
     pl.DataFrame({"session": [[1, 2], [3, 1, 1]]}).write_parquet(tmp_path / "train_sessions.parquet")
     pl.DataFrame({"prefix": [[3], [3, 4]], "target": [4, 5]}).write_parquet(tmp_path / "test.parquet")
 
@@ -70,17 +73,17 @@ def test_sessions_and_prefixes_are_read(tmp_path):
     assert data.prefixes[0][0] == data.prefixes[1][0]
 
 
-def test_invoice_lines_are_cleaned(tmp_path):
+def test_invoice_lines_are_cleaned(tmp_path: Path) -> None:
     write_invoices(
         tmp_path,
-        ("1", "10001", "KETTLE", 2, datetime(2020, 1, 2), 3.0, 7),
-        ("1", "10002A", "MUG", 1, datetime(2020, 1, 1), 1.0, 7),
-        ("2", "10001", "RED KETTLE", 1, datetime(2020, 1, 3), 3.5, 8),
-        ("C3", "10001", "KETTLE", 1, datetime(2020, 1, 3), 3.5, 8),
-        ("4", "10001", "KETTLE", -1, datetime(2020, 1, 3), 3.5, 8),
-        ("5", "10001", "KETTLE", 1, datetime(2020, 1, 3), 0.0, 8),
-        ("6", "POST", "POSTAGE", 1, datetime(2020, 1, 3), 3.5, 8),
-        ("7", "10001", "KETTLE", 1, datetime(2020, 1, 3), 3.5, None),
+        ("1", "10001", "KETTLE", 2, "2020-01-02", 3.0, 7),
+        ("1", "10002A", "MUG", 1, "2020-01-01", 1.0, 7),
+        ("2", "10001", "RED KETTLE", 1, "2020-01-03", 3.5, 8),
+        ("C3", "10001", "KETTLE", 1, "2020-01-03", 3.5, 8),
+        ("4", "10001", "KETTLE", -1, "2020-01-03", 3.5, 8),
+        ("5", "10001", "KETTLE", 1, "2020-01-03", 0.0, 8),
+        ("6", "POST", "POSTAGE", 1, "2020-01-03", 3.5, 8),
+        ("7", "10001", "KETTLE", 1, "2020-01-03", 3.5, None),
     )
 
     data = read_data_set(tmp_path)
@@ -95,7 +98,7 @@ def test_invoice_lines_are_cleaned(tmp_path):
     assert np.diff(data.events.times).tolist() == [86_400_000, 86_400_000]
 
 
-def test_a_snapshot_is_read(tmp_path):
+def test_a_snapshot_is_read(tmp_path: Path) -> None:
     items = pl.DataFrame(
         [
             ("mug", "Mug", None, ["home"], None, 1.5, None, True, 5),
@@ -126,12 +129,12 @@ def test_a_snapshot_is_read(tmp_path):
     assert data.events.users[0] != data.events.users[1]
 
 
-def test_a_folder_of_another_kind_is_refused_with_the_formats_known(tmp_path):
+def test_a_folder_of_another_kind_is_refused_with_the_formats_known(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"sequences\.txt"):
         read_data_set(tmp_path)
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="nowhere is not a folder"):
         read_data_set(tmp_path / "nowhere")
 
@@ -140,37 +143,37 @@ def test_a_missing_folder_is_named(tmp_path):
     ("text", "message"),
     [("1 a b\n", "whole numbers"), ("1\n", "at least one item"), ("", "one line at least")],
 )
-def test_a_damaged_sequence_file_is_refused(tmp_path, text, message):
+def test_a_damaged_sequence_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     tmp_path.joinpath("sequences.txt").write_text(text, encoding="utf-8")
 
     with pytest.raises(InvalidInput, match=message):
         read_data_set(tmp_path)
 
 
-def test_sessions_without_a_test_file_are_refused(tmp_path):
+def test_sessions_without_a_test_file_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"session": [[1, 2]]}).write_parquet(tmp_path / "train_sessions.parquet")
 
     with pytest.raises(InvalidInput, match=r"no test\.parquet"):
         read_data_set(tmp_path)
 
 
-def test_a_table_without_the_columns_of_invoices_is_refused(tmp_path):
+def test_a_table_without_the_columns_of_invoices_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"Invoice": ["1"]}).write_parquet(tmp_path / "table.parquet")
 
     with pytest.raises(InvalidInput, match="lacks the columns StockCode"):
         read_data_set(tmp_path)
 
 
-def test_a_seed_fixes_the_permutation(tmp_path):
+def test_a_seed_fixes_the_permutation(tmp_path: Path) -> None:
     tmp_path.joinpath("sequences.txt").write_text("1 10 20 30 40\n2 40 20 50 60\n", encoding="utf-8")
 
-    first, same, other = (read_data_set(tmp_path, seed=seed) for seed in (1, 1, 2))
+    first, same, other = (read_evaluation_data(tmp_path, seed=seed).events.rows for seed in (1, 1, 2))
 
-    assert first.sequences.flat.tolist() == same.sequences.flat.tolist()
-    assert first.sequences.flat.tolist() != other.sequences.flat.tolist()
+    assert first.tolist() == same.tolist()
+    assert first.tolist() != other.tolist()
 
 
-def test_numbers_by_first_appearance_give_nothing_away(tmp_path):
+def test_numbers_by_first_appearance_give_nothing_away(tmp_path: Path) -> None:
     # In the file every next item has the next number: whoever ranks by distance of numbers is always right.
     lines = [" ".join(map(str, [user, *range(user * 5, user * 5 + 5)])) for user in range(1, 401)]
     tmp_path.joinpath("sequences.txt").write_text("\n".join(lines), encoding="utf-8")
@@ -185,12 +188,13 @@ def test_numbers_by_first_appearance_give_nothing_away(tmp_path):
     assert hit_rate_by_distance(newest, read.targets.flat, 2000) < chance + 3 * np.sqrt(chance / 400)
 
 
-def hit_rate_by_distance(newest, targets, item_count):
+def hit_rate_by_distance(newest: Rows, targets: Rows, item_count: int) -> float:
     distances = np.abs(np.arange(item_count) - newest[:, None]).astype(np.float32)
     lists = Ragged.of([[target] for target in targets])
-    return accuracy(places_by_score(-distances, lists), lists, (10,))["hit@10"].mean()
+    return float(accuracy(places_by_score(-distances, lists), lists, (10,))["hit@10"].mean())
 
 
-def write_invoices(folder, *lines):
+def write_invoices(folder: Path, *lines: Sequence[Any]) -> None:
     columns = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID")
-    pl.DataFrame(lines, schema=columns, orient="row").write_parquet(folder / "invoices.parquet")
+    table = pl.DataFrame(lines, schema=columns, orient="row")
+    table.with_columns(pl.col("InvoiceDate").str.to_datetime()).write_parquet(folder / "invoices.parquet")

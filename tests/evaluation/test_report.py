@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from endcap.evaluation import Measure, Report, SliceReport, draw, table
 
 
-def report(strategy, recall, *, scored=True):
+def report(strategy: str, recall: float, *, scored: bool = True) -> Report:
     metrics = {
         "recall@20": Measure(recall, recall - 0.01, recall + 0.01),
         "ndcg@20": Measure(0.1, 0.05, 0.15),
@@ -28,7 +29,7 @@ def report(strategy, recall, *, scored=True):
     )
 
 
-def test_a_report_survives_json():
+def test_a_report_survives_json() -> None:
     before = report("ease", 0.1055)
 
     after = Report.from_dict(json.loads(before.to_json()))
@@ -36,7 +37,7 @@ def test_a_report_survives_json():
     assert after == before
 
 
-def test_a_table_shows_strategies_side_by_side():
+def test_a_table_shows_strategies_side_by_side() -> None:
     text = table([report("popular", 0.071), report("ease", 0.1055)], metrics=("recall@20", "ndcg@20"))
 
     assert text.splitlines() == [
@@ -56,7 +57,7 @@ def test_a_table_shows_strategies_side_by_side():
     ]
 
 
-def test_a_table_says_which_strategy_was_judged_by_its_lists():
+def test_a_table_says_which_strategy_was_judged_by_its_lists() -> None:
     text = table([report("random", 0.01, scored=False)], metrics=("recall@20",))
 
     assert "random *" in text
@@ -64,7 +65,7 @@ def test_a_table_says_which_strategy_was_judged_by_its_lists():
 
 
 @pytest.mark.parametrize("strategies", [("ease",), ("popular", "item_knn", "ease")])
-def test_a_chart_is_a_png(tmp_path, strategies):
+def test_a_chart_is_a_png(tmp_path: Path, strategies: tuple[str, ...]) -> None:
     path = tmp_path / "chart.png"
 
     draw([report(name, 0.1) for name in strategies], path)
@@ -72,7 +73,7 @@ def test_a_chart_is_a_png(tmp_path, strategies):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_interval_that_misses_its_mean_by_rounding_can_be_drawn(tmp_path):
+def test_an_interval_that_misses_its_mean_by_rounding_can_be_drawn(tmp_path: Path) -> None:
     exact = SliceReport(10, {"recall@20": Measure(0.1, 0.1 + 1e-17, 0.1 - 1e-17)})
     reports = [dataclasses.replace(report("ease", 0.1), slices={"all": exact})]
 

@@ -1,22 +1,26 @@
 """Splits of tiny data sets, counted by hand, and of the shop that ships with the demo."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
+from endcap.evaluation.data import Cases, EvaluationData
 from endcap.evaluation.splits import UNDATED, Setting, read_evaluation_data
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.snapshot import Snapshot
 
 
+FEBRUARY = datetime(2020, 2, 1, tzinfo=UTC)
+MARCH = datetime(2020, 3, 1, tzinfo=UTC)
 DEMO_DATA = Path(__file__).parents[2] / "server/endcap/demo/data"
 
 
 @pytest.fixture
-def three_sequences(tmp_path):
+def three_sequences(tmp_path: Path) -> Path:
     """Users choose abcde, badc and ab; the letters are titles."""
     tmp_path.joinpath("sequences.txt").write_text("1 1 2 3 4 5\n2 2 1 4 3\n3 1 2\n", encoding="utf-8")
     titles = "".join(f"{number}\t{letter}\n" for number, letter in enumerate("abcde", 1))
@@ -24,19 +28,19 @@ def three_sequences(tmp_path):
     return tmp_path
 
 
-def fitted_words(data):
+def fitted_words(data: EvaluationData) -> list[str]:
     users = np.unique(data.events.users)
     return sorted(word(data, data.events.rows[data.events.users == user]) for user in users)
 
 
-def questions(cases, data):
+def questions(cases: Cases, data: EvaluationData) -> list[tuple[str, str]]:
     return sorted(
         (word(data, cases.histories[case].rows), word(data, np.sort(cases.targets[case])))
         for case in range(len(cases))
     )
 
 
-def word(data, rows):
+def word(data: EvaluationData, rows: NDArray[np.integer]) -> str:
     return "".join(data.items.titles[row] for row in rows)
 
 
@@ -48,7 +52,9 @@ def word(data, rows):
         (Setting.VALIDATION, ["ab", "abc", "ba"], [("abc", "d"), ("ba", "d")]),
     ],
 )
-def test_one_item_is_left_out(three_sequences, setting, fitted, asked):
+def test_one_item_is_left_out(
+    three_sequences: Path, setting: Setting, fitted: list[str], asked: list[tuple[str, str]]
+) -> None:
     data = read_evaluation_data(three_sequences, setting=setting)
 
     assert fitted_words(data) == fitted
@@ -56,7 +62,7 @@ def test_one_item_is_left_out(three_sequences, setting, fitted, asked):
     assert data.groups[0].eligible.all()
 
 
-def test_events_without_times_keep_their_order_before_the_question(three_sequences):
+def test_events_without_times_keep_their_order_before_the_question(three_sequences: Path) -> None:
     data = read_evaluation_data(three_sequences, setting=Setting.REFIT)
 
     assert data.as_of == UNDATED
@@ -65,14 +71,14 @@ def test_events_without_times_keep_their_order_before_the_question(three_sequenc
     assert data.events.times.min() > UNDATED - 86_400_000
 
 
-def test_sequences_too_short_to_judge_are_refused(tmp_path):
+def test_sequences_too_short_to_judge_are_refused(tmp_path: Path) -> None:
     tmp_path.joinpath("sequences.txt").write_text("1 1 2\n", encoding="utf-8")
 
     with pytest.raises(InvalidInput, match="at least three items"):
         read_evaluation_data(tmp_path)
 
 
-def test_the_next_item_of_a_session_is_asked_and_nothing_is_masked(tmp_path):
+def test_the_next_item_of_a_session_is_asked_and_nothing_is_masked(tmp_path: Path) -> None:
     pl.DataFrame({"session": [[1, 2], [3, 1, 1]]}).write_parquet(tmp_path / "train_sessions.parquet")
     pl.DataFrame({"prefix": [[3, 1], [3]], "target": [3, 1]}).write_parquet(tmp_path / "test.parquet")
 
@@ -87,8 +93,8 @@ def test_the_next_item_of_a_session_is_asked_and_nothing_is_masked(tmp_path):
 
 
 @pytest.fixture
-def small_shop(tmp_path):
-    """Before February Ann buys a and b, Bob a; then Ann b and c, Bob b, c and d, Cid a and d; Eve e in March."""
+def small_shop(tmp_path: Path) -> Path:
+    """Ann, Bob and Dan buy in January, Ann, Bob and Cid in February, Eve in March."""
     bought = [
         ("a", 1, 5, "Ann"),
         ("b", 1, 9, "Ann"),
@@ -104,16 +110,17 @@ def small_shop(tmp_path):
         ("e", 3, 1, "Eve"),
     ]
     lines = [
-        ("1", f"1000{ord(letter)}", letter, 1, datetime(2020, month, day), 1.0, ord(user[0]))
+        ("1", f"1000{ord(letter)}", letter, 1, f"2020-0{month}-0{day}", 1.0, ord(user[0]))
         for letter, month, day, user in bought
     ]
     columns = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID")
-    pl.DataFrame(lines, schema=columns, orient="row").write_parquet(tmp_path / "invoices.parquet")
+    table = pl.DataFrame(lines, schema=columns, orient="row")
+    table.with_columns(pl.col("InvoiceDate").str.to_datetime()).write_parquet(tmp_path / "invoices.parquet")
     return tmp_path
 
 
-def test_known_customers_are_judged_on_their_first_purchases_of_known_items(small_shop):
-    data = read_evaluation_data(small_shop, cutoff=datetime(2020, 2, 1), until=datetime(2020, 3, 1))
+def test_known_customers_are_judged_on_their_first_purchases_of_known_items(small_shop: Path) -> None:
+    data = read_evaluation_data(small_shop, cutoff=FEBRUARY, until=MARCH)
 
     asked = [(history, "".join(sorted(targets))) for history, targets in questions(data.groups[0], data)]
     assert fitted_words(data) == ["a", "ab", "c"]
@@ -122,8 +129,8 @@ def test_known_customers_are_judged_on_their_first_purchases_of_known_items(smal
     assert data.as_of == 1_580_515_200_000
 
 
-def test_new_customers_and_new_items_are_groups_of_their_own(small_shop):
-    data = read_evaluation_data(small_shop, cutoff=datetime(2020, 2, 1), until=datetime(2020, 3, 1))
+def test_new_customers_and_new_items_are_groups_of_their_own(small_shop: Path) -> None:
+    data = read_evaluation_data(small_shop, cutoff=FEBRUARY, until=MARCH)
 
     _, new_users, new_items = data.groups
     assert (new_users.name, questions(new_users, data)) == ("new_users", [("", "a")])
@@ -132,7 +139,7 @@ def test_new_customers_and_new_items_are_groups_of_their_own(small_shop):
     assert sorted(word(data, np.flatnonzero(new_items.eligible))) == ["a", "b", "c", "d"]
 
 
-def test_without_dates_the_last_thirty_days_are_judged(small_shop):
+def test_without_dates_the_last_thirty_days_are_judged(small_shop: Path) -> None:
     data = read_evaluation_data(small_shop)
 
     # The last event is of 1 March, one millisecond before the end.
@@ -141,12 +148,12 @@ def test_without_dates_the_last_thirty_days_are_judged(small_shop):
     assert asked == [("a", "bc"), ("ab", "c")]
 
 
-def test_a_window_without_anything_to_judge_is_refused(small_shop):
+def test_a_window_without_anything_to_judge_is_refused(small_shop: Path) -> None:
     with pytest.raises(InvalidInput, match="choose a cutoff"):
-        read_evaluation_data(small_shop, cutoff=datetime(2019, 1, 1), until=datetime(2020, 3, 1))
+        read_evaluation_data(small_shop, cutoff=datetime(2019, 1, 1, tzinfo=UTC), until=MARCH)
 
 
-def test_cold_slices_are_the_quarter_with_the_least(tmp_path):
+def test_cold_slices_are_the_quarter_with_the_least(tmp_path: Path) -> None:
     # Histories have 2, 3, 3 and 4 items; items 1 and 2 are fitted three times, 3 twice, 8 and 9 never.
     text = "1 1 9 8\n2 1 2 9 8\n3 2 3 8 1\n4 1 2 3 8 9\n"
     tmp_path.joinpath("sequences.txt").write_text(text, encoding="utf-8")
@@ -158,8 +165,8 @@ def test_cold_slices_are_the_quarter_with_the_least(tmp_path):
     assert np.count_nonzero(cases.slices["cold_items"]) == 3
 
 
-def test_what_may_be_fitted_on_becomes_a_snapshot(small_shop, tmp_path):
-    data = read_evaluation_data(small_shop, cutoff=datetime(2020, 2, 1), until=datetime(2020, 3, 1))
+def test_what_may_be_fitted_on_becomes_a_snapshot(small_shop: Path, tmp_path: Path) -> None:
+    data = read_evaluation_data(small_shop, cutoff=FEBRUARY, until=MARCH)
 
     data.snapshot(tmp_path / "snapshot")
 
@@ -173,8 +180,8 @@ def test_what_may_be_fitted_on_becomes_a_snapshot(small_shop, tmp_path):
 
 
 @pytest.mark.skipif(not list(DEMO_DATA.glob("*.parquet")), reason="the demo's data are not installed")
-def test_the_shop_is_split_as_published():
-    data = read_evaluation_data(DEMO_DATA, cutoff=datetime(2010, 11, 1))
+def test_the_shop_is_split_as_published() -> None:
+    data = read_evaluation_data(DEMO_DATA, cutoff=datetime(2010, 11, 1, tzinfo=UTC))
 
     known, new_users, _ = data.groups
     present = len(data.items.ids)

@@ -8,7 +8,7 @@ from endcap.trainers import ease
 from endcap.trainers.interactions import Interactions
 
 
-def test_two_items_by_hand():
+def test_two_items_by_hand() -> None:
     """Three customers bought both, one bought only the first: XᵀX + 1 = [[5, 3], [3, 4]]."""
     matrix = sparse.csr_array(np.array([[1, 1], [1, 1], [1, 1], [1, 0]], np.float32))
 
@@ -18,7 +18,7 @@ def test_two_items_by_hand():
     np.testing.assert_allclose(weights, [[0, 3 / 5], [3 / 4, 0]], rtol=1e-6)
 
 
-def test_every_column_is_the_ridge_regression_on_all_others():
+def test_every_column_is_the_ridge_regression_on_all_others() -> None:
     generator = np.random.default_rng(7)
     matrix = (generator.random((40, 9)) < 0.3).astype(np.float64)
 
@@ -32,7 +32,7 @@ def test_every_column_is_the_ridge_regression_on_all_others():
         assert weights[column, column] == 0
 
 
-def test_a_profile_is_scored_by_the_sum_of_its_rows():
+def test_a_profile_is_scored_by_the_sum_of_its_rows() -> None:
     weights = np.array([[0, 0.5, 0.25], [0.1, 0, 0.2], [0.3, 0.4, 0]], np.float32)
 
     scores = ease.Ease(weights)(rows=torch.tensor([0, 2]), weights=torch.tensor([[1.0, 1.0]]))
@@ -40,7 +40,7 @@ def test_a_profile_is_scored_by_the_sum_of_its_rows():
     np.testing.assert_allclose(scores, [[0.3, 0.9, 0.25]], rtol=1e-6)
 
 
-def test_more_items_than_a_file_holds_are_refused(monkeypatch):
+def test_more_items_than_a_file_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ease, "MAXIMUM_ITEMS", 1)
     interactions = Interactions.of_columns(["ann", "ann"], ["a", "b"], ["view", "view"], [1, 2], as_of=2)
 

@@ -29,11 +29,11 @@ BASKETS = purchases(
 """Ann: {a, b}, {c}. Bob: {a, b}. Cid: {a}."""
 
 
-def test_a_sequence_counts_by_distance_and_less_backwards():
+def test_a_sequence_counts_by_distance_and_less_backwards() -> None:
     near, _ = sequence_similarities(SEQUENCES.choices, 3)
 
     # Popularity: a 2, b 1, c 1; source to the power of .5, candidate to the power of .2.
-    expected = [
+    expected: list[list[float]] = [
         [0, 1 / 2**0.5, 0.5 / 2**0.5],
         [0.7 / 2**0.2, 0, 1],
         [0.35 / 2**0.2, 0.7, 0],
@@ -41,7 +41,7 @@ def test_a_sequence_counts_by_distance_and_less_backwards():
     np.testing.assert_allclose(near.toarray(), expected, rtol=1e-6)
 
 
-def test_after_counts_only_what_follows():
+def test_after_counts_only_what_follows() -> None:
     _, after = sequence_similarities(SEQUENCES.choices, 3)
 
     np.testing.assert_allclose(
@@ -49,7 +49,7 @@ def test_after_counts_only_what_follows():
     )
 
 
-def test_no_pair_is_further_apart_than_eleven():
+def test_no_pair_is_further_apart_than_eleven() -> None:
     events = [("ann", chr(ord("a") + step), step) for step in range(13)]
 
     near, _ = sequence_similarities(purchases(*events).choices, 13)
@@ -58,11 +58,11 @@ def test_no_pair_is_further_apart_than_eleven():
     assert near.toarray()[0, 12] == 0
 
 
-def test_a_basket_counts_customers_with_both_by_how_much_they_buy():
+def test_a_basket_counts_customers_with_both_by_how_much_they_buy() -> None:
     near, _ = basket_similarities(BASKETS.choices, 3)
 
     # Ann has 3 products and counts 1/4, Bob has 2 and counts 1/3. Customers: a 3, b 2, c 1.
-    expected = [
+    expected: list[list[float]] = [
         [0, (1 / 4 + 1 / 3) / (3**0.5 * 2**0.7), 1 / 4 / 3**0.5],
         [(1 / 4 + 1 / 3) / (2**0.5 * 3**0.7), 0, 1 / 4 / 2**0.5],
         [1 / 4 / 3**0.7, 1 / 4 / 2**0.7, 0],
@@ -70,21 +70,21 @@ def test_a_basket_counts_customers_with_both_by_how_much_they_buy():
     np.testing.assert_allclose(near.toarray(), expected, rtol=1e-6)
 
 
-def test_related_is_the_share_of_baskets_and_has_a_direction():
+def test_related_is_the_share_of_baskets_and_has_a_direction() -> None:
     _, after = basket_similarities(BASKETS.choices, 3)
 
     # Two baskets hold a and b, each of two products: 2 · 1/3. Baskets: a 3, b 2.
-    expected = [[0, 2 / 3 / (3 * 2**0.2), 0], [2 / 3 / (2 * 3**0.2), 0, 0], [0, 0, 0]]
+    expected: list[list[float]] = [[0, 2 / 3 / (3 * 2**0.2), 0], [2 / 3 / (2 * 3**0.2), 0, 0], [0, 0, 0]]
     np.testing.assert_allclose(after.toarray(), expected, rtol=1e-6)
     assert after[1, 0] > after[0, 1]
 
 
-def test_the_mode_follows_from_whether_events_share_their_moment():
+def test_the_mode_follows_from_whether_events_share_their_moment() -> None:
     assert likely_mode(SEQUENCES.choices) == "sequence"
     assert likely_mode(BASKETS.choices) == "basket"
 
 
-def test_training_records_the_mode_for_the_strategy():
+def test_training_records_the_mode_for_the_strategy() -> None:
     automatic = trainer.train(BASKETS, ItemKnnParameters(), lambda _share, _what: None)
     chosen = trainer.train(BASKETS, ItemKnnParameters(mode="sequence"), lambda _share, _what: None)
 
@@ -92,7 +92,7 @@ def test_training_records_the_mode_for_the_strategy():
     assert chosen.state == {"mode": "sequence"}
 
 
-def test_only_the_strongest_neighbours_stay():
+def test_only_the_strongest_neighbours_stay() -> None:
     near, _ = sequence_similarities(SEQUENCES.choices, 3)
 
     kept = strongest(near, 1).toarray()
@@ -101,7 +101,7 @@ def test_only_the_strongest_neighbours_stay():
     assert kept[0, 1] == near.toarray()[0, 1]
 
 
-def test_the_graph_adds_up_the_similarities_of_each_profile():
+def test_the_graph_adds_up_the_similarities_of_each_profile() -> None:
     near, after = sequence_similarities(SEQUENCES.choices, 3)
     module = ItemKnn(near, after)
 

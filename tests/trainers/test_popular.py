@@ -18,21 +18,21 @@ def purchases(*events: tuple[str, str, float]) -> Interactions:
     return Interactions.of_columns(users, items, ["purchase"] * len(events), times, as_of=AS_OF)
 
 
-def test_everybody_within_the_window_counts_alike():
+def test_everybody_within_the_window_counts_alike() -> None:
     weights = age_weights(30, 0)
 
     # Buckets stand for .5, 2, 5, 10.5, 22, 45, … days.
     np.testing.assert_allclose(weights, [1, 1, 1, 1, 1, 1e-4, 1e-4, 1e-4, 1e-4, 1e-4])
 
 
-def test_a_user_counts_half_after_the_half_life():
+def test_a_user_counts_half_after_the_half_life() -> None:
     weights = age_weights(7, 5)
 
     np.testing.assert_allclose(weights[:3], [0.5**0.1, 0.5**0.4, 0.5], rtol=1e-6)
     np.testing.assert_allclose(weights[3:], 1e-4)
 
 
-def test_the_graph_adds_up_users():
+def test_the_graph_adds_up_users() -> None:
     module = Popular(np.array([1, 0.5], np.float32))
 
     scores = module(users_by_age=torch.tensor([[1.0, 2.0, 0.0], [4.0, 0.0, 2.0]]))
@@ -40,7 +40,7 @@ def test_the_graph_adds_up_users():
     assert scores.tolist() == [3.0, 2.0, 1.0]
 
 
-def test_the_choice_falls_on_the_window_that_held_what_was_chosen_next():
+def test_the_choice_falls_on_the_window_that_held_what_was_chosen_next() -> None:
     """Twenty-one old favourites fill the list, unless only the last week before the window counts."""
     before = [(f"old{user}", f"favourite{item}", 60.0) for user in range(3) for item in range(21)]
     lately = [("ann", "fashion", 32.0)]
@@ -54,7 +54,7 @@ def test_the_choice_falls_on_the_window_that_held_what_was_chosen_next():
     assert trained.state["window_days"] == 7
 
 
-def test_there_must_be_something_to_choose_on():
+def test_there_must_be_something_to_choose_on() -> None:
     with pytest.raises(InvalidInput, match="set window_days and half_life_days instead"):
         trainer.train(
             purchases(("ann", "a", 1.0)), PopularParameters(choose=True), lambda _share, _what: None

@@ -27,7 +27,12 @@ def _strategies(registrations: Iterable[Registration]) -> Table:
             Text(each.name),
             Text(each.description),
             "\n".join(sorted(each.tasks)),
-            Text("\n".join(f"{name} = {schema['default']!r}" for name, schema in parameters.items())),
+            Text(
+                "\n".join(
+                    f"{name} = {schema['default']!r}: {schema['description']}"
+                    for name, schema in parameters.items()
+                )
+            ),
             Text(each.plugin.source),
         )
     return table

@@ -5,13 +5,14 @@ They are asked of a made-up catalog, because a bundle is checked where no shop's
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import (
-    NO_ROWS,
     CatalogView,
     Eligibility,
     EventColumns,
@@ -19,109 +20,181 @@ from endcap.sdk import (
     ItemColumns,
     Model,
     Query,
-    Rows,
+    Ranking,
     Strategy,
     Task,
     Vocabulary,
     build_view,
 )
 from endcap.sdk.bundle import Bundle, GoldenQuery
-from endcap.sdk.errors import BundleRefused
-from endcap.sdk.features import DAY
+from endcap.sdk.errors import BundleRefused, EndcapError, FailedPrecondition
+from endcap.sdk.features import AGE_BUCKETS, DAY
 
 
-_NOW = 1_000 * DAY
-_QUERIES = 8
-_HISTORY = 3
+NOW = 1_700_000_000_000
+"""The moment that golden queries are asked at, Unix milliseconds."""
+
 _LIMIT = 10
-_TOLERANCE = 1e-3
+_LENGTHS = (1, 2, 5, 10)
+_TASKS = (Task.FOR_YOU, Task.SIMILAR, Task.RELATED, Task.TRENDING)
+
+_RELATIVE_TOLERANCE = 1e-3
+_ABSOLUTE_TOLERANCE = 1e-6
 
 
 def golden_view(vocabulary: Vocabulary) -> CatalogView:
-    """Return a made-up catalog of a bundle's items, the same wherever it is made.
-
-    Every item is available and was bought once, as many days ago as its id's checksum says.
-    """
+    """Make up a catalog of a bundle's items: everything about an item follows from its id alone."""
     count = len(vocabulary)
-    ages = np.array([zlib.crc32(item_id.encode()) % 400 for item_id in vocabulary.ids], np.int64)
-    return build_view(
+    numbers = _numbers(vocabulary, "item")
+    view = build_view(
         ItemColumns(
             ids=vocabulary.ids,
             titles=vocabulary.ids,
-            categories=[()] * count,
-            prices=np.full(count, np.nan),
+            categories=[[f"category {number % 8}"] for number in numbers],
+            prices=1 + numbers % 1000 / 10,
             available=np.ones(count, np.bool_),
-            created=np.zeros(count, np.int64),
+            created=NOW - numbers % 1000 * DAY,
         ),
         EventColumns(
-            users=np.arange(count),
-            rows=np.arange(count, dtype=np.int32),
-            types=np.full(count, "purchase"),
-            times=_NOW - ages * DAY,
+            users=np.empty(0, np.int64),
+            rows=np.empty(0, np.int32),
+            types=np.empty(0, np.str_),
+            times=np.empty(0, np.int64),
         ),
         version="golden",
-        as_of=_NOW,
+        as_of=NOW,
     )
+    users_by_age = {event_type: _users_by_age(vocabulary, event_type) for event_type in ("view", "purchase")}
+    return replace(view, users_by_age=users_by_age)
 
 
 def make_golden_queries(strategy: Strategy, vocabulary: Vocabulary) -> tuple[GoldenQuery, ...]:
-    """Ask a strategy a few questions about its own items and write down the answers."""
-    rows = np.linspace(0, len(vocabulary) - 1, num=min(_QUERIES, len(vocabulary)), dtype=np.int64)
-    asked = [
-        (task, tuple(vocabulary.ids[(row + step) % len(vocabulary)] for step in range(_HISTORY)))
-        for task in sorted(strategy.tasks & {Task.FOR_YOU, Task.SIMILAR})
-        for row in rows
-    ]
-    return tuple(_answers(strategy, vocabulary, asked))
+    """Record what a strategy answers to queries that are the same for equal vocabularies.
+
+    Args:
+        strategy: Built with its default parameters over the new model.
+        vocabulary: The new model's.
+
+    Raises:
+        FailedPrecondition: The strategy answers none of them.
+    """
+    tasks = [task for task in _TASKS if task in strategy.tasks]
+    questions = [question for task in tasks for question in _questions(task, vocabulary)]
+    view = golden_view(vocabulary)
+    rankings = strategy.recommend([_query(question, view) for question in questions], view)
+    if not any(map(len, rankings)):
+        raise FailedPrecondition(
+            "the strategy answers no query about the items it was trained on: train it on more events"
+        )
+    return tuple(
+        replace(question, expected=_ids(ranking, vocabulary), scores=tuple(map(float, ranking.scores)))
+        for question, ranking in zip(questions, rankings, strict=True)
+    )
 
 
 def check_golden_queries(bundle: Bundle, model: Model, host: PluginHost) -> None:
-    """Ask the bundle's golden queries again.
+    """Ask the golden queries of a bundle again and compare the answers.
+
+    Args:
+        bundle: Holds the queries and the expected answers.
+        model: The bundle's, loaded.
+        host: Offers the strategy that runs the model.
 
     Raises:
-        BundleRefused: An answer is another one than at training: rows were mixed up, or the strategy is
-            not the one that the bundle was made for.
+        BundleRefused: The answers differ, there are none to compare, or the strategy cannot answer.
     """
-    strategy = Instances(host, Generation.of([model])).get(bundle.manifest.model)
-    golden = bundle.manifest.golden_queries
-    asked = [(Task(query.task), query.history or query.items) for query in golden]
-    answers = _answers(strategy, bundle.vocabulary, asked)
-    for number, (wanted, found) in enumerate(zip(golden, answers, strict=True)):
-        same = len(wanted.scores) == len(found.scores) and np.allclose(
-            wanted.scores, found.scores, rtol=_TOLERANCE, atol=_TOLERANCE
-        )
-        # The items of equal scores may trade places, and the last one may be another of its score.
-        if not same or len(set(wanted.expected) - set(found.expected)) > 1:
+    golden_queries = bundle.manifest.golden_queries
+    if not any(golden.expected for golden in golden_queries):
+        raise BundleRefused(f"the bundle of model {model.name!r} has no golden queries: train it again")
+    rankings = _ask(golden_queries, model, host)
+    for index, (golden, ranking) in enumerate(zip(golden_queries, rankings, strict=True)):
+        if not _agrees(golden, ranking, model.vocabulary):
             raise BundleRefused(
-                f"golden query {number} gives another answer than at training: train it again"
+                f"the bundle of model {model.name!r} answers golden query {index} ({golden.task}) otherwise"
+                " than when it was trained: its items and weights do not belong together, or its strategy"
+                " has changed: train it again"
             )
 
 
-def _answers(
-    strategy: Strategy, vocabulary: Vocabulary, asked: Sequence[tuple[Task, tuple[str, ...]]]
-) -> list[GoldenQuery]:
-    view = golden_view(vocabulary)
-    queries = [_query(task, vocabulary.known(item_ids), view) for task, item_ids in asked]
-    return [
-        GoldenQuery(
-            task=task.value,
-            history=item_ids if task is Task.FOR_YOU else (),
-            items=() if task is Task.FOR_YOU else item_ids,
-            expected=tuple(vocabulary.ids[row] for row in ranking.rows),
-            scores=tuple(float(score) for score in ranking.scores),
-        )
-        for (task, item_ids), ranking in zip(asked, strategy.recommend(queries, view), strict=True)
+def _ask(golden_queries: Sequence[GoldenQuery], model: Model, host: PluginHost) -> Sequence[Ranking]:
+    try:
+        strategy = Instances(host, Generation.of([model])).get(model.name)
+        view = golden_view(model.vocabulary)
+        rankings = strategy.recommend([_query(golden, view) for golden in golden_queries], view)
+    except EndcapError as error:
+        raise BundleRefused(f"the bundle of model {model.name!r} cannot be checked: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise BundleRefused(
+            f"the bundle of model {model.name!r} cannot be checked: {type(error).__name__} was raised"
+        ) from error
+    if len(rankings) != len(golden_queries):
+        raise BundleRefused(f"strategy {model.name!r} must answer each query with one ranking")
+    return rankings
+
+
+def _questions(task: Task, vocabulary: Vocabulary) -> list[GoldenQuery]:
+    """Return the questions of one task, without answers."""
+    random = np.random.default_rng(0)
+    chosen = [
+        tuple(vocabulary.ids[row] for row in random.permutation(len(vocabulary))[:length])
+        for length in _LENGTHS
     ]
+    match task:
+        case Task.FOR_YOU:
+            return [GoldenQuery(task.value, ids, (), expected=(), scores=()) for ids in chosen]
+        case Task.SIMILAR:
+            return [GoldenQuery(task.value, (), ids[:1], expected=(), scores=()) for ids in chosen]
+        case Task.RELATED:
+            return [GoldenQuery(task.value, (), ids, expected=(), scores=()) for ids in chosen]
+        case _:
+            return [GoldenQuery(task.value, (), (), expected=(), scores=())]
 
 
-def _query(task: Task, rows: Rows, view: CatalogView) -> Query:
-    times = _NOW - np.arange(len(rows), 0, -1, dtype=np.int64) * DAY
-    for_you = task is Task.FOR_YOU
+def _query(golden: GoldenQuery, view: CatalogView) -> Query:
+    history = view.vocabulary.known(golden.history)
+    items = view.vocabulary.known(golden.items)
+    if len(history) + len(items) != len(golden.history) + len(golden.items):
+        raise BundleRefused("a golden query names items that the vocabulary does not hold")
     return Query(
-        task=task,
+        task=Task(golden.task),
         limit=_LIMIT,
-        time=_NOW,
-        eligible=Eligibility(view.available, np.unique(rows)),
-        history=History(rows, np.full(len(rows), "purchase"), times) if for_you else History(),
-        items=NO_ROWS if for_you else rows,
+        time=NOW,
+        eligible=Eligibility(view.available, np.union1d(history, items)),
+        history=History(
+            rows=history,
+            types=np.full(len(history), "purchase"),
+            times=NOW - np.arange(len(history), 0, -1, dtype=np.int64) * DAY,
+        ),
+        items=items,
     )
+
+
+def _agrees(golden: GoldenQuery, ranking: Ranking, vocabulary: Vocabulary) -> bool:
+    """Compare scores within the tolerance, and ids but for the order among equal scores."""
+    if not len(golden.expected) == len(golden.scores) == len(ranking):
+        return False
+    scores = dict(zip(_ids(ranking, vocabulary), ranking.scores.tolist(), strict=True))
+    # An item that ties with the last one may have lost its place to another of the same score.
+    found = [scores.get(item_id, ranking.scores[-1]) for item_id in golden.expected]
+    return _close(ranking.scores, golden.scores) and _close(found, golden.scores)
+
+
+def _close(actual: Sequence[float] | NDArray[np.float32], expected: Sequence[float]) -> bool:
+    return np.allclose(actual, expected, rtol=_RELATIVE_TOLERANCE, atol=_ABSOLUTE_TOLERANCE)
+
+
+def _ids(ranking: Ranking, vocabulary: Vocabulary) -> tuple[str, ...]:
+    return tuple(vocabulary.ids[row] for row in ranking.rows)
+
+
+def _numbers(vocabulary: Vocabulary, purpose: str) -> NDArray[np.int64]:
+    start = zlib.crc32(purpose.encode())
+    return np.array([zlib.crc32(item_id.encode(), start) for item_id in vocabulary.ids], np.int64)
+
+
+def _users_by_age(vocabulary: Vocabulary, event_type: str) -> NDArray[np.int32]:
+    """Return counts from 0 to 7, three bits of a number each."""
+    shifts = 3 * np.arange(AGE_BUCKETS)[:, np.newaxis]
+    return (_numbers(vocabulary, event_type) >> shifts & 7).astype(np.int32)

@@ -105,8 +105,8 @@ class _Resources:
         models = self._instances.generation.models
         if name not in models:
             raise ModelMissing(
-                f"strategy {self._above[-1].strategy!r} needs a model {name!r} and the shop has none active: make one"
-                f" with 'endcap train {name}' and activate it"
+                f"strategy {self._above[-1].strategy!r} needs a model {name!r} and the shop has none active:"
+                f" make one with 'endcap train {name}' and activate it"
             )
         return models[name]
 

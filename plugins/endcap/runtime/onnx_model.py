@@ -131,7 +131,8 @@ class OnnxModel:
         except Exception as error:
             if options.terminate:
                 raise DeadlineExceeded(
-                    f"model {self.name!r} ran longer than {self._run_seconds:g} seconds: ask for fewer queries at once"
+                    f"model {self.name!r} ran longer than {self._run_seconds:g} seconds: ask for fewer queries"
+                    " at once"
                 ) from error
             raise EndcapError(f"the graph of model {self.name!r} failed: train it again") from error
         return dict(zip(self._outputs, outputs, strict=True))
@@ -150,7 +151,8 @@ class OnnxModel:
                 )
             if not _fits(array.shape, wanted.shape):
                 raise InvalidInput(
-                    f"input {name!r} of model {self.name!r} must have the shape {wanted.shape}, not {array.shape}"
+                    f"input {name!r} of model {self.name!r} must have the shape {wanted.shape}, not"
+                    f" {array.shape}"
                 )
             if array.size and wanted.dtype.kind == "i":
                 self._check_range(name, array, wanted)

@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk.features import AGE_BUCKETS, age_bucket
-from endcap.sdk.vocabulary import Rows, Vocabulary
+from endcap.sdk.vocabulary import Rows, Vocabulary, frozen
 
-
-Frozen = TypeVar("Frozen", bound=NDArray[Any])
 
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0, "rating": 5.0}
@@ -41,7 +39,8 @@ class Labels:
         codes = [sorted({index[name] for name in row}) for row in labels]
         offsets = np.zeros(len(labels) + 1, np.int64)
         np.cumsum([len(row) for row in codes], out=offsets[1:])
-        return cls(names, np.array([code for row in codes for code in row], np.int32), offsets)
+        flat = np.array([code for row in codes for code in row], np.int32)
+        return cls(names, frozen(flat), frozen(offsets))
 
     def of_row(self, row: int) -> tuple[str, ...]:
         """Return the names of one row."""
@@ -157,10 +156,10 @@ def build_view(
         vocabulary=Vocabulary(items.ids),
         titles=tuple(items.titles),
         categories=Labels.of(items.categories),
-        prices=_frozen(items.prices),
+        prices=frozen(items.prices),
         currency=currency,
-        available=_frozen(items.available),
-        created=_frozen(items.created),
+        available=frozen(items.available),
+        created=frozen(items.created),
         users_by_age=MappingProxyType(_users_by_age(events, len(items.ids), as_of)),
         event_weights=event_weights,
     )
@@ -178,11 +177,5 @@ def _users_by_age(events: EventColumns, row_count: int, as_of: int) -> dict[str,
         last = newest_first[last]
         count = np.zeros((AGE_BUCKETS, row_count), np.int32)
         np.add.at(count, (age_bucket(times[last], as_of), rows[last]), 1)
-        counts[str(event_type)] = _frozen(count)
+        counts[str(event_type)] = frozen(count)
     return counts
-
-
-def _frozen(array: Frozen) -> Frozen:
-    view = array.view()
-    view.flags.writeable = False
-    return view

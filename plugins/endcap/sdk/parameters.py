@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -86,7 +87,7 @@ def json_schema(schema: type[Any]) -> dict[str, Any]:
 
 
 def _checked(field: dataclasses.Field[Any], wanted: type[Any], value: Any) -> Any:
-    if wanted is float and type(value) is int:
+    if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
         value = float(value)
     if wanted is int and type(value) is float and value.is_integer():
         value = int(value)

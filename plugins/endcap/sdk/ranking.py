@@ -21,7 +21,7 @@ def top(scores: Scores, query: Query) -> Ranking:
         query: Says how many, and which rows are eligible.
     """
     rows = _candidates(scores, query)
-    if not len(rows):
+    if not len(rows) or not query.limit:
         return NO_RANKING
     values = scores[rows]
     wanted = query.limit + len(query.eligible.excluded)

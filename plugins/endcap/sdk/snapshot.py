@@ -72,7 +72,10 @@ class Snapshot:
         path = folder / "manifest.json"
         if not path.is_file():
             raise InvalidInput(f"{folder} holds no snapshot: write one with 'endcap snapshot'")
-        manifest = SnapshotManifest(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            manifest = SnapshotManifest(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise DataLoss("the snapshot's manifest cannot be read: write the snapshot again") from error
         if manifest.format_version != FORMAT_VERSION:
             raise FailedPrecondition(
                 f"the snapshot has format {manifest.format_version}, this release reads {FORMAT_VERSION}:"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,9 +14,17 @@ Rows: TypeAlias = NDArray[np.int32]
 
 Scores: TypeAlias = NDArray[np.float32]
 """Scores, ``float32``; NaN where there is none."""
+Array = TypeVar("Array", bound=NDArray[Any])
 
 UNKNOWN = -1
 """The row of an id that a vocabulary does not hold. Never pass it to a model: a Gather wraps it silently."""
+
+
+def frozen(array: Array) -> Array:
+    """Return a view of an array that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 class Vocabulary:
@@ -99,8 +107,8 @@ def _align(source_ids: Sequence[str], source: Vocabulary, target: Vocabulary) ->
     to_source = np.full(len(target), UNKNOWN, np.int32)
     to_source[in_target[shared]] = shared
     return Alignment(
-        source=shared,
-        target=in_target[shared],
-        to_source=to_source,
+        source=frozen(shared),
+        target=frozen(in_target[shared]),
+        to_source=frozen(to_source),
         identical=source.ids == target.ids,
     )

@@ -51,6 +51,9 @@ class Histories:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        self.revision = 0
+        """Every event of this revision of the shop and of earlier ones is in."""
+        self._ahead: set[int] = set()  # later revisions that are in, where one before is not
         self._vocabulary = vocabulary
         self._next_person = count()
         self._users: dict[str, int] = {}
@@ -91,6 +94,19 @@ class Histories:
                 self._new_rows.append(row)
                 self._new_types.append(self._type_code(event.type))
                 self._new_times.append(event.time)
+
+    def apply(self, events: Iterable[HistoryEvent], revision: int) -> None:
+        """Add the events of one revision, unless they are in; revisions may come in any order."""
+        if revision > self.revision and revision not in self._ahead:
+            self.append(events)
+            self._ahead.add(revision)
+            while self.revision + 1 in self._ahead:
+                self.reach(self.revision + 1)
+
+    def reach(self, revision: int) -> None:
+        """Say that every event of ``revision`` and of earlier ones is in."""
+        self.revision = max(self.revision, revision)
+        self._ahead = {ahead for ahead in self._ahead if ahead > self.revision}
 
     def link(self, visitor_id: str, user_id: str) -> None:
         """Say that a visitor is a user; a new link replaces the old one."""

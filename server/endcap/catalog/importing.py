@@ -2,53 +2,78 @@
 
 ::
 
-    items.parquet     item_id, title, price; may have description, brand, group_id
-    events.parquet    user_id, item_id, type, time; may have quantity, price, value, order_id
+    items.parquet     item_id, title; may have description, categories, brand, price, group_id,
+                      available, created_time
+    users.parquet     user_id; may have created_time; the file may be missing
+    events.parquet    user_id, item_id, type, time; may have event_id, visitor_id, quantity, price, value,
+                      order_id
 
-Times are in Unix milliseconds. Every cell is read as text and cast by itself, so that one bad cell
-costs its row and nothing else. An event without an id gets one from its content and its row, so
-importing a folder again adds nothing.
+Times are in Unix milliseconds, prices in units of the currency. An event without an id gets one from its
+content and its row, so importing a folder again adds nothing.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import polars as pl
+from typing import Any, TypeVar
 
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, Outcome, store_events
-from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.items import Availability, Item, upsert_items
 from endcap.catalog.money import to_nanos
+from endcap.catalog.rejecting import Column, Kind, read_batches, row_count
+from endcap.catalog.users import remember_users
 from endcap.sdk.errors import InvalidInput
 
 
-_BATCH = 10_000
-_ITEM_COLUMNS = {"item_id": pl.String, "title": pl.String, "price": pl.Float64}
-_OPTIONAL_ITEM_COLUMNS = {"description": pl.String, "brand": pl.String, "group_id": pl.String}
-_EVENT_COLUMNS = {"user_id": pl.String, "item_id": pl.String, "type": pl.String, "time": pl.Int64}
-_OPTIONAL_EVENT_COLUMNS = {
-    "quantity": pl.Float64,
-    "price": pl.Float64,
-    "value": pl.Float64,
-    "order_id": pl.String,
-}
+Value = TypeVar("Value")
+
+BATCH_SIZE = 10_000
+"""Rows a transaction."""
+
+ITEM_COLUMNS = (
+    Column("item_id", Kind.TEXT, required=True),
+    Column("title", Kind.TEXT, required=True),
+    Column("description", Kind.TEXT),
+    Column("categories", Kind.TEXTS),
+    Column("brand", Kind.TEXT),
+    Column("price", Kind.AMOUNT),
+    Column("group_id", Kind.TEXT),
+    Column("available", Kind.FLAG),
+    Column("created_time", Kind.TIME),
+)
+
+USER_COLUMNS = (Column("user_id", Kind.TEXT, required=True), Column("created_time", Kind.TIME))
+
+EVENT_COLUMNS = (
+    Column("user_id", Kind.TEXT, required=True),
+    Column("item_id", Kind.TEXT, required=True),
+    Column("type", Kind.TEXT, required=True),
+    Column("time", Kind.TIME, required=True),
+    Column("event_id", Kind.TEXT),
+    Column("visitor_id", Kind.TEXT),
+    Column("quantity", Kind.NUMBER),
+    Column("price", Kind.AMOUNT),
+    Column("value", Kind.NUMBER),
+    Column("order_id", Kind.TEXT),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did."""
+    """What an import did, in rows."""
 
     items: int
+    users: int
     events: int
 
     duplicates: int
     """Events that were there before."""
 
     rejected: Mapping[str, int]
-    """Rows that were left out, by why."""
+    """Rows that were left out, by file and reason."""
 
 
 async def import_folder(
@@ -58,6 +83,7 @@ async def import_folder(
     *,
     now: int,
     currency: str = "",
+    rejects: Path | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> ImportReport:
     """Import a folder into a shop that exists.
@@ -65,83 +91,107 @@ async def import_folder(
     Args:
         database: Where the shop is.
         shop: Its id.
-        folder: Holds ``items.parquet`` and ``events.parquet``.
-        now: Unix milliseconds.
-        currency: ISO 4217 code of the prices.
-        progress: Told how many events are done, and of how many.
+        folder: Holds the files.
+        now: Unix milliseconds; the creation time of items and users that have none.
+        currency: ISO 4217 code of the prices; empty for the shop's.
+        rejects: A file for the rejected rows with their reasons, as JSON lines; written only if there are any.
+        progress: Told how many rows are done, and of how many.
 
     Raises:
         InvalidInput: A file or a column is missing.
         NotFound: There is no such shop.
     """
-    rejected: Counter[str] = Counter()
-    items = _read(folder / "items.parquet", _ITEM_COLUMNS, _OPTIONAL_ITEM_COLUMNS, rejected, {"price"})
-    async with database.write() as connection:
-        values = [_item(row, currency) for row in items.iter_rows(named=True)]
-        await upsert_items(connection=connection, shop=shop, items=values, now=now)
-    events = _read(folder / "events.parquet", _EVENT_COLUMNS, _OPTIONAL_EVENT_COLUMNS, rejected, set())
-    outcomes: Counter[Outcome] = Counter()
-    for offset in range(0, events.height, _BATCH):
-        rows = events.slice(offset, _BATCH).iter_rows(named=True)
-        batch = [_event(row, currency, offset + place) for place, row in enumerate(rows)]
+    files = {name: folder / f"{name}.parquet" for name in ("items", "users", "events")}
+    for name in ("items", "events"):
+        if not files[name].is_file():
+            raise InvalidInput(f"{files[name]} is missing: an import needs items.parquet and events.parquet")
+    total = sum(row_count(file) for file in files.values() if file.is_file())
+    reader = _Reader(rejects, progress, total)
+    items = users = 0
+    for rows in reader.read(files["items"], ITEM_COLUMNS):
+        of_batch = [_item(row, currency) for row in rows]
         async with database.write() as connection:
-            stored = await store_events(connection=connection, shop=shop, events=batch)
+            await upsert_items(connection=connection, shop=shop, items=of_batch, now=now)
+        items += len(of_batch)
+    if files["users"].is_file():
+        for rows in reader.read(files["users"], USER_COLUMNS):
+            times = {row["user_id"]: _or(row["created_time"], now) for row in rows}
+            async with database.write() as connection:
+                await remember_users(connection=connection, shop=shop, created_times=times)
+            users += len(rows)
+    outcomes: Counter[Outcome] = Counter()
+    for rows in reader.read(files["events"], EVENT_COLUMNS):
+        events = [_event(row, currency) for row in rows]
+        async with database.write() as connection:
+            stored = await store_events(connection=connection, shop=shop, events=events)
         outcomes.update(stored.outcomes)
-        progress(offset + len(batch), events.height)
-    return ImportReport(items.height, outcomes[Outcome.ACCEPTED], outcomes[Outcome.DUPLICATE], dict(rejected))
-
-
-def _read(
-    file: Path,
-    required: Mapping[str, type[pl.DataType]],
-    optional: Mapping[str, type[pl.DataType]],
-    rejected: Counter[str],
-    may_be_missing: set[str],
-) -> pl.DataFrame:
-    if not file.is_file():
-        raise InvalidInput(f"{file} is missing: an import needs items.parquet and events.parquet")
-    frame = pl.read_parquet(file)
-    missing = [name for name in required if name not in frame.columns]
-    if missing:
-        raise InvalidInput(f"{file} has no column {missing[0]!r}: it needs {', '.join(required)}")
-    columns = {name: kind for name, kind in {**required, **optional}.items() if name in frame.columns}
-    frame = frame.select(
-        pl.col(name).cast(pl.String).cast(kind, strict=False) for name, kind in columns.items()
+    if outcomes[Outcome.CONFLICT]:
+        reader.rejected["events.parquet: event_id is that of another event"] += outcomes[Outcome.CONFLICT]
+    return ImportReport(
+        items, users, outcomes[Outcome.ACCEPTED], outcomes[Outcome.DUPLICATE], dict(reader.rejected)
     )
-    for name in required:
-        if name not in may_be_missing:
-            bad = frame[name].is_null()
-            if bad.any():
-                rejected[f"{file.name}: no valid {name}"] += int(bad.sum())
-                frame = frame.filter(~bad)
-    return frame
 
 
-def _item(row: Mapping[str, object], currency: str) -> Item:
-    price = row["price"]
+class _Reader:
+    """Reads files, keeps count of what is rejected, and tells how far it is."""
+
+    def __init__(self, rejects: Path | None, progress: Callable[[int, int], None], total: int) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._rejects = rejects
+        self._progress = progress
+        self._done = 0
+        self._total = total
+
+    def read(self, file: Path, columns: Sequence[Column]) -> Iterator[list[dict[str, Any]]]:
+        """Give the good rows, batch after batch; one counts as done when the next is asked for."""
+        for batch in read_batches(file, columns, batch_size=BATCH_SIZE):
+            self.rejected.update(f"{file.name}: {reason}" for reason in batch.rejected["reason"])
+            if self._rejects is not None and not batch.rejected.is_empty():
+                with self._rejects.open("ab") as stream:
+                    batch.rejected.write_ndjson(stream)
+            yield batch.rows.to_dicts()
+            self._done += batch.size
+            self._progress(self._done, self._total)
+
+
+def _item(row: Mapping[str, Any], currency: str) -> Item:
     return Item(
-        id=str(row["item_id"]),
-        title=str(row["title"]),
-        description=str(row.get("description") or ""),
-        brand=str(row.get("brand") or ""),
-        group_id=str(row.get("group_id") or ""),
-        price_nanos=to_nanos(float(str(price))) if price is not None else None,
+        id=row["item_id"],
+        title=row["title"],
+        description=row["description"] or "",
+        categories=tuple(row["categories"] or ()),
+        brand=row["brand"] or "",
+        price_nanos=_nanos(row["price"]),
         currency=currency,
+        availability=Availability.OUT_OF_STOCK if row["available"] is False else Availability.IN_STOCK,
+        group_id=row["group_id"] or "",
+        created_time=row["created_time"],
     )
 
 
-def _event(row: Mapping[str, object], currency: str, place: int) -> Event:
-    content = "\x1f".join(str(value) for value in (place, *row.values()))
-    price, value = row.get("price"), row.get("value")
+def _event(row: Mapping[str, Any], currency: str) -> Event:
+    event_id = row["event_id"]
+    if event_id is None:
+        content = "\x1f".join(map(str, row.values()))
+        event_id = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
     return Event(
-        event_id=hashlib.sha256(content.encode()).hexdigest()[:32],
-        type=str(row["type"]),
-        item_id=str(row["item_id"]),
-        time=int(str(row["time"])),
-        user_id=str(row["user_id"]),
-        quantity=float(str(row.get("quantity") or 1.0)),
-        price_nanos=to_nanos(float(str(price))) if price is not None else None,
-        currency=currency if price is not None else "",
-        value=float(str(value)) if value is not None else None,
-        order_id=str(row.get("order_id") or ""),
+        event_id=event_id,
+        type=row["type"],
+        item_id=row["item_id"],
+        time=row["time"],
+        user_id=row["user_id"],
+        visitor_id=row["visitor_id"],
+        quantity=_or(row["quantity"], 1.0),
+        price_nanos=_nanos(row["price"]),
+        currency=currency if row["price"] is not None else "",
+        value=row["value"],
+        order_id=row["order_id"] or "",
     )
+
+
+def _nanos(price: float | None) -> int | None:
+    return None if price is None else to_nanos(price)
+
+
+def _or(value: Value | None, otherwise: Value) -> Value:
+    return otherwise if value is None else value

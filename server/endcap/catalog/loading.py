@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from sqlalchemy import Row, select
@@ -18,6 +18,8 @@ from endcap.catalog.tables import EVENTS, ITEMS, VISITORS
 from endcap.sdk.catalog_view import CatalogView, ItemColumns, build_view
 from endcap.sdk.vocabulary import Vocabulary
 
+
+_Row: TypeAlias = Row[*tuple[Any, ...]]
 
 _PARTITION = 10_000  # rows between two turns of the event loop
 
@@ -47,11 +49,12 @@ async def load_shop(database: Database, shop: str, *, as_of: int | None = None) 
         about = await get_shop(connection=connection, shop=shop)
         items = await _items(connection, shop)
         histories = await _histories(connection, shop, Vocabulary(item.id for item in items))
+        histories.reach(about.revision)
     view = await asyncio.to_thread(_view, about, items, histories, as_of)
     return LoadedShop(view, histories, about.revision)
 
 
-async def _items(connection: AsyncConnection, shop: str) -> Sequence[Row[Any]]:
+async def _items(connection: AsyncConnection, shop: str) -> Sequence[_Row]:
     query = (
         select(
             ITEMS.c.id,
@@ -90,7 +93,7 @@ async def _histories(connection: AsyncConnection, shop: str, vocabulary: Vocabul
     return histories
 
 
-def _view(shop: Shop, items: Sequence[Row[Any]], histories: Histories, as_of: int | None) -> CatalogView:
+def _view(shop: Shop, items: Sequence[_Row], histories: Histories, as_of: int | None) -> CatalogView:
     events = histories.event_columns()
     if as_of is None:
         as_of = int(events.times.max(initial=0))
@@ -112,14 +115,14 @@ def _view(shop: Shop, items: Sequence[Row[Any]], histories: Histories, as_of: in
     )
 
 
-def _price(item: Row[Any], currency: str) -> float:
+def _price(item: _Row, currency: str) -> float:
     """Return the price in the shop's currency; amounts in another one cannot be compared."""
     if item.price_nanos is None or item.currency not in {"", currency}:
         return float("nan")
     return to_units(item.price_nanos)
 
 
-def _is_available(item: Row[Any], now: int) -> bool:
+def _is_available(item: _Row, now: int) -> bool:
     return (
         not item.deleted
         and item.availability != Availability.OUT_OF_STOCK

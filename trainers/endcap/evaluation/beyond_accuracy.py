@@ -90,4 +90,4 @@ def _diversity(items: Rows, audience: Audience) -> float:
     sizes = audience.sizes[items]
     total = np.bincount(users, np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes))
     alike = total @ total - np.count_nonzero(sizes)
-    return 1 - alike / (len(items) * (len(items) - 1))
+    return float(1 - alike / (len(items) * (len(items) - 1)))

@@ -9,6 +9,7 @@ import numpy as np
 from endcap.evaluation.datasets import Sequences, Sessions, anonymous_items, require_columns
 from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.sdk.errors import InvalidInput
+from endcap.sdk.vocabulary import Rows
 
 
 def read_sequences(path: Path, generator: np.random.Generator) -> Sequences:
@@ -71,8 +72,8 @@ def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
     require_columns(folder / "train_sessions.parquet", train, ("session",))
     require_columns(test_path, test, ("prefix", "target"))
     parts = [train["session"].explode(), test["prefix"].explode(), test["target"]]
-    numbers, rows = np.unique(np.concatenate([part.to_numpy() for part in parts]), return_inverse=True)
-    rows = generator.permutation(len(numbers))[rows].astype(np.int32)
+    numbers, positions = np.unique(np.concatenate([part.to_numpy() for part in parts]), return_inverse=True)
+    rows: Rows = generator.permutation(len(numbers)).astype(np.int32)[positions]
     sessions, prefixes, targets = np.split(rows, np.cumsum([len(part) for part in parts[:2]]))
     trained = Ragged(sessions, offsets_of(train["session"].list.len().to_numpy()))
     return Sessions(

@@ -53,7 +53,7 @@ def read_evaluation_data(
         setting: For sequences and dated logs.
         cutoff: Dated logs only: models are fitted on what came before. By default the last
             30 days are judged, and with ``Setting.VALIDATION`` the 30 days before them.
-        until: Dated logs only: what came at or after it is left out.
+        until: Dated logs only: what came at or after it is left out. Dates without a zone are UTC.
         seed: Fixes the permutation of items and users.
 
     Raises:

@@ -45,7 +45,11 @@ def train(
         from endcap.sdk.snapshot import Snapshot
         from endcap.trainers.training import find_trainer, train_bundle
 
-        host, opened, chosen = PluginHost.discover(), Snapshot.open(snapshot), read_values(values or ())
+        host, opened, chosen = (
+            PluginHost.discover(),
+            Snapshot.open(snapshot),
+            read_values(values or (), strategies),
+        )
         for name in strategies:
             find_trainer(name)
         metrics = _measure(opened, strategies, host, chosen, stage) if measure else {}
@@ -93,7 +97,7 @@ def evaluate(
 
         if setting not in list(Setting):
             raise InvalidInput(f"there is no setting {setting!r}: use one of {', '.join(Setting)}")
-        chosen = read_values(values or ())
+        chosen = read_values(values or (), strategies)
         with _progress() as stage:
             cases = read_evaluation_data(data, setting=Setting(setting), cutoff=cutoff, until=until)
             reports = compare(cases, strategies, host=PluginHost.discover(), stage=stage, values=chosen)
@@ -104,11 +108,11 @@ def evaluate(
             draw(reports, chart)
 
 
-def read_values(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+def read_values(settings: Sequence[str], strategies: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Read ``strategy.name=value`` settings; a value is JSON where it is that, and text otherwise.
 
     Raises:
-        InvalidInput: A setting has another form.
+        InvalidInput: A setting has another form, or is for none of the strategies.
     """
     values: dict[str, dict[str, Any]] = {}
     for setting in settings:
@@ -116,6 +120,8 @@ def read_values(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
         strategy, dot, name = key.partition(".")
         if not (equals and dot and strategy and name):
             raise InvalidInput(f"{setting!r} is no setting: write strategy.name=value")
+        if strategy not in strategies:
+            raise InvalidInput(f"{setting!r} is for {strategy}, which is not among the strategies named")
         try:
             value = json.loads(text)
         except json.JSONDecodeError:

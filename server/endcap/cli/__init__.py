@@ -1,0 +1,1 @@
+"""The command line: finds commands by entry point and imports no room."""

@@ -1,0 +1,6 @@
+"""``python -m endcap.cli`` is ``endcap``."""
+
+from endcap.cli.main import main
+
+
+main()

@@ -1,0 +1,31 @@
+"""The program ``endcap``: each room offers its commands as entry points, and only the one asked for is loaded."""
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+
+GROUP = "endcap.commands"
+_EXTRAS = "pip install 'endcap[server]' (or 'endcap[train]' for train and evaluate)"
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    commands = {command.name: command for command in entry_points(group=GROUP)}
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name not in commands:
+        asked_for_help = name in {"-h", "--help"}
+        print(f"usage: endcap COMMAND …\n\ncommands: {', '.join(sorted(commands))}\n\n'endcap COMMAND --help' says more.")
+        sys.exit(0 if asked_for_help else f"endcap: there is no command {name!r}")
+    _run(name, commands[name])
+
+
+def _run(name: str, command: EntryPoint) -> None:
+    try:
+        import typer
+
+        function = command.load()
+    except ModuleNotFoundError as error:
+        sys.exit(f"endcap {name} needs {error.name}, which is not installed: {_EXTRAS}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name)(function)
+    app(sys.argv[2:], prog_name=f"endcap {name}")

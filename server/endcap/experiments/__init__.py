@@ -1,0 +1,1 @@
+"""Assignment and statistics of experiments: pure, sums in and results out."""

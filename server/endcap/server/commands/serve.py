@@ -1,0 +1,32 @@
+"""The command ``endcap serve``."""
+
+import logging
+
+import structlog
+
+from endcap.catalog.migration import migrate
+from endcap.server.app import Application
+from endcap.server.commands.console import run
+from endcap.server.settings import Settings
+
+
+def serve() -> None:
+    """Serve over gRPC until SIGTERM; settings come from the environment, ENDCAP_*."""
+    settings = Settings()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.log_level.upper()]
+        ),
+    )
+    run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    await migrate(settings.database_url)
+    await Application(settings).run()

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from endcap.evaluation import read_evaluation_data
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk.bundle import Bundle
+from endcap.sdk.errors import InvalidInput
+from endcap.sdk.snapshot import Snapshot
+from endcap.trainers import commands
+from endcap.trainers.commands import read_values
+from endcap.trainers.comparison import compare
+
+
+def run(*arguments: object) -> Result:
+    """Run a command as the command line would."""
+    app = typer.Typer()
+    app.command()(commands.train)
+    app.command()(commands.evaluate)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> Path:
+    """Return a data set of eight users who go round a circle of six items."""
+    folder = tmp_path / "circle"
+    folder.mkdir()
+    lines = [f"{user} " + " ".join(str((user + step) % 6) for step in range(5)) for user in range(8)]
+    (folder / "sequences.txt").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def snapshot(sequences: Path, tmp_path: Path) -> Snapshot:
+    """Return what may be fitted on."""
+    return read_evaluation_data(sequences).snapshot(tmp_path / "snapshot")
+
+
+def test_evaluate_prints_a_table_and_writes_reports(sequences: Path, tmp_path: Path) -> None:
+    result = run(
+        "evaluate", sequences, "--strategy", "item_knn", "--metrics", "hit@5",
+        "--json", tmp_path / "reports.json", "--chart", tmp_path / "chart.png",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert "circle: leave one out, strict" in result.output
+    reports = json.loads((tmp_path / "reports.json").read_text(encoding="utf-8"))
+    assert [report["strategy"] for report in reports] == ["item_knn"]
+    assert reports[0]["training_seconds"] > 0
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_strategy_without_a_trainer_runs_as_it_is(sequences: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its trainer, popular falls back on the weights it carries."""
+    monkeypatch.setattr("endcap.trainers.comparison.trainer_names", frozenset)
+
+    reports = compare(
+        read_evaluation_data(sequences),
+        ["popular"],
+        host=PluginHost.discover(),
+        stage=lambda _name, _share, _what: None,
+    )
+
+    assert reports[0].training_seconds is None
+    assert reports[0].slices["all"].cases == 8
+
+
+def test_train_writes_a_bundle_and_says_where(snapshot: Snapshot, tmp_path: Path) -> None:
+    result = run("train", "popular", "--snapshot", snapshot.folder, "--output", tmp_path / "bundles",
+                 "--set", "popular.window_days=7")  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    # The sequences have no dates, so no window can be held out.
+    assert "Not measured: " in result.output
+    bundle = Bundle.open(next((tmp_path / "bundles" / "popular").iterdir()))
+    assert str(bundle.folder) in result.output
+    assert bundle.manifest.parameters == {"window_days": 7.0, "half_life_days": 0.0, "choose": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "nowhere", "--strategy", "popular"], "nowhere is not a folder"),
+        (["evaluate", ".", "--strategy", "popular", "--setting", "loose"], "there is no setting 'loose'"),
+        (["evaluate", ".", "--strategy", "popular", "--set", "ease.x=1"], "is for ease, which is not among"),
+        (["train", "popular", "--snapshot", "nowhere", "--output", "."], "nowhere holds no snapshot"),
+    ],
+)
+def test_an_error_is_one_sentence(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = run(*arguments)
+
+    assert result.exit_code == 1
+    assert result.output.strip().startswith("Error: ")
+    assert message in result.output
+
+
+def test_what_nothing_trains_is_refused_before_any_work(snapshot: Snapshot, tmp_path: Path) -> None:
+    result = run("train", "recently_viewed", "--snapshot", snapshot.folder, "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert "nothing trains 'recently_viewed'" in result.output
+
+
+def test_settings_are_json_or_text() -> None:
+    values = read_values(["ease.regularization=2.5", "item_knn.mode=basket", "popular.choose=true"],
+                         ["ease", "item_knn", "popular"])  # fmt: skip
+
+    assert values == {
+        "ease": {"regularization": 2.5},
+        "item_knn": {"mode": "basket"},
+        "popular": {"choose": True},
+    }
+
+
+@pytest.mark.parametrize("setting", ["ease", "ease.regularization", "regularization=2", ".x=1", "ease.=1"])
+def test_other_settings_are_refused(setting: str) -> None:
+    with pytest.raises(InvalidInput, match="is no setting"):
+        read_values([setting], ["ease"])

@@ -1,0 +1,202 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.loading import load_bundle
+from endcap.runtime.onnx_model import OnnxModel
+from endcap.runtime.plugin_host import PluginHost
+from endcap.runtime.snapshot_view import snapshot_view
+from endcap.sdk import NO_ROWS, Eligibility, Query, Task, Vocabulary
+from endcap.sdk.bundle import Bundle
+from endcap.sdk.errors import BundleRefused, InvalidInput, NotFound
+from endcap.sdk.features import DAY
+from endcap.sdk.snapshot import Snapshot, event_schema, item_schema, user_schema, write_snapshot
+from endcap.trainers import ease, item_knn
+from endcap.trainers.export import check_parity, run_module, to_onnx
+from endcap.trainers.interactions import Interactions
+from endcap.trainers.trainer import TrainedModel
+from endcap.trainers.training import Training, find_trainer, train_bundle
+
+
+NOW = 1_000 * DAY
+ITEMS = [f"item{number}" for number in range(12)]
+
+
+def quiet(_share: float, _what: str) -> None:
+    """Tell nobody of the progress."""
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """Return a shop of twelve items in which 30 users bought three baskets of three each."""
+    import polars as pl
+
+    generator = np.random.default_rng(3)
+    events = [
+        (f"user{user}", f"item{item}", "purchase", NOW - (3 - basket) * DAY)
+        for basket in range(3)
+        for user in range(30)
+        for item in generator.choice(12, 3, replace=False).tolist()
+    ]
+    table = pl.DataFrame(events, schema=["user", "item_id", "type", "time"], orient="row")
+    return write_snapshot(
+        tmp_path_factory.mktemp("shop") / "snapshot",
+        items=pl.DataFrame({"item_id": ITEMS, "title": ITEMS})
+        .with_columns(pl.lit(None).alias(name) for name in item_schema() if name not in {"item_id", "title"})
+        .with_columns(available=True, created_time=0)
+        .select(pl.col(name).cast(kind) for name, kind in item_schema().items()),
+        users=user_schema().to_frame(),
+        events=table.with_columns(pl.lit(None).alias(name) for name in ("quantity", "price", "value")).select(
+            pl.col(name).cast(kind) for name, kind in event_schema().items()
+        ),
+        shop="tiny",
+        as_of=NOW,
+    )
+
+
+@pytest.fixture(scope="module")
+def host() -> PluginHost:
+    """Return the strategies that are installed."""
+    return PluginHost.discover()
+
+
+@pytest.fixture(scope="module", params=["popular", "item_knn", "ease"])
+def training(
+    request: pytest.FixtureRequest,
+    snapshot: Snapshot,
+    host: PluginHost,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Training]:
+    """Return the bundle of each strategy."""
+    yield train_bundle(
+        request.param,
+        snapshot,
+        tmp_path_factory.mktemp("bundles"),
+        host=host,
+        created_time=NOW,
+        progress=quiet,
+        metrics={"recall@20": 0.5},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(snapshot: Snapshot) -> TrainedModel:
+    """Return EASE before its export."""
+    return ease.trainer.train(Interactions.of_snapshot(snapshot), ease.EaseParameters(), quiet)
+
+
+@pytest.fixture(scope="module")
+def graph(trained: TrainedModel) -> bytes:
+    """Return EASE after its export."""
+    return to_onnx(trained)
+
+
+def loaded(graph: bytes, trained: TrainedModel) -> OnnxModel:
+    return OnnxModel(graph, name="ease", version="1", vocabulary=Vocabulary(trained.item_ids))
+
+
+def test_a_bundle_says_what_it_is(training: Training, snapshot: Snapshot) -> None:
+    manifest = Bundle.open(training.bundle).manifest
+
+    assert training.bundle == training.bundle.parent.parent / manifest.model / manifest.version
+    assert manifest.snapshot == snapshot.manifest.fingerprint
+    assert manifest.metrics == {"recall@20": 0.5}
+    assert manifest.golden_queries
+
+
+def test_what_serves_ranks_as_pytorch_does(training: Training, snapshot: Snapshot, host: PluginHost) -> None:
+    """From the snapshot to the answer, by way of the bundle, against the module itself."""
+    name = training.bundle.parent.name
+    trainer = find_trainer(name)
+    trained = trainer.train(Interactions.of_snapshot(snapshot), trainer.parameters(), quiet)
+    strategy = Instances(host, Generation.of([load_bundle(training.bundle, host)])).get(name)
+    view, histories = snapshot_view(snapshot)
+    history = histories["user4"]
+    query = Query(
+        task=Task.FOR_YOU,
+        limit=5,
+        time=NOW,
+        eligible=Eligibility(view.available, NO_ROWS),
+        history=history,
+    )
+
+    ranking = strategy.recommend([query], view)[0]
+
+    rows = np.unique(history.rows).astype(np.int64)
+    inputs = {
+        "popular": {"users_by_age": view.weighted_users_by_age()},
+        "item_knn": {
+            "rows": rows,
+            "weights": np.ones((1, len(rows)), np.float32),
+            "directional": np.array([False]),
+        },
+        "ease": {"rows": rows, "weights": np.ones((1, len(rows)), np.float32)},
+    }[name]
+    assert trained.item_ids == tuple(sorted(view.vocabulary.ids))
+    in_model = Vocabulary(trained.item_ids).rows(view.vocabulary.ids)
+    if name != "popular":
+        inputs["rows"] = in_model[rows].astype(np.int64)
+    scores = run_module(trained, inputs).reshape(-1)
+    scores = scores if name == "popular" else scores[in_model]
+    np.testing.assert_allclose(ranking.scores, np.sort(scores)[::-1][:5], rtol=1e-5)
+    np.testing.assert_allclose(scores[ranking.rows], ranking.scores, rtol=1e-5)
+
+
+def test_the_graph_passes_the_parity_gate(graph: bytes, trained: TrainedModel) -> None:
+    check_parity(trained, loaded(graph, trained))
+
+
+def test_a_graph_with_another_weight_is_refused(graph: bytes, trained: TrainedModel) -> None:
+    proto = onnx.load_from_string(graph)
+    weights = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    altered = onnx.numpy_helper.to_array(weights) * np.float32(1.01)
+    weights.CopyFrom(onnx.numpy_helper.from_array(altered, weights.name))
+
+    with pytest.raises(BundleRefused, match="differs from PyTorch"):
+        check_parity(trained, loaded(proto.SerializeToString(), trained))
+
+
+def test_a_graph_with_scores_of_another_shape_is_refused(graph: bytes, trained: TrainedModel) -> None:
+    class Narrow(torch.nn.Module):
+        def forward(self, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return weights
+
+    with pytest.raises(BundleRefused, match="scores of shape"):
+        check_parity(replace(trained, module=Narrow()), loaded(graph, trained))
+
+
+def test_weights_beyond_one_file_are_refused_before_the_export(trained: TrainedModel) -> None:
+    module = torch.nn.Module()
+    module.register_buffer("weights", torch.empty(600_000_000, device="meta"))
+
+    with pytest.raises(InvalidInput, match=r"2\.2 GiB of weights"):
+        to_onnx(replace(trained, module=module))
+
+
+def test_the_exporter_is_silent(trained: TrainedModel, capfd: pytest.CaptureFixture[str]) -> None:
+    to_onnx(trained)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_sparse_matrix_survives_the_export() -> None:
+    """Fifty items in one long sequence: no item has more than 22 neighbours, so lists are kept."""
+    interactions = Interactions.of_columns(
+        ["ann"] * 50, [f"item{step:02}" for step in range(50)], ["view"] * 50, range(50), as_of=50
+    )
+    trained = item_knn.trainer.train(interactions, item_knn.ItemKnnParameters(), quiet)
+
+    check_parity(trained, loaded(to_onnx(trained), trained))
+
+    assert any("neighbours" in name for name in trained.module.state_dict())
+
+
+def test_what_nothing_trains_is_named_with_what_exists(tmp_path: Path, snapshot: Snapshot) -> None:
+    with pytest.raises(NotFound, match="nothing trains 'recently_viewed'; trainers exist for ease, item_knn"):
+        find_trainer("recently_viewed")

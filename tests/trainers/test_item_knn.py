@@ -44,9 +44,8 @@ def test_a_sequence_counts_by_distance_and_less_backwards() -> None:
 def test_after_counts_only_what_follows() -> None:
     _, after = sequence_similarities(SEQUENCES.choices, 3)
 
-    np.testing.assert_allclose(
-        after.toarray(), [[0, 1 / 2**0.5, 0.5 / 2**0.5], [0, 0, 1], [0, 0, 0]], rtol=1e-6
-    )
+    expected: list[list[float]] = [[0, 1 / 2**0.5, 0.5 / 2**0.5], [0, 0, 1], [0, 0, 0]]
+    np.testing.assert_allclose(after.toarray(), expected, rtol=1e-6)
 
 
 def test_no_pair_is_further_apart_than_eleven() -> None:

@@ -131,8 +131,7 @@ class OnnxModel:
         except Exception as error:
             if options.terminate:
                 raise DeadlineExceeded(
-                    f"model {self.name!r} ran longer than {self._run_seconds:g} seconds: ask for fewer queries"
-                    " at once"
+                    f"model {self.name!r} ran longer than {self._run_seconds:g} seconds: ask for less at once"
                 ) from error
             raise EndcapError(f"the graph of model {self.name!r} failed: train it again") from error
         return dict(zip(self._outputs, outputs, strict=True))

@@ -52,10 +52,10 @@ class GoldenQuery:
         """Read one from a manifest's JSON value."""
         return cls(
             task=str(values["task"]),
-            history=tuple(values["history"]),
-            items=tuple(values["items"]),
-            expected=tuple(values["expected"]),
-            scores=tuple(values["scores"]),
+            history=tuple(map(str, values["history"])),
+            items=tuple(map(str, values["items"])),
+            expected=tuple(map(str, values["expected"])),
+            scores=tuple(map(float, values["scores"])),
         )
 
 
@@ -72,7 +72,7 @@ class BundleManifest:
     """The model's name, which is that of the strategy that runs it."""
 
     version: str
-    """Names this bundle among those of its model; sorts by time of training."""
+    """Names this bundle among those of its model: time of training and a digest of all the rest."""
 
     created_time: int
     """Unix milliseconds."""
@@ -99,7 +99,7 @@ class BundleManifest:
         """Read a manifest.
 
         Raises:
-            BundleRefused: It is not a manifest of this format.
+            BundleRefused: It is not a manifest of this format, or was altered.
         """
         try:
             values = json.loads(text)
@@ -108,10 +108,17 @@ class BundleManifest:
                     f"the bundle has format {values['format_version']}, this release reads {FORMAT_VERSION}:"
                     " train it again"
                 )
+            altered = text != _json(values) or values["version"] != _version(values)
             golden = tuple(GoldenQuery.from_json(query) for query in values.pop("golden_queries"))
-            return cls(golden_queries=golden, **values)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            manifest = cls(golden_queries=golden, **values)
+        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise BundleRefused("the bundle's manifest cannot be read: copy the bundle again") from error
+        if altered:
+            raise BundleRefused("the bundle's manifest was altered: copy the bundle again")
+        mappings = (manifest.parameters, manifest.state, manifest.metrics, manifest.files)
+        if not _is_name(manifest.model) or not all(isinstance(mapping, dict) for mapping in mappings):
+            raise BundleRefused("the bundle's manifest is not one that Endcap writes: train it again")
+        return manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,8 @@ class Bundle:
                 f"the bundle was trained with features version {manifest.features_version}, this release"
                 f" computes {features.VERSION}: train it again"
             )
-        if set(manifest.files) != _FILES:
+        found = {path.name for path in folder.iterdir()}
+        if manifest.files.keys() != _FILES or found != {MANIFEST, *_FILES}:
             raise BundleRefused(f"a bundle holds exactly {', '.join(sorted(_FILES))} and its manifest")
         contents = {name: _read(folder, name) for name in manifest.files}
         for name, checksum in manifest.files.items():
@@ -181,16 +189,15 @@ def write_bundle(
     Raises:
         InvalidInput: The name is not one.
     """
-    if not _NAME.fullmatch(model):
+    if not _is_name(model):
         raise InvalidInput(f"{model!r} cannot name a model: use lower-case letters, digits and _")
     contents = {MODEL: onnx, VOCABULARY: json.dumps(list(item_ids), ensure_ascii=False).encode()}
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    version = f"{created_time:014d}-{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:8]}"
     manifest = BundleManifest(
         format_version=FORMAT_VERSION,
         features_version=features.VERSION,
         model=model,
-        version=version,
+        version="",
         created_time=created_time,
         snapshot=snapshot,
         parameters=parameters,
@@ -199,13 +206,28 @@ def write_bundle(
         golden_queries=tuple(golden_queries),
         files=files,
     )
+    values = json.loads(json.dumps(asdict(manifest)))
+    version = _version(values)
     folder = parent / model / version
     with publish(folder) as staging:
         for name, content in contents.items():
             (staging / name).write_bytes(content)
-        text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
-        (staging / MANIFEST).write_text(text, encoding="utf-8")
+        (staging / MANIFEST).write_text(_json({**values, "version": version}), encoding="utf-8")
     return folder
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    """Return a manifest's text; no other spelling of the same values is read, so any flipped bit shows."""
+    return json.dumps(values, indent=2, ensure_ascii=False)
+
+
+def _version(values: Mapping[str, Any]) -> str:
+    content = json.dumps({**values, "version": ""}, sort_keys=True)
+    return f"{values['created_time']:014d}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def _is_name(model: object) -> bool:
+    return isinstance(model, str) and _NAME.fullmatch(model) is not None
 
 
 def _read(folder: Path, name: str) -> bytes:

@@ -68,12 +68,10 @@ class Popular:
         """Score items by their users; items that are not trending have no score for that task."""
         users = catalog.weighted_users_by_age()
         popularity, trend = self._popularity(users), _trend(users)
-        scores = np.stack(
-            [
-                trend if query.task is Task.TRENDING else _same_categories_first(popularity, query, catalog)
-                for query in queries
-            ]
-        )
+        scores = np.empty((len(queries), len(catalog)), np.float32)
+        for row, query in zip(scores, queries, strict=True):
+            trending = query.task is Task.TRENDING
+            row[:] = trend if trending else _same_categories_first(popularity, query, catalog)
         return scores if rows is None else scores[:, rows]
 
     def _popularity(self, users: NDArray[np.float32]) -> Scores:

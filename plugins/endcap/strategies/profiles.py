@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import UNKNOWN, CatalogView, Model, Query, Ranking, Reason, Rows, Scores, align
+from endcap.sdk import NO_ROWS, UNKNOWN, CatalogView, Model, Query, Ranking, Reason, Rows, Scores, align
 
 
 EVIDENCE = 3
@@ -60,7 +60,7 @@ def score_profiles(
     alignment = align(model.vocabulary, catalog.vocabulary)
     in_model = [alignment.to_source[profile.rows] for profile in profiles]
     owners = np.repeat(np.arange(len(profiles)), [len(rows) for rows in in_model])
-    rows = np.concatenate(in_model)
+    rows = np.concatenate([NO_ROWS, *in_model])
     known = rows != UNKNOWN
     if not known.any():
         return np.full((len(profiles), len(catalog)), np.nan, np.float32)

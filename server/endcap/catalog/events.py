@@ -52,10 +52,10 @@ class Event:
         """Return a digest of the content: what the caller sent, but for the event's id."""
         body = [getattr(self, name) for name in _BODY]
         body.append(self.time if self.time_is_given else None)
-        text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+        return hashlib.blake2b(_encode(body).encode(), digest_size=16).digest()
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
 _BODY = tuple(name for name in _COLUMNS if name not in {"event_id", "time"})
 _CHUNK = 5_000  # ids a query: far below what a database allows of parameters

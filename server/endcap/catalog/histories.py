@@ -9,11 +9,12 @@ nothing and can change.
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from endcap.catalog.events import Event
 from endcap.sdk.catalog_view import EventColumns
 from endcap.sdk.query import History
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
@@ -26,21 +27,6 @@ SEEN_TYPES = ("purchase",)
 """The event types that make an item seen, unless a placement names others."""
 
 _Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]  # rows, type codes, times
-
-
-class HistoryEvent(Protocol):
-    """What a history needs of an event; ``events.Event`` and a row of its table both have it."""
-
-    @property
-    def user_id(self) -> str | None: ...  # noqa: D102
-    @property
-    def visitor_id(self) -> str | None: ...  # noqa: D102
-    @property
-    def item_id(self) -> str: ...  # noqa: D102
-    @property
-    def type(self) -> str: ...  # noqa: D102
-    @property
-    def time(self) -> int: ...  # noqa: D102
 
 
 class Histories:
@@ -78,24 +64,30 @@ class Histories:
         """Return the number of events."""
         return len(self._sorted[0]) + len(self._new_rows)
 
-    def append(self, events: Iterable[HistoryEvent]) -> None:
+    def append(self, events: Iterable[Event]) -> None:
         """Add events; one that carries both a user and a visitor links the two."""
-        for event in events:
-            if event.user_id is None:
-                person = self._visitor(event.visitor_id or "")
+        self.extend(
+            (event.user_id, event.visitor_id, event.item_id, event.type, event.time) for event in events
+        )
+
+    def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
+        """Add events as tuples of user id, visitor id, item id, type and time, which takes half the time."""
+        for user_id, visitor_id, item_id, event_type, time in rows:
+            if user_id is None:
+                person = self._visitor(visitor_id or "")
             else:
-                person = self._user(event.user_id)
-                if event.visitor_id is not None:
-                    self.link(event.visitor_id, event.user_id)
-            row = self._vocabulary.row(event.item_id)
+                person = self._user(user_id)
+                if visitor_id is not None:
+                    self.link(visitor_id, user_id)
+            row = self._vocabulary.row(item_id)
             if row != UNKNOWN:
                 self._recent.setdefault(person, array("i")).append(len(self._new_rows))
                 self._new_people.append(person)
                 self._new_rows.append(row)
-                self._new_types.append(self._type_code(event.type))
-                self._new_times.append(event.time)
+                self._new_types.append(self._type_code(event_type))
+                self._new_times.append(time)
 
-    def apply(self, events: Iterable[HistoryEvent], revision: int) -> None:
+    def apply(self, events: Iterable[Event], revision: int) -> None:
         """Add the events of one revision, unless they are in; revisions may come in any order."""
         if revision > self.revision and revision not in self._ahead:
             self.append(events)

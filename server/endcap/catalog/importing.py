@@ -94,7 +94,7 @@ async def import_folder(
         folder: Holds the files.
         now: Unix milliseconds; the creation time of items and users that have none.
         currency: ISO 4217 code of the prices; empty for the shop's.
-        rejects: A file for the rejected rows with their reasons, as JSON lines; written only if there are any.
+        rejects: A file for the rejected rows with their reasons, as JSON lines; none if there are none.
         progress: Told how many rows are done, and of how many.
 
     Raises:
@@ -173,7 +173,9 @@ def _event(row: Mapping[str, Any], currency: str) -> Event:
     event_id = row["event_id"]
     if event_id is None:
         content = "\x1f".join(map(str, row.values()))
-        event_id = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+        # Ids that ascend are stored several times faster than ids in no order.
+        event_id = f"row-{row['row']:010d}-{digest}"
     return Event(
         event_id=event_id,
         type=row["type"],

@@ -147,7 +147,10 @@ def _reason(column: Column, found: pl.Series) -> pl.Expr:
     present = pl.lit(found.is_not_null())
     if column.kind is Kind.TEXT:
         present &= typed.is_not_null()  # an empty text is none
-    bad = pl.when(present & typed.is_null()).then(pl.lit(f"{column.name} is not {column.kind}"))
-    if column.required:
-        bad = bad.when(typed.is_null()).then(pl.lit(f"{column.name} is missing"))
-    return bad.otherwise(None)
+    missing = pl.lit(f"{column.name} is missing" if column.required else None)
+    return (
+        pl.when(present & typed.is_null())
+        .then(pl.lit(f"{column.name} is not {column.kind}"))
+        .when(typed.is_null())
+        .then(missing)
+    )

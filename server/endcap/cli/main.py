@@ -1,4 +1,4 @@
-"""The program ``endcap``: each room offers its commands as entry points, and only the one asked for is loaded."""
+"""The program ``endcap``: rooms offer commands as entry points, and only the one asked for is loaded."""
 
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +14,8 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name not in commands:
         asked_for_help = name in {"-h", "--help"}
-        print(f"usage: endcap COMMAND …\n\ncommands: {', '.join(sorted(commands))}\n\n'endcap COMMAND --help' says more.")
+        print(f"usage: endcap COMMAND …\n\ncommands: {', '.join(sorted(commands))}")
+        print("\n'endcap COMMAND --help' says more.")
         sys.exit(0 if asked_for_help else f"endcap: there is no command {name!r}")
     _run(name, commands[name])
 

@@ -25,7 +25,9 @@ _PORT = 50051
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where everything goes; it is emptied first.")] = Path("data/demo"),
+    folder: Annotated[Path, typer.Option(help="Where everything goes; it is emptied first.")] = Path(
+        "data/demo"
+    ),
     keep_serving: Annotated[bool, typer.Option(help="Leave the server running on port 50051.")] = False,
 ) -> None:
     """Import a real shop, train, evaluate, serve, and ask for recommendations."""
@@ -51,12 +53,35 @@ def demo(
     endcap("Import", "import", str(folder / "import"), "--currency", CURRENCY)
     endcap("Snapshot", "snapshot", str(folder / "snapshot"))
     chosen = [argument for name in STRATEGIES for argument in ("--strategy", name)]
-    endcap("Evaluate", "evaluate", str(folder / "snapshot"), *chosen, "--cutoff", _CUTOFF, "--chart", str(folder / "evaluation.png"))
-    endcap("Train", "train", *STRATEGIES, "--snapshot", str(folder / "snapshot"), "--output", str(folder / "trained"), "--no-measure")
-    bundles = [argument for name in STRATEGIES for path in (folder / "trained" / name).iterdir() for argument in ("--activate", str(path))]
+    endcap(
+        "Evaluate",
+        "evaluate",
+        str(folder / "snapshot"),
+        *chosen,
+        "--cutoff",
+        _CUTOFF,
+        "--chart",
+        str(folder / "evaluation.png"),
+    )
+    endcap(
+        "Train",
+        "train",
+        *STRATEGIES,
+        "--snapshot",
+        str(folder / "snapshot"),
+        "--output",
+        str(folder / "trained"),
+        "--no-measure",
+    )
+    bundles = [
+        argument
+        for name in STRATEGIES
+        for path in (folder / "trained" / name).iterdir()
+        for argument in ("--activate", str(path))
+    ]
     endcap("Activate", "models", *bundles)
     console.rule("Serve")
-    server = subprocess.Popen([sys.executable, "-m", "endcap.cli", "serve"], env=environment)  # noqa: S603
+    server = subprocess.Popen([sys.executable, "-m", "endcap.cli", "serve"], env=environment)
     try:
         newest_time = int(shop.events["time"].max())  # type: ignore[arg-type]
         _wait_until_serving(server, port)

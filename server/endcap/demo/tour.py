@@ -26,8 +26,18 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
         console: Where the answers go.
         newest_time: Unix milliseconds of the shop's last purchase, when the visitor comes in.
     """
-    _show(client, console, f"For customer {CUSTOMER}", client.recommend("home", user_id=CUSTOMER, include_reasons=True, page_size=5))
-    _show(client, console, "For a new visitor", client.recommend("home", visitor_id=VISITOR, include_reasons=True, page_size=5))
+    _show(
+        client,
+        console,
+        f"For customer {CUSTOMER}",
+        client.recommend("home", user_id=CUSTOMER, include_reasons=True, page_size=5),
+    )
+    _show(
+        client,
+        console,
+        "For a new visitor",
+        client.recommend("home", visitor_id=VISITOR, include_reasons=True, page_size=5),
+    )
     time = Timestamp()
     time.FromMilliseconds(newest_time)
     views = [Event(type="view", visitor_id=VISITOR, item_id=item_id, time=time) for item_id in VIEWED]
@@ -36,12 +46,29 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
         client,
         console,
         f"For the same visitor, after looking at {_titles(client, VIEWED)}",
-        client.recommend("home", visitor_id=VISITOR, include_reasons=True, page_size=5, minimum_revision=revision),
+        client.recommend(
+            "home", visitor_id=VISITOR, include_reasons=True, page_size=5, minimum_revision=revision
+        ),
     )
-    _show(client, console, f"Similar to {_titles(client, [PRODUCT])}", client.recommend("product", item_ids=[PRODUCT], include_reasons=True, page_size=5))
-    _show(client, console, f"Goes with a cart of {_titles(client, CART)}", client.recommend("cart", item_ids=CART, include_reasons=True, page_size=5))
+    _show(
+        client,
+        console,
+        f"Similar to {_titles(client, [PRODUCT])}",
+        client.recommend("product", item_ids=[PRODUCT], include_reasons=True, page_size=5),
+    )
+    _show(
+        client,
+        console,
+        f"Goes with a cart of {_titles(client, CART)}",
+        client.recommend("cart", item_ids=CART, include_reasons=True, page_size=5),
+    )
     _show(client, console, "Trending", client.recommend("trending", include_reasons=True, page_size=5))
-    _show(client, console, "Recently viewed", client.recommend("recently-viewed", visitor_id=VISITOR, include_reasons=True, page_size=5))
+    _show(
+        client,
+        console,
+        "Recently viewed",
+        client.recommend("recently-viewed", visitor_id=VISITOR, include_reasons=True, page_size=5),
+    )
 
 
 def _titles(client: Client, item_ids: Sequence[str]) -> str:
@@ -54,7 +81,7 @@ def _titles(client: Client, item_ids: Sequence[str]) -> str:
 def _show(client: Client, console: Console, title: str, answer: RecommendResponse) -> None:
     from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 
-    table = Table("Product", "Price", "Strategy", "Why", title=title, title_justify="left", width=110)
+    table = Table("Product", "Price", "Strategy", "Why", title=title, title_justify="left")
     item_ids = [result.item_id for result in answer.results]
     items = {}
     if item_ids:

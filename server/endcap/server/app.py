@@ -89,7 +89,9 @@ class Application:
         try:
             self.port = self._server.add_insecure_port(settings.address)
         except RuntimeError as error:
-            raise Unavailable(f"{settings.address} is taken: stop what listens there or choose another") from error
+            raise Unavailable(
+                f"{settings.address} is taken: stop what listens there or choose another"
+            ) from error
         await self._server.start()
         self._refreshing = asyncio.create_task(self._keep_fresh())
         if settings.metrics_port:
@@ -118,21 +120,26 @@ class Application:
         await self.stop()
 
     def _add_services(self, pipeline: Pipeline) -> None:
+        # The stubs call a servicer abstract that lacks methods; grpc answers those with UNIMPLEMENTED.
         server = self._server
         recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
-            RecommendationServicer(self._shops, pipeline, self._exposures), server
+            RecommendationServicer(self._shops, pipeline, self._exposures),  # type: ignore[abstract]
+            server,
         )
         event_service_pb2_grpc.add_EventServiceServicer_to_server(
             EventServicer(self._shops, self._writer), server
         )
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
-            CatalogServicer(self._shops, self._database), server
+            CatalogServicer(self._shops, self._database),  # type: ignore[abstract]
+            server,
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.reflection:
             files = (recommendation_service_pb2, event_service_pb2, catalog_service_pb2)
-            names = [service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()]
+            names = [
+                service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()
+            ]
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
 
     async def _keep_fresh(self) -> None:

@@ -72,7 +72,9 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         if loop.time() < self._rests_until:
-            raise RungFailed(Failure.SUSPENDED, f"{self._name} failed {_FAILURES_TO_REST} times in a row and rests")
+            raise RungFailed(
+                Failure.SUSPENDED, f"{self._name} failed {_FAILURES_TO_REST} times in a row and rests"
+            )
         if self._late:
             raise RungFailed(Failure.TIMED_OUT, f"{self._name} is busy with a batch that is late")
         if len(self._waiting) >= self._max_waiting:

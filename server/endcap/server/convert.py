@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from endcap.catalog.events import Event
 from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
 from endcap.catalog.items import Availability, Item
-from endcap.sdk import CatalogView, Reason, Task
+from endcap.sdk import CatalogView, Reason
 from endcap.sdk.errors import InvalidInput, Unsupported
 from endcap.server.limits import (
     MAX_EVENT_LEAD_SECONDS,
@@ -30,7 +30,6 @@ from endcap.v1 import (
     reason_pb2,
     recommendation_pb2,
     recommendation_service_pb2,
-    task_pb2,
     trace_pb2,
 )
 
@@ -116,9 +115,7 @@ def recommendation_response(
     """
     view = state.view
     degradations = [
-        recommendation_pb2.Degradation(
-            rung=index, strategy=rung.strategy, cause=_cause(rung.failure)
-        )
+        recommendation_pb2.Degradation(rung=index, strategy=rung.strategy, cause=_cause(rung.failure))
         for index, rung in enumerate(answer.rungs)
         if rung.failure
     ]
@@ -193,7 +190,9 @@ def event(message: event_pb2.Event, *, now: int) -> Event:
     check_limit("properties", message.properties)
     time = _milliseconds(message.time) if message.HasField("time") else now
     if time > now + MAX_EVENT_LEAD_SECONDS * 1000:
-        raise InvalidInput(f"time lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future", field="time")
+        raise InvalidInput(
+            f"time lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future", field="time"
+        )
     has_price = message.HasField("price")
     return Event(
         event_id=message.event_id,
@@ -239,16 +238,11 @@ def item(value: Item) -> item_pb2.Item:
     return message
 
 
-def task(value: Task) -> task_pb2.Task:
-    """Write a task."""
-    return task_pb2.Task.Value(f"TASK_{value.name}")
-
-
-def _availability(value: Availability) -> item_pb2.Availability:
+def _availability(value: Availability) -> "item_pb2.Availability.ValueType":
     return item_pb2.Availability.Value(f"AVAILABILITY_{value.name}")
 
 
-def _cause(failure: Failure) -> recommendation_pb2.DegradationCause:
+def _cause(failure: Failure) -> "recommendation_pb2.DegradationCause.ValueType":
     return recommendation_pb2.DegradationCause.Value(f"DEGRADATION_CAUSE_{failure.name}")
 
 

@@ -73,7 +73,9 @@ def check_limit(field: str, value: Sized) -> None:
     """
     if len(value) > LIMITS[field]:
         unit = "characters" if isinstance(value, str) else "entries"
-        raise InvalidInput(f"{field} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=field)
+        raise InvalidInput(
+            f"{field} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=field
+        )
 
 
 def check_id(field: str, value: str) -> None:

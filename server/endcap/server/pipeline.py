@@ -71,9 +71,7 @@ class Pipeline:
         for index, rung in enumerate(ladder.rungs):
             if len(items) == query.limit:
                 break
-            rest = replace(
-                query, limit=query.limit - len(items), eligible=_without(query.eligible, items)
-            )
+            rest = replace(query, limit=query.limit - len(items), eligible=_without(query.eligible, items))
             ranking, outcome = await self._ask(rung, rest, state.view, deadline)
             items += _items(ranking, rung, index, state.view)
             outcomes.append(outcome)
@@ -94,8 +92,10 @@ class Pipeline:
         started = self.clock()
         if started >= deadline:
             raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
-        ranking, ranked, dropped = NO_RANKING, 0, ()
-        failure, detail = None, ""
+        ranking, ranked = NO_RANKING, 0
+        dropped: tuple[DroppedItem, ...] = ()
+        failure: Failure | None = None
+        detail = ""
         try:
             answer = await rung.ask(query, view, min(self.rung_timeout, deadline - started))
             ranked = len(answer)
@@ -124,7 +124,12 @@ def sanitised(ranking: Ranking, query: Query) -> tuple[Ranking, tuple[DroppedIte
         numbers, cut to the limit; and the items that were dropped.
     """
     rows, scores = np.asarray(ranking.rows), np.asarray(ranking.scores)
-    if rows.ndim != 1 or rows.shape != scores.shape or rows.dtype.kind not in "iu" or scores.dtype.kind != "f":
+    if (
+        rows.ndim != 1
+        or rows.shape != scores.shape
+        or rows.dtype.kind not in "iu"
+        or scores.dtype.kind != "f"
+    ):
         return NO_RANKING, (DroppedItem(-1, "malformed"),)
     dropped: list[DroppedItem] = []
     kept = np.arange(len(rows))

@@ -11,7 +11,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENDCAP_", frozen=True)
 
-    address: str = Field("127.0.0.1:50051", description="Host and port to listen on; port 0 takes a free one.")
+    address: str = Field(
+        "127.0.0.1:50051", description="Host and port to listen on; port 0 takes a free one."
+    )
 
     database_url: str = Field(
         "sqlite+aiosqlite:///data/endcap.db", description="SQLAlchemy URL of the catalog database."

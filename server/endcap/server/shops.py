@@ -189,9 +189,7 @@ class Shops:
         return {placement.id: builder.ladder(placement) for placement in placements}
 
     def _batcher(self, name: str, strategy: Strategy) -> Batcher:
-        return Batcher(
-            name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch
-        )
+        return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch)
 
 
 class _LadderBuilder:

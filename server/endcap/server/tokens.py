@@ -57,4 +57,6 @@ def _signature(key: bytes, purpose: str, content: bytes) -> bytes:
 
 
 def _refused(purpose: str) -> InvalidInput:
-    return InvalidInput(f"the {purpose} was not made by this shop, or was altered: send it back as it came", field=purpose)
+    return InvalidInput(
+        f"the {purpose} was not made by this shop, or was altered: send it back as it came", field=purpose
+    )

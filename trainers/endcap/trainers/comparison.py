@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from endcap.evaluation import EvaluationData, Report, evaluate
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
-
-from endcap.evaluation import EvaluationData, Report, evaluate
 from endcap.runtime.plugin_host import PluginHost
 from endcap.trainers.training import Training, train_bundle, trainer_names
 

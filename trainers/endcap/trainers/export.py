@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from endcap.runtime.golden import make_golden_queries
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.onnx_model import OnnxModel
-from numpy.typing import NDArray
-
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle

@@ -57,7 +57,9 @@ async def _import(folder: Path, shop: str, currency: str) -> None:
                 currency=currency,
                 progress=lambda done, of: progress.update(bar, completed=done, total=of),
             )
-        console.print(f"{report.items} items, {report.events} events, {report.duplicates} events known before")
+        console.print(
+            f"{report.items} items, {report.events} events, {report.duplicates} events known before"
+        )
         for reason, count in report.rejected.items():
             console.print(f"rejected {count}: {reason}")
     finally:

@@ -26,7 +26,7 @@ def recommend(
                 placement, user_id=user, visitor_id=visitor, item_ids=item or [], include_reasons=True
             )
         except grpc.RpcError as error:
-            sys.exit(f"Error: {error.details()}")  # type: ignore[attr-defined]
+            sys.exit(f"Error: {error.details()}")
     table = Table("Item", "Score", "Strategy", "Why")
     for result in answer.results:
         why = ", ".join(reason.text or reason.kind for reason in result.reasons)

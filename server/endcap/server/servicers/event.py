@@ -21,7 +21,9 @@ class EventServicer(EventServiceServicer):
         self._shops = shops
         self._writer = writer
 
-    async def RecordEvents(self, request: pb.RecordEventsRequest, context: Context) -> pb.RecordEventsResponse:
+    async def RecordEvents(
+        self, request: pb.RecordEventsRequest, context: Context
+    ) -> pb.RecordEventsResponse:
         """Record events; each is accepted or rejected alone."""
         call = current_call.get()
         shop = self._shops.get(call.shop)
@@ -83,6 +85,6 @@ def _count(
                     id=event.event_id,
                     reason=AlreadyExists.reason,
                     field="event_id",
-                    message="an event of this id and another content is recorded: give the new one its own id",
+                    message="this id is another event's: give the new one its own id",
                 )
             )

@@ -1,0 +1,12 @@
+FROM python:3.11-slim
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY protos protos
+COPY plugins plugins
+COPY server server
+COPY trainers trainers
+# The project itself is what is installed, from this folder.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu '.[train]'
+USER 65534
+ENTRYPOINT ["endcap"]

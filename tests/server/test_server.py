@@ -1,0 +1,189 @@
+"""The whole server, real, in process: what a client sees."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import polars as pl
+import pytest
+from endcap.catalog.database import open_database
+from endcap.catalog.importing import import_folder
+from endcap.catalog.migration import migrate
+from endcap.catalog.shops import create_shop
+from endcap.client import AsyncClient
+from endcap.server.app import Application
+from endcap.server.settings import Settings
+from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
+from endcap.v1.event_pb2 import Event
+from endcap.v1.recommendation_pb2 import DEGRADATION_CAUSE_MODEL_MISSING
+from endcap.v1.recommendation_service_pb2 import BatchRecommendRequest, RecommendRequest
+
+
+NOW = 1_700_000_000_000
+DAY = 86_400_000
+
+
+async def _database(folder: Path, purchases: list[tuple[str, str, int]]) -> str:
+    url = f"sqlite+aiosqlite:///{folder / 'endcap.db'}"
+    await migrate(url)
+    database = await open_database(url)
+    async with database.write() as connection:
+        await create_shop(connection=connection, shop="default", now=NOW, currency="GBP")
+    if purchases:
+        shop = folder / "import"
+        shop.mkdir()
+        item_ids = ["kettle", "mug", "teapot"]
+        pl.DataFrame(
+            {"item_id": item_ids, "title": ["Kettle", "Mug", "Teapot"], "price": [30.0, 4.5, None]}
+        ).write_parquet(shop / "items.parquet")
+        pl.DataFrame(
+            purchases, schema={"user_id": pl.String, "item_id": pl.String, "time": pl.Int64}, orient="row"
+        ).with_columns(type=pl.lit("purchase")).write_parquet(shop / "events.parquet")
+        await import_folder(database, "default", shop, now=NOW, currency="GBP")
+    await database.close()
+    return url
+
+
+@pytest.fixture
+async def shop_client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    """A client of a server whose shop sold two kettles and a mug."""
+    purchases = [("anna", "kettle", NOW - DAY), ("ben", "kettle", NOW), ("ben", "mug", NOW)]
+    async for client in _serving(await _database(tmp_path, purchases)):
+        yield client
+
+
+@pytest.fixture
+async def empty_client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    """A client of a server whose shop has no item."""
+    async for client in _serving(await _database(tmp_path, [])):
+        yield client
+
+
+async def _serving(url: str) -> AsyncIterator[AsyncClient]:
+    application = Application(Settings(address="127.0.0.1:0", database_url=url, drain_seconds=0.1))
+    await application.start()
+    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
+        yield client
+    await application.stop()
+
+
+async def test_a_new_user_gets_best_sellers_and_is_told_that_models_are_missing(
+    shop_client: AsyncClient,
+) -> None:
+    answer = await shop_client.recommend("home", user_id="nobody-yet", include_reasons=True)
+
+    assert [result.item_id for result in answer.results][:2] == ["kettle", "mug"]
+    assert {result.strategy for result in answer.results} == {"popular"}
+    assert answer.results[0].reasons[0].kind == "popular"
+    assert answer.degraded
+    assert {part.cause for part in answer.degradations} == {DEGRADATION_CAUSE_MODEL_MISSING}
+    assert answer.attribution_token
+
+
+async def test_a_purchased_item_is_not_recommended_again(shop_client: AsyncClient) -> None:
+    answer = await shop_client.recommend("home", user_id="anna")
+
+    assert "kettle" not in {result.item_id for result in answer.results}
+
+
+async def test_a_recorded_event_is_seen_by_the_next_call(shop_client: AsyncClient) -> None:
+    before = await shop_client.recommend("recently-viewed", visitor_id="eve")
+
+    recorded = await shop_client.record_events([Event(type="view", visitor_id="eve", item_id="teapot")])
+    after = await shop_client.recommend(
+        "recently-viewed", visitor_id="eve", minimum_revision=recorded.revision
+    )
+
+    assert list(before.results) == []
+    assert [result.item_id for result in after.results] == ["teapot"]
+    assert recorded.accepted_count == 1
+    assert not after.degraded
+
+
+async def test_the_same_event_twice_is_one_event_and_another_one_of_its_id_is_rejected(
+    shop_client: AsyncClient,
+) -> None:
+    view = Event(event_id="e1", type="view", visitor_id="eve", item_id="mug")
+    other = Event(event_id="e1", type="view", visitor_id="eve", item_id="kettle")
+    await shop_client.record_events([view])
+
+    again = await shop_client.record_events([view, other])
+
+    assert (again.accepted_count, again.duplicate_count) == (0, 1)
+    assert [(rejection.index, rejection.field) for rejection in again.rejections] == [(1, "event_id")]
+
+
+async def test_a_bad_event_rejects_itself_alone(shop_client: AsyncClient) -> None:
+    future = Event(type="view", visitor_id="eve", item_id="mug")
+    future.time.FromMilliseconds(int(time.time() * 1000) + DAY)
+    good = Event(type="view", visitor_id="eve", item_id="mug")
+
+    recorded = await shop_client.record_events([future, good, Event(type="view", visitor_id="eve")])
+
+    assert recorded.accepted_count == 1
+    assert [rejection.field for rejection in recorded.rejections] == ["time", "item_id"]
+
+
+async def test_unknown_items_come_back_and_are_no_error(shop_client: AsyncClient) -> None:
+    answer = await shop_client.recommend("product", item_ids=["kettle", "unheard-of"])
+
+    assert list(answer.missing_item_ids) == ["unheard-of"]
+    assert "kettle" not in {result.item_id for result in answer.results}
+
+
+async def test_a_given_list_is_put_in_order_whole(shop_client: AsyncClient) -> None:
+    answer = await shop_client.recommend("rank", candidate_item_ids=["teapot", "mug", "kettle"])
+
+    assert [result.item_id for result in answer.results] == ["kettle", "mug", "teapot"]
+
+
+async def test_an_empty_catalog_gives_an_empty_answer(empty_client: AsyncClient) -> None:
+    answer = await empty_client.recommend("home", user_id="anna", include_trace=True)
+
+    assert list(answer.results) == []
+    assert answer.trace.eligible_count == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"page_size": -1}, "page_size"),
+        ({"user_id": "x" * 129}, "user_id"),
+        ({"exclude_item_ids": ["x"] * 1001}, "exclude_item_ids"),
+        ({"candidate_item_ids": ["mug"]}, "candidate_item_ids"),
+    ],
+)
+async def test_a_wrong_request_is_refused_with_the_field_named(
+    shop_client: AsyncClient, fields: dict[str, object], field: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await shop_client.recommend("home", **fields)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in (refused.value.details() or "")
+
+
+async def test_an_unknown_placement_or_shop_is_not_found(shop_client: AsyncClient) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await shop_client.recommend("attic")
+
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_what_is_not_built_yet_says_so(shop_client: AsyncClient) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await shop_client.recommendations.BatchRecommend(
+            BatchRecommendRequest(requests=[RecommendRequest(placement="home")])
+        )
+
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_items_come_with_their_prices_and_missing_ones_by_id(shop_client: AsyncClient) -> None:
+    found = await shop_client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=["mug", "unheard-of"]))
+
+    assert [(item.title, item.price.units, item.price.nanos) for item in found.items] == [
+        ("Mug", 4, 500_000_000)
+    ]
+    assert list(found.missing_item_ids) == ["unheard-of"]

@@ -1,0 +1,116 @@
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from endcap.sdk import Task
+from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, Item, StrategyContract
+from endcap.sdk.vocabulary import Vocabulary
+from endcap.strategies.popular import Popular
+
+
+PURCHASE = 5.0
+"""What a purchase counts in every view of these tests."""
+
+
+def bought(item: str, count: int, days_ago: float) -> list[Event]:
+    """Return purchases of one item by so many users of its own."""
+    return [Event(f"{item} {days_ago} {number}", item, days_ago=days_ago) for number in range(count)]
+
+
+class TestPopularWithoutModel(StrategyContract):
+    """It serves from memory, with the weights it carries."""
+
+    strategy = Popular
+
+    def test_what_more_users_bought_in_the_last_month_comes_first(self) -> None:
+        shop = self.shop(
+            ["mug", "kettle", "tea"], [*bought("mug", 1, 5), *bought("kettle", 3, 20), *bought("tea", 2, 1)]
+        )
+
+        ranking = shop.rank()
+
+        assert shop.ids(ranking.rows) == ["kettle", "tea", "mug"]
+        assert ranking.scores.tolist() == [3 * PURCHASE, 2 * PURCHASE, 1 * PURCHASE]
+
+    def test_a_user_counts_once_however_often_it_buys(self) -> None:
+        shop = self.shop(
+            ["mug", "tea"], [*[Event("ann", "mug", days_ago=day) for day in (1, 2, 3)], *bought("tea", 2, 1)]
+        )
+
+        assert shop.recommend() == ["tea", "mug"]
+
+    def test_old_users_only_order_what_nobody_bought_lately(self) -> None:
+        shop = self.shop(
+            ["new", "old", "older"], [*bought("older", 2, 50), *bought("old", 5, 40), *bought("new", 1, 2)]
+        )
+
+        assert shop.recommend() == ["new", "old", "older"]
+
+    def test_a_shop_without_events_still_shows_its_items(self) -> None:
+        assert self.shop(["mug", "tea"]).recommend() == ["mug", "tea"]
+
+    def test_items_of_the_same_category_come_first(self) -> None:
+        shop = self.shop(
+            [
+                Item("teapot", categories=("tea", "kitchen")),
+                Item("cup", categories=("kitchen",)),
+                Item("lamp", categories=("light",)),
+                Item("tray", categories=("kitchen", "garden")),
+            ],
+            [*bought("lamp", 9, 1), *bought("cup", 1, 1), *bought("tray", 2, 1), *bought("teapot", 4, 1)],
+        )
+
+        assert shop.recommend(task=Task.SIMILAR, items=["teapot"]) == ["tray", "cup", "lamp"]
+
+    def test_without_categories_similar_is_what_is_popular(self) -> None:
+        shop = self.shop(["teapot", "cup", "lamp"], bought("lamp", 2, 1))
+
+        assert shop.recommend(task=Task.RELATED, items=["teapot"]) == ["lamp", "cup"]
+
+    def test_trending_is_what_more_users_buy_than_the_items_past_lets_expect(self) -> None:
+        """Now 6 + 4 users, past 2 + 18: half as many now. Expected: cup 1, tray 9."""
+        shop = self.shop(
+            ["cup", "tray"],
+            [*bought("cup", 6, 2), *bought("cup", 2, 20), *bought("tray", 4, 2), *bought("tray", 18, 20)],
+        )
+
+        ranking = shop.rank(task=Task.TRENDING, explain=True)
+
+        assert shop.ids(ranking.rows) == ["cup"]
+        assert ranking.scores[0] == pytest.approx((6 - 1) * PURCHASE / sqrt(1 * PURCHASE + 1))
+        assert [reason.kind for reason in ranking.reasons[0]] == ["trending"]
+
+    def test_nothing_trends_in_a_shop_where_nobody_bought_this_week(self) -> None:
+        assert self.shop(["cup", "tray"], bought("cup", 3, 20)).recommend(task=Task.TRENDING) == []
+
+    def test_a_given_list_is_put_in_order(self) -> None:
+        shop = self.shop(["cup", "tray", "lamp"], [*bought("lamp", 2, 1), *bought("tray", 1, 1)])
+
+        assert shop.recommend(task=Task.RANK, candidates=["cup", "lamp"]) == ["lamp", "cup"]
+
+    def test_the_reason_is_that_it_is_popular(self) -> None:
+        ranking = self.shop(["cup"]).rank(explain=True)
+
+        assert [reason.kind for reason in ranking.reasons[0]] == ["popular"]
+
+
+class TestPopularWithModel(StrategyContract):
+    """The model here counts nobody but users of the last day."""
+
+    strategy = Popular
+    models = (
+        FakeModel(
+            "popular",
+            Vocabulary(CHECKERBOARD_IDS),
+            run=lambda inputs: {"scores": np.array(inputs["users_by_age"][0])},
+        ),
+    )
+
+    def test_the_model_weighs_the_ages(self) -> None:
+        shop = self.shop(["mug", "tea"], [*bought("mug", 5, 2), *bought("tea", 1, 0.5)])
+
+        ranking = shop.rank()
+
+        assert shop.ids(ranking.rows) == ["tea", "mug"]
+        assert ranking.scores.tolist() == [PURCHASE, 0]

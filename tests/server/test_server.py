@@ -3,10 +3,12 @@
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import polars as pl
 import pytest
+
 from endcap.catalog.database import open_database
 from endcap.catalog.importing import import_folder
 from endcap.catalog.migration import migrate
@@ -155,7 +157,7 @@ async def test_an_empty_catalog_gives_an_empty_answer(empty_client: AsyncClient)
     ],
 )
 async def test_a_wrong_request_is_refused_with_the_field_named(
-    shop_client: AsyncClient, fields: dict[str, object], field: str
+    shop_client: AsyncClient, fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await shop_client.recommend("home", **fields)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from math import nan
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -177,7 +178,7 @@ class Shop:
             n: How many items are wanted.
             history_type: The type of the history's events.
             task: The task.
-            items: The item of the page, or the cart.
+            items: The item of the page, or the cart; they are excluded as well.
             candidates: The only items that may be shown.
             exclude: Items that must not be shown, beside those that are not available.
             text: What the user typed.
@@ -187,7 +188,7 @@ class Shop:
             task=task,
             limit=n,
             time=NOW,
-            eligible=Eligibility(self.view.available, self._rows(exclude)),
+            eligible=Eligibility(self.view.available, self._rows([*exclude, *items])),
             history=_history(self._rows(history), history_type),
             items=self._rows(items),
             candidates=None if candidates is None else self._rows(candidates),
@@ -210,21 +211,22 @@ class StrategyContract:
     to it fails.
     """
 
-    strategy: ClassVar[StrategyFactory]
+    strategy: StrategyFactory
     """The class or function under test."""
 
-    parameters: ClassVar[object] = NoParameters()
+    parameters: object = NoParameters()
     """An instance of the parameters it was registered with."""
 
-    models: ClassVar[Sequence[Model]] = ()
+    models: Sequence[Model] = ()
     """The models that it may ask for; fakes that know ``CHECKERBOARD_IDS``, or real ones."""
 
-    strategies: ClassVar[Mapping[str, Strategy]] = {}
+    strategies: Mapping[str, Strategy] = MappingProxyType({})
     """The strategies that it may compose, by name."""
 
     def build(self) -> Strategy:
         """Return a new instance of the strategy."""
-        return type(self).strategy(FakeResources(self.models, self.strategies), self.parameters)
+        built: Strategy = type(self).strategy(FakeResources(self.models, self.strategies), self.parameters)
+        return built
 
     def shop(self, items: Iterable[Item | str], events: Iterable[Event] = ()) -> Shop:
         """Return a shop that the strategy recommends for."""

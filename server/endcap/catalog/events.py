@@ -139,7 +139,7 @@ async def _stored_hashes(
         query = select(EVENTS.c.event_id, EVENTS.c.body_hash).where(
             EVENTS.c.shop == shop, EVENTS.c.event_id.in_(event_ids[start : start + _CHUNK])
         )
-        hashes.update(row.tuple() for row in await connection.execute(query))
+        hashes.update((event_id, body_hash) for event_id, body_hash in await connection.execute(query))
     return hashes
 
 

@@ -82,7 +82,7 @@ async def _histories(connection: AsyncConnection, shop: str, vocabulary: Vocabul
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
     async for partition in (await connection.stream(events)).partitions(_PARTITION):
-        histories.extend(row.tuple() for row in partition)
+        histories.extend(tuple(row) for row in partition)
     # The events give the same links, but for those whose events are no longer kept.
     links = select(VISITORS.c.id, VISITORS.c.user_id).where(
         VISITORS.c.shop == shop, VISITORS.c.user_id.is_not(None)

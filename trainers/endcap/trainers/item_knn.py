@@ -13,9 +13,9 @@ basket, near        Σ 1 / (1 + n) over customers with both, n their number of  
 basket, after       Σ 1 / (1 + n) over baskets with both; p counts baskets         1     .2
 ==================  =============================================================  ====  ====
 
-*near* answers for-you and similar, *after* is directional and answers related: in baskets it is the share of
-the source's baskets that hold the candidate, so that a case goes with a phone and no phone with a case. A
-basket is what one user chose at one moment.
+*near* answers for-you and similar. *after* is directional and answers related: what follows in a sequence,
+and the share of the source's baskets that hold the candidate, so that the rare items of a cart, which say
+most, weigh most. A basket is what one user chose at one moment.
 
 Deshpande and Karypis, "Item-based top-N recommendation algorithms" (TOIS 2004), has this normalisation.
 """

@@ -1,5 +1,7 @@
 """The whole server, real, in process: what a client sees."""
 
+import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,11 +49,13 @@ async def _database(folder: Path, purchases: list[tuple[str, str, int]]) -> str:
     return url
 
 
+PURCHASES = [("anna", "kettle", NOW - DAY), ("ben", "kettle", NOW), ("ben", "mug", NOW)]
+
+
 @pytest.fixture
 async def shop_client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
     """A client of a server whose shop sold two kettles and a mug."""
-    purchases = [("anna", "kettle", NOW - DAY), ("ben", "kettle", NOW), ("ben", "mug", NOW)]
-    async for client in _serving(await _database(tmp_path, purchases)):
+    async for client in _serving(await _database(tmp_path, PURCHASES)):
         yield client
 
 
@@ -189,3 +193,21 @@ async def test_items_come_with_their_prices_and_missing_ones_by_id(shop_client: 
         ("Mug", 4, 500_000_000)
     ]
     assert list(found.missing_item_ids) == ["unheard-of"]
+
+
+async def test_the_python_of_the_readme_runs_against_a_server(tmp_path: Path) -> None:
+    settings = Settings(address="127.0.0.1:0", database_url=await _database(tmp_path, PURCHASES))
+    application = Application(settings)
+    await application.start()
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    program = readme.split("```python\n")[1].split("```")[0]
+    program = program.replace("127.0.0.1:50051", f"127.0.0.1:{application.port}")
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    await application.stop()
+
+    assert process.returncode == 0
+    assert b"kettle" in printed

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ def test_what_nothing_trains_is_refused_before_any_work(snapshot: Snapshot, tmp_
 
     assert result.exit_code == 1
     assert "nothing trains 'recently_viewed'" in result.output
+
+
+def test_without_pytorch_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "endcap.trainers.training")
+    monkeypatch.delitem(sys.modules, "endcap.trainers.export")
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    result = run("train", "popular", "--snapshot", tmp_path, "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert result.output == "Error: this needs torch: pip install 'endcap[train]'\n"
 
 
 def test_settings_are_json_or_text() -> None:

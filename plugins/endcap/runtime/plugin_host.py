@@ -159,6 +159,7 @@ def _load(plugin: Plugin, taken: Mapping[str, Registration]) -> dict[str, Regist
     """Return what one plugin registers. It gets a manager of its own, so that what goes wrong is its own."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
+    hooks = list(vars(manager.hook))
     try:
         manager.register(_import(plugin), plugin.name)
     except pluggy.PluginValidationError as error:
@@ -171,7 +172,7 @@ def _load(plugin: Plugin, taken: Mapping[str, Registration]) -> dict[str, Regist
     except pluggy.PluginValidationError as error:
         raise _Refused(
             FailureCause.UNKNOWN_HOOK,
-            f"it implements a hook that does not exist: the hooks are {', '.join(vars(manager.hook))}",
+            f"it implements a hook that does not exist: the hooks are {', '.join(hooks)}",
         ) from error
     registrar = _Registrar(plugin, taken)
     try:

@@ -137,8 +137,8 @@ class Histories:
             since: Unix milliseconds; earlier events do not count.
         """
         rows, codes, times = self._columns(self._people(user_id, visitor_id))
-        wanted = [self._type_codes[name] for name in types if name in self._type_codes]
-        seen: Rows = np.unique(rows[np.isin(codes, wanted) & (times >= since)])
+        makes_seen = np.array([name in types for name in self._type_codes], np.bool_)
+        seen: Rows = np.unique(rows[makes_seen[codes] & (times >= since)])
         return seen
 
     def compact(self) -> None:

@@ -45,11 +45,8 @@ def train(
         from endcap.sdk.snapshot import Snapshot
         from endcap.trainers.training import find_trainer, train_bundle
 
-        host, opened, chosen = (
-            PluginHost.discover(),
-            Snapshot.open(snapshot),
-            read_values(values or (), strategies),
-        )
+        chosen = read_values(values or (), strategies)
+        host, opened = PluginHost.discover(), Snapshot.open(snapshot)
         for name in strategies:
             find_trainer(name)
         metrics = _measure(opened, strategies, host, chosen, stage) if measure else {}
@@ -77,7 +74,10 @@ def evaluate(
     ] = "strict",
     cutoff: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Dated data: fit on what came before. [default: 30 days]"),
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Dated data: fit on what came before, instead of all but the last 30 days.",
+        ),
     ] = None,
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Dated data: leave out what came later.")
@@ -167,7 +167,8 @@ def _progress() -> Iterator["Stage"]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def stage(name: str, share: float, what: str) -> None:
@@ -182,4 +183,7 @@ def _errors_in_a_sentence() -> Iterator[None]:
         yield
     except EndcapError as error:
         typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(f"Error: this needs {error.name}: pip install 'endcap[train]'", err=True)
         raise typer.Exit(1) from error

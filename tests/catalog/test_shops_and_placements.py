@@ -1,0 +1,94 @@
+"""Shops, the placements that they start with, and how those change."""
+
+import pytest
+
+from endcap.catalog.database import Database
+from endcap.catalog.placements import (
+    Placement,
+    Rung,
+    delete_placement,
+    get_placement,
+    list_placements,
+    put_placement,
+)
+from endcap.catalog.shops import create_shop, get_shop, list_shops
+from endcap.sdk.catalog_view import EVENT_WEIGHTS
+from endcap.sdk.errors import AlreadyExists, Conflict, NotFound
+from endcap.sdk.query import Task
+
+
+async def test_a_new_shop_has_the_default_placements(catalog_database: Database) -> None:
+    async with catalog_database.read() as connection:
+        shop = await get_shop(connection=connection, shop="default")
+        placements = await list_placements(connection=connection, shop="default")
+
+    assert (shop.currency, shop.event_weights, shop.revision) == ("GBP", dict(EVENT_WEIGHTS), 1)
+    assert {
+        placement.id: (placement.task, [rung.strategy for rung in placement.ladder], placement.exclude_seen)
+        for placement in placements
+    } == {
+        "cart": (Task.RELATED, ["item_knn", "popular"], True),
+        "home": (Task.FOR_YOU, ["ease", "item_knn", "popular"], True),
+        "product": (Task.SIMILAR, ["item_knn", "popular"], True),
+        "rank": (Task.RANK, ["ease", "item_knn", "popular"], False),
+        "recently-viewed": (Task.RECENTLY_VIEWED, ["recently_viewed"], False),
+        "trending": (Task.TRENDING, ["popular"], True),
+    }
+
+
+async def test_a_shop_is_created_once(catalog_database: Database) -> None:
+    with pytest.raises(AlreadyExists):
+        async with catalog_database.write() as connection:
+            await create_shop(connection=connection, shop="default", now=1)
+
+
+async def test_shops_are_listed_by_id(catalog_database: Database) -> None:
+    async with catalog_database.write() as connection:
+        await create_shop(connection=connection, shop="another", now=1)
+        shops = await list_shops(connection=connection)
+
+    assert [shop.id for shop in shops] == ["another", "default"]
+
+
+async def test_an_unknown_shop_is_not_found(catalog_database: Database) -> None:
+    async with catalog_database.read() as connection:
+        with pytest.raises(NotFound):
+            await get_shop(connection=connection, shop="nowhere")
+
+
+async def test_a_placement_comes_back_as_it_was_put(catalog_database: Database) -> None:
+    placement = Placement(
+        "footer",
+        Task.FOR_YOU,
+        (Rung("ease", {"decay": 0.5}, timeout=50), Rung("popular")),
+        seen_types=("purchase", "view"),
+        seen_window=86_400_000,
+        page_size=4,
+        filter='brand = "Acme"',
+    )
+
+    async with catalog_database.write() as connection:
+        stored = await put_placement(connection=connection, shop="default", placement=placement, now=7)
+        found = await get_placement(connection=connection, shop="default", placement_id="footer")
+
+    assert found == stored
+    assert (found.ladder, found.seen_types, found.created_time) == (placement.ladder, ("purchase", "view"), 7)
+
+
+async def test_a_placement_changed_by_somebody_else_is_a_conflict(catalog_database: Database) -> None:
+    async with catalog_database.write() as connection:
+        home = await get_placement(connection=connection, shop="default", placement_id="home")
+        await put_placement(connection=connection, shop="default", placement=home, now=8, etag=home.etag)
+
+        with pytest.raises(Conflict):
+            await put_placement(connection=connection, shop="default", placement=home, now=9, etag=home.etag)
+
+
+async def test_a_deleted_placement_is_not_found(catalog_database: Database) -> None:
+    async with catalog_database.write() as connection:
+        await delete_placement(connection=connection, shop="default", placement_id="home")
+
+        with pytest.raises(NotFound):
+            await get_placement(connection=connection, shop="default", placement_id="home")
+        with pytest.raises(NotFound):
+            await delete_placement(connection=connection, shop="default", placement_id="home")

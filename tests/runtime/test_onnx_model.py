@@ -1,0 +1,240 @@
+"""Graphs built here, run by the model that serves."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from endcap.runtime.onnx_model import OnnxModel
+from endcap.sdk import Vocabulary
+from endcap.sdk.errors import BundleRefused, DeadlineExceeded, EndcapError, InvalidInput
+
+
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+Shape = Sequence[int | str]
+
+
+def graph(
+    nodes: Sequence[NodeProto],
+    inputs: dict[str, tuple[int, Shape]],
+    output: str = "scores",
+    constants: dict[str, NDArray[np.generic]] | None = None,
+    domains: tuple[str, ...] = ("",),
+) -> ModelProto:
+    """Return a graph with one output, a float tensor of any rank."""
+    return helper.make_model(
+        helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info(name, *facts) for name, facts in inputs.items()],
+            [helper.make_tensor_value_info(output, FLOAT, None)],
+            [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
+        ),
+        opset_imports=[helper.make_opsetid(domain, 17 if not domain else 1) for domain in domains],
+        ir_version=8,
+    )
+
+
+def load(proto: ModelProto | bytes, run_seconds: float = 10.0) -> OnnxModel:
+    content = proto if isinstance(proto, bytes) else proto.SerializeToString()
+    return OnnxModel(content, name="test", version="1", vocabulary=Vocabulary("abc"), run_seconds=run_seconds)
+
+
+WEIGHTS = np.array([10, 20, 30], np.float32)
+GATHER = graph(
+    [helper.make_node("Gather", ["weights", "rows"], ["scores"])],
+    {"rows": (INT64, ["queries", "length"])},
+    constants={"weights": WEIGHTS},
+)
+DOUBLE = graph([helper.make_node("Add", ["x", "x"], ["scores"])], {"x": (FLOAT, ["queries", 2])})
+
+
+def endless() -> ModelProto:
+    """A loop that never stops by itself."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["go_on_again"]),
+            helper.make_node("Add", ["value", "one"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", INT64, []),
+            helper.make_tensor_value_info("go_on", BOOL, []),
+            helper.make_tensor_value_info("value", FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("go_on_again", BOOL, []),
+            helper.make_tensor_value_info("next", FLOAT, []),
+        ],
+        [helper.make_tensor("one", FLOAT, [], [1.0])],
+    )
+    return graph(
+        [helper.make_node("Loop", ["", "true", "x"], ["scores"], body=body)],
+        {"x": (FLOAT, [])},
+        constants={"true": np.array(True)},
+    )
+
+
+def with_external_weights(location: str) -> ModelProto:
+    """A graph whose weights lie in a file beside it, three floats."""
+    weights = TensorProto(name="weights", data_type=FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", "0"), ("length", "12")):
+        weights.external_data.add(key=key, value=value)
+    proto = graph([helper.make_node("Add", ["x", "weights"], ["scores"])], {"x": (FLOAT, [3])})
+    proto.graph.initializer.append(weights)
+    return proto
+
+
+def test_a_graph_gives_its_outputs_by_name() -> None:
+    model = load(GATHER)
+
+    outputs = model.run({"rows": np.array([[2, 0]])})
+
+    assert list(outputs) == ["scores"]
+    assert outputs["scores"].tolist() == [[30, 10]]
+    assert (model.name, model.version, model.vocabulary.ids) == ("test", "1", ("a", "b", "c"))
+
+
+def test_an_empty_batch_is_no_error() -> None:
+    outputs = load(GATHER).run({"rows": np.empty((0, 4), np.int64)})
+
+    assert outputs["scores"].shape == (0, 4)
+
+
+def test_several_threads_may_run_it_at_once() -> None:
+    model = load(DOUBLE)
+    inputs = [np.full((1, 2), number, np.float32) for number in range(200)]
+
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda x: model.run({"x": x})["scores"], inputs))
+
+    assert [output.tolist() for output in outputs] == [[[2 * number] * 2] for number in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([[0, -1]]), "must not be negative"),
+        (np.array([[0, 3]]), "must hold rows below 3"),
+        (np.array([[0, 2**40]]), "must hold rows below 3"),
+        (np.array([[0]], np.int32), "must be int64, not int32"),
+        (np.array([[0.0]]), "must be int64, not float64"),
+        (np.array([0]), "must have the shape"),
+    ],
+)
+def test_rows_are_checked_before_a_gather_wraps_them(rows: NDArray[np.generic], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        load(GATHER).run({"rows": rows})
+
+
+def test_the_runtime_itself_would_wrap_a_negative_row() -> None:
+    """Why the check exists: the graph answers for row -1 as if it were the last one."""
+    session = load(GATHER)._session
+
+    assert session.run(None, {"rows": np.array([[-1]])})[0].tolist() == [[30]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "takes the inputs x, not none"),
+        ({"y": np.zeros((1, 2), np.float32)}, "takes the inputs x, not y"),
+        ({"x": np.zeros((1, 2), np.float32), "y": np.zeros(1)}, "takes the inputs x, not x, y"),
+        ({"x": np.zeros((1, 3), np.float32)}, "must have the shape"),
+        ({"x": np.zeros((1, 2), np.float64)}, "must be float32, not float64"),
+    ],
+)
+def test_inputs_are_checked(inputs: dict[str, NDArray[np.generic]], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        load(DOUBLE).run(inputs)
+
+
+def test_scores_that_are_no_numbers_pass_through() -> None:
+    divide = graph(
+        [helper.make_node("Div", ["x", "zero"], ["scores"])],
+        {"x": (FLOAT, [2])},
+        constants={"zero": np.zeros(1, np.float32)},
+    )
+
+    scores = load(divide).run({"x": np.array([0, 1], np.float32)})["scores"]
+
+    assert np.isnan(scores[0])
+    assert np.isinf(scores[1])
+
+
+def test_an_endless_graph_is_ended() -> None:
+    model = load(endless(), run_seconds=0.2)
+    start = time.monotonic()
+
+    with pytest.raises(DeadlineExceeded, match=r"model 'test' ran longer than 0\.2 seconds"):
+        model.run({"x": np.array(0, np.float32)})
+
+    assert time.monotonic() - start < 2
+
+
+def test_the_end_of_one_run_is_not_the_end_of_another() -> None:
+    slow, quick = load(endless(), run_seconds=0.3), load(DOUBLE, run_seconds=60)
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(slow.run, {"x": np.array(0, np.float32)})
+        while not ended.done():
+            quick.run({"x": np.ones((1, 2), np.float32)})
+
+    assert isinstance(ended.exception(), DeadlineExceeded)
+
+
+def test_a_graph_that_fails_says_so_without_the_runtime_s_words() -> None:
+    reshape = graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["scores"])],
+        {"x": (FLOAT, ["n"])},
+        constants={"shape": np.array([7])},
+    )
+
+    with pytest.raises(EndcapError, match="^the graph of model 'test' failed: train it again$"):
+        load(reshape).run({"x": np.ones(3, np.float32)})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>404</html>",
+        b"\x18\x00\x00\x00ORTM" + b"\x00" * 64,
+        GATHER.SerializeToString()[:-20],
+        graph([helper.make_node("NoSuchOperator", ["x"], ["scores"])], {"x": (FLOAT, [1])}),
+        graph([helper.make_node("Boom", ["x"], ["scores"], domain="evil")], {"x": (FLOAT, [1])}),
+        graph(
+            [helper.make_node("Boom", ["x"], ["scores"], domain="evil")],
+            {"x": (FLOAT, [1])},
+            domains=("", "evil"),
+        ),
+        graph([helper.make_node("Cast", ["x"], ["scores"], to=FLOAT)], {"x": (TensorProto.STRING, [1])}),
+    ],
+    ids=["empty", "html", "ort-format", "truncated", "operator", "domain", "declared-domain", "input-type"],
+)
+def test_what_is_no_graph_that_can_run_here_is_refused(
+    content: bytes | ModelProto, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BundleRefused):
+        load(content)
+
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("location", ["weights", "../weights", "{folder}/weights", "linked"])
+def test_weights_outside_the_graph_are_never_read(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, tmp_path / "inside"):
+        folder.mkdir(exist_ok=True)
+        (folder / "weights").write_bytes(np.ones(3, np.float32).tobytes())
+    (tmp_path / "inside" / "linked").hardlink_to(tmp_path / "weights")
+    monkeypatch.chdir(tmp_path / "inside")
+
+    with pytest.raises(BundleRefused):
+        load(with_external_weights(location.format(folder=tmp_path)))

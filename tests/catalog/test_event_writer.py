@@ -138,7 +138,7 @@ async def test_a_call_with_nothing_new_advances_nothing(
 async def test_concurrent_calls_share_commits(
     catalog_database: Database, writer: EventWriter, committed: Committed, catalog_event: MakeEvent
 ) -> None:
-    commits = []
+    commits: list[object] = []
     sqlalchemy_event.listen(catalog_database._engine.sync_engine, "commit", commits.append)
 
     calls = (writer.record("default", [catalog_event(str(number))]) for number in range(64))

@@ -120,7 +120,7 @@ def test_a_strategy_gets_the_models_of_its_generation() -> None:
 def test_a_missing_model_says_how_to_get_one() -> None:
     instances = instances_of([model("ease")], modelled=lambda resources, _: resources.model("sasrec"))
 
-    with pytest.raises(ModelMissing, match="'modelled' needs a model 'sasrec'.*'endcap train sasrec'"):
+    with pytest.raises(ModelMissing, match=r"'modelled' needs a model 'sasrec'.*'endcap train sasrec'"):
         instances.get("modelled")
 
 

@@ -195,7 +195,7 @@ def test_a_graph_that_fails_says_so_without_the_runtime_s_words() -> None:
         constants={"shape": np.array([7])},
     )
 
-    with pytest.raises(EndcapError, match="^the graph of model 'test' failed: train it again$"):
+    with pytest.raises(EndcapError, match=r"^the graph of model 'test' failed: train it again$"):
         load(reshape).run({"x": np.ones(3, np.float32)})
 
 

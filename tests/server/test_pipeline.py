@@ -64,7 +64,7 @@ async def ask(
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
     state = ShopState(VIEW, Histories(VIEW.vocabulary), Generation.of([]), {"home": ladder})
-    shop = Shop("default", b"key", state, revision=1, loaded_at=0.0)
+    shop = Shop("default", b"key", state, loaded_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
     pipeline = Pipeline(rung_timeout=seconds, observe_rung=lambda _outcome: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + 5)

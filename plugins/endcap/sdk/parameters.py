@@ -92,7 +92,9 @@ def _checked(field: dataclasses.Field[Any], wanted: type[Any], value: Any) -> An
     if wanted is int and type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
-        raise InvalidInput(f"parameter {field.name!r} must be a {_JSON_TYPES[wanted]}", field=field.name)
+        raise InvalidInput(
+            f"parameter {field.name!r} must be of type {_JSON_TYPES[wanted]}", field=field.name
+        )
     minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
     if minimum is not None and value < minimum:
         raise InvalidInput(f"parameter {field.name!r} must be at least {minimum:g}", field=field.name)

@@ -56,7 +56,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._queued = 0
         self._closing = False
         self._wake = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name=f"group commit of {commit.__qualname__}")
+        self._task = asyncio.create_task(self._run(), name="group commit")
 
     async def submit(self, entry: Entry, *, size: int = 1) -> Result:
         """Commit an entry and return its result.

@@ -23,7 +23,7 @@ from endcap.catalog.database import Database
 from endcap.catalog.events import Event, Outcome, store_events
 from endcap.catalog.items import Availability, Item, upsert_items
 from endcap.catalog.money import to_nanos
-from endcap.catalog.rejecting import Column, Kind, read_batches, row_count
+from endcap.catalog.rejecting import Column, Kind, check_file, read_batches
 from endcap.catalog.users import remember_users
 from endcap.sdk.errors import InvalidInput
 
@@ -101,26 +101,31 @@ async def import_folder(
         InvalidInput: A file or a column is missing.
         NotFound: There is no such shop.
     """
-    files = {name: folder / f"{name}.parquet" for name in ("items", "users", "events")}
-    for name in ("items", "events"):
-        if not files[name].is_file():
-            raise InvalidInput(f"{files[name]} is missing: an import needs items.parquet and events.parquet")
-    total = sum(row_count(file) for file in files.values() if file.is_file())
+    files = {
+        folder / "items.parquet": ITEM_COLUMNS,
+        folder / "users.parquet": USER_COLUMNS,
+        folder / "events.parquet": EVENT_COLUMNS,
+    }
+    items_file, users_file, events_file = files
+    for file in (items_file, events_file):
+        if not file.is_file():
+            raise InvalidInput(f"{file} is missing: an import needs items.parquet and events.parquet")
+    total = sum(check_file(file, columns) for file, columns in files.items() if file.is_file())
     reader = _Reader(rejects, progress, total)
     items = users = 0
-    for rows in reader.read(files["items"], ITEM_COLUMNS):
+    for rows in reader.read(items_file, ITEM_COLUMNS):
         of_batch = [_item(row, currency) for row in rows]
         async with database.write() as connection:
             await upsert_items(connection=connection, shop=shop, items=of_batch, now=now)
         items += len(of_batch)
-    if files["users"].is_file():
-        for rows in reader.read(files["users"], USER_COLUMNS):
+    if users_file.is_file():
+        for rows in reader.read(users_file, USER_COLUMNS):
             times = {row["user_id"]: _or(row["created_time"], now) for row in rows}
             async with database.write() as connection:
                 await remember_users(connection=connection, shop=shop, created_times=times)
             users += len(rows)
     outcomes: Counter[Outcome] = Counter()
-    for rows in reader.read(files["events"], EVENT_COLUMNS):
+    for rows in reader.read(events_file, EVENT_COLUMNS):
         events = [_event(row, currency) for row in rows]
         async with database.write() as connection:
             stored = await store_events(connection=connection, shop=shop, events=events)

@@ -47,40 +47,41 @@ class Batch:
     """How many rows there were."""
 
 
-def row_count(file: Path) -> int:
-    """Return the number of rows of a Parquet file.
+def check_file(file: Path, columns: Sequence[Column]) -> int:
+    """Return the number of rows of a file that can be read.
 
     Raises:
-        InvalidInput: It is not one.
+        InvalidInput: It is no Parquet file, or a required column is missing.
     """
     try:
-        return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+        table = pl.scan_parquet(file)
+        found = table.collect_schema()
+        row_count = int(table.select(pl.len()).collect().item())
     except pl.exceptions.PolarsError:
         raise InvalidInput(f"{file} is not a Parquet file: write it again") from None
+    required = [column.name for column in columns if column.required]
+    missing = [name for name in required if name not in found]
+    if missing:
+        raise InvalidInput(f"{file} has no column {missing[0]!r}: it needs {', '.join(required)}")
+    return row_count
 
 
 def read_batches(file: Path, columns: Sequence[Column], *, batch_size: int) -> Iterator[Batch]:
-    """Read a Parquet file, batch after batch.
+    """Read a file that ``check_file`` has passed, batch after batch.
 
     Args:
         file: A Parquet file; columns that are not named are left out.
         columns: What to read.
         batch_size: Rows a batch.
-
-    Raises:
-        InvalidInput: A required column is missing.
     """
     table = pl.scan_parquet(file)
     schema = table.collect_schema()
-    missing = [column.name for column in columns if column.required and column.name not in schema]
-    if missing:
-        wanted = ", ".join(column.name for column in columns if column.required)
-        raise InvalidInput(f"{file} has no column {missing[0]!r}: it needs {wanted}")
     known = [column for column in columns if column.name in schema]
     absent = [
         pl.lit(None, _TYPES[column.kind]).alias(column.name) for column in columns if column not in known
     ]
-    for start in range(0, row_count(file), batch_size):
+    row_count = table.select(pl.len()).collect().item()
+    for start in range(0, row_count, batch_size):
         found = table.select(column.name for column in known).slice(start, batch_size).collect()
         found = found.with_row_index("row", start)
         typed = found.with_columns(_typed(column, schema[column.name]) for column in known)

@@ -90,8 +90,12 @@ class Shop:
     id: str
     token_key: bytes
     state: ShopState
-    revision: int
     loaded_at: float
+
+    @property
+    def revision(self) -> int:
+        """The last revision of the shop's events that is in memory, all earlier ones included."""
+        return self.state.histories.revision
 
 
 class Shops:
@@ -121,8 +125,7 @@ class Shops:
     def committed(self, shop: str, events: Sequence[Event], revision: int) -> None:
         """Take in events that were just written, so that the next answer knows them."""
         if shop in self._shops:
-            self._shops[shop].state.histories.append(events)
-            self._shops[shop].revision = revision
+            self._shops[shop].state.histories.apply(events, revision)
 
     async def refresh(self, *, view_max_age: float) -> None:
         """Take in what other processes wrote: events at once, everything else by loading the shop again.
@@ -154,8 +157,12 @@ class Shops:
         async with self._database.read() as connection:
             about = await get_shop(connection=connection, shop=shop.id)
             news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
-        if {revision for revision, _ in news} >= set(range(shop.revision + 1, about.revision + 1)):
-            self.committed(shop.id, [event for _, event in news], about.revision)
+        by_revision: dict[int, list[Event]] = {}
+        for revision, event in news:
+            by_revision.setdefault(revision, []).append(event)
+        if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
+            for revision, events in by_revision.items():
+                self.committed(shop.id, events, revision)
         else:
             self._replace(shop, await self._load(shop.id))
 
@@ -169,10 +176,10 @@ class Shops:
         generation = Generation.of(models)
         ladders = await asyncio.to_thread(self._ladders, placements, generation)
         state = ShopState(loaded.view, loaded.histories, generation, ladders)
-        return Shop(shop_id, about.token_key, state, loaded.revision, time.monotonic())
+        return Shop(shop_id, about.token_key, state, time.monotonic())
 
     def _replace(self, shop: Shop, loaded: Shop) -> None:
-        shop.state, shop.revision, shop.loaded_at = loaded.state, loaded.revision, loaded.loaded_at
+        shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
 
     async def _model(self, folder: Path) -> Model | None:
         """Load a bundle once; one that is refused is logged, and its strategies' rungs say it is missing."""

@@ -1,0 +1,188 @@
+"""Histories: what a person did, whoever the person was at the time."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from endcap.catalog.events import Event
+from endcap.catalog.histories import LENGTH, Histories
+from endcap.sdk.query import History
+from endcap.sdk.vocabulary import Vocabulary
+
+
+MakeEvent = Callable[..., Event]
+
+MUG, KETTLE, SPOON = range(3)
+
+
+@pytest.fixture(params=["appended", "compacted"])
+def settle(request: pytest.FixtureRequest) -> Callable[[Histories], None]:
+    """Whether events are sorted in before they are asked for must not matter."""
+    return Histories.compact if request.param == "compacted" else lambda histories: None
+
+
+@pytest.fixture
+def histories() -> Histories:
+    return Histories(Vocabulary(["mug", "kettle", "spoon"]))
+
+
+def _told(history: History) -> list[tuple[int, str, int]]:
+    columns = (history.rows.tolist(), history.types.tolist(), history.times.tolist())
+    return list(zip(*columns, strict=True))
+
+
+def test_a_history_is_in_the_order_of_time(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append([catalog_event("1", time=20), catalog_event("2", item_id="kettle", time=10)])
+    settle(histories)
+    histories.append([catalog_event("3", item_id="spoon", type="purchase", time=15)])
+
+    assert _told(histories.of("ann")) == [(KETTLE, "view", 10), (SPOON, "purchase", 15), (MUG, "view", 20)]
+    assert len(histories) == 3
+
+
+def test_people_have_histories_of_their_own(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1"),
+            catalog_event("2", user_id="bob", item_id="kettle"),
+            catalog_event("3", user_id=None, visitor_id="ann", item_id="spoon"),
+        ]
+    )
+    settle(histories)
+
+    assert histories.of("ann").rows.tolist() == [MUG]
+    assert histories.of("bob").rows.tolist() == [KETTLE]
+    assert histories.of(visitor_id="ann").rows.tolist() == [SPOON]
+
+
+def test_somebody_unknown_has_no_history(histories: Histories) -> None:
+    for history in (histories.of("nobody"), histories.of(visitor_id="nobody"), histories.of()):
+        assert _told(history) == []
+    assert histories.seen("nobody").tolist() == []
+
+
+def test_a_visitor_that_becomes_a_user_brings_its_past_along(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", user_id=None, visitor_id="phone", time=1),
+            catalog_event("2", item_id="kettle", time=2),
+            catalog_event("3", item_id="spoon", visitor_id="phone", time=3),
+            catalog_event("4", user_id=None, visitor_id="phone", time=4),
+        ]
+    )
+    settle(histories)
+
+    for history in (histories.of("ann"), histories.of(visitor_id="phone"), histories.of("ann", "phone")):
+        assert history.rows.tolist() == [MUG, KETTLE, SPOON, MUG]
+
+
+def test_a_visitor_that_is_not_linked_yet_counts_for_the_user_of_the_call(
+    histories: Histories, catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", user_id=None, visitor_id="phone", time=1),
+            catalog_event("2", item_id="kettle", time=2),
+            catalog_event("3", user_id="bob", visitor_id="tablet", item_id="spoon", time=3),
+        ]
+    )
+
+    assert histories.of("ann", "phone").rows.tolist() == [MUG, KETTLE]
+    assert histories.of("new", "phone").rows.tolist() == [MUG]
+    assert histories.of("ann", "tablet").rows.tolist() == [KETTLE]
+
+
+def test_a_new_link_takes_a_visitor_from_the_user_before(
+    histories: Histories, catalog_event: MakeEvent
+) -> None:
+    histories.append([catalog_event("1", user_id=None, visitor_id="phone")])
+
+    histories.link("phone", "ann")
+    histories.link("phone", "bob")
+
+    assert histories.of("ann").rows.tolist() == []
+    assert histories.of("bob").rows.tolist() == [MUG]
+
+
+def test_only_the_newest_events_make_the_history_and_all_of_them_count_as_seen(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append([catalog_event("0", item_id="spoon", type="purchase", time=0)])
+    histories.append(catalog_event(str(number), time=number) for number in range(1, LENGTH + 1))
+    settle(histories)
+
+    assert histories.of("ann").times.tolist() == list(range(1, LENGTH + 1))
+    assert histories.seen("ann").tolist() == [SPOON]
+
+
+def test_what_makes_an_item_seen_can_be_chosen(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", type="purchase", item_id="spoon", time=1),
+            catalog_event("2", type="purchase", item_id="kettle", time=5),
+            catalog_event("3", type="purchase", item_id="kettle", time=6),
+            catalog_event("4", type="view", time=7),
+        ]
+    )
+    settle(histories)
+
+    assert histories.seen("ann").tolist() == [KETTLE, SPOON]
+    assert histories.seen("ann", since=5).tolist() == [KETTLE]
+    assert histories.seen("ann", types=("view", "never")).tolist() == [MUG]
+
+
+def test_events_of_unknown_items_are_left_out_and_still_link(
+    histories: Histories, catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", user_id=None, visitor_id="phone"),
+            catalog_event("2", visitor_id="phone", item_id="not there yet"),
+        ]
+    )
+
+    assert histories.of("ann").rows.tolist() == [MUG]
+
+
+def test_columns_count_a_linked_visitor_as_its_user(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", user_id=None, visitor_id="phone", time=3),
+            catalog_event("2", item_id="kettle", time=4),
+            catalog_event("3", user_id="bob", item_id="spoon", type="purchase", time=5),
+        ]
+    )
+    histories.link("phone", "ann")
+    settle(histories)
+
+    columns = histories.event_columns()
+
+    by_row = np.argsort(columns.rows)
+    assert columns.types[by_row].tolist() == ["view", "view", "purchase"]
+    assert columns.times[by_row].tolist() == [3, 4, 5]
+    mug, kettle, spoon = columns.users[by_row].tolist()
+    assert mug == kettle != spoon
+
+
+def test_a_revision_is_added_once_and_in_any_order(histories: Histories, catalog_event: MakeEvent) -> None:
+    histories.reach(5)
+
+    for revision in (5, 7, 7, 6, 9, 6):
+        histories.apply([catalog_event(str(revision), time=revision)], revision)
+
+    assert histories.of("ann").times.tolist() == [6, 7, 9]
+    assert histories.revision == 7
+    histories.reach(8)
+    histories.apply([catalog_event("9", time=9)], 9)
+    assert histories.of("ann").times.tolist() == [6, 7, 9]

@@ -1,0 +1,69 @@
+"""The transforms that training and serving share."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from endcap.sdk import NO_ROWS, History
+from endcap.sdk.features import (
+    AGE_BUCKETS,
+    AGE_EDGES,
+    AGE_MIDPOINTS,
+    last_occurrences,
+    pad_histories,
+    recency_weights,
+)
+
+
+def test_every_bucket_has_a_midpoint_between_its_edges() -> None:
+    edges = (0, *AGE_EDGES)
+
+    assert len(AGE_MIDPOINTS) == AGE_BUCKETS
+    assert all(AGE_MIDPOINTS[bucket] >= edges[bucket] for bucket in range(AGE_BUCKETS))
+    assert AGE_MIDPOINTS[:-1] == tuple((a + b) / 2 for a, b in pairwise(edges))
+
+
+def test_the_newest_event_weighs_most() -> None:
+    assert recency_weights(3, 0.5).tolist() == [0.25, 0.5, 1]
+    assert recency_weights(0, 0.5).tolist() == []
+
+
+def test_a_repeated_row_stands_where_it_was_last() -> None:
+    assert last_occurrences(np.array([1, 2, 1, 3, 2], np.int32)).tolist() == [1, 3, 2]
+    assert last_occurrences(NO_ROWS).tolist() == []
+
+
+def test_histories_are_padded_on_the_left_with_weightless_rows() -> None:
+    rows, weights = pad_histories(
+        [np.array([4], np.int32), NO_ROWS, np.array([2, 3], np.int32)],
+        [np.ones(1, np.float32), np.ones(0, np.float32), np.array([0.5, 1], np.float32)],
+    )
+
+    assert rows.tolist() == [[0, 4], [0, 0], [2, 3]]
+    assert weights.tolist() == [[0, 1], [0, 0], [0.5, 1]]
+    assert rows.dtype == np.int64
+    assert weights.dtype == np.float32
+
+
+def test_a_batch_of_nothing_still_has_a_column() -> None:
+    assert pad_histories([], [])[0].shape == (0, 1)
+    assert pad_histories([NO_ROWS], [np.ones(0, np.float32)])[0].shape == (1, 1)
+
+
+def test_unknown_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="known rows only"):
+        pad_histories([np.array([1, -1], np.int32)], [np.ones(2, np.float32)])
+
+
+def test_a_history_can_be_read_by_event_type() -> None:
+    history = History(
+        rows=np.array([5, 6, 5], np.int32),
+        types=np.array(["view", "purchase", "view"]),
+        times=np.array([1, 2, 3]),
+    )
+
+    assert len(history) == 3
+    assert history.of_type("view").tolist() == [5, 5]
+    assert history.of_type("rating").tolist() == []
+    assert History().of_type("view").tolist() == []

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,12 +78,10 @@ def test_a_bad_name_is_refused(model: str, tmp_path: Path) -> None:
 def test_a_flipped_bit_anywhere_is_found(name: str, tmp_path: Path) -> None:
     file = write(tmp_path) / name
     whole = file.read_bytes()
-    chance = random.Random(0)
-    positions = range(len(whole)) if len(whole) < 400 else chance.sample(range(len(whole)), 400)
 
-    for position in positions:
+    for position in range(len(whole)):
         content = bytearray(whole)
-        content[position] ^= 1 << chance.randrange(8)
+        content[position] ^= 1 << position % 8
         file.write_bytes(content)
         with pytest.raises(BundleRefused):
             Bundle.open(file.parent)

@@ -236,11 +236,14 @@ def _read(folder: Path, name: str) -> bytes:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BundleRefused(f"{name} of the bundle cannot be read: copy the bundle again") from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             raise BundleRefused(f"{name} of the bundle is a link or not a plain file: copy the bundle")
-        return stream.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
 
 
 def _vocabulary(content: bytes) -> Vocabulary:

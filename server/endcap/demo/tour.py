@@ -1,13 +1,16 @@
 """The tour: questions to a running server, answered with titles, prices and reasons."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 
 from endcap.client import Client
+from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 from endcap.v1.event_pb2 import Event
+from endcap.v1.item_pb2 import Item
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
 
 
@@ -26,67 +29,36 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
         console: Where the answers go.
         newest_time: Unix milliseconds of the shop's last purchase, when the visitor comes in.
     """
-    _show(
-        client,
-        console,
-        f"For customer {CUSTOMER}",
-        client.recommend("home", user_id=CUSTOMER, include_reasons=True, page_size=5),
-    )
-    _show(
-        client,
-        console,
-        "For a new visitor",
-        client.recommend("home", visitor_id=VISITOR, include_reasons=True, page_size=5),
-    )
+    ask = partial(client.recommend, include_reasons=True, page_size=5)
+    show = partial(_show, client, console)
+    show(f"For customer {CUSTOMER}", ask("home", user_id=CUSTOMER))
+    show("For a new visitor", ask("home", visitor_id=VISITOR))
     time = Timestamp()
     time.FromMilliseconds(newest_time)
     views = [Event(type="view", visitor_id=VISITOR, item_id=item_id, time=time) for item_id in VIEWED]
     revision = client.record_events(views).revision
-    _show(
-        client,
-        console,
+    show(
         f"For the same visitor, after looking at {_titles(client, VIEWED)}",
-        client.recommend(
-            "home", visitor_id=VISITOR, include_reasons=True, page_size=5, minimum_revision=revision
-        ),
+        ask("home", visitor_id=VISITOR, minimum_revision=revision),
     )
-    _show(
-        client,
-        console,
-        f"Similar to {_titles(client, [PRODUCT])}",
-        client.recommend("product", item_ids=[PRODUCT], include_reasons=True, page_size=5),
-    )
-    _show(
-        client,
-        console,
-        f"Goes with a cart of {_titles(client, CART)}",
-        client.recommend("cart", item_ids=CART, include_reasons=True, page_size=5),
-    )
-    _show(client, console, "Trending", client.recommend("trending", include_reasons=True, page_size=5))
-    _show(
-        client,
-        console,
-        "Recently viewed",
-        client.recommend("recently-viewed", visitor_id=VISITOR, include_reasons=True, page_size=5),
-    )
+    show(f"Similar to {_titles(client, [PRODUCT])}", ask("product", item_ids=[PRODUCT]))
+    show(f"Goes with a cart of {_titles(client, CART)}", ask("cart", item_ids=CART))
+    show("Trending", ask("trending"))
+    show("Recently viewed", ask("recently-viewed", visitor_id=VISITOR))
+
+
+def _items(client: Client, item_ids: Sequence[str]) -> list[Item]:
+    return list(client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=item_ids)).items)
 
 
 def _titles(client: Client, item_ids: Sequence[str]) -> str:
-    from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
-
-    found = client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=item_ids)).items
-    return " and ".join(item.title for item in found)
+    return " and ".join(item.title for item in _items(client, item_ids))
 
 
 def _show(client: Client, console: Console, title: str, answer: RecommendResponse) -> None:
-    from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
-
     table = Table("Product", "Price", "Strategy", "Why", title=title, title_justify="left")
     item_ids = [result.item_id for result in answer.results]
-    items = {}
-    if item_ids:
-        found = client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=item_ids)).items
-        items = {item.id: item for item in found}
+    items = {item.id: item for item in _items(client, item_ids)} if item_ids else {}
     for result in answer.results:
         item = items[result.item_id]
         price = f"{item.price.units + item.price.nanos / 1e9:.2f} {item.price.currency_code}"

@@ -35,10 +35,14 @@ def snapshot_of(folder: Path, *, items: bool = True, events: bool = True) -> Sna
         "description": [""] * 3,
         "categories": [item[2] for item in ITEMS],
         "brand": [""] * 3,
+        "tags": [[]] * 3,
         "price": [item[3] for item in ITEMS],
+        "original_price": [None] * 3,
+        "cost": [None] * 3,
         "group_id": [""] * 3,
         "available": [item[4] for item in ITEMS],
         "created_time": [NOW - 9 * DAY] * 3,
+        "attributes": ['{"colour": "red", "watts": 40, "led": true}', None, "{}"],
     }
     event_columns = {
         "user": [event[0] for event in EVENTS],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.sdk import EventColumns, ItemColumns, Labels, build_view
+from endcap.sdk import NO_ROWS, EventColumns, ItemColumns, Labels, build_view
 from endcap.sdk.features import AGE_BUCKETS, AGE_EDGES, DAY, age_bucket
 from endcap.sdk.testing import NOW, Event, Item, catalog
 
@@ -152,3 +152,49 @@ def test_counts_agree_with_a_dictionary(events: list[tuple[int, int, str, int]])
     assert view.users_by_age.keys() == expected.keys()
     for event_type, counts in expected.items():
         np.testing.assert_array_equal(view.users_by_age[event_type], counts)
+
+
+def test_variants_of_one_product_share_a_group_and_others_stand_alone() -> None:
+    view = catalog([Item("red", group_id="mug"), "tea", Item("blue", group_id="mug"), "pot"])
+
+    assert view.has_groups
+    assert view.groups.tolist() == [0, 1, 0, 3]
+    assert view.with_variants(np.array([2, 3], np.int32)).tolist() == [0, 2, 3]
+
+
+def test_without_variants_every_row_is_a_group_of_its_own() -> None:
+    view = catalog(["tea", "pot"])
+
+    assert not view.has_groups
+    assert view.with_variants(np.array([1, 1], np.int32)).tolist() == [1]
+
+
+def test_attributes_become_numbers_or_labels_by_what_they_hold() -> None:
+    view = catalog(
+        [
+            Item("lamp", attributes={"watts": 40, "colours": ["red", "blue"], "led": True}),
+            Item("mug", attributes={"watts": "none", "led": False}),
+        ]
+    )
+
+    watts, colours, led = (view.attributes[name] for name in ("watts", "colours", "led"))
+    assert isinstance(watts, np.ndarray)
+    assert isinstance(colours, Labels)
+    assert isinstance(led, Labels)
+    assert watts.tolist()[0] == 40
+    assert np.isnan(watts[1])
+    assert [colours.of_row(row) for row in range(2)] == [("blue", "red"), ()]
+    assert [led.of_row(row) for row in range(2)] == [("true",), ("false",)]
+
+
+def test_a_column_that_is_left_out_is_blank() -> None:
+    columns = ItemColumns("ab", "ab", [()] * 2, np.ones(2), np.ones(2, np.bool_), np.zeros(2, np.int64))
+
+    no_events = EventColumns(np.empty(0, np.int64), NO_ROWS, np.empty(0, np.str_), np.empty(0, np.int64))
+
+    view = build_view(columns, no_events, version="1", as_of=0)
+
+    assert view.descriptions == ("", "")
+    assert view.brands.of_row(0) == view.tags.of_row(0) == ()
+    assert np.isnan(view.costs).all()
+    assert not view.attributes

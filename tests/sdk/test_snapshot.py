@@ -3,11 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from endcap.sdk import ItemColumns
 from endcap.sdk.errors import DataLoss, FailedPrecondition, InvalidInput
-from endcap.sdk.snapshot import Snapshot, event_schema, item_schema, user_schema, write_snapshot
+from endcap.sdk.snapshot import (
+    Snapshot,
+    event_schema,
+    item_columns,
+    item_schema,
+    item_table,
+    user_schema,
+    write_snapshot,
+)
 
 
 def events_at(*times: int) -> pl.DataFrame:
@@ -117,3 +127,25 @@ def test_a_manifest_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(DataLoss, match="manifest cannot be read"):
         Snapshot.open(tmp_path / "snapshot")
+
+
+def test_items_survive_the_way_into_a_snapshot_and_back() -> None:
+    items = ItemColumns(
+        ids=["mug", "tea"],
+        titles=["Mug", ""],
+        categories=[["home"], []],
+        prices=np.array([1.5, np.nan]),
+        available=np.array([True, False]),
+        created=np.array([1, 2], np.int64),
+        brands=["Acme", ""],
+        attributes=[{"colours": ["red"], "watts": 40.0}, {}],
+    )
+
+    read = item_columns(item_table(items))
+
+    assert read.titles == ["Mug", ""]
+    assert [tuple(names) for names in read.categories] == [("home",), ()]
+    np.testing.assert_array_equal(read.prices, items.prices)
+    assert np.isnan(read.costs).all()
+    assert list(read.brands) == ["Acme", ""]
+    assert read.attributes == [{"colours": ["red"], "watts": 40.0}, {}]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import UNKNOWN, CatalogView, EventColumns, History, ItemColumns, Rows, build_view
-from endcap.sdk.snapshot import Snapshot
+from endcap.sdk import UNKNOWN, CatalogView, EventColumns, History, Rows, build_view
+from endcap.sdk.snapshot import Snapshot, item_columns
 
 
 if TYPE_CHECKING:
@@ -64,14 +64,7 @@ def snapshot_view(snapshot: Snapshot) -> tuple[CatalogView, Histories]:
         times=events["time"].to_numpy()[known],
     )
     view = build_view(
-        ItemColumns(
-            ids=item_ids,
-            titles=items["title"].to_list(),
-            categories=[names or () for names in items["categories"].to_list()],
-            prices=items["price"].fill_null(np.nan).to_numpy(),
-            available=items["available"].to_numpy(),
-            created=items["created_time"].to_numpy(),
-        ),
+        item_columns(items),
         columns,
         version=snapshot.manifest.fingerprint,
         as_of=snapshot.manifest.as_of,

@@ -2,6 +2,8 @@
 
 from endcap.sdk.catalog_view import (
     EVENT_WEIGHTS,
+    AttributeColumn,
+    AttributeValue,
     CatalogView,
     EventColumns,
     ItemColumns,
@@ -32,6 +34,8 @@ __all__ = [
     "NO_ROWS",
     "UNKNOWN",
     "Alignment",
+    "AttributeColumn",
+    "AttributeValue",
     "CatalogView",
     "Eligibility",
     "EventColumns",

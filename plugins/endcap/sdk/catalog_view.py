@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0, "rating": 5.0}
 )
 """How much an event of each type says about taste, unless the shop's settings say otherwise."""
+
+_NO_PRICES: NDArray[np.float64] = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,9 +59,16 @@ class Labels:
         return mask
 
 
+AttributeValue: TypeAlias = str | bool | float | Sequence[str]
+"""What an attribute of one item holds: a text, a yes or no, a number, or several texts."""
+
+AttributeColumn: TypeAlias = Labels | NDArray[np.float64]
+"""One attribute of every row: numbers as float64, NaN where there is none; anything else as labels."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemColumns:
-    """The items of a shop, column by column; every column is as long as ``ids``."""
+    """The items of a shop, column by column; every column is as long as ``ids``, or empty for blanks."""
 
     ids: Sequence[str]
     titles: Sequence[str]
@@ -73,6 +82,25 @@ class ItemColumns:
 
     created: NDArray[np.int64]
     """Unix milliseconds."""
+
+    descriptions: Sequence[str] = ()
+
+    brands: Sequence[str] = ()
+    """Empty texts where there is none."""
+
+    tags: Sequence[Iterable[str]] = ()
+
+    group_ids: Sequence[str] = ()
+    """The product that an item is a variant of; empty texts where it is none."""
+
+    original_prices: NDArray[np.float64] = field(default_factory=lambda: _NO_PRICES)
+    """As ``prices``."""
+
+    costs: NDArray[np.float64] = field(default_factory=lambda: _NO_PRICES)
+    """As ``prices``."""
+
+    attributes: Sequence[Mapping[str, AttributeValue]] = ()
+    """Free attributes of each item, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +139,28 @@ class CatalogView:
 
     available: NDArray[np.bool_]
     created: NDArray[np.int64]
+    descriptions: tuple[str, ...]
+
+    brands: Labels
+    """None or one a row."""
+
+    tags: Labels
+    group_ids: tuple[str, ...]
+
+    groups: Rows
+    """The first row of each row's group: equal for the variants of one product, the row itself for an
+    item that is none."""
+
+    has_groups: bool
+    """Whether any two rows are variants of one product."""
+
+    original_prices: NDArray[np.float64]
+    """As ``prices``: what the item cost before a reduction."""
+
+    costs: NDArray[np.float64]
+    """As ``prices``: what the item costs the shop. Never part of an answer."""
+
+    attributes: Mapping[str, AttributeColumn]
 
     users_by_age: Mapping[str, NDArray[np.int32]]
     """For every event type, ``(age buckets, rows)``: how many users did it to the item, each counted
@@ -122,6 +172,12 @@ class CatalogView:
 
     def __len__(self) -> int:
         return len(self.vocabulary)
+
+    def with_variants(self, rows: Rows) -> Rows:
+        """Return the rows together with all rows of their groups, each once, ascending."""
+        if not self.has_groups or not len(rows):
+            return np.unique(rows)
+        return np.flatnonzero(np.isin(self.groups, self.groups[rows])).astype(np.int32)
 
     def weighted_users_by_age(self) -> NDArray[np.float32]:
         """Return ``users_by_age`` summed over event types, each by its weight; ``(age buckets, rows)``."""
@@ -150,6 +206,9 @@ def build_view(
         currency: ISO 4217 code of the prices.
         event_weights: What an event of each type counts for.
     """
+    count = len(items.ids)
+    group_ids = tuple(items.group_ids) or ("",) * count
+    groups = _groups(group_ids)
     return CatalogView(
         version=version,
         as_of=as_of,
@@ -160,9 +219,54 @@ def build_view(
         currency=currency,
         available=frozen(items.available),
         created=frozen(items.created),
-        users_by_age=MappingProxyType(_users_by_age(events, len(items.ids), as_of)),
+        descriptions=tuple(items.descriptions) or ("",) * count,
+        brands=Labels.of([[brand] if brand else [] for brand in items.brands] or [()] * count),
+        tags=Labels.of(items.tags or [()] * count),
+        group_ids=group_ids,
+        groups=frozen(groups),
+        has_groups=bool((groups != np.arange(count)).any()),
+        original_prices=_prices(items.original_prices, count),
+        costs=_prices(items.costs, count),
+        attributes=MappingProxyType(_attributes(items.attributes)),
+        users_by_age=MappingProxyType(_users_by_age(events, count, as_of)),
         event_weights=event_weights,
     )
+
+
+def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    return frozen(prices if len(prices) else np.full(count, np.nan))
+
+
+def _groups(group_ids: Sequence[str]) -> Rows:
+    first: dict[str, int] = {}
+    rows = (first.setdefault(group, row) if group else row for row, group in enumerate(group_ids))
+    return np.fromiter(rows, np.int32, len(group_ids))
+
+
+def _attributes(items: Sequence[Mapping[str, AttributeValue]]) -> dict[str, AttributeColumn]:
+    """Turn attributes into columns; where any item has a number, what is none counts as absent."""
+    columns: dict[str, AttributeColumn] = {}
+    for name in sorted({name for attributes in items for name in attributes}):
+        values = [attributes.get(name) for attributes in items]
+        if any(_is_number(value) for value in values):
+            numbers = [value if _is_number(value) else np.nan for value in values]
+            columns[name] = frozen(np.array(numbers, np.float64))
+        else:
+            columns[name] = Labels.of([_texts(value) for value in values])
+    return columns
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _texts(value: AttributeValue | None) -> Sequence[str]:
+    """Return an attribute that is no number as texts: nothing, one, ``true`` or ``false``, or several."""
+    if value is None:
+        return ()
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    return (value,) if isinstance(value, str) else tuple(map(str, value))  # type: ignore[arg-type]
 
 
 def _users_by_age(events: EventColumns, row_count: int, as_of: int) -> dict[str, NDArray[np.int32]]:

@@ -18,6 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk.catalog_view import ItemColumns
 from endcap.sdk.errors import DataLoss, FailedPrecondition, InvalidInput
 from endcap.sdk.publish import publish
 
@@ -25,7 +29,7 @@ from endcap.sdk.publish import publish
 if TYPE_CHECKING:
     import polars as pl
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,11 @@ class Snapshot:
 
 
 def item_schema() -> "pl.Schema":
-    """Return the columns of ``items.parquet``; ``created_time`` is in Unix milliseconds."""
+    """Return the columns of ``items.parquet``.
+
+    Prices and ``cost`` are in the manifest's currency, ``created_time`` is in Unix milliseconds, and
+    ``attributes`` is a JSON object of texts, booleans, numbers and lists of texts by name.
+    """
     import polars as pl
 
     return pl.Schema(
@@ -116,12 +124,64 @@ def item_schema() -> "pl.Schema":
             "description": pl.String(),
             "categories": pl.List(pl.String()),
             "brand": pl.String(),
+            "tags": pl.List(pl.String()),
             "price": pl.Float64(),
+            "original_price": pl.Float64(),
+            "cost": pl.Float64(),
             "group_id": pl.String(),
             "available": pl.Boolean(),
             "created_time": pl.Int64(),
+            "attributes": pl.String(),
         }
     )
+
+
+def item_columns(items: "pl.DataFrame") -> ItemColumns:
+    """Return the items of a snapshot as the columns of a view; nulls are blanks."""
+    return ItemColumns(
+        ids=items["item_id"].to_list(),
+        titles=items["title"].fill_null("").to_list(),
+        categories=[names or () for names in items["categories"].to_list()],
+        prices=items["price"].fill_null(np.nan).to_numpy(),
+        available=items["available"].to_numpy(),
+        created=items["created_time"].to_numpy(),
+        descriptions=items["description"].fill_null("").to_list(),
+        brands=items["brand"].fill_null("").to_list(),
+        tags=[names or () for names in items["tags"].to_list()],
+        group_ids=items["group_id"].fill_null("").to_list(),
+        original_prices=items["original_price"].fill_null(np.nan).to_numpy(),
+        costs=items["cost"].fill_null(np.nan).to_numpy(),
+        attributes=[json.loads(attributes or "{}") for attributes in items["attributes"]],
+    )
+
+
+def item_table(items: ItemColumns) -> "pl.DataFrame":
+    """Return items as a snapshot holds them: what ``item_columns`` undoes."""
+    import polars as pl
+
+    count = len(items.ids)
+    return pl.DataFrame(
+        {
+            "item_id": items.ids,
+            "title": items.titles,
+            "description": items.descriptions or [""] * count,
+            "categories": [list(names) for names in items.categories],
+            "brand": items.brands or [""] * count,
+            "tags": [list(names) for names in items.tags or [()] * count],
+            "price": _amounts(items.prices, count),
+            "original_price": _amounts(items.original_prices, count),
+            "cost": _amounts(items.costs, count),
+            "group_id": items.group_ids or [""] * count,
+            "available": items.available,
+            "created_time": items.created,
+            "attributes": [json.dumps(dict(values)) for values in items.attributes or [{}] * count],
+        },
+        schema=item_schema(),
+    )
+
+
+def _amounts(amounts: NDArray[np.float64], count: int) -> list[float | None]:
+    return [None if np.isnan(amount) else amount for amount in amounts.tolist()] or [None] * count
 
 
 def user_schema() -> "pl.Schema":

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
+from endcap.sdk.catalog_view import AttributeValue, CatalogView, EventColumns, ItemColumns, build_view
 from endcap.sdk.errors import ModelMissing, NotFound
 from endcap.sdk.features import DAY
 from endcap.sdk.model import Model, Tensors
@@ -50,6 +50,13 @@ class Item:
     price: float = nan
     available: bool = True
     days_old: float = 0
+    description: str = ""
+    brand: str = ""
+    tags: tuple[str, ...] = ()
+    group_id: str = ""
+    original_price: float = nan
+    cost: float = nan
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,13 @@ def catalog(items: Iterable[Item | str], events: Iterable[Event] = ()) -> Catalo
             prices=np.array([item.price for item in stocked], np.float64),
             available=np.array([item.available for item in stocked], np.bool_),
             created=np.array([NOW - item.days_old * DAY for item in stocked], np.int64),
+            descriptions=[item.description for item in stocked],
+            brands=[item.brand for item in stocked],
+            tags=[item.tags for item in stocked],
+            group_ids=[item.group_id for item in stocked],
+            original_prices=np.array([item.original_price for item in stocked], np.float64),
+            costs=np.array([item.cost for item in stocked], np.float64),
+            attributes=[item.attributes for item in stocked],
         ),
         EventColumns(
             users=users.rows(event.user for event in events).astype(np.int64),

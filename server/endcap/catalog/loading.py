@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,9 +29,9 @@ _PARTITION = 10_000  # rows between two turns of the event loop
 class LoadedShop:
     """A shop at one revision. The histories are in rows of the view."""
 
+    shop: Shop
     view: CatalogView
     histories: Histories
-    revision: int
 
 
 async def load_shop(database: Database, shop: str, *, as_of: int | None = None) -> LoadedShop:
@@ -51,7 +52,7 @@ async def load_shop(database: Database, shop: str, *, as_of: int | None = None) 
         histories = await _histories(connection, shop, Vocabulary(item.id for item in items))
         histories.reach(about.revision)
     view = await asyncio.to_thread(_view, about, items, histories, as_of)
-    return LoadedShop(view, histories, about.revision)
+    return LoadedShop(about, view, histories)
 
 
 async def _items(connection: AsyncConnection, shop: str) -> Sequence[_Row]:
@@ -59,8 +60,15 @@ async def _items(connection: AsyncConnection, shop: str) -> Sequence[_Row]:
         select(
             ITEMS.c.id,
             ITEMS.c.title,
+            ITEMS.c.description,
             ITEMS.c.categories,
+            ITEMS.c.brand,
+            ITEMS.c.tags,
+            ITEMS.c.attributes,
+            ITEMS.c.group_id,
             ITEMS.c.price_nanos,
+            ITEMS.c.original_price_nanos,
+            ITEMS.c.cost_nanos,
             ITEMS.c.currency,
             ITEMS.c.availability,
             ITEMS.c.available_time,
@@ -101,9 +109,16 @@ def _view(shop: Shop, items: Sequence[_Row], histories: Histories, as_of: int | 
         ids=[item.id for item in items],
         titles=[item.title for item in items],
         categories=[item.categories for item in items],
-        prices=np.array([_price(item, shop.currency) for item in items], np.float64),
+        prices=_prices(items, "price_nanos", shop.currency),
         available=np.array([_is_available(item, as_of) for item in items], np.bool_),
         created=np.array([item.created_time for item in items], np.int64),
+        descriptions=[item.description for item in items],
+        brands=[item.brand for item in items],
+        tags=[item.tags for item in items],
+        group_ids=[item.group_id for item in items],
+        original_prices=_prices(items, "original_price_nanos", shop.currency),
+        costs=_prices(items, "cost_nanos", shop.currency),
+        attributes=[item.attributes for item in items],
     )
     return build_view(
         columns,
@@ -115,11 +130,10 @@ def _view(shop: Shop, items: Sequence[_Row], histories: Histories, as_of: int | 
     )
 
 
-def _price(item: _Row, currency: str) -> float:
-    """Return the price in the shop's currency; amounts in another one cannot be compared."""
-    if item.price_nanos is None or item.currency not in {"", currency}:
-        return float("nan")
-    return to_units(item.price_nanos)
+def _prices(items: Sequence[_Row], column: str, currency: str) -> NDArray[np.float64]:
+    """Return amounts in the shop's currency, NaN for none; those in another one cannot be compared."""
+    amounts = [getattr(item, column) if item.currency in {"", currency} else None for item in items]
+    return np.array([np.nan if nanos is None else to_units(nanos) for nanos in amounts], np.float64)
 
 
 def _is_available(item: _Row, now: int) -> bool:

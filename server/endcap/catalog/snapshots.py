@@ -1,5 +1,6 @@
 """Snapshot export: a shop as the Parquet files that trainers read."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,16 +71,20 @@ async def _items(connection: AsyncConnection, shop: str) -> pl.DataFrame:
             ITEMS.c.description,
             ITEMS.c.categories,
             ITEMS.c.brand,
+            ITEMS.c.tags,
             ITEMS.c.price_nanos / float(NANOS),
+            ITEMS.c.original_price_nanos / float(NANOS),
+            ITEMS.c.cost_nanos / float(NANOS),
             ITEMS.c.group_id,
             ~ITEMS.c.deleted & (ITEMS.c.availability != Availability.OUT_OF_STOCK.value),
             ITEMS.c.created_time,
+            ITEMS.c.attributes,
         )
         .where(ITEMS.c.shop == shop)
         .order_by(ITEMS.c.position)
     )
-    rows = (await connection.execute(query)).all()
-    return pl.DataFrame([tuple(row) for row in rows], schema=item_schema(), orient="row")
+    rows = [(*row[:-1], json.dumps(row[-1])) for row in await connection.execute(query)]
+    return pl.DataFrame(rows, schema=item_schema(), orient="row")
 
 
 async def _people(connection: AsyncConnection, shop: str) -> _People:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
 from endcap.sdk.query import History
-from endcap.sdk.snapshot import Snapshot, event_schema, item_schema, user_schema, write_snapshot
+from endcap.sdk.snapshot import Snapshot, event_schema, item_table, user_schema, write_snapshot
 
 
 if TYPE_CHECKING:
@@ -110,17 +110,6 @@ class EvaluationData:
             self.events.users[::-1].tolist(), self.events.times[::-1].tolist(), strict=True
         ):
             first_time[str(user)] = time
-        items = pl.DataFrame(
-            {
-                "item_id": self.items.ids,
-                "title": self.items.titles,
-                "categories": [list(names) for names in self.items.categories],
-                "price": pl.Series(self.items.prices, dtype=pl.Float64).fill_nan(None),
-                "available": self.items.available,
-                "created_time": self.items.created,
-            },
-            schema_overrides={"categories": pl.List(pl.String())},
-        )
         events = pl.DataFrame(
             {
                 "user": self.events.users.astype(np.str_),
@@ -132,7 +121,7 @@ class EvaluationData:
         users = pl.DataFrame({"user": list(first_time), "created_time": list(first_time.values())})
         return write_snapshot(
             folder,
-            items=_conform(items, item_schema()),
+            items=item_table(self.items),
             users=_conform(users, user_schema()),
             events=_conform(events, event_schema()),
             shop=self.name,

@@ -7,7 +7,7 @@ import numpy as np
 
 from endcap.evaluation.datasets import Log, require_columns
 from endcap.sdk.catalog_view import EventColumns, ItemColumns
-from endcap.sdk.snapshot import Snapshot
+from endcap.sdk.snapshot import Snapshot, item_columns
 
 
 if TYPE_CHECKING:
@@ -22,14 +22,7 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
     items = _shuffled(snapshot.items(), generator)
     return Log(
         name=snapshot.manifest.shop,
-        items=ItemColumns(
-            ids=items["item_id"].to_list(),
-            titles=items["title"].fill_null("").to_list(),
-            categories=items["categories"].to_list(),
-            prices=items["price"].to_numpy(),
-            available=items["available"].to_numpy(),
-            created=items["created_time"].to_numpy(),
-        ),
+        items=item_columns(items),
         events=_events(snapshot.events(), items["item_id"], generator),
     )
 

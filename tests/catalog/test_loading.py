@@ -26,7 +26,7 @@ async def _fill(database: Database, items: list[Item], events: list[Event], *, s
 async def test_an_empty_shop_loads(catalog_database: Database) -> None:
     loaded = await load_shop(catalog_database, "default")
 
-    assert (len(loaded.view), len(loaded.histories), loaded.revision) == (0, 0, 1)
+    assert (len(loaded.view), len(loaded.histories), loaded.shop.revision) == (0, 0, 1)
     assert loaded.view.version == "default@1"
 
 
@@ -76,7 +76,7 @@ async def test_the_view_counts_from_its_newest_event(
 
     assert loaded.view.as_of == 100 * DAY
     assert loaded.view.users_by_age["view"][:3].tolist() == [[1], [1], [0]]
-    assert loaded.histories.revision == loaded.revision == 3
+    assert loaded.histories.revision == loaded.shop.revision == 3
 
 
 async def test_histories_are_loaded_with_their_links(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -91,6 +91,8 @@ class Shop:
     token_key: bytes
     state: ShopState
     loaded_at: float
+    catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while other processes' writes are taken in, so that many calls wait for one load."""
 
     @property
     def revision(self) -> int:
@@ -110,6 +112,7 @@ class Shops:
         self._max_batch_size = max_batch_size
         self._shops: dict[str, Shop] = {}
         self._models: dict[Path, Model] = {}
+        self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._refreshing = asyncio.Lock()
 
     def get(self, shop: str) -> Shop:
@@ -124,6 +127,8 @@ class Shops:
 
     def committed(self, shop: str, events: Sequence[Event], revision: int) -> None:
         """Take in events that were just written, so that the next answer knows them."""
+        if shop in self._commits:
+            self._commits[shop].append((events, revision))
         if shop in self._shops:
             self._shops[shop].state.histories.apply(events, revision)
 
@@ -143,43 +148,58 @@ class Shops:
                 elif about.revision != shop.revision:
                     await self._catch_up(shop)
                 elif time.monotonic() - shop.loaded_at > view_max_age:
-                    self._replace(shop, await self._load(about.id))
+                    async with shop.catching_up:
+                        await self._reload(shop)
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
         """Wait until a shop knows a revision, or until the time is up; the caller sees which."""
-        while shop.revision < revision and time.monotonic() < deadline:
-            await self._catch_up(shop)
-            if shop.revision < revision:
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                while shop.revision < revision:
+                    await self._catch_up(shop)
+                    if shop.revision < revision:
+                        await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        except EndcapError as error:
+            _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
 
     async def _catch_up(self, shop: Shop) -> None:
         """Append other processes' events; load the shop again when anything else was written."""
-        async with self._database.read() as connection:
-            about = await get_shop(connection=connection, shop=shop.id)
-            news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
-        by_revision: dict[int, list[Event]] = {}
-        for revision, event in news:
-            by_revision.setdefault(revision, []).append(event)
-        if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
-            for revision, events in by_revision.items():
-                self.committed(shop.id, events, revision)
-        else:
-            self._replace(shop, await self._load(shop.id))
+        async with shop.catching_up:
+            async with self._database.read() as connection:
+                about = await get_shop(connection=connection, shop=shop.id)
+                news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
+            by_revision: dict[int, list[Event]] = {}
+            for revision, event in news:
+                by_revision.setdefault(revision, []).append(event)
+            if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
+                for revision, events in by_revision.items():
+                    self.committed(shop.id, events, revision)
+            else:
+                await self._reload(shop)
+
+    async def _reload(self, shop: Shop) -> None:
+        loaded = await self._load(shop.id)
+        shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
 
     async def _load(self, shop_id: str) -> Shop:
-        loaded = await load_shop(self._database, shop_id)
-        async with self._database.read() as connection:
-            bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
-            placements = await list_placements(connection=connection, shop=shop_id)
-            about = await get_shop(connection=connection, shop=shop_id)
-        models = [model for bundle in bundles if (model := await self._model(Path(bundle.path)))]
-        generation = Generation.of(models)
-        ladders = await asyncio.to_thread(self._ladders, placements, generation)
+        """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
+        commits = self._commits[shop_id] = []
+        try:
+            loaded = await load_shop(self._database, shop_id)
+            async with self._database.read() as connection:
+                bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
+                placements = await list_placements(connection=connection, shop=shop_id)
+            models = [model for bundle in bundles if (model := await self._model(Path(bundle.path)))]
+            generation = Generation.of(models)
+            ladders = await asyncio.to_thread(self._ladders, placements, generation)
+        finally:
+            del self._commits[shop_id]
+        for events, revision in commits:
+            loaded.histories.apply(events, revision)
         state = ShopState(loaded.view, loaded.histories, generation, ladders)
-        return Shop(shop_id, about.token_key, state, time.monotonic())
-
-    def _replace(self, shop: Shop, loaded: Shop) -> None:
-        shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
+        return Shop(shop_id, loaded.shop.token_key, state, time.monotonic())
 
     async def _model(self, folder: Path) -> Model | None:
         """Load a bundle once; one that is refused is logged, and its strategies' rungs say it is missing."""

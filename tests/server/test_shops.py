@@ -1,0 +1,169 @@
+"""Shops in memory: what other processes and the server's own calls write, whatever is being loaded."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.event_writer import EventWriter
+from endcap.catalog.events import Event
+from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.loading import LoadedShop, load_shop
+from endcap.catalog.migration import migrate
+from endcap.catalog.shops import create_shop
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk.errors import Unavailable
+from endcap.server import shops as shops_module
+from endcap.server.metrics import Metrics
+from endcap.server.shops import Shop, Shops
+
+
+NOW = 1_700_000_000_000
+YEAR = 31_536_000.0
+
+
+class SlowLoading:
+    """Stands in for ``load_shop``: it reads the database at once, and answers when it is let through."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.reading_done = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def __call__(self, database: Database, shop: str) -> LoadedShop:
+        self.loads += 1
+        loaded = await load_shop(database, shop)
+        self.reading_done.set()
+        await self.gate.wait()
+        return loaded
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    url = f"sqlite:///{tmp_path}/endcap.db"
+    await migrate(url)
+    database = await open_database(url)
+    async with database.write() as connection:
+        await create_shop(connection=connection, shop="default", now=NOW)
+        await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=NOW)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def shops(database: Database) -> Shops:
+    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8)
+    await shops.refresh(view_max_age=YEAR)
+    return shops
+
+
+@pytest.fixture
+async def writer(database: Database, shops: Shops) -> AsyncIterator[EventWriter]:
+    writer = EventWriter(database, shops.committed)
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+def slow_loading(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> SlowLoading:
+    """Every load of a shop but the first."""
+    loading = SlowLoading()
+    monkeypatch.setattr(shops_module, "load_shop", loading)
+    return loading
+
+
+def view(event_id: str) -> Event:
+    return Event(event_id, "view", "mug", NOW, visitor_id="eve")
+
+
+async def write_item(database: Database, item_id: str) -> int:
+    """Write as another process does: nobody tells the shops."""
+    async with database.write() as connection:
+        return await upsert_items(connection=connection, shop="default", items=[Item(item_id)], now=NOW)
+
+
+def views_of_eve(shop: Shop) -> int:
+    return len(shop.state.histories.of(visitor_id="eve"))
+
+
+async def test_events_committed_while_a_shop_is_loaded_again_are_in_what_was_loaded(
+    shops: Shops, writer: EventWriter, slow_loading: SlowLoading
+) -> None:
+    shop = shops.get("default")
+    before = shop.state
+
+    await writer.record("default", [view("before the load")])
+    refreshing = asyncio.create_task(shops.refresh(view_max_age=0.0))
+    await slow_loading.reading_done.wait()
+    await writer.record("default", [view("during the load")])
+    recorded = await writer.record("default", [view("still during the load")])
+    known_during_the_load = views_of_eve(shop)
+    slow_loading.gate.set()
+    await refreshing
+
+    assert shop.state is not before
+    assert (known_during_the_load, views_of_eve(shop)) == (3, 3)
+    assert shop.revision == recorded.revision
+
+
+async def test_what_another_process_wrote_during_a_load_is_found_after_it(
+    database: Database, shops: Shops, writer: EventWriter, slow_loading: SlowLoading
+) -> None:
+    shop = shops.get("default")
+    refreshing = asyncio.create_task(shops.refresh(view_max_age=0.0))
+    await slow_loading.reading_done.wait()
+    await write_item(database, "teapot")
+    recorded = await writer.record("default", [view("after the item")])
+    slow_loading.gate.set()
+    await refreshing
+    known_after_the_load = (len(shop.state.view), views_of_eve(shop), shop.revision < recorded.revision)
+
+    await shops.reach(shop, recorded.revision, time.monotonic() + 5)
+
+    assert known_after_the_load == (1, 1, True)
+    assert (len(shop.state.view), views_of_eve(shop)) == (2, 1)
+    assert shop.revision == recorded.revision
+
+
+async def test_calls_that_wait_for_one_revision_share_a_load(
+    database: Database, shops: Shops, slow_loading: SlowLoading
+) -> None:
+    shop = shops.get("default")
+    revision = await write_item(database, "teapot")
+
+    deadline = time.monotonic() + 5
+    calls = [asyncio.create_task(shops.reach(shop, revision, deadline)) for _ in range(20)]
+    await slow_loading.reading_done.wait()
+    slow_loading.gate.set()
+    await asyncio.gather(*calls)
+
+    assert shop.revision == revision
+    assert slow_loading.loads == 1
+
+
+async def test_a_call_waits_for_a_revision_no_longer_than_its_time(
+    database: Database, shops: Shops, slow_loading: SlowLoading
+) -> None:
+    shop = shops.get("default")
+    revision = await write_item(database, "teapot")
+
+    await shops.reach(shop, revision, time.monotonic() + 0.05)
+
+    assert shop.revision < revision
+
+
+async def test_a_database_that_fails_leaves_a_call_with_what_is_in_memory(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(**_: object) -> None:
+        raise Unavailable("the database does not answer")
+
+    monkeypatch.setattr(shops_module, "get_shop", fail)
+    shop = shops.get("default")
+
+    await shops.reach(shop, shop.revision + 1, time.monotonic() + 5)
+
+    assert len(shop.state.view) == 1

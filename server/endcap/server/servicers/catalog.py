@@ -3,7 +3,7 @@
 from endcap.catalog.database import Database
 from endcap.catalog.items import get_items
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server import convert
+from endcap.server.convert.items import write_item
 from endcap.server.interceptors import Context, current_call
 from endcap.server.limits import check_id, check_limit
 from endcap.server.shops import Shops
@@ -26,7 +26,7 @@ class CatalogServicer(CatalogServiceServicer):
             found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
         if request.item_id not in found:
             raise NotFound(f"there is no item {request.item_id!r}")
-        return pb.GetItemResponse(item=convert.item(found[request.item_id]))
+        return pb.GetItemResponse(item=write_item(found[request.item_id]))
 
     async def BatchGetItems(
         self, request: pb.BatchGetItemsRequest, context: Context
@@ -41,6 +41,6 @@ class CatalogServicer(CatalogServiceServicer):
         async with self._database.read() as connection:
             found = await get_items(connection=connection, shop=shop.id, item_ids=request.item_ids)
         return pb.BatchGetItemsResponse(
-            items=[convert.item(found[item_id]) for item_id in request.item_ids if item_id in found],
+            items=[write_item(found[item_id]) for item_id in request.item_ids if item_id in found],
             missing_item_ids=[item_id for item_id in request.item_ids if item_id not in found],
         )

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome
 from endcap.sdk.errors import AlreadyExists, InvalidInput
-from endcap.server import convert, tokens
+from endcap.server import tokens
+from endcap.server.convert.events import read_event
 from endcap.server.interceptors import Context, current_call
 from endcap.server.limits import check_limit
 from endcap.server.shops import Shop, Shops
@@ -48,7 +49,7 @@ class EventServicer(EventServiceServicer):
         events, places = [], []
         for index, message in enumerate(request.events):
             try:
-                event = convert.event(message, now=now)
+                event = read_event(message, now=now)
                 if event.attribution_token:
                     tokens.verify(shop.token_key, tokens.ATTRIBUTION, event.attribution_token)
             except InvalidInput as error:

@@ -3,7 +3,8 @@
 import time
 
 from endcap.catalog.exposures import ExposureLog
-from endcap.server import convert, tokens
+from endcap.server import tokens
+from endcap.server.convert import recommendations
 from endcap.server.interceptors import Context, current_call
 from endcap.server.pipeline import Pipeline
 from endcap.server.shops import Shops
@@ -24,7 +25,7 @@ class RecommendationServicer(RecommendationServiceServicer):
         call = current_call.get()
         started = time.monotonic()
         shop = self._shops.get(call.shop)
-        asked = convert.recommendation_request(request, time=call.time)
+        asked = recommendations.read_request(request, time=call.time)
         if asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + call.deadline) / 2)
         state = shop.state
@@ -37,8 +38,8 @@ class RecommendationServicer(RecommendationServiceServicer):
             tokens.ATTRIBUTION,
             {"request": asked.request_id, "placement": asked.placement, "time": asked.time},
         )
-        self._exposures.record(convert.exposure(shop.id, asked, answer, state))
-        return convert.recommendation_response(
+        self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
+        return recommendations.write_response(
             asked,
             answer,
             state,

@@ -1,22 +1,12 @@
-"""Protobuf to the platform's values and back: the only file that knows both."""
+"""Recommend requests, answers and traces."""
 
-import math
 import uuid
 from collections.abc import Sequence
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from endcap.catalog.events import Event
 from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
-from endcap.catalog.items import Availability, Item
 from endcap.sdk import CatalogView, Reason
 from endcap.sdk.errors import InvalidInput, Unsupported
-from endcap.server.limits import (
-    MAX_EVENT_LEAD_SECONDS,
-    MAX_PAGE_SIZE,
-    check_id,
-    check_limit,
-)
+from endcap.server.limits import MAX_PAGE_SIZE, check_id, check_limit
 from endcap.server.request import (
     Failure,
     RecommendationAnswer,
@@ -24,17 +14,9 @@ from endcap.server.request import (
     RungOutcome,
 )
 from endcap.server.shops import ShopState
-from endcap.v1 import (
-    event_pb2,
-    item_pb2,
-    reason_pb2,
-    recommendation_pb2,
-    recommendation_service_pb2,
-    trace_pb2,
-)
+from endcap.v1 import reason_pb2, recommendation_pb2, recommendation_service_pb2, trace_pb2
 
 
-NANOS = 1_000_000_000
 _MOST_EVIDENCE = 10
 _MOST_DROPPED = 100
 _REASON_TEXTS = {
@@ -45,9 +27,7 @@ _REASON_TEXTS = {
 }
 
 
-def recommendation_request(
-    message: recommendation_service_pb2.RecommendRequest, *, time: int
-) -> RecommendationRequest:
+def read_request(message: recommendation_service_pb2.RecommendRequest, *, time: int) -> RecommendationRequest:
     """Read a Recommend request and check it against the limits.
 
     Args:
@@ -94,7 +74,7 @@ def recommendation_request(
     )
 
 
-def recommendation_response(
+def write_response(
     request: RecommendationRequest,
     answer: RecommendationAnswer,
     state: ShopState,
@@ -167,94 +147,8 @@ def exposure(
     )
 
 
-def event(message: event_pb2.Event, *, now: int) -> Event:
-    """Read an event and check it.
-
-    Args:
-        message: As it came.
-        now: Unix milliseconds; the time of an event that names none.
-
-    Raises:
-        InvalidInput: A field is missing, too long, or no number.
-    """
-    for field in ("event_id", "type", "item_id"):
-        check_id(field, getattr(message, field))
-    for field in ("user_id", "visitor_id", "attribution_token"):
-        check_limit(field, getattr(message, field))
-    if not message.user_id and not message.visitor_id:
-        raise InvalidInput("an event needs a user_id or a visitor_id", field="visitor_id")
-    if not math.isfinite(message.quantity) or message.quantity < 0:
-        raise InvalidInput("quantity must be a number, 0 or more", field="quantity")
-    if not math.isfinite(message.value):
-        raise InvalidInput("value must be a number", field="value")
-    check_limit("properties", message.properties)
-    time = _milliseconds(message.time) if message.HasField("time") else now
-    if time > now + MAX_EVENT_LEAD_SECONDS * 1000:
-        raise InvalidInput(
-            f"time lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future", field="time"
-        )
-    has_price = message.HasField("price")
-    return Event(
-        event_id=message.event_id,
-        type=message.type,
-        item_id=message.item_id,
-        time=time,
-        user_id=message.user_id or None,
-        visitor_id=message.visitor_id or None,
-        quantity=message.quantity or 1.0,
-        price_nanos=message.price.units * NANOS + message.price.nanos if has_price else None,
-        currency=message.price.currency_code if has_price else "",
-        value=message.value if message.HasField("value") else None,
-        attribution_token=message.attribution_token,
-        order_id=message.order_id,
-        properties={key: _attribute(value) for key, value in message.properties.items()},
-        time_is_given=message.HasField("time"),
-    )
-
-
-def item(value: Item) -> item_pb2.Item:
-    """Write an item for a shop front: everything but its cost."""
-    message = item_pb2.Item(
-        id=value.id,
-        group_id=value.group_id,
-        title=value.title,
-        description=value.description,
-        language_code=value.language_code,
-        categories=value.categories,
-        brand=value.brand,
-        tags=value.tags,
-        image_uris=value.image_uris,
-        availability=_availability(value.availability),
-        etag=value.etag,
-    )
-    for field, nanos in (("price", value.price_nanos), ("original_price", value.original_price_nanos)):
-        if nanos is not None:
-            money = getattr(message, field)
-            money.units, money.nanos = divmod(nanos, NANOS)
-            money.currency_code = value.currency
-    if value.created_time is not None:
-        message.create_time.FromMilliseconds(value.created_time)
-    message.update_time.FromMilliseconds(value.updated_time)
-    return message
-
-
-def _availability(value: Availability) -> "item_pb2.Availability.ValueType":
-    return item_pb2.Availability.Value(f"AVAILABILITY_{value.name}")
-
-
 def _cause(failure: Failure) -> "recommendation_pb2.DegradationCause.ValueType":
     return recommendation_pb2.DegradationCause.Value(f"DEGRADATION_CAUSE_{failure.name}")
-
-
-def _milliseconds(time: Timestamp) -> int:
-    return time.seconds * 1000 + time.nanos // 1_000_000
-
-
-def _attribute(value: object) -> object:
-    kind = value.WhichOneof("value")  # type: ignore[attr-defined]
-    content = getattr(value, kind) if kind else None
-    values = getattr(content, "values", None)
-    return content if values is None else list(values)
 
 
 def _reason(reason: Reason, view: CatalogView) -> reason_pb2.Reason:

@@ -1,0 +1,1 @@
+"""Protobuf to the platform's values and back, a module a resource: the only place that knows both."""

@@ -11,7 +11,7 @@ import pytest
 
 from endcap.sdk import bundle as bundle_format
 from endcap.sdk import features
-from endcap.sdk.bundle import Bundle, BundleManifest, GoldenQuery, write_bundle
+from endcap.sdk.bundle import MAX_BYTES, Bundle, BundleManifest, GoldenQuery, copy_bundle, write_bundle
 from endcap.sdk.errors import BundleRefused, InvalidInput
 
 
@@ -171,6 +171,10 @@ def rewrite(folder: Path, **changes: Any) -> None:
         ({"model": "../../etc"}, "not one that Endcap writes"),
         ({"model": 7}, "not one that Endcap writes"),
         ({"state": "text"}, "not one that Endcap writes"),
+        ({"snapshot": 7}, "not one that Endcap writes"),
+        ({"metrics": {"recall@20": "high"}}, "not one that Endcap writes"),
+        ({"metrics": [0.1]}, "not one that Endcap writes"),
+        ({"created_time": 10**20}, "not one that Endcap writes"),
         ({"files": {}}, "holds exactly"),
         ({"files": {"../secret": "0"}}, "holds exactly"),
         ({"files": ["model.onnx", "vocabulary.json"]}, "not one that Endcap writes"),
@@ -215,3 +219,45 @@ def test_a_vocabulary_that_is_none_is_refused(content: str, tmp_path: Path) -> N
 
     with pytest.raises(BundleRefused, match="vocabulary"):
         Bundle.open(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    os.truncate(folder / name, MAX_BYTES[name] + 1)
+
+    with pytest.raises(BundleRefused, match="larger than"):
+        Bundle.open(folder)
+
+
+def test_a_bundle_tells_its_size_and_the_checksum_of_its_manifest(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+
+    bundle = Bundle.open(folder)
+
+    assert bundle.size == sum(file.stat().st_size for file in folder.iterdir())
+    assert bundle.checksum == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_a_copy_is_the_bundle_and_no_more(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "weights.bin").write_bytes(b"more")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+
+    copy_bundle(folder, copy)
+
+    assert Bundle.open(copy).manifest.version == folder.name
+
+
+@pytest.mark.parametrize("put", [symbolic_link, hard_link, pipe, directory])
+def test_links_are_not_copied(put: Callable[[Path, Path], None], tmp_path: Path) -> None:
+    file = write(tmp_path) / "model.onnx"
+    file.rename(tmp_path / "outside")
+    put(file, tmp_path / "outside")
+    (tmp_path / "copy").mkdir()
+
+    with pytest.raises(BundleRefused):
+        copy_bundle(file.parent, tmp_path / "copy")
+
+    assert not list((tmp_path / "copy").glob("manifest.json"))

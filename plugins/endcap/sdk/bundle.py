@@ -16,7 +16,9 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from endcap.sdk import features
@@ -29,8 +31,12 @@ FORMAT_VERSION = 1
 MODEL = "model.onnx"
 VOCABULARY = "vocabulary.json"
 MANIFEST = "manifest.json"
+MAX_BYTES: Mapping[str, int] = MappingProxyType({MODEL: 2**31, VOCABULARY: 2**28, MANIFEST: 2**26})
+"""The most bytes that a file of a bundle may have; a larger one is refused before it is read."""
+
 _FILES = {MODEL, VOCABULARY}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_VERSION = re.compile(r"[0-9]{14}-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,7 @@ class BundleManifest:
             raise BundleRefused("the bundle's manifest cannot be read: copy the bundle again") from error
         if altered:
             raise BundleRefused("the bundle's manifest was altered: copy the bundle again")
-        mappings = (manifest.parameters, manifest.state, manifest.metrics, manifest.files)
-        if not _is_name(manifest.model) or not all(isinstance(mapping, dict) for mapping in mappings):
+        if not _is_sound(manifest):
             raise BundleRefused("the bundle's manifest is not one that Endcap writes: train it again")
         return manifest
 
@@ -132,28 +137,42 @@ class Bundle:
     model_bytes: bytes
     """``model.onnx`` as it was when its checksum was taken, so that later changes on disk do not matter."""
 
+    checksum: str
+    """SHA-256 of the manifest, in hexadecimal, which holds those of all other files."""
+
+    size: int
+    """Bytes of all files."""
+
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open a bundle and check every byte of it.
 
         Raises:
-            BundleRefused: A file is missing, altered, a link, or not part of a bundle; or the bundle was
-                made with another version of the format or of the features.
+            BundleRefused: A file is missing, altered, too large, a link, or not part of a bundle; or the
+                bundle was made with another version of the format or of the features.
         """
-        manifest = BundleManifest.from_json(_read(folder, MANIFEST).decode("utf-8", "replace"))
+        written = _read(folder, MANIFEST)
+        manifest = BundleManifest.from_json(written.decode("utf-8", "replace"))
         if manifest.features_version != features.VERSION:
             raise BundleRefused(
                 f"the bundle was trained with features version {manifest.features_version}, this release"
                 f" computes {features.VERSION}: train it again"
             )
-        found = {path.name for path in folder.iterdir()}
+        found = {path.name for path in islice(folder.iterdir(), len(_FILES) + 2)}
         if manifest.files.keys() != _FILES or found != {MANIFEST, *_FILES}:
             raise BundleRefused(f"a bundle holds exactly {', '.join(sorted(_FILES))} and its manifest")
         contents = {name: _read(folder, name) for name in manifest.files}
         for name, checksum in manifest.files.items():
             if hashlib.sha256(contents[name]).hexdigest() != checksum:
                 raise BundleRefused(f"{name} of the bundle was altered: copy the bundle again")
-        return cls(folder, manifest, _vocabulary(contents[VOCABULARY]), contents[MODEL])
+        return cls(
+            folder,
+            manifest,
+            _vocabulary(contents[VOCABULARY]),
+            model_bytes=contents[MODEL],
+            checksum=hashlib.sha256(written).hexdigest(),
+            size=len(written) + sum(map(len, contents.values())),
+        )
 
 
 def write_bundle(
@@ -216,6 +235,21 @@ def write_bundle(
     return folder
 
 
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copy the files of a bundle into a folder that exists; links are refused, other files left behind.
+
+    Open the copy rather than the original, which may have changed meanwhile.
+
+    Raises:
+        BundleRefused: A file is missing, too large, or a link.
+    """
+    for name in (MODEL, VOCABULARY, MANIFEST):
+        with (target / name).open("xb") as stream:
+            stream.write(_read(source, name))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
 def _json(values: Mapping[str, Any]) -> str:
     """Return a manifest's text; no other spelling of the same values is read, so any flipped bit shows."""
     return json.dumps(values, indent=2, ensure_ascii=False)
@@ -224,6 +258,18 @@ def _json(values: Mapping[str, Any]) -> str:
 def _version(values: Mapping[str, Any]) -> str:
     content = json.dumps({**values, "version": ""}, sort_keys=True)
     return f"{values['created_time']:014d}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def _is_sound(manifest: BundleManifest) -> bool:
+    """Check the values that others rely on; dataclasses take what they are given."""
+    return (
+        _is_name(manifest.model)
+        and _VERSION.fullmatch(manifest.version) is not None
+        and isinstance(manifest.snapshot, str)
+        and all(isinstance(value, dict) for value in (manifest.parameters, manifest.state, manifest.files))
+        and isinstance(manifest.metrics, dict)
+        and all(isinstance(value, int | float) for value in manifest.metrics.values())
+    )
 
 
 def _is_name(model: object) -> bool:
@@ -240,6 +286,10 @@ def _read(folder: Path, name: str) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             raise BundleRefused(f"{name} of the bundle is a link or not a plain file: copy the bundle")
+        if status.st_size > MAX_BYTES[name]:
+            raise BundleRefused(
+                f"{name} of the bundle is larger than {MAX_BYTES[name]:,} bytes: train a smaller one"
+            )
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
             return stream.read()
     finally:

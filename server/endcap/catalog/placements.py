@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.revisions import advance_revision
+from endcap.catalog.rules import Rule, rule_from_json, rule_to_json
 from endcap.catalog.tables import PLACEMENTS
 from endcap.catalog.upserting import upsert
 from endcap.sdk.errors import Conflict, NotFound
@@ -53,6 +54,9 @@ class Placement:
 
     filter: str = ""
     """Condition that every item must meet, in the AIP-160 grammar."""
+
+    rules: tuple[Rule, ...] = ()
+    """What every answer must keep to; ``Rule`` says in which order they run."""
 
     created_time: int = 0
     """Unix milliseconds; written by ``put_placement``, as are the next two."""
@@ -173,7 +177,8 @@ def _values(shop: str, placement: Placement) -> dict[str, Any]:
         "id": placement.id,
         "task": placement.task.value,
         "ladder": [asdict(rung) for rung in placement.ladder],
-        "settings": {name: getattr(placement, name) for name in _SETTINGS},
+        "settings": {name: getattr(placement, name) for name in _SETTINGS}
+        | {"rules": [rule_to_json(rule) for rule in placement.rules]},
         "created_time": placement.created_time,
         "updated_time": placement.updated_time,
         "revision": placement.revision,
@@ -187,6 +192,7 @@ def _placement(row: RowMapping) -> Placement:
         task=Task(row["task"]),
         ladder=tuple(Rung(**rung) for rung in row["ladder"]),
         seen_types=tuple(settings.pop("seen_types")),
+        rules=tuple(map(rule_from_json, settings.pop("rules", ()))),
         created_time=row["created_time"],
         updated_time=row["updated_time"],
         revision=row["revision"],

@@ -1,17 +1,20 @@
 """Which bundles a shop has, and which one of each model serves."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.revisions import advance_revision
+from endcap.catalog.revisions import advance_revision, lock_revision
 from endcap.catalog.tables import BUNDLES
-from endcap.sdk.errors import AlreadyExists, NotFound
+from endcap.sdk.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
 
 
 class BundleState(StrEnum):
@@ -25,6 +28,9 @@ class BundleState(StrEnum):
     RETIRED = "retired"
     """Served before, and kept so that one can go back to it."""
 
+    REFUSED = "refused"
+    """Was to serve, and could not be loaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegisteredBundle:
@@ -36,16 +42,57 @@ class RegisteredBundle:
     path: str
     """Where its folder lies."""
 
+    state: BundleState
+
+    refusal: str
+    """Why it was refused; empty in any other state."""
+
     manifest: Mapping[str, Any]
     """Its ``manifest.json``, as JSON values."""
 
-    state: BundleState
+    checksum: str
+    """SHA-256 of the manifest's bytes, in hexadecimal."""
+
+    size_bytes: int
+
+    item_count: int
+    """Items that it knows."""
 
     created_time: int
     """Unix milliseconds of its registration."""
 
     activated_time: int | None
     """Unix milliseconds of its last activation; None if there was none."""
+
+    revision: int
+    """Revision of the shop that made it serve or stop last; 0 if it never served."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """The bundles of one model in one shop."""
+
+    name: str
+
+    bundles: tuple[RegisteredBundle, ...]
+    """The newest version first; at least one."""
+
+    @property
+    def active(self) -> RegisteredBundle | None:
+        """The one that serves."""
+        return next((bundle for bundle in self.bundles if bundle.state is BundleState.ACTIVE), None)
+
+    @property
+    def retired(self) -> list[RegisteredBundle]:
+        """Those that served before, the one that stopped last first: a rollback goes back to it."""
+        retired = [bundle for bundle in self.bundles if bundle.state is BundleState.RETIRED]
+        return sorted(retired, key=attrgetter("revision"), reverse=True)
+
+    @property
+    def etag(self) -> str:
+        """Names the stored state."""
+        states = "\n".join(f"{bundle.version} {bundle.state} {bundle.revision}" for bundle in self.bundles)
+        return hashlib.sha256(states.encode()).hexdigest()[:16]
 
 
 async def register_bundle(
@@ -56,25 +103,32 @@ async def register_bundle(
     version: str,
     path: str,
     manifest: Mapping[str, Any],
+    checksum: str,
+    size_bytes: int,
+    item_count: int,
     now: int,
 ) -> RegisteredBundle:
-    """Add a bundle to a shop; it does not serve yet.
+    """Add a bundle to a shop. It does not serve yet, so the shop's revision stays.
 
     Raises:
         AlreadyExists: The shop has that version of the model.
         NotFound: There is no such shop.
     """
-    revision = await advance_revision(connection=connection, shop=shop)
+    await lock_revision(connection=connection, shop=shop)
     values = {
         "shop": shop,
         "model": model,
         "version": version,
         "path": path,
         "state": BundleState.REGISTERED.value,
+        "refusal": "",
         "manifest": dict(manifest),
+        "checksum": checksum,
+        "size_bytes": size_bytes,
+        "item_count": item_count,
         "created_time": now,
         "activated_time": None,
-        "revision": revision,
+        "revision": 0,
     }
     try:
         await connection.execute(insert(BUNDLES).values(values))
@@ -84,15 +138,26 @@ async def register_bundle(
 
 
 async def activate_bundle(
-    *, connection: AsyncConnection, shop: str, model: str, version: str, now: int
+    *, connection: AsyncConnection, shop: str, model: str, version: str, now: int, etag: str = ""
 ) -> RegisteredBundle:
     """Let a bundle serve in place of the one of its model that did.
 
+    Args:
+        connection: One that writes.
+        shop: The shop's id.
+        model: The model's name.
+        version: Which of its bundles.
+        now: Unix milliseconds.
+        etag: That of the model as last read; empty to overwrite whatever is there.
+
     Raises:
         NotFound: The shop has no such bundle.
+        Conflict: The model was changed since.
     """
     revision = await advance_revision(connection=connection, shop=shop)
     await get_bundle(connection=connection, shop=shop, model=model, version=version)
+    if etag and etag != (await get_model(connection=connection, shop=shop, model=model)).etag:
+        raise Conflict(f"the model {model!r} was changed since it was read: read it again")
     bundles_of_model = update(BUNDLES).where(BUNDLES.c.shop == shop, BUNDLES.c.model == model)
     await connection.execute(
         bundles_of_model.where(
@@ -101,10 +166,44 @@ async def activate_bundle(
     )
     await connection.execute(
         bundles_of_model.where(BUNDLES.c.version == version).values(
-            state=BundleState.ACTIVE.value, activated_time=now, revision=revision
+            state=BundleState.ACTIVE.value, refusal="", activated_time=now, revision=revision
         )
     )
     return await get_bundle(connection=connection, shop=shop, model=model, version=version)
+
+
+async def refuse_bundle(
+    *, connection: AsyncConnection, shop: str, model: str, version: str, refusal: str
+) -> None:
+    """Record that a bundle could not be loaded; an active one stays active, for it may serve elsewhere."""
+    await connection.execute(
+        update(BUNDLES)
+        .where(
+            BUNDLES.c.shop == shop,
+            BUNDLES.c.model == model,
+            BUNDLES.c.version == version,
+            BUNDLES.c.state != BundleState.ACTIVE.value,
+        )
+        .values(state=BundleState.REFUSED.value, refusal=refusal)
+    )
+
+
+async def delete_bundle(*, connection: AsyncConnection, shop: str, model: str, version: str) -> None:
+    """Forget a bundle; its files are the caller's.
+
+    Raises:
+        NotFound: The shop has no such bundle.
+        FailedPrecondition: It is active.
+    """
+    await lock_revision(connection=connection, shop=shop)
+    bundle = await get_bundle(connection=connection, shop=shop, model=model, version=version)
+    if bundle.state is BundleState.ACTIVE:
+        raise FailedPrecondition(
+            f"version {version!r} of the model {model!r} is active: activate another one first"
+        )
+    await connection.execute(
+        delete(BUNDLES).where(BUNDLES.c.shop == shop, BUNDLES.c.model == model, BUNDLES.c.version == version)
+    )
 
 
 async def get_bundle(*, connection: AsyncConnection, shop: str, model: str, version: str) -> RegisteredBundle:
@@ -139,13 +238,51 @@ async def list_bundles(
     return [_bundle(row) for row in (await connection.execute(query)).mappings()]
 
 
+async def swap_revisions(*, connection: AsyncConnection, shop: str, revision: int) -> set[int]:
+    """Return the revisions after one that made bundles serve or stop, as far as the bundles still show it."""
+    query = select(BUNDLES.c.revision).where(
+        BUNDLES.c.shop == shop,
+        BUNDLES.c.revision > revision,
+        BUNDLES.c.state.in_((BundleState.ACTIVE.value, BundleState.RETIRED.value)),
+    )
+    return set((await connection.execute(query)).scalars())
+
+
+async def get_model(*, connection: AsyncConnection, shop: str, model: str) -> RegisteredModel:
+    """Return one model with its bundles.
+
+    Raises:
+        NotFound: The shop has no bundle of it.
+    """
+    query = (
+        select(BUNDLES)
+        .where(BUNDLES.c.shop == shop, BUNDLES.c.model == model)
+        .order_by(BUNDLES.c.version.desc())
+    )
+    bundles = tuple(_bundle(row) for row in (await connection.execute(query)).mappings())
+    if not bundles:
+        raise NotFound(f"there is no model {model!r}: register a bundle of it first")
+    return RegisteredModel(model, bundles)
+
+
+async def list_models(*, connection: AsyncConnection, shop: str) -> list[RegisteredModel]:
+    """Return the models of a shop by name."""
+    bundles = await list_bundles(connection=connection, shop=shop)
+    return [RegisteredModel(name, tuple(group)) for name, group in groupby(bundles, attrgetter("model"))]
+
+
 def _bundle(row: RowMapping) -> RegisteredBundle:
     return RegisteredBundle(
         model=row["model"],
         version=row["version"],
         path=row["path"],
-        manifest=row["manifest"],
         state=BundleState(row["state"]),
+        refusal=row["refusal"],
+        manifest=row["manifest"],
+        checksum=row["checksum"],
+        size_bytes=row["size_bytes"],
+        item_count=row["item_count"],
         created_time=row["created_time"],
         activated_time=row["activated_time"],
+        revision=row["revision"],
     )

@@ -172,10 +172,17 @@ class BundleTable(SQLModel, table=True):
     version: str = Field(primary_key=True)
     path: str
     state: str
+    refusal: str
+    """Why it was refused when it was last loaded; empty for any other state."""
     manifest: dict[str, Any] = Field(sa_type=_Json)
+    checksum: str
+    """SHA-256 of the manifest's bytes, in hexadecimal."""
+    size_bytes: int = Field(sa_type=BigInteger)
+    item_count: int
     created_time: int = Field(sa_type=BigInteger)
     activated_time: int | None = Field(sa_type=BigInteger)
     revision: int = Field(sa_type=BigInteger)
+    """Of the change that last made it serve or stop; 0 if it never served."""
 
 
 class ExposureTable(SQLModel, table=True):

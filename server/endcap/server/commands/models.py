@@ -38,7 +38,8 @@ async def _models(activate: list[Path], shop: str) -> None:
     try:
         for source in activate:
             load_bundle(source, host)
-            manifest = Bundle.open(source).manifest
+            bundle = Bundle.open(source)
+            manifest = bundle.manifest
             kept = (settings.bundles_folder / shop / manifest.model / manifest.version).absolute()
             if not kept.exists():
                 with publish(kept) as staging:
@@ -52,6 +53,9 @@ async def _models(activate: list[Path], shop: str) -> None:
                     version=manifest.version,
                     path=str(kept),
                     manifest=asdict(manifest),
+                    checksum=bundle.checksum,
+                    size_bytes=bundle.size,
+                    item_count=len(bundle.vocabulary),
                     now=now,
                 )
                 await activate_bundle(
@@ -59,8 +63,8 @@ async def _models(activate: list[Path], shop: str) -> None:
                 )
         table = Table("Model", "Version", "State")
         async with database.read() as connection:
-            for bundle in await list_bundles(connection=connection, shop=shop):
-                table.add_row(bundle.model, bundle.version, bundle.state)
+            for listed in await list_bundles(connection=connection, shop=shop):
+                table.add_row(listed.model, listed.version, listed.state)
         Console().print(table)
     finally:
         await database.close()

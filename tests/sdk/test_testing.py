@@ -275,6 +275,15 @@ def test_a_shop_asks_what_it_is_told_to() -> None:
     assert query.history.times.tolist() == [NOW - 2 * DAY, NOW - DAY]
     assert (query.limit, query.time, query.text, query.explain) == (3, NOW, "cup", True)
     assert query.candidates is None
+    assert query.relevance.tolist() == []
+
+
+def test_a_search_has_matches_and_how_good_they_are() -> None:
+    query = SHOP.query(task=Task.SEARCH, text="cup", candidates=["cup", "mug"], relevance=[2, 0.5])
+
+    assert query.candidates is not None
+    assert SHOP.ids(query.candidates) == ["cup", "mug"]
+    assert query.relevance.tolist() == [2, 0.5]
 
 
 def test_an_id_that_the_catalog_does_not_hold_is_named() -> None:

@@ -38,6 +38,9 @@ class Task(StrEnum):
 NO_ROWS: Rows = np.empty(0, np.int32)
 """The empty list of rows."""
 
+NO_SCORES: Scores = np.empty(0, np.float32)
+"""The empty list of scores."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
@@ -98,8 +101,12 @@ class Query:
     """The item of a product page, or the cart."""
 
     candidates: Rows | None = None
-    """The only rows that may be shown, in the caller's order: the list to rank, what the user viewed;
-    None when the task names none."""
+    """The only rows that may be shown, in the caller's order: the list to rank, what the user viewed,
+    what matches the text, best match first; None when the task names none."""
+
+    relevance: Scores = field(default_factory=lambda: NO_SCORES)
+    """How well the text of each of ``candidates`` matches, higher is better; empty unless the task is
+    search."""
 
     text: str = ""
     """What the user typed."""
@@ -141,5 +148,5 @@ class Ranking:
         return len(self.rows)
 
 
-NO_RANKING = Ranking(NO_ROWS, np.empty(0, np.float32))
+NO_RANKING = Ranking(NO_ROWS, NO_SCORES)
 """The ranking that holds nothing."""

@@ -28,7 +28,7 @@ from endcap.sdk.errors import ModelMissing, NotFound
 from endcap.sdk.features import DAY
 from endcap.sdk.model import Model, Tensors
 from endcap.sdk.parameters import NoParameters
-from endcap.sdk.query import Eligibility, History, Query, Ranking, Task
+from endcap.sdk.query import NO_SCORES, Eligibility, History, Query, Ranking, Task
 from endcap.sdk.strategy import ScoringStrategy, Strategy, StrategyFactory
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary, frozen
 
@@ -181,6 +181,7 @@ class Shop:
         task: Task = Task.FOR_YOU,
         items: Sequence[str] = (),
         candidates: Sequence[str] | None = None,
+        relevance: Sequence[float] = (),
         exclude: Sequence[str] = (),
         text: str = "",
         explain: bool = False,
@@ -194,6 +195,7 @@ class Shop:
             task: The task.
             items: The item of the page, or the cart; they are excluded as well.
             candidates: The only items that may be shown.
+            relevance: How well the text of each candidate matches, for the task search.
             exclude: Items that must not be shown, beside those that are not available.
             text: What the user typed.
             explain: Whether reasons are wanted.
@@ -206,6 +208,7 @@ class Shop:
             history=_history(self._rows(history), history_type),
             items=self._rows(items),
             candidates=None if candidates is None else self._rows(candidates),
+            relevance=frozen(np.array(relevance, np.float32)),
             text=text,
             explain=explain,
         )
@@ -346,7 +349,9 @@ class StrategyContract:
         return list(zip(queries, rankings, strict=True))
 
 
-_TASKS_WITH_CANDIDATES = {Task.RANK, Task.RECENTLY_VIEWED}
+_TASKS_WITH_CANDIDATES = {Task.RANK, Task.RECENTLY_VIEWED, Task.SEARCH}
+
+_RELEVANCE = np.array([2, 2, 1, 0.5], np.float32)  # two matches are equally good
 
 
 def _queries(strategy: Strategy) -> list[Query]:
@@ -372,14 +377,21 @@ def _queries(strategy: Strategy) -> list[Query]:
             items=frozen(vocabulary.known(ids[:1] if task == Task.SIMILAR else ids))
             if task in {Task.SIMILAR, Task.RELATED}
             else frozen(vocabulary.known(())),
-            candidates=frozen(vocabulary.known(ids[::-1] or ["f", "b", "new"]))
+            candidates=frozen(vocabulary.known(_candidates(task, ids)))
             if task in _TASKS_WITH_CANDIDATES
             else None,
+            relevance=frozen(_RELEVANCE[: len(_candidates(task, ids))]) if task == Task.SEARCH else NO_SCORES,
             text="item" if task == Task.SEARCH else "",
             explain=limit > 1,
         )
         for task, limit, allowed, ids in product(sorted(strategy.tasks), limits, eligible, histories)
     ]
+
+
+def _candidates(task: Task, ids: Sequence[str]) -> Sequence[str]:
+    """Return ids that alone may be shown; a caller's list may name one twice, matches do not."""
+    given = ids[::-1] or ("f", "b", "new")
+    return tuple(dict.fromkeys(given)) if task == Task.SEARCH else given
 
 
 def _history(rows: Rows, event_type: str) -> History:

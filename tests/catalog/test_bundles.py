@@ -22,22 +22,19 @@ from endcap.catalog.tables import BUNDLES
 from endcap.sdk.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
 
 
-async def _register(
-    database: Database, model: str, version: str, *, shop: str = "default"
-) -> RegisteredBundle:
+async def _register(database: Database, model: str, version: str, *, shop: str = "default") -> None:
+    bundle = RegisteredBundle(
+        model=model,
+        version=version,
+        path=f"/bundles/{model}/{version}",
+        manifest={"metrics": {"recall@20": 0.1}},
+        checksum="ab12",
+        size_bytes=100,
+        item_count=3,
+        created_time=3,
+    )
     async with database.write() as connection:
-        return await register_bundle(
-            connection=connection,
-            shop=shop,
-            model=model,
-            version=version,
-            path=f"/bundles/{model}/{version}",
-            manifest={"metrics": {"recall@20": 0.1}},
-            checksum="ab12",
-            size_bytes=100,
-            item_count=3,
-            now=3,
-        )
+        await register_bundle(connection=connection, shop=shop, bundle=bundle)
 
 
 async def _activate(
@@ -76,9 +73,16 @@ async def _versions(
 
 
 async def test_a_registered_bundle_does_not_serve_yet(catalog_database: Database) -> None:
-    bundle = await _register(catalog_database, "ease", "1")
+    await _register(catalog_database, "ease", "1")
 
+    [bundle] = (await _model(catalog_database, "ease")).bundles
     assert (bundle.state, bundle.activated_time) == (BundleState.REGISTERED, None)
+    assert (bundle.manifest, bundle.checksum, bundle.size_bytes, bundle.item_count) == (
+        {"metrics": {"recall@20": 0.1}},
+        "ab12",
+        100,
+        3,
+    )
     assert await _versions(catalog_database, BundleState.ACTIVE) == []
 
 
@@ -227,3 +231,18 @@ async def test_models_come_by_name_with_their_bundles(catalog_database: Database
     assert [(model.name, len(model.bundles)) for model in models] == [("ease", 2), ("popular", 1)]
     with pytest.raises(NotFound, match="register a bundle"):
         await _model(catalog_database, "item_knn")
+
+
+async def test_what_served_longest_ago_is_surplus_first(catalog_database: Database) -> None:
+    for version in ("1", "2", "3", "4"):
+        await _register(catalog_database, "ease", version)
+        await _activate(catalog_database, "ease", version)
+    for version in ("0", "5", "6"):
+        await _register(catalog_database, "ease", version)
+    for version in ("0", "5"):
+        await _refuse(catalog_database, "ease", version)
+
+    model = await _model(catalog_database, "ease")
+
+    assert [bundle.version for bundle in model.surplus(2)] == ["2", "1", "0"]
+    assert [bundle.version for bundle in model.surplus(4)] == ["0"]

@@ -9,10 +9,7 @@ from endcap.sdk.bundle import Bundle
 
 
 def load_bundle(folder: Path, host: PluginHost, *, threads: int = 1, run_seconds: float = 10.0) -> OnnxModel:
-    """Load a bundle, verified and warm, or refuse it whole.
-
-    Every checksum is compared, the graph is loaded, and the golden queries are asked, which also makes
-    the graph allocate what it needs.
+    """Load the bundle of a folder, verified and warm, or refuse it whole.
 
     Args:
         folder: The bundle.
@@ -23,7 +20,19 @@ def load_bundle(folder: Path, host: PluginHost, *, threads: int = 1, run_seconds
     Raises:
         BundleRefused: The bundle is damaged, altered, not made for this release, or answers wrongly.
     """
-    bundle = Bundle.open(folder)
+    return prepare_model(Bundle.open(folder), host, threads=threads, run_seconds=run_seconds)
+
+
+def prepare_model(
+    bundle: Bundle, host: PluginHost, *, threads: int = 1, run_seconds: float = 10.0
+) -> OnnxModel:
+    """Make a model of a bundle whose checksums hold.
+
+    The graph is loaded, and the golden queries are asked, which also makes it allocate what it needs.
+
+    Raises:
+        BundleRefused: The graph cannot run here, or answers wrongly.
+    """
     model = OnnxModel.of_bundle(bundle, threads=threads, run_seconds=run_seconds)
     check_golden_queries(bundle, model, host)
     return model

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
@@ -42,11 +42,6 @@ class RegisteredBundle:
     path: str
     """Where its folder lies."""
 
-    state: BundleState
-
-    refusal: str
-    """Why it was refused; empty in any other state."""
-
     manifest: Mapping[str, Any]
     """Its ``manifest.json``, as JSON values."""
 
@@ -61,10 +56,15 @@ class RegisteredBundle:
     created_time: int
     """Unix milliseconds of its registration."""
 
-    activated_time: int | None
+    state: BundleState = BundleState.REGISTERED
+
+    refusal: str = ""
+    """Why it was refused; empty in any other state."""
+
+    activated_time: int | None = None
     """Unix milliseconds of its last activation; None if there was none."""
 
-    revision: int
+    revision: int = 0
     """Revision of the shop that made it serve or stop last; 0 if it never served."""
 
 
@@ -88,6 +88,30 @@ class RegisteredModel:
         retired = [bundle for bundle in self.bundles if bundle.state is BundleState.RETIRED]
         return sorted(retired, key=attrgetter("revision"), reverse=True)
 
+    def surplus(self, kept: int) -> list[RegisteredBundle]:
+        """Return those that need not be kept any longer.
+
+        Args:
+            kept: How many to keep of those that served, the active one included. One that was never
+                tried is kept whatever the number; one that was refused goes when a newer one serves.
+        """
+        active = self.active
+        refused = [
+            bundle
+            for bundle in self.bundles
+            if bundle.state is BundleState.REFUSED and active is not None and bundle.version < active.version
+        ]
+        return self.retired[max(kept - 1, 0) :] + refused
+
+    def require(self, etag: str) -> None:
+        """Refuse a caller who read another state; an empty ``etag`` is that of a caller who read none.
+
+        Raises:
+            Conflict: The model was changed since.
+        """
+        if etag and etag != self.etag:
+            raise Conflict(f"the model {self.name!r} was changed since it was read: read it again")
+
     @property
     def etag(self) -> str:
         """Names the stored state."""
@@ -95,19 +119,7 @@ class RegisteredModel:
         return hashlib.sha256(states.encode()).hexdigest()[:16]
 
 
-async def register_bundle(
-    *,
-    connection: AsyncConnection,
-    shop: str,
-    model: str,
-    version: str,
-    path: str,
-    manifest: Mapping[str, Any],
-    checksum: str,
-    size_bytes: int,
-    item_count: int,
-    now: int,
-) -> RegisteredBundle:
+async def register_bundle(*, connection: AsyncConnection, shop: str, bundle: RegisteredBundle) -> None:
     """Add a bundle to a shop. It does not serve yet, so the shop's revision stays.
 
     Raises:
@@ -115,26 +127,13 @@ async def register_bundle(
         NotFound: There is no such shop.
     """
     await lock_revision(connection=connection, shop=shop)
-    values = {
-        "shop": shop,
-        "model": model,
-        "version": version,
-        "path": path,
-        "state": BundleState.REGISTERED.value,
-        "refusal": "",
-        "manifest": dict(manifest),
-        "checksum": checksum,
-        "size_bytes": size_bytes,
-        "item_count": item_count,
-        "created_time": now,
-        "activated_time": None,
-        "revision": 0,
-    }
+    values = {**asdict(bundle), "shop": shop, "state": bundle.state.value, "manifest": dict(bundle.manifest)}
     try:
         await connection.execute(insert(BUNDLES).values(values))
     except IntegrityError:
-        raise AlreadyExists(f"version {version!r} of the model {model!r} is registered already") from None
-    return await get_bundle(connection=connection, shop=shop, model=model, version=version)
+        raise AlreadyExists(
+            f"version {bundle.version!r} of the model {bundle.model!r} is registered already"
+        ) from None
 
 
 async def activate_bundle(
@@ -156,8 +155,7 @@ async def activate_bundle(
     """
     revision = await advance_revision(connection=connection, shop=shop)
     await get_bundle(connection=connection, shop=shop, model=model, version=version)
-    if etag and etag != (await get_model(connection=connection, shop=shop, model=model)).etag:
-        raise Conflict(f"the model {model!r} was changed since it was read: read it again")
+    (await get_model(connection=connection, shop=shop, model=model)).require(etag)
     bundles_of_model = update(BUNDLES).where(BUNDLES.c.shop == shop, BUNDLES.c.model == model)
     await connection.execute(
         bundles_of_model.where(

@@ -20,13 +20,16 @@ def main() -> None:
     _run(name, commands[name])
 
 
-def _run(name: str, command: EntryPoint) -> None:
+def _run(name: str, entry_point: EntryPoint) -> None:
+    """Run a command: a function, or the Typer application of several."""
     try:
         import typer
 
-        function = command.load()
+        command = entry_point.load()
     except ModuleNotFoundError as error:
         sys.exit(f"endcap {name} needs {error.name}, which is not installed: {_EXTRAS}")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name)(function)
+    app = command
+    if not isinstance(app, typer.Typer):
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name)(command)
     app(sys.argv[2:], prog_name=f"endcap {name}")

@@ -42,6 +42,7 @@ def demo(
         **os.environ,
         "ENDCAP_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'endcap.db'}",
         "ENDCAP_BUNDLES_FOLDER": str(folder / "bundles"),
+        "ENDCAP_BUNDLE_STORE": str(folder / "trained"),
         "ENDCAP_ADDRESS": f"127.0.0.1:{port}",
         "ENDCAP_REFLECTION": "true",
     }
@@ -73,13 +74,8 @@ def demo(
         str(folder / "trained"),
         "--no-measure",
     )
-    bundles = [
-        argument
-        for name in STRATEGIES
-        for path in (folder / "trained" / name).iterdir()
-        for argument in ("--activate", str(path))
-    ]
-    endcap("Activate", "models", *bundles)
+    bundles = [str(path) for name in STRATEGIES for path in (folder / "trained" / name).iterdir()]
+    endcap("Activate", "models", "activate", *bundles)
     console.rule("Serve")
     server = subprocess.Popen([sys.executable, "-m", "endcap.cli", "serve"], env=environment)
     try:

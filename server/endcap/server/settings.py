@@ -19,7 +19,18 @@ class Settings(BaseSettings):
         "sqlite+aiosqlite:///data/endcap.db", description="SQLAlchemy URL of the catalog database."
     )
 
-    bundles_folder: Path = Field(Path("data/bundles"), description="Where registered bundles are kept.")
+    bundle_store: Path = Field(
+        Path("data/trained"), description="Where trainers put bundles; RegisterBundle takes them from here."
+    )
+
+    bundles_folder: Path = Field(
+        Path("data/bundles"),
+        description="Where registered bundles are kept. It belongs to one database: other files are deleted.",
+    )
+
+    kept_bundles: int = Field(
+        3, ge=2, description="Bundles of each model that served to keep, the active one included."
+    )
 
     default_deadline_seconds: float = Field(
         2.0, gt=0, description="Time a call gets when the client sends no deadline."

@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from endcap.catalog.bundles import BundleState, list_bundles
+from endcap.catalog.bundles import BundleState, list_bundles, swap_revisions
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, events_after
 from endcap.catalog.histories import Histories
@@ -16,11 +15,11 @@ from endcap.catalog.loading import load_shop
 from endcap.catalog.placements import Placement, list_placements
 from endcap.catalog.shops import get_shop, list_shops
 from endcap.runtime.instances import Generation, Instances
-from endcap.runtime.loading import load_bundle
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import CatalogView, Model, Query, Ranking, Strategy, Task
+from endcap.sdk import CatalogView, Query, Ranking, Strategy, Task
 from endcap.sdk.errors import EndcapError, ModelMissing, NotFound
 from endcap.server.batcher import Batcher
+from endcap.server.loaded_models import LoadedModels
 from endcap.server.metrics import Metrics
 from endcap.server.request import Failure, RungFailed
 
@@ -110,8 +109,9 @@ class Shops:
         self._host = host
         self._metrics = metrics
         self._max_batch_size = max_batch_size
+        self.models = LoadedModels(host)
+        """Loads the bundles that the shops serve with."""
         self._shops: dict[str, Shop] = {}
-        self._models: dict[Path, Model] = {}
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._refreshing = asyncio.Lock()
 
@@ -164,16 +164,25 @@ class Shops:
         except EndcapError as error:
             _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
 
+    async def switch_models(self, shop: Shop, revision: int) -> None:
+        """Serve with the bundles that are active now; ``revision`` made one active, and was just written."""
+        async with shop.catching_up:
+            shop.state = await self._with_active_bundles(shop)
+            self.committed(shop.id, (), revision)
+
     async def _catch_up(self, shop: Shop) -> None:
-        """Append other processes' events; load the shop again when anything else was written."""
+        """Append other processes' events and switch to their bundles; load the shop again for all else."""
         async with shop.catching_up:
             async with self._database.read() as connection:
                 about = await get_shop(connection=connection, shop=shop.id)
                 news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
-            by_revision: dict[int, list[Event]] = {}
+                swaps = await swap_revisions(connection=connection, shop=shop.id, revision=shop.revision)
+            by_revision: dict[int, list[Event]] = {revision: [] for revision in swaps}
             for revision, event in news:
                 by_revision.setdefault(revision, []).append(event)
             if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
+                if swaps:
+                    shop.state = await self._with_active_bundles(shop)
                 for revision, events in by_revision.items():
                     self.committed(shop.id, events, revision)
             else:
@@ -186,14 +195,10 @@ class Shops:
     async def _load(self, shop_id: str) -> Shop:
         """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
         commits = self._commits[shop_id] = []
+        before = self._shops[shop_id].state.generation if shop_id in self._shops else Generation.of(())
         try:
             loaded = await load_shop(self._database, shop_id)
-            async with self._database.read() as connection:
-                bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
-                placements = await list_placements(connection=connection, shop=shop_id)
-            models = [model for bundle in bundles if (model := await self._model(Path(bundle.path)))]
-            generation = Generation.of(models)
-            ladders = await asyncio.to_thread(self._ladders, placements, generation)
+            generation, ladders = await self._serving(shop_id, before)
         finally:
             del self._commits[shop_id]
         for events, revision in commits:
@@ -201,15 +206,17 @@ class Shops:
         state = ShopState(loaded.view, loaded.histories, generation, ladders)
         return Shop(shop_id, loaded.shop.token_key, state, time.monotonic())
 
-    async def _model(self, folder: Path) -> Model | None:
-        """Load a bundle once; one that is refused is logged, and its strategies' rungs say it is missing."""
-        if folder not in self._models:
-            try:
-                self._models[folder] = await asyncio.to_thread(load_bundle, folder, self._host)
-            except EndcapError as error:
-                _log.error("bundle_refused", bundle=str(folder), reason=str(error))
-                return None
-        return self._models[folder]
+    async def _with_active_bundles(self, shop: Shop) -> ShopState:
+        generation, ladders = await self._serving(shop.id, shop.state.generation)
+        return replace(shop.state, generation=generation, ladders=ladders)
+
+    async def _serving(self, shop_id: str, before: Generation) -> tuple[Generation, Mapping[str, Ladder]]:
+        """Return what a shop serves with: its active bundles, and its placements built over them."""
+        async with self._database.read() as connection:
+            bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
+            placements = await list_placements(connection=connection, shop=shop_id)
+        generation = await self.models.generation(bundles, before)
+        return generation, await asyncio.to_thread(self._ladders, placements, generation)
 
     def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:
         builder = _LadderBuilder(self._host, generation, self._batcher)

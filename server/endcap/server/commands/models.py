@@ -1,8 +1,8 @@
-"""The command ``endcap models``."""
+"""The commands ``endcap models …``."""
 
-import shutil
-import time
-from dataclasses import asdict
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,61 +10,170 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.bundles import activate_bundle, list_bundles, register_bundle
-from endcap.catalog.database import open_database
+from endcap.catalog.bundles import list_bundles
+from endcap.catalog.database import Database, open_database
 from endcap.catalog.shops import DEFAULT_SHOP
-from endcap.runtime.loading import load_bundle
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk.bundle import Bundle
-from endcap.sdk.publish import publish
+from endcap.sdk.errors import InvalidInput
 from endcap.server.commands.console import run
+from endcap.server.loaded_models import LoadedModels
+from endcap.server.model_registry import ModelRegistry
 from endcap.server.settings import Settings
 
 
-def models(
-    activate: Annotated[
-        list[Path] | None, typer.Option(help="A bundle to verify, register and serve; may be repeated.")
-    ] = None,
-    shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP,
+models = typer.Typer(
+    help="Bring trained models into service and take them out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_NAMED = re.compile(r"(?P<model>[a-z0-9_]+)@(?P<version>[a-z0-9-]+)")
+
+ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Bundles, as 'endcap train' writes.")]
+Bundles = Annotated[
+    list[str],
+    typer.Argument(metavar="BUNDLE…", help="Folders of bundles, or MODEL@VERSION of registered ones."),
+]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+
+
+@models.command("list")
+def list_registered(shop: ShopOption = DEFAULT_SHOP) -> None:
+    """List the bundles of a shop."""
+    run(_list(shop))
+
+
+@models.command()
+def verify(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Load bundles, check them with their golden queries, and change nothing."""
+    run(_verify(bundles, shop))
+
+
+@models.command()
+def register(folders: Folders, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Check bundles and copy them to where the server keeps them; they do not serve yet."""
+    run(_register(folders, shop))
+
+
+@models.command()
+def activate(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Check bundles and serve with them; those that served before are kept for a rollback."""
+    run(_activate(bundles, shop))
+
+
+@models.command()
+def rollback(model: ModelArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Serve again with the bundle that was active before."""
+    run(_roll_back(model, shop))
+
+
+@models.command()
+def delete(
+    bundle: Annotated[str, typer.Argument(metavar="MODEL@VERSION")], shop: ShopOption = DEFAULT_SHOP
 ) -> None:
-    """List the bundles of a shop, after activating those that are named."""
-    run(_models(activate or [], shop))
+    """Delete a bundle that is not active, with its files."""
+    run(_delete(bundle, shop))
 
 
-async def _models(activate: list[Path], shop: str) -> None:
+@models.command()
+def prune(
+    shop: ShopOption = DEFAULT_SHOP,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Bundles of each model that served to keep, instead of ENDCAP_KEPT_BUNDLES."
+        ),
+    ] = None,
+) -> None:
+    """Delete the bundles that served longest ago, and files that belong to none."""
+    run(_prune(shop, keep))
+
+
+@asynccontextmanager
+async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
+    """Open the database and what keeps the bundles that are registered in it."""
     settings = Settings()
     host = PluginHost.discover()
     database = await open_database(settings.database_url)
     try:
-        for source in activate:
-            load_bundle(source, host)
-            bundle = Bundle.open(source)
-            manifest = bundle.manifest
-            kept = (settings.bundles_folder / shop / manifest.model / manifest.version).absolute()
-            if not kept.exists():
-                with publish(kept) as staging:
-                    shutil.copytree(source, staging, dirs_exist_ok=True)
-            now = int(time.time() * 1000)
-            async with database.write() as connection:
-                await register_bundle(
-                    connection=connection,
-                    shop=shop,
-                    model=manifest.model,
-                    version=manifest.version,
-                    path=str(kept),
-                    manifest=asdict(manifest),
-                    checksum=bundle.checksum,
-                    size_bytes=bundle.size,
-                    item_count=len(bundle.vocabulary),
-                    now=now,
-                )
-                await activate_bundle(
-                    connection=connection, shop=shop, model=manifest.model, version=manifest.version, now=now
-                )
-        table = Table("Model", "Version", "State")
-        async with database.read() as connection:
-            for listed in await list_bundles(connection=connection, shop=shop):
-                table.add_row(listed.model, listed.version, listed.state)
-        Console().print(table)
+        registry = ModelRegistry(
+            database,
+            host,
+            LoadedModels(host),
+            store=settings.bundle_store,
+            folder=settings.bundles_folder,
+            kept=settings.kept_bundles,
+        )
+        yield registry, database
     finally:
         await database.close()
+
+
+async def _list(shop: str) -> None:
+    async with open_registry() as (_, database), database.read() as connection:
+        bundles = await list_bundles(connection=connection, shop=shop)
+    table = Table("Model", "Version", "State", "Items", "MiB", "Measured")
+    for bundle in bundles:
+        measured = ", ".join(f"{name} {value:.4f}" for name, value in bundle.manifest["metrics"].items())
+        table.add_row(
+            bundle.model,
+            bundle.version,
+            bundle.refusal or bundle.state,
+            f"{bundle.item_count:,}",
+            f"{bundle.size_bytes / 2**20:,.1f}",
+            measured,
+        )
+    Console().print(table)
+
+
+async def _verify(bundles: list[str], shop: str) -> None:
+    async with open_registry() as (registry, _):
+        for bundle in bundles:
+            if named := _NAMED.fullmatch(bundle):
+                await registry.check(shop, named["model"], named["version"])
+            else:
+                await registry.register(shop, Path(bundle), validate_only=True)
+            typer.echo(f"{bundle} may serve")
+
+
+async def _register(folders: list[Path], shop: str) -> None:
+    async with open_registry() as (registry, _):
+        for folder in folders:
+            bundle = await registry.register(shop, folder)
+            typer.echo(f"registered {bundle.model}@{bundle.version}")
+
+
+async def _activate(bundles: list[str], shop: str) -> None:
+    async with open_registry() as (registry, _):
+        for bundle in bundles:
+            if named := _NAMED.fullmatch(bundle):
+                model, version = named["model"], named["version"]
+            else:
+                registered = await registry.register(shop, Path(bundle))
+                model, version = registered.model, registered.version
+            await registry.activate(shop, model, version)
+            typer.echo(f"{model}@{version} is active")
+        await registry.tidy(shop)
+
+
+async def _roll_back(model: str, shop: str) -> None:
+    async with open_registry() as (registry, _):
+        activation = await registry.roll_back(shop, model)
+    typer.echo(f"{model}@{activation.loaded.version} is active")
+
+
+async def _delete(bundle: str, shop: str) -> None:
+    named = _NAMED.fullmatch(bundle)
+    if named is None:
+        raise InvalidInput(f"{bundle!r} is not MODEL@VERSION: 'endcap models list' shows what there is")
+    async with open_registry() as (registry, _):
+        await registry.delete(shop, named["model"], named["version"])
+        typer.echo(f"deleted {bundle}")
+
+
+async def _prune(shop: str, keep: int | None) -> None:
+    async with open_registry() as (registry, _):
+        for bundle in await registry.prune(shop, kept=keep):
+            typer.echo(f"deleted {bundle.model}@{bundle.version}")

@@ -13,6 +13,7 @@ from sqlmodel import Field, SQLModel
 
 
 _Json = JSON().with_variant(JSONB(), "postgresql")
+_NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 # SQLite counts up only a primary key of type INTEGER.
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -151,6 +152,26 @@ class PlacementTable(SQLModel, table=True):
     revision: int = Field(sa_type=BigInteger)
 
 
+class PlacementChangeTable(SQLModel, table=True):
+    """A change of a placement; kept when the placement is gone."""
+
+    __tablename__ = "placement_changes"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="placement_changes_shop_fkey"),
+        Index("placement_changes_placement", "shop", "placement", "revision"),
+    )
+
+    shop: str = Field(primary_key=True)
+    revision: int = Field(sa_type=BigInteger, primary_key=True)
+    placement: str
+    time: int = Field(sa_type=BigInteger)
+    actor: str
+    """Who made it; empty where nobody says."""
+    request_id: str
+    before: dict[str, Any] | None = Field(sa_type=_NullableJson)
+    after: dict[str, Any] | None = Field(sa_type=_NullableJson)
+
+
 class BundleTable(SQLModel, table=True):
     """A bundle that was offered to the shop; the database itself allows one active one a model."""
 
@@ -192,6 +213,8 @@ class ExposureTable(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["shop"], ["shops.id"], name="exposures_shop_fkey"),
         Index("exposures_request", "shop", "request_id"),
+        Index("exposures_user", "shop", "user_id", "time"),
+        Index("exposures_visitor", "shop", "visitor_id", "time"),
         {"sqlite_autoincrement": True},
     )
 
@@ -219,5 +242,6 @@ USERS = METADATA.tables["users"]
 VISITORS = METADATA.tables["visitors"]
 EVENTS = METADATA.tables["events"]
 PLACEMENTS = METADATA.tables["placements"]
+PLACEMENT_CHANGES = METADATA.tables["placement_changes"]
 BUNDLES = METADATA.tables["bundles"]
 EXPOSURES = METADATA.tables["exposures"]

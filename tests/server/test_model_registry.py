@@ -282,17 +282,28 @@ async def test_an_outdated_etag_is_refused(
 async def test_the_bundles_that_served_last_are_kept(
     registry: ModelRegistry, database: Database, versions: list[Path], kept: Path
 ) -> None:
+    await registry.register("default", versions[4])
     for bundle in versions[:4]:
         await _serve(registry, bundle)
-    await registry.register("default", versions[4])
+        await registry.sweep("default")
 
-    deleted = await registry.prune("default")
-
-    assert [bundle.version for bundle in deleted] == [versions[1].name, versions[0].name]
     left = {bundle.name for bundle in versions[2:]}
     assert {bundle.version for bundle in (await _model(database)).bundles} == left
     assert {path.name for path in (kept / "default" / "ease").iterdir()} == left
     assert list(kept.iterdir()) == [kept / "default"]
+
+
+async def test_pruning_keeps_as_many_as_it_is_told(
+    registry: ModelRegistry, versions: list[Path], kept: Path
+) -> None:
+    for bundle in versions[:2]:
+        await _serve(registry, bundle)
+    assert await registry.prune("default") == []
+
+    deleted = await registry.prune("default", kept=1)
+
+    assert [bundle.version for bundle in deleted] == [versions[0].name]
+    assert [path.name for path in (kept / "default" / "ease").iterdir()] == [versions[1].name]
 
 
 async def test_garbage_is_what_no_bundle_owns(registry: ModelRegistry, bundle: Path, kept: Path) -> None:

@@ -17,9 +17,11 @@ from endcap.sdk.errors import EndcapError, Unavailable
 from endcap.server.interceptors import CallInterceptor
 from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
 from endcap.server.metrics import Metrics
+from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
 from endcap.server.servicers.catalog import CatalogServicer
 from endcap.server.servicers.event import EventServicer
+from endcap.server.servicers.model import ModelServicer
 from endcap.server.servicers.recommendation import RecommendationServicer
 from endcap.server.settings import Settings
 from endcap.server.shops import Shops
@@ -28,6 +30,8 @@ from endcap.v1 import (
     catalog_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
     recommendation_service_pb2,
     recommendation_service_pb2_grpc,
 )
@@ -84,8 +88,16 @@ class Application:
             ],
             options=_OPTIONS,
         )
+        registry = ModelRegistry(
+            self._database,
+            host,
+            self._shops.models,
+            store=settings.bundle_store,
+            folder=settings.bundles_folder,
+            kept=settings.kept_bundles,
+        )
         pipeline = Pipeline(settings.strategy_timeout_seconds, metrics.rung)
-        self._add_services(pipeline)
+        self._add_services(pipeline, registry)
         try:
             self.port = self._server.add_insecure_port(settings.address)
         except RuntimeError as error:
@@ -119,7 +131,7 @@ class Application:
         await stopping.wait()
         await self.stop()
 
-    def _add_services(self, pipeline: Pipeline) -> None:
+    def _add_services(self, pipeline: Pipeline, registry: ModelRegistry) -> None:
         # The stubs call a servicer abstract that lacks methods; grpc answers those with UNIMPLEMENTED.
         server = self._server
         recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
@@ -133,10 +145,13 @@ class Application:
             CatalogServicer(self._shops, self._database),  # type: ignore[abstract]
             server,
         )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelServicer(self._shops, self._database, registry), server
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.reflection:
-            files = (recommendation_service_pb2, event_service_pb2, catalog_service_pb2)
+            files = (recommendation_service_pb2, event_service_pb2, catalog_service_pb2, model_service_pb2)
             names = [
                 service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()
             ]

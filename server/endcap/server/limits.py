@@ -20,6 +20,10 @@ LIMITS = MappingProxyType(
         "query": 256,
         "filter": 4096,
         "language_code": 35,
+        "etag": 128,
+        "model": 64,
+        "version": 64,
+        "path": 512,
         "attribution_token": 2048,
         "page_token": 8192,
         # Entries of a list, by field.

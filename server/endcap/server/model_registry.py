@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.bundles import (
     RegisteredBundle,
@@ -149,6 +150,8 @@ class ModelRegistry:
     async def activate(self, shop: str, model: str, version: str, *, etag: str = "") -> Activation:
         """Load a registered bundle, check it and warm it up, and make it the active one of its model.
 
+        Those that served longest ago are forgotten in the same breath; ``sweep`` deletes their files.
+
         Raises:
             NotFound: The shop has no such bundle.
             Conflict: The model was changed since ``etag`` was read.
@@ -167,6 +170,7 @@ class ModelRegistry:
             active = await activate_bundle(
                 connection=connection, shop=shop, model=model, version=version, now=self._now(), etag=etag
             )
+            await self._forget_surplus(connection, shop, model, self._kept)
             registered = await get_model(connection=connection, shop=shop, model=model)
         return Activation(registered, active.revision, loaded)
 
@@ -208,25 +212,22 @@ class ModelRegistry:
         Returns:
             Those deleted.
         """
+        kept = self._kept if kept is None else kept
         async with self._database.write() as connection:
-            surplus = [
+            deleted = [
                 bundle
                 for model in await list_models(connection=connection, shop=shop)
-                for bundle in model.surplus(self._kept if kept is None else kept)
+                for bundle in await self._forget_surplus(connection, shop, model.name, kept)
             ]
-            for bundle in surplus:
-                await delete_bundle(
-                    connection=connection, shop=shop, model=bundle.model, version=bundle.version
-                )
         await self.collect_garbage(shop)
-        return surplus
+        return deleted
 
-    async def tidy(self, shop: str) -> None:
-        """Prune after an activation, which stands whether or not this succeeds."""
+    async def sweep(self, shop: str) -> None:
+        """Collect garbage after an activation, which stands whether or not this succeeds."""
         try:
-            await self.prune(shop)
+            await self.collect_garbage(shop)
         except (EndcapError, OSError) as error:
-            _log.warning("prune_failed", shop=shop, reason=str(error))
+            _log.warning("garbage_left", shop=shop, reason=str(error))
 
     async def collect_garbage(self, shop: str) -> None:
         """Delete the files in the shop's folder that belong to no bundle."""
@@ -236,6 +237,14 @@ class ModelRegistry:
             registered = {(bundle.model, bundle.version) for bundle in bundles}
             await asyncio.to_thread(self._files.discard_all_but, shop, registered)
         await asyncio.to_thread(self._files.sweep)
+
+    async def _forget_surplus(
+        self, connection: AsyncConnection, shop: str, model: str, kept: int
+    ) -> list[RegisteredBundle]:
+        surplus = (await get_model(connection=connection, shop=shop, model=model)).surplus(kept)
+        for bundle in surplus:
+            await delete_bundle(connection=connection, shop=shop, model=model, version=bundle.version)
+        return surplus
 
     async def _read(
         self, shop: str, model: str, version: str, etag: str

@@ -155,7 +155,7 @@ async def _activate(bundles: list[str], shop: str) -> None:
                 model, version = registered.model, registered.version
             await registry.activate(shop, model, version)
             typer.echo(f"{model}@{version} is active")
-        await registry.tidy(shop)
+        await registry.sweep(shop)
 
 
 async def _roll_back(model: str, shop: str) -> None:

@@ -79,6 +79,26 @@ async def test_the_view_counts_from_its_newest_event(
     assert loaded.histories.revision == loaded.shop.revision == 3
 
 
+async def test_the_usual_price_is_the_median_of_what_was_paid(
+    catalog_database: Database, catalog_event: MakeEvent
+) -> None:
+    """The mug was sold for 2, 2 and 5; dollars, views and sales without a price say nothing."""
+
+    def sale(event_id: str, pounds: int | None, **changes: object) -> Event:
+        price_nanos = None if pounds is None else pounds * 1_000_000_000
+        return catalog_event(event_id, **{"type": "purchase", "price_nanos": price_nanos, **changes})
+
+    events = [
+        *[sale("1", 2), sale("2", 5, currency="GBP"), sale("3", 2), sale("4", None)],
+        *[sale("5", 90, currency="USD"), sale("6", 80, type="view"), sale("7", 7, item_id="not there yet")],
+    ]
+    await _fill(catalog_database, [Item("kettle"), Item("mug")], events)
+
+    view = (await load_shop(catalog_database, "default")).view
+
+    np.testing.assert_array_equal(view.usual_prices, [np.nan, 2])
+
+
 async def test_histories_are_loaded_with_their_links(
     catalog_database: Database, catalog_event: MakeEvent
 ) -> None:

@@ -20,11 +20,11 @@ ITEMS = [
 ]
 
 EVENTS = [
-    ("zoe", "mug", "purchase", 400),
-    ("adam", "lamp", "view", 2),
-    ("zoe", "lamp", "view", 5),
-    ("zoe", "unheard-of", "view", 4),
-    ("zoe", "mug", "view", 0),
+    ("zoe", "mug", "purchase", 400, 6.0),
+    ("adam", "lamp", "view", 2, 9.0),
+    ("zoe", "lamp", "view", 5, None),
+    ("zoe", "unheard-of", "purchase", 4, 3.0),
+    ("zoe", "mug", "view", 0, None),
 ]
 
 
@@ -50,7 +50,7 @@ def snapshot_of(folder: Path, *, items: bool = True, events: bool = True) -> Sna
         "type": [event[2] for event in EVENTS],
         "time": [NOW - event[3] * DAY for event in EVENTS],
         "quantity": [1.0] * len(EVENTS),
-        "price": [None] * len(EVENTS),
+        "price": [event[4] for event in EVENTS],
         "value": [None] * len(EVENTS),
     }
     return write_snapshot(
@@ -75,6 +75,12 @@ def test_items_become_rows_in_their_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(view.prices, [4.5, np.nan, 20])
     assert view.available.tolist() == [True, False, True]
     assert (view.currency, view.as_of, view.version) == ("GBP", NOW, snapshot.manifest.fingerprint)
+
+
+def test_the_usual_price_is_what_was_paid(tmp_path: Path) -> None:
+    view, _ = snapshot_view(snapshot_of(tmp_path))
+
+    np.testing.assert_array_equal(view.usual_prices, [6, np.nan, np.nan])
 
 
 def test_users_are_counted_by_type_and_age(tmp_path: Path) -> None:

@@ -198,3 +198,21 @@ def test_a_column_that_is_left_out_is_blank() -> None:
     assert view.brands.of_row(0) == view.tags.of_row(0) == ()
     assert np.isnan(view.costs).all()
     assert not view.attributes
+
+
+def test_the_usual_price_is_the_original_one_or_what_was_paid() -> None:
+    columns = ItemColumns(
+        "abc",
+        "abc",
+        [()] * 3,
+        np.ones(3),
+        np.ones(3, np.bool_),
+        np.zeros(3, np.int64),
+        original_prices=np.array([4, np.nan, np.nan]),
+        paid_prices=np.array([3, 2, np.nan]),
+    )
+    no_events = EventColumns(np.empty(0, np.int64), NO_ROWS, np.empty(0, np.str_), np.empty(0, np.int64))
+
+    view = build_view(columns, no_events, version="1", as_of=0)
+
+    np.testing.assert_array_equal(view.usual_prices, [4, 2, np.nan])

@@ -2,13 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import UNKNOWN, CatalogView, EventColumns, History, Rows, build_view
+from endcap.sdk.median import medians
 from endcap.sdk.snapshot import Snapshot, item_columns
 
 
@@ -64,13 +65,20 @@ def snapshot_view(snapshot: Snapshot) -> tuple[CatalogView, Histories]:
         times=events["time"].to_numpy()[known],
     )
     view = build_view(
-        item_columns(items),
+        replace(item_columns(items), paid_prices=_paid_prices(events, rows, len(item_ids))),
         columns,
         version=snapshot.manifest.fingerprint,
         as_of=snapshot.manifest.as_of,
         currency=snapshot.manifest.currency,
     )
     return view, _histories(users, columns)
+
+
+def _paid_prices(events: "pl.DataFrame", rows: Rows, item_count: int) -> NDArray[np.float64]:
+    """Return the median of what was paid for each item."""
+    prices = events["price"].fill_null(np.nan).to_numpy()
+    paid = (events["type"] == "purchase").to_numpy() & (rows != UNKNOWN) & ~np.isnan(prices)
+    return medians(rows[paid], prices[paid], np.ones(np.count_nonzero(paid), np.int64), item_count)
 
 
 def _histories(users: Sequence[str], events: EventColumns) -> Histories:

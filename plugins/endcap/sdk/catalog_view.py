@@ -102,6 +102,9 @@ class ItemColumns:
     attributes: Sequence[Mapping[str, AttributeValue]] = ()
     """Free attributes of each item, by name."""
 
+    paid_prices: NDArray[np.float64] = field(default_factory=lambda: _NO_PRICES)
+    """As ``prices``: the median of what was paid for each."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventColumns:
@@ -117,7 +120,8 @@ class EventColumns:
     """Unix milliseconds."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Strategies keep what they compute from a view as long as it lives, hence the slot for weak references.
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CatalogView:
     """Everything a strategy may know of the catalog. Never write to its arrays."""
 
@@ -156,6 +160,9 @@ class CatalogView:
 
     original_prices: NDArray[np.float64]
     """As ``prices``: what the item cost before a reduction."""
+
+    usual_prices: NDArray[np.float64]
+    """As ``prices``: the original price where there is one, otherwise the median of what was paid."""
 
     costs: NDArray[np.float64]
     """As ``prices``: what the item costs the shop. Never part of an answer."""
@@ -209,6 +216,7 @@ def build_view(
     count = len(items.ids)
     group_ids = tuple(items.group_ids) or ("",) * count
     groups = _groups(group_ids)
+    original_prices, paid_prices = _prices(items.original_prices, count), _prices(items.paid_prices, count)
     return CatalogView(
         version=version,
         as_of=as_of,
@@ -225,7 +233,8 @@ def build_view(
         group_ids=group_ids,
         groups=frozen(groups),
         has_groups=bool((groups != np.arange(count)).any()),
-        original_prices=_prices(items.original_prices, count),
+        original_prices=original_prices,
+        usual_prices=frozen(np.where(np.isnan(original_prices), paid_prices, original_prices)),
         costs=_prices(items.costs, count),
         attributes=MappingProxyType(_attributes(items.attributes)),
         users_by_age=MappingProxyType(_users_by_age(events, count, as_of)),

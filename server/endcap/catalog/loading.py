@@ -7,17 +7,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.histories import Histories
 from endcap.catalog.items import Availability
-from endcap.catalog.money import to_units
+from endcap.catalog.money import NANOS, to_units
 from endcap.catalog.shops import Shop, get_shop
 from endcap.catalog.tables import EVENTS, ITEMS, VISITORS
 from endcap.sdk.catalog_view import CatalogView, ItemColumns, build_view
-from endcap.sdk.vocabulary import Vocabulary
+from endcap.sdk.median import medians
+from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
 
 
 _Row: TypeAlias = Row[*tuple[Any, ...]]
@@ -49,9 +50,11 @@ async def load_shop(database: Database, shop: str, *, as_of: int | None = None) 
     async with database.read() as connection:
         about = await get_shop(connection=connection, shop=shop)
         items = await _items(connection, shop)
-        histories = await _histories(connection, shop, Vocabulary(item.id for item in items))
+        vocabulary = Vocabulary(item.id for item in items)
+        histories = await _histories(connection, shop, vocabulary)
         histories.reach(about.revision)
-    view = await asyncio.to_thread(_view, about, items, histories, as_of)
+        paid_prices = await _paid_prices(connection, about, vocabulary)
+    view = await asyncio.to_thread(_view, about, items, histories, paid_prices, as_of)
     return LoadedShop(about, view, histories)
 
 
@@ -101,7 +104,36 @@ async def _histories(connection: AsyncConnection, shop: str, vocabulary: Vocabul
     return histories
 
 
-def _view(shop: Shop, items: Sequence[_Row], histories: Histories, as_of: int | None) -> CatalogView:
+async def _paid_prices(
+    connection: AsyncConnection, shop: Shop, vocabulary: Vocabulary
+) -> NDArray[np.float64]:
+    """Return the median of what was paid for each item, in the shop's currency."""
+    # Grouped in the database: an item has few prices, however often it was bought.
+    query = (
+        select(EVENTS.c.item_id, EVENTS.c.price_nanos, func.count())
+        .where(
+            EVENTS.c.shop == shop.id,
+            EVENTS.c.type == "purchase",
+            EVENTS.c.price_nanos.is_not(None),
+            EVENTS.c.currency.in_(("", shop.currency)),
+        )
+        .group_by(EVENTS.c.item_id, EVENTS.c.price_nanos)
+    )
+    found = (await connection.execute(query)).all()
+    rows = vocabulary.rows(item_id for item_id, _, _ in found)
+    prices = np.array([nanos for _, nanos, _ in found], np.float64) / NANOS
+    counts = np.array([count for _, _, count in found], np.int64)
+    known = rows != UNKNOWN
+    return medians(rows[known], prices[known], counts[known], len(vocabulary))
+
+
+def _view(
+    shop: Shop,
+    items: Sequence[_Row],
+    histories: Histories,
+    paid_prices: NDArray[np.float64],
+    as_of: int | None,
+) -> CatalogView:
     events = histories.event_columns()
     if as_of is None:
         as_of = int(events.times.max(initial=0))
@@ -119,6 +151,7 @@ def _view(shop: Shop, items: Sequence[_Row], histories: Histories, as_of: int | 
         original_prices=_prices(items, "original_price_nanos", shop.currency),
         costs=_prices(items, "cost_nanos", shop.currency),
         attributes=[item.attributes for item in items],
+        paid_prices=paid_prices,
     )
     return build_view(
         columns,

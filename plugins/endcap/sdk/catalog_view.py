@@ -51,11 +51,13 @@ class Labels:
     def sharing(self, names: Iterable[str]) -> NDArray[np.bool_]:
         """Return a mask of the rows that carry at least one of ``names``."""
         wanted = set(names)
-        chosen = np.array([name in wanted for name in self.names], np.bool_)
+        return self.chosen(name in wanted for name in self.names)
+
+    def chosen(self, which: Iterable[bool]) -> NDArray[np.bool_]:
+        """Return a mask of the rows that carry at least one of the chosen names: a truth value a name."""
+        chosen = np.fromiter(which, np.bool_, len(self.names))
         mask = np.zeros(len(self.offsets) - 1, np.bool_)
-        if chosen.any():
-            owner = np.repeat(np.arange(len(mask)), np.diff(self.offsets))
-            mask[owner[chosen[self.codes]]] = True
+        mask[np.searchsorted(self.offsets, np.flatnonzero(chosen[self.codes]), side="right") - 1] = True
         return mask
 
 

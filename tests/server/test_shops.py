@@ -13,8 +13,11 @@ from endcap.catalog.events import Event
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.loading import LoadedShop, load_shop
 from endcap.catalog.migration import migrate
+from endcap.catalog.placement_changes import PlacementChange, record_change
+from endcap.catalog.placements import Placement, Rung, put_placement
 from endcap.catalog.shops import create_shop
 from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Task
 from endcap.sdk.errors import Unavailable
 from endcap.server import shops as shops_module
 from endcap.server.metrics import Metrics
@@ -126,6 +129,24 @@ async def test_what_another_process_wrote_during_a_load_is_found_after_it(
     assert known_after_the_load == (1, 1, True)
     assert (len(shop.state.view), views_of_eve(shop)) == (2, 1)
     assert shop.revision == recorded.revision
+
+
+async def test_another_process_s_change_of_a_placement_needs_no_load_of_the_catalog(
+    database: Database, shops: Shops, slow_loading: SlowLoading
+) -> None:
+    async with database.write() as connection:
+        shelf = Placement("shelf", Task.TRENDING, (Rung("popular"),))
+        shelf = await put_placement(connection=connection, shop="default", placement=shelf, now=NOW)
+        change = PlacementChange("shelf", shelf.revision, NOW, None, shelf)
+        await record_change(connection=connection, shop="default", change=change)
+    shop = shops.get("default")
+    view = shop.state.view
+
+    await shops.reach(shop, shelf.revision, time.monotonic() + 5)
+
+    assert "shelf" in shop.state.ladders
+    assert shop.revision == shelf.revision
+    assert (slow_loading.loads, shop.state.view is view) == (0, True)
 
 
 async def test_calls_that_wait_for_one_revision_share_a_load(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.revisions import advance_revision
@@ -107,13 +107,27 @@ async def get_placement(*, connection: AsyncConnection, shop: str, placement_id:
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
-    return _placement(row)
+    return placement_from_json(row)
 
 
-async def list_placements(*, connection: AsyncConnection, shop: str) -> list[Placement]:
-    """Return every placement of a shop, by id."""
-    query = select(PLACEMENTS).where(PLACEMENTS.c.shop == shop).order_by(PLACEMENTS.c.id)
-    return [_placement(row) for row in (await connection.execute(query)).mappings()]
+async def list_placements(
+    *, connection: AsyncConnection, shop: str, after: str = "", limit: int | None = None
+) -> list[Placement]:
+    """Return the placements of a shop, by id.
+
+    Args:
+        connection: One that reads.
+        shop: The shop's id.
+        after: The id behind which the list starts; empty for the first.
+        limit: How many to return at most; None for all.
+    """
+    query = (
+        select(PLACEMENTS)
+        .where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id > after)
+        .order_by(PLACEMENTS.c.id)
+        .limit(limit)
+    )
+    return [placement_from_json(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def put_placement(
@@ -167,13 +181,13 @@ async def insert_placements(
     *, connection: AsyncConnection, shop: str, placements: Iterable[Placement]
 ) -> None:
     """Store placements as they are, in place of those of the same ids."""
-    values = [_values(shop, placement) for placement in placements]
+    values = [{"shop": shop} | placement_to_json(placement) for placement in placements]
     await upsert(connection=connection, table=PLACEMENTS, values=values)
 
 
-def _values(shop: str, placement: Placement) -> dict[str, Any]:
+def placement_to_json(placement: Placement) -> dict[str, Any]:
+    """Return a placement as JSON values, by the columns that hold them."""
     return {
-        "shop": shop,
         "id": placement.id,
         "task": placement.task.value,
         "ladder": [asdict(rung) for rung in placement.ladder],
@@ -185,16 +199,17 @@ def _values(shop: str, placement: Placement) -> dict[str, Any]:
     }
 
 
-def _placement(row: RowMapping) -> Placement:
-    settings = dict(row["settings"])
+def placement_from_json(values: Mapping[Any, Any]) -> Placement:
+    """Return the placement that ``placement_to_json`` was given."""
+    settings = dict(values["settings"])
     return Placement(
-        id=row["id"],
-        task=Task(row["task"]),
-        ladder=tuple(Rung(**rung) for rung in row["ladder"]),
+        id=values["id"],
+        task=Task(values["task"]),
+        ladder=tuple(Rung(**rung) for rung in values["ladder"]),
         seen_types=tuple(settings.pop("seen_types")),
         rules=tuple(map(rule_from_json, settings.pop("rules", ()))),
-        created_time=row["created_time"],
-        updated_time=row["updated_time"],
-        revision=row["revision"],
+        created_time=values["created_time"],
+        updated_time=values["updated_time"],
+        revision=values["revision"],
         **settings,
     )

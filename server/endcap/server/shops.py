@@ -12,6 +12,7 @@ from endcap.catalog.database import Database
 from endcap.catalog.events import Event, events_after
 from endcap.catalog.histories import Histories
 from endcap.catalog.loading import load_shop
+from endcap.catalog.placement_changes import change_revisions
 from endcap.catalog.placements import Placement, list_placements
 from endcap.catalog.shops import get_shop, list_shops
 from endcap.runtime.instances import Generation, Instances
@@ -171,17 +172,20 @@ class Shops:
             self.committed(shop.id, (), revision)
 
     async def _catch_up(self, shop: Shop) -> None:
-        """Append other processes' events and switch to their bundles; load the shop again for all else."""
+        """Append other processes' events, take over their bundles and placements; load again for all else."""
         async with shop.catching_up:
             async with self._database.read() as connection:
                 about = await get_shop(connection=connection, shop=shop.id)
                 news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
-                swaps = await swap_revisions(connection=connection, shop=shop.id, revision=shop.revision)
-            by_revision: dict[int, list[Event]] = {revision: [] for revision in swaps}
+                rebuilds = await swap_revisions(connection=connection, shop=shop.id, revision=shop.revision)
+                rebuilds |= await change_revisions(
+                    connection=connection, shop=shop.id, revision=shop.revision
+                )
+            by_revision: dict[int, list[Event]] = {revision: [] for revision in rebuilds}
             for revision, event in news:
                 by_revision.setdefault(revision, []).append(event)
             if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
-                if swaps:
+                if rebuilds:
                     shop.state = await self._with_active_bundles(shop)
                 for revision, events in by_revision.items():
                     self.committed(shop.id, events, revision)

@@ -1,10 +1,12 @@
 """Filters over a view: what each operator means by field, worked by hand and against a plain reading."""
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import isnan, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -226,6 +228,15 @@ def test_an_attribute_that_is_a_time_compares_with_one() -> None:
     )
 
     assert met_by("attributes.launched > 1970-01-01T12:00:00Z", view) == ["new"]
+
+
+def test_the_servers_page_shows_filters_that_parse_and_names_every_field() -> None:
+    page = (Path(__file__).parents[2] / "server" / "README.md").read_text()
+    section = page.partition("## Filters")[2].partition("\n## ")[0]
+
+    for line in section.partition("```text\n")[2].partition("```")[0].splitlines():
+        parse_filter(line)
+    assert set(ITEM_FIELDS) - {"item_id", "category", "attributes"} <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_filters_of_one_text_are_one_filter() -> None:

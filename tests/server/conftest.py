@@ -1,18 +1,27 @@
-"""Bundles that are made in a moment: a random matrix, asked its golden queries like a trained one."""
+"""Bundles that are made in a moment, and a server to bring them into service on.
 
-from collections.abc import Callable, Sequence
+A bundle is a random matrix, asked its golden queries like a trained one.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from endcap.catalog.database import open_database
+from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.migration import migrate
+from endcap.catalog.shops import create_shop
 from endcap.runtime.golden import make_golden_queries
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle
+from endcap.server.app import Application
+from endcap.server.settings import Settings
 
 
 def _graph(model: str, size: int, seed: int) -> bytes:
@@ -68,3 +77,30 @@ def _write(
 def make_bundle() -> Callable[..., Path]:
     """Write a bundle to ``parent/model/version``; a higher ``seed`` makes a newer one with other weights."""
     return _write
+
+
+@pytest.fixture
+async def model_server(tmp_path: Path) -> AsyncIterator[tuple[Settings, int]]:
+    """The settings and the port of a server whose shops ``default`` and ``second`` sell ``item-0`` to 19."""
+    settings = Settings(
+        address="127.0.0.1:0",
+        database_url=f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}",
+        bundle_store=tmp_path / "trained",
+        bundles_folder=tmp_path / "bundles",
+        refresh_seconds=0.1,
+        strategy_timeout_seconds=30,
+        drain_seconds=0.1,
+    )
+    await migrate(settings.database_url)
+    database = await open_database(settings.database_url)
+    async with database.write() as connection:
+        for shop in ("default", "second"):
+            await create_shop(connection=connection, shop=shop, now=1)
+            items = [Item(f"item-{number}") for number in range(20)]
+            await upsert_items(connection=connection, shop=shop, items=items, now=1)
+    await database.close()
+    settings.bundle_store.mkdir()
+    application = Application(settings)
+    await application.start()
+    yield settings, application.port
+    await application.stop()

@@ -9,12 +9,8 @@ import grpc
 import pytest
 
 from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient, Options
 from endcap.runtime.plugin_host import PluginHost
-from endcap.server.app import Application
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.settings import Settings
@@ -71,30 +67,11 @@ class Serving:
 
 
 @pytest.fixture
-async def serving(tmp_path: Path, make_bundle: MakeBundle) -> AsyncIterator[Serving]:
-    settings = Settings(
-        address="127.0.0.1:0",
-        database_url=f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}",
-        bundle_store=tmp_path / "trained",
-        bundles_folder=tmp_path / "bundles",
-        refresh_seconds=0.1,
-        drain_seconds=0.1,
-    )
-    await migrate(settings.database_url)
-    database = await open_database(settings.database_url)
-    async with database.write() as connection:
-        for shop in ("default", "second"):
-            await create_shop(connection=connection, shop=shop, now=1)
-            items = [Item(item_id) for item_id in ITEM_IDS]
-            await upsert_items(connection=connection, shop=shop, items=items, now=1)
-    await database.close()
-    settings.bundle_store.mkdir()
-    application = Application(settings)
-    await application.start()
-    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
+async def serving(model_server: tuple[Settings, int], make_bundle: MakeBundle) -> AsyncIterator[Serving]:
+    settings, port = model_server
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
         await client.record_events([Event(type="view", visitor_id="eve", item_id="item-3")])
-        yield Serving(client, settings, application.port, make_bundle)
-    await application.stop()
+        yield Serving(client, settings, port, make_bundle)
 
 
 def _bundles(answer: RecommendResponse) -> set[str]:

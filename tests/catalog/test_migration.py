@@ -1,9 +1,12 @@
 """The migrations and the tables say the same."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -13,7 +16,10 @@ from sqlalchemy import Connection
 from endcap.catalog import migrations
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.migration import migrate
+from endcap.catalog.placements import get_placement
+from endcap.catalog.search import search_items
 from endcap.catalog.tables import METADATA
+from endcap.sdk import Task
 from endcap.sdk.errors import FailedPrecondition
 
 
@@ -32,8 +38,13 @@ def _exit_status_of_a_dying_migration(url: str) -> int:
 
 
 async def test_migrations_lead_to_the_tables(catalog_database: Database) -> None:
+    def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+        """SQLite keeps what it indexes for a search in tables of its own."""
+        return not (kind == "table" and str(name).startswith("item_words"))
+
     def differences(connection: Connection) -> object:
-        return compare_metadata(MigrationContext.configure(connection), METADATA)
+        context = MigrationContext.configure(connection, opts={"include_name": is_ours})
+        return compare_metadata(context, METADATA)
 
     async with catalog_database.read() as connection:
         assert await connection.run_sync(differences) == []
@@ -66,3 +77,74 @@ async def test_a_migration_that_dies_on_the_way_leaves_nothing_behind(catalog_ur
         await open_database(catalog_url)
     await migrate(catalog_url)
     await (await open_database(catalog_url)).close()
+
+
+_SHOPS = """
+INSERT INTO shops (id, currency, settings, token_key, revision, created_time)
+VALUES (?, '', '{"event_weights": {}}', x'00', 7, 1)
+"""
+_ITEMS = """
+INSERT INTO items (
+    shop, id, position, title, description, language_code, localized_texts, categories, brand, tags,
+    attributes, currency, image_uris, availability, group_id, created_time, updated_time, deleted, revision
+)
+VALUES (?, ?, ?, ?, '', '', '{"de": {"title": "Kanne"}}', '["Kitchen"]', 'Acme', '[]', '{}',
+    '', '[]', 'in_stock', '', 1, 1, ?, 7)
+"""
+
+
+@pytest.fixture
+async def url_before_search(catalog_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database without an index for search: a shop of more items than one batch holds, and a small one."""
+    upgrade = command.upgrade
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "upgrade", lambda config, _: upgrade(config, "0003"))
+        await migrate(catalog_url)
+    items = [("large", f"{number:05}", number, f"pot {number}", False) for number in range(5_002)]
+    items += [
+        ("small", "a", 0, "pot", False),
+        ("small", "b", 1, "pot", True),
+        ("small", "c", 2, "cup", False),
+    ]
+    with closing(sqlite3.connect(catalog_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.executemany(_SHOPS, [("large",), ("small",)])
+        connection.executemany(_ITEMS, items)
+    return catalog_url
+
+
+async def test_items_that_were_there_before_are_found_by_search(url_before_search: str) -> None:
+    await migrate(url_before_search)
+
+    database = await open_database(url_before_search)
+    async with database.read() as connection:
+        found = {
+            (shop, text): [
+                match.position
+                for match in await search_items(connection=connection, shop=shop, text=text, limit=6_000)
+            ]
+            for shop, text in (
+                ("large", "kitchen"),
+                ("large", "pot 5001"),
+                ("small", "pot"),
+                ("small", "kanne"),
+                ("small", "acme"),
+            )
+        }
+    await database.close()
+
+    assert sorted(found["large", "kitchen"]) == list(range(5_002))
+    assert found["large", "pot 5001"][0] == 5_001
+    assert found["small", "pot"] == [0]
+    assert found["small", "kanne"] == found["small", "acme"] == [0, 2]
+
+
+async def test_shops_that_were_there_before_get_a_placement_that_searches(url_before_search: str) -> None:
+    await migrate(url_before_search)
+
+    database = await open_database(url_before_search)
+    async with database.read() as connection:
+        placement = await get_placement(connection=connection, shop="small", placement_id="search")
+    await database.close()
+
+    assert placement.task is Task.SEARCH
+    assert [rung.strategy for rung in placement.ladder] == ["search", "popular"]

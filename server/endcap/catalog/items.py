@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.revisions import advance_revision
+from endcap.catalog.search_index import index_items, unindex_items
 from endcap.catalog.tables import ITEMS
 from endcap.catalog.upserting import upsert
 
@@ -157,6 +158,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
             }
         )
     await upsert(connection=connection, table=ITEMS, values=values)
+    await index_items(connection=connection, shop=shop, items=values)
     return revision
 
 
@@ -171,6 +173,7 @@ async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iter
     """
     revision = await advance_revision(connection=connection, shop=shop)
     wanted = list(item_ids)
+    await unindex_items(connection=connection, shop=shop, item_ids=wanted)
     for start in range(0, len(wanted), _CHUNK):
         await connection.execute(
             update(ITEMS)

@@ -71,6 +71,32 @@ class ItemTable(SQLModel, table=True):
     revision: int = Field(sa_type=BigInteger)
 
 
+class ItemTextTable(SQLModel, table=True):
+    """What one item is found by: words joined by spaces.
+
+    The migrations add what searches it: for SQLite the virtual table ``item_words`` and the triggers that
+    keep it, for PostgreSQL the generated column ``words``.
+    """
+
+    __tablename__ = "item_texts"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop"], ["shops.id"], name="item_texts_shop_fkey"),
+        UniqueConstraint("shop", "position", name="item_texts_position_key"),
+    )
+
+    sequence: int | None = Field(
+        default=None, sa_column=Column(_Sequence, primary_key=True, autoincrement=True)
+    )
+    """Names the row in ``item_words``."""
+    shop: str
+    position: int = Field(sa_type=BigInteger)
+    """That of the item."""
+    title: str
+    labels: str
+    """Brand, tags and categories."""
+    description: str
+
+
 class UserTable(SQLModel, table=True):
     """Somebody known to the shop."""
 
@@ -238,6 +264,7 @@ class ExposureTable(SQLModel, table=True):
 METADATA = SQLModel.metadata
 SHOPS = METADATA.tables["shops"]
 ITEMS = METADATA.tables["items"]
+ITEM_TEXTS = METADATA.tables["item_texts"]
 USERS = METADATA.tables["users"]
 VISITORS = METADATA.tables["visitors"]
 EVENTS = METADATA.tables["events"]

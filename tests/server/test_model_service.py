@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from endcap.catalog.database import open_database
@@ -156,6 +157,37 @@ async def test_a_bundle_that_breaks_between_registration_and_activation_leaves_t
     assert model.bundles[0].state == BUNDLE_STATE_REFUSED
     assert "was altered" in model.bundles[0].refusal
     assert _bundles(await serving.recommend()) == {f"ease@{old}"}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "vocabulary.json"])
+async def test_a_flipped_bit_is_refused_at_registration_and_at_activation_while_the_old_one_serves(
+    serving: Serving, name: str
+) -> None:
+    old, new = await serving.register(seed=1), await serving.register(seed=2)
+    active = await serving.activate(old)
+    folder = serving.make_bundle(serving.settings.bundle_store, ITEM_IDS, seed=3)
+    files = [serving.settings.bundles_folder / "default" / "ease" / new / name, folder / name]
+    random = np.random.default_rng(0)
+
+    for file in files:
+        whole = file.read_bytes()
+        for bit in random.choice(8 * len(whole), 10, replace=False):
+            content = bytearray(whole)
+            content[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(content)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                if file is files[0]:
+                    await serving.activate(new)
+                else:
+                    await serving.client.models.RegisterBundle(
+                        RegisterBundleRequest(path=f"ease/{folder.name}")
+                    )
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        file.write_bytes(whole)
+
+    answer = await serving.recommend()
+    assert (answer.generation, _bundles(answer)) == (active.generation, {f"ease@{old}"})
+    await serving.activate(new)
 
 
 async def test_a_deleted_bundle_is_gone_and_an_active_one_stays(serving: Serving) -> None:

@@ -1,0 +1,109 @@
+"""A thousand flipped bits, one at a time: no bundle that differs from what was written is loaded."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from endcap.runtime.golden import make_golden_queries
+from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.loading import load_bundle
+from endcap.runtime.onnx_model import OnnxModel
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Vocabulary
+from endcap.sdk.bundle import Bundle, write_bundle
+from endcap.sdk.errors import BundleRefused
+from endcap.sdk.features import AGE_BUCKETS
+
+
+FLIPS = 1_000
+FILES = ("manifest.json", "model.onnx", "vocabulary.json")
+HOST = PluginHost.discover()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle of ``popular``, whose graph is small enough for its weights to be hit."""
+    weights = np.linspace(1, 0, AGE_BUCKETS, dtype=np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["weights", "users_by_age"], ["scores"])],
+        "popular",
+        [helper.make_tensor_value_info("users_by_age", TensorProto.FLOAT, [AGE_BUCKETS, "items"])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["items"])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    onnx = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+    item_ids = [f"item-{number}" for number in range(40)]
+    model = OnnxModel(onnx, name="popular", version="candidate", vocabulary=Vocabulary(item_ids))
+    strategy = Instances(HOST, Generation.of([model])).get("popular")
+    return write_bundle(
+        tmp_path,
+        model="popular",
+        onnx=onnx,
+        item_ids=item_ids,
+        created_time=1_700_000_000_000,
+        snapshot="0123456789abcdef",
+        parameters={"window_days": 30.0},
+        state={},
+        metrics={"recall@20": 0.1},
+        golden_queries=make_golden_queries(strategy, model.vocabulary),
+    )
+
+
+def flipped_bits(bundle: Path) -> Iterator[str]:
+    """Flip one bit after the other, each put right again before the next, evenly over the files."""
+    random = np.random.default_rng(0)
+    share = FLIPS // len(FILES) + 1
+    chosen = [
+        (name, bit)
+        for name in FILES
+        for bit in random.choice(8 * (bundle / name).stat().st_size, share, replace=False)
+    ]
+    for name, bit in chosen[:FLIPS]:
+        whole = (bundle / name).read_bytes()
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        (bundle / name).write_bytes(content)
+        yield name
+        (bundle / name).write_bytes(whole)
+
+
+def test_a_thousand_flipped_bits_are_refused_and_the_whole_bundle_is_not(bundle: Path) -> None:
+    load_bundle(bundle, HOST)
+
+    refused: Counter[str] = Counter()
+    for name in flipped_bits(bundle):
+        with pytest.raises(BundleRefused):
+            load_bundle(bundle, HOST)
+        refused[name] += 1
+
+    assert refused.total() == FLIPS
+    assert min(refused[name] for name in FILES) > FLIPS // 4
+    load_bundle(bundle, HOST)
+
+
+def test_the_runtime_alone_would_load_many_of_them(bundle: Path) -> None:
+    """The checksums do the work: a graph that loads may still answer otherwise."""
+    vocabulary = Bundle.open(bundle).vocabulary
+    users = {"users_by_age": np.ones((AGE_BUCKETS, len(vocabulary)), np.float32)}
+    expected = load_bundle(bundle, HOST).run(users)["scores"]
+
+    loaded, wrong = 0, 0
+    for name in flipped_bits(bundle):
+        if name != "model.onnx":
+            continue
+        content = (bundle / name).read_bytes()
+        try:
+            model = OnnxModel(content, name="popular", version="flipped", vocabulary=vocabulary)
+            scores = model.run(users)["scores"]
+        except Exception:  # noqa: BLE001, S112 - whatever it refuses is not of interest here
+            continue
+        loaded += 1
+        wrong += not np.array_equal(scores, expected)
+
+    assert loaded > wrong > 0

@@ -24,6 +24,11 @@ _REASON_TEXTS = {
     "trending": "Bought more than usual right now",
     "bought_together": "Goes with {}",
     "viewed": "You looked at it",
+    "buy_again": "Time to buy it again",
+    "category_best_seller": "A best seller of its category",
+    "on_sale": "Costs less than usual",
+    "new": "New in the shop",
+    "similar_to": "Similar to {}",
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from endcap.sdk import CatalogView
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filter_grammar import MAX_CONDITIONS, MAX_LENGTH
-from endcap.sdk.filters import Filter, parse_filter
+from endcap.sdk.filters import MAX_SEARCHES, Filter, parse_filter
 from endcap.sdk.testing import Item, catalog
 
 
@@ -53,7 +53,9 @@ MASKS = {
     "value alone": "word77",
     "usual": TEXTS["usual"],
     "250 ids": "id = (" + " OR ".join(f"item-{row}" for row in range(250)) + ")",
-    "250 values alone": " OR ".join(f"word{word}" for word in range(250)),
+    "250 groups": "group_id = (" + " OR ".join(f"group-{row}" for row in range(250)) + ")",
+    "as many searches as allowed": " OR ".join(f"none{word}" for word in range(MAX_SEARCHES)),
+    "the same in descriptions": " OR ".join(f"description:none{word}" for word in range(MAX_SEARCHES)),
 }
 
 

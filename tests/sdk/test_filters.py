@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from endcap.sdk import CatalogView
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filter_expression import And, Comparison, Expression, Literal, Not, Or
-from endcap.sdk.filters import ITEM_FIELDS, parse_filter
+from endcap.sdk.filters import ITEM_FIELDS, MAX_SEARCHES, parse_filter
 from endcap.sdk.testing import Item, catalog
 
 
@@ -204,6 +204,21 @@ def test_a_filter_that_no_item_could_answer_is_refused(text: str, problem: str) 
     assert refused.value.field == "filter"
     assert problem in str(refused.value)
     assert len(str(refused.value)) < 300
+
+
+def test_a_filter_looks_into_texts_as_often_as_the_limit() -> None:
+    assert met_by("a " * MAX_SEARCHES) == ["lamp", "mug", "toy"]
+    with pytest.raises(InvalidInput, match="character 129: a filter looks into texts at most 64 times"):
+        parse_filter("a " * (MAX_SEARCHES + 1))
+    with pytest.raises(InvalidInput, match="at most 64 times"):
+        parse_filter("title:a OR id=a* OR brand<a " * 22)
+
+
+def test_what_is_merely_equal_is_no_search() -> None:
+    assert met_by('id = ("mug" OR "' + '" OR "'.join(f"item {number}" for number in range(200)) + '")') == [
+        "mug"
+    ]
+    assert met_by("group_id = lamps AND " * 100 + "tags:s*") == ["lamp"]
 
 
 def test_what_an_item_costs_the_shop_is_no_field() -> None:

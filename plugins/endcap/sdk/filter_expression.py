@@ -161,13 +161,13 @@ class Or:
 Expression: TypeAlias = Literal | Comparison | Not | And | Or
 
 
-def comparisons(expression: Expression) -> Iterator[Comparison]:
-    """Yield the comparisons of an expression, in the order written."""
+def conditions(expression: Expression) -> Iterator[Literal | Comparison]:
+    """Yield the conditions of an expression, in the order written."""
     pending = [expression]
     while pending:
         match pending.pop():
-            case Comparison() as comparison:
-                yield comparison
+            case (Literal() | Comparison()) as condition:
+                yield condition
             case Not(operand):
                 pending.append(operand)
             case And(operands) | Or(operands):

@@ -23,7 +23,7 @@ but a number without quotes has no place in an order of texts, so ``title < 3`` 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from endcap.sdk.filter_expression import ORDERS, Comparison, Expression, Operator, Value, comparisons
+from endcap.sdk.filter_expression import ORDERS, Comparison, Expression, Operator, Value, conditions
 from endcap.sdk.filter_grammar import refuse, shown
 
 
@@ -73,8 +73,9 @@ def check_fields(expression: Expression, fields: Mapping[str, FieldType]) -> Non
     Raises:
         InvalidInput: A field is unknown, does not take the operator, or cannot have the value.
     """
-    for comparison in comparisons(expression):
-        _check(comparison, fields)
+    for condition in conditions(expression):
+        if isinstance(condition, Comparison):
+            _check(condition, fields)
 
 
 def _check(comparison: Comparison, fields: Mapping[str, FieldType]) -> None:

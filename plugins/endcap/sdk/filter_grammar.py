@@ -14,7 +14,8 @@ r"""The filter grammar of AIP-160: text in, tree out.
     value       = word | timestamp | text in double or single quotes
 
 ``AND``, ``OR`` and ``NOT`` are written in capitals. A field is a word; the values in parentheses after
-an operator are compared with its field one by one, as in ``brand = ("Acme" OR "Zenith")``. In a value
+an operator are compared with its field one by one, as in ``brand = ("Acme" OR "Zenith")``. Right after
+an operator ``-`` is the sign of a number, everywhere else a negation. In a value
 ``*`` stands for any characters; ``\*``, ``\\``, ``\"`` and ``\'`` stand for the character itself. What
 the fields are called and what their values mean is not the grammar's: see ``filter_fields``.
 

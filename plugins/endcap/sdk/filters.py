@@ -34,13 +34,17 @@ from endcap.sdk.filter_expression import (
     Operator,
     Or,
     Value,
+    conditions,
 )
 from endcap.sdk.filter_fields import FieldType, check_fields, split_field
-from endcap.sdk.filter_grammar import parse
+from endcap.sdk.filter_grammar import parse, refuse
 from endcap.sdk.vocabulary import frozen
 
 
 Mask: TypeAlias = NDArray[np.bool_]
+
+MAX_SEARCHES = 64
+"""Conditions of a filter that look into the texts of every item, which is what masks cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,6 @@ ITEM_FIELDS: Mapping[str, FieldType] = MappingProxyType(
 _SEARCHED = ("title", "brand", "categories", "tags")
 """Where a value without a field is looked for."""
 
-_IDS = frozenset({"id", "item_id"})
-"""Hand-picked lists of ids are long, and the view knows the row of each."""
-
 _COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
     Operator.EQUAL: operator.eq,
     Operator.HAS: operator.eq,
@@ -106,7 +107,7 @@ class Filter:
         It is worked out anew each time, in the order of 10 ms for each text searched in 100,000 items:
         keep it for as long as the view lives.
         """
-        return frozen(_Reading(view).mask(self.expression))
+        return frozen(_Reading(view, self.expression).mask(self.expression))
 
 
 def parse_filter(text: str) -> Filter:
@@ -118,15 +119,34 @@ def parse_filter(text: str) -> Filter:
     """
     expression = parse(text)
     check_fields(expression, ITEM_FIELDS)
+    searches = [condition for condition in conditions(expression) if _is_search(condition)]
+    if len(searches) > MAX_SEARCHES:
+        refuse(
+            f"a filter looks into texts at most {MAX_SEARCHES} times; use = without * where it will do",
+            searches[MAX_SEARCHES].value.position,
+        )
     return Filter(text, expression)
 
 
-class _Reading:
-    """One view read for one filter, so that texts lose their case once a filter and not once a condition."""
+def _is_search(condition: Literal | Comparison) -> bool:
+    """Return whether a condition looks into texts one by one, and does not merely ask which are equal."""
+    if isinstance(condition, Literal):
+        return True
+    return ITEM_FIELDS[split_field(condition.field)[0]] == FieldType.TEXT and not _is_plain(condition)
 
-    def __init__(self, view: CatalogView) -> None:
+
+def _is_plain(comparison: Comparison) -> bool:
+    return comparison.operator == Operator.EQUAL and not comparison.value.has_wildcard
+
+
+class _Reading:
+    """One view read for one filter, so that it goes through a column once for many conditions."""
+
+    def __init__(self, view: CatalogView, expression: Expression) -> None:
         self._view = view
+        self._expression = expression
         self._folded: dict[str, list[str]] = {}
+        self._rows: dict[str, dict[str, list[int]]] = {}
 
     def mask(self, expression: Expression) -> Mask:
         match expression:
@@ -152,19 +172,31 @@ class _Reading:
         root, attribute = split_field(comparison.field)
         if root in _COLUMNS:
             field_type, column_of = _COLUMNS[root]
-            if root in _IDS and comparison.operator == Operator.EQUAL and not comparison.value.has_wildcard:
-                return self._row(comparison.value.text)
+            column = column_of(self._view)
             if field_type == FieldType.TEXT and comparison.operator == Operator.HAS:
                 return self._containing(root, comparison.value)
-            return _column_mask(column_of(self._view), comparison)
-        column = self._view.attributes.get(attribute or comparison.value.text)
-        if column is None:
+            if isinstance(column, _Texts) and _is_plain(comparison):
+                return self._equal(root, column.names, comparison.value)
+            return _column_mask(column, comparison)
+        values = self._view.attributes.get(attribute or comparison.value.text)
+        if values is None:
             return np.zeros(len(self._view), np.bool_)
-        return _column_mask(column, comparison) if attribute else _present(column)
+        return _column_mask(values, comparison) if attribute else _present(values)
 
-    def _row(self, item_id: str) -> Mask:
+    def _equal(self, name: str, texts: Sequence[str], value: Value) -> Mask:
+        """Find equal texts, all that the filter asks for in one pass: hand-picked lists of ids are long."""
+        if name not in self._rows:
+            rows: dict[str, list[int]] = {
+                condition.value.text: []
+                for condition in conditions(self._expression)
+                if isinstance(condition, Comparison) and condition.field == name and _is_plain(condition)
+            }
+            for row, text in enumerate(texts):
+                if text in rows:
+                    rows[text].append(row)
+            self._rows[name] = rows
         mask = np.zeros(len(self._view), np.bool_)
-        mask[self._view.vocabulary.known([item_id])] = True
+        mask[self._rows[name][value.text]] = True
         return mask
 
     def _containing(self, name: str, value: Value) -> Mask:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.sdk.errors import InvalidInput
-from endcap.server.paging import page_token, read_page_size, read_page_token, request_digest
+from endcap.server.paging import ListPage, page_token, read_page_size, read_page_token, request_digest
 from endcap.v1.placement_service_pb2 import ListPlacementChangesRequest, ListPlacementsRequest
 from endcap.v1.recommendation_service_pb2 import RecommendRequest
 
@@ -91,3 +91,31 @@ def test_equal_fields_of_two_methods_are_two_lists() -> None:
     assert request_digest(ListPlacementsRequest(), PAGING) != request_digest(
         ListPlacementChangesRequest(), PAGING
     )
+
+
+@pytest.mark.parametrize(("count", "pages"), [(0, [[]]), (4, [[0, 1, 2, 3]]), (5, [[0, 1, 2, 3], [4]])])
+def test_a_list_is_cut_into_pages_and_the_last_one_says_so(count: int, pages: list[list[int]]) -> None:
+    request = ListPlacementsRequest(page_size=4)
+    found = []
+
+    while True:
+        page = ListPage.read(request, key=KEY, now=NOW)
+        start = page.cursor.get("from", 0)
+        entries, token = page.cut(
+            range(count)[start : start + page.size + 1], lambda last: {"from": last + 1}
+        )
+        found.append(list(entries))
+        if not token:
+            break
+        request = ListPlacementsRequest(page_size=4, page_token=token, request_id="another")
+
+    assert found == pages
+
+
+def test_the_next_page_may_have_another_size() -> None:
+    first = ListPage.read(ListPlacementsRequest(page_size=1), key=KEY, now=NOW)
+    _, token = first.cut([1, 2], lambda last: {"after": last})
+
+    second = ListPage.read(ListPlacementsRequest(page_size=50, page_token=token), key=KEY, now=NOW)
+
+    assert (second.size, second.cursor) == (50, {"after": 1})

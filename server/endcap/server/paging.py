@@ -4,8 +4,9 @@ A token is bound to the request that it goes on with, so that no page mixes two 
 """
 
 import hashlib
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 from google.protobuf.message import Message
 
@@ -14,12 +15,63 @@ from endcap.server import tokens
 from endcap.server.limits import MAX_PAGE_SIZE, check_limit
 
 
+_Entry = TypeVar("_Entry")
+
 DEFAULT_PAGE_SIZE = 10
 """Entries of a page where the request names no number."""
 
 _LIFETIME = 86_400_000  # milliseconds
 _PURPOSE = "page_token"
 _DIGEST_BYTES = 16
+_PAGING_FIELDS = ("page_size", "page_token", "request_id")
+"""What the requests for two pages of one list may differ in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page that a client asks for, of a list whose entries come in the order of a cursor."""
+
+    size: int
+    """Entries that it holds at most; read one more to know whether it is the last one."""
+
+    cursor: dict[str, Any]
+    """Where it starts, as JSON values; empty for the first page."""
+
+    _key: bytes
+    _digest: str
+    _now: int
+
+    @classmethod
+    def read(cls, request: Any, *, key: bytes, now: int) -> Self:
+        """Read which page a request asks for.
+
+        Args:
+            request: Has ``page_size``, ``page_token`` and ``request_id``.
+            key: The shop's token key.
+            now: Unix milliseconds.
+
+        Raises:
+            InvalidInput: The size is negative, the token none of this list, or a text too long.
+        """
+        check_limit("request_id", request.request_id)
+        digest = request_digest(request, _PAGING_FIELDS)
+        token = request.page_token
+        cursor = read_page_token(key, digest, token, now) if token else {}
+        return cls(read_page_size(request.page_size), cursor, key, digest, now)
+
+    def cut(
+        self, entries: Sequence[_Entry], cursor: Callable[[_Entry], dict[str, Any]]
+    ) -> tuple[Sequence[_Entry], str]:
+        """Return the entries of the page, and the token of the next one; empty on the last page.
+
+        Args:
+            entries: Those from where the page starts, one more than it holds if there are so many.
+            cursor: Says where the list goes on after an entry.
+        """
+        page = entries[: self.size]
+        if len(entries) == len(page):
+            return page, ""
+        return page, page_token(self._key, self._digest, cursor(page[-1]), self._now)
 
 
 def read_page_size(page_size: int) -> int:

@@ -32,6 +32,7 @@ async def test_a_new_shop_has_the_default_placements(catalog_database: Database)
         "product": (Task.SIMILAR, ["item_knn", "popular"], True),
         "rank": (Task.RANK, ["ease", "item_knn", "popular"], False),
         "recently-viewed": (Task.RECENTLY_VIEWED, ["recently_viewed"], False),
+        "search": (Task.SEARCH, ["search", "popular"], False),
         "trending": (Task.TRENDING, ["popular"], True),
     }
 

@@ -105,8 +105,8 @@ class Query:
     what matches the text, best match first; None when the task names none."""
 
     relevance: Scores = field(default_factory=lambda: NO_SCORES)
-    """How well the text of each of ``candidates`` matches, higher is better; empty unless the task is
-    search."""
+    """How well the text of each of ``candidates`` matches, above 0, higher is better; empty unless the task
+    is search."""
 
     text: str = ""
     """What the user typed."""

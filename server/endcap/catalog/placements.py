@@ -91,6 +91,7 @@ DEFAULT_PLACEMENTS = (
         "Order of a given list",
         exclude_seen=False,
     ),
+    Placement("search", Task.SEARCH, (Rung("search"), Rung("popular")), "Search", exclude_seen=False),
 )
 """What a new shop has."""
 

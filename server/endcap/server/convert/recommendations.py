@@ -24,6 +24,7 @@ _REASON_TEXTS = {
     "trending": "Bought more than usual right now",
     "bought_together": "Goes with {}",
     "viewed": "You looked at it",
+    "matches_text": "Matches what you typed",
     "buy_again": "Time to buy it again",
     "category_best_seller": "A best seller of its category",
     "on_sale": "Costs less than usual",

@@ -1,0 +1,150 @@
+"""Search: what matches the text, with the user's taste deciding among matches that are nearly equal.
+
+The score of a match is ``r / r_max + taste · 1 / (1 + exp(−z))``: its relevance as a share of that of the
+best match, and how much it is to the user's taste, from 0 to 1. ``z`` is the score that another strategy
+gives it, standardised over the matches of the query; what that strategy cannot score stands at their mean.
+So nothing overtakes a match whose relevance is higher by ``taste`` times the best one or more.
+
+Where the other strategy has no model, or nothing to go on for this user, popularity takes its place.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from endcap.sdk import (
+    NO_ROWS,
+    CatalogView,
+    Query,
+    Ranking,
+    Reason,
+    RegisterStrategy,
+    Resources,
+    Rows,
+    Scores,
+    ScoringStrategy,
+    Task,
+    hookimpl,
+    parameter,
+)
+from endcap.sdk.errors import FailedPrecondition, ModelMissing, NotFound
+
+
+KNOW_TASTE = ("hybrid", "ease")
+"""The strategies that are asked for the user's taste unless a placement names one: the first that serves."""
+
+
+@dataclass(frozen=True)
+class SearchParameters:
+    """What a placement may choose."""
+
+    taste: float = parameter(
+        0.1, "What the user's taste may make up for, as a share of the best relevance.", minimum=0, maximum=1
+    )
+    personal: str = parameter(
+        "", f"The strategy that knows the user's taste; empty for the first of {', '.join(KNOW_TASTE)}."
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matches:
+    """The matches of one query."""
+
+    rows: Rows
+    scores: Scores
+
+    liking: Scores
+    """The standardised scores of ``known_by``, 0 where it has none."""
+
+    known_by: ScoringStrategy
+    """What says how much each is to the user's taste."""
+
+
+class Search:
+    """Recommends what matches the text, the best matches first, near-equal ones by the user's taste."""
+
+    tasks = frozenset({Task.SEARCH})
+
+    def __init__(self, resources: Resources, parameters: SearchParameters) -> None:
+        self._taste = np.float32(parameters.taste)
+        self._popular = _scoring(resources, "popular")
+        names = (parameters.personal,) if parameters.personal else KNOW_TASTE
+        self._personal = self._popular
+        for name in names:
+            try:
+                self._personal = _scoring(resources, name)
+                break
+            except ModelMissing:
+                continue
+            except NotFound:
+                if parameters.personal:
+                    raise
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        """Answer each query with the best of its matches; those that are equal keep their order."""
+        matches = self._matches(queries, catalog)
+        return [_rank(each, query, catalog) for each, query in zip(matches, queries, strict=True)]
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        """Score the matches of each query; nothing else has a score."""
+        scores = np.full((len(queries), len(catalog)), np.nan, np.float32)
+        for own, matches in zip(scores, self._matches(queries, catalog), strict=True):
+            own[matches.rows] = matches.scores
+        return scores if rows is None else scores[:, rows]
+
+    def _matches(self, queries: Sequence[Query], catalog: CatalogView) -> Iterator[_Matches]:
+        candidates = [NO_ROWS if query.candidates is None else query.candidates for query in queries]
+        # One call scores the matches of the whole batch, each row once.
+        union = np.unique(np.concatenate([NO_ROWS, *candidates]))
+        asked = [replace(query, task=Task.RANK) for query in queries]
+        liked = self._personal.score(asked, union, catalog)
+        places = [np.searchsorted(union, rows) for rows in candidates]
+        strangers = [
+            index for index, own in enumerate(places) if len(own) and np.isnan(liked[index, own]).all()
+        ]
+        if strangers:
+            liked = np.array(liked)
+            liked[strangers] = self._popular.score([asked[index] for index in strangers], union, catalog)
+        for index, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
+            liking = _standardised(liked[index, places[index]])
+            share = query.relevance / query.relevance.max(initial=np.finfo(np.float32).tiny)
+            scores = share + self._taste / (1 + np.exp(-liking))
+            yield _Matches(rows, scores, liking, self._popular if index in strangers else self._personal)
+
+
+def _scoring(resources: Resources, name: str) -> ScoringStrategy:
+    strategy = resources.strategy(name)
+    if not isinstance(strategy, ScoringStrategy) or Task.RANK not in strategy.tasks:
+        raise FailedPrecondition(f"search cannot ask {name!r} for taste: name a strategy that answers rank")
+    return strategy
+
+
+def _standardised(scores: Scores) -> Scores:
+    """Return scores with mean 0 and variance 1, those that are NaN at the mean."""
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return np.zeros_like(scores)
+    spread = known.std()
+    standardised: Scores = (scores - known.mean()) / (spread if spread > 0 else np.float32(1))
+    return np.nan_to_num(standardised)
+
+
+def _rank(matches: _Matches, query: Query, catalog: CatalogView) -> Ranking:
+    order = np.argsort(-matches.scores, kind="stable")
+    best = order[query.eligible.allows(matches.rows[order])][: query.limit]
+    ranking = Ranking(matches.rows[best], matches.scores[best])
+    if not query.explain or not len(ranking):
+        return ranking
+    rows = ranking.rows[matches.liking[best] > 0]
+    asked = replace(query, task=Task.RANK, candidates=rows, limit=len(rows))
+    (liked,) = matches.known_by.recommend([asked], catalog)
+    personal = dict(zip(liked.rows.tolist(), liked.reasons, strict=False))
+    reasons = tuple((Reason("matches_text"), *personal.get(row, ())) for row in ranking.rows.tolist())
+    return Ranking(ranking.rows, ranking.scores, reasons)
+
+
+@hookimpl
+def register_strategies(register: RegisterStrategy) -> None:
+    """Offer ``search``."""
+    register("search", Search, SearchParameters)

@@ -24,6 +24,10 @@ LIMITS = MappingProxyType(
         "model": 64,
         "version": 64,
         "path": 512,
+        "display_name": 128,
+        "strategy": 64,
+        "rule": 64,
+        "attribute": 128,
         "attribution_token": 2048,
         "page_token": 8192,
         # Entries of a list, by field.
@@ -34,6 +38,9 @@ LIMITS = MappingProxyType(
         "properties": 64,
         "events": 1000,
         "get_item_ids": 1000,
+        "ladder": 8,
+        "rules": 64,
+        "event_types": 16,
         # Characters of the keys and values of a map.
         "context key": 64,
         "context value": 256,
@@ -56,6 +63,12 @@ _INGEST = ("RecordEvents", "BatchUpsertItems", "BatchUpsertUsers", "ImportItems"
 MAX_METADATA_BYTES = 8192
 """The most metadata a call may carry."""
 
+MAX_PARAMETERS_BYTES = 16 * 1024
+"""The largest encoded parameters of a strategy."""
+
+MAX_PARAMETERS_DEPTH = 8
+"""Levels of nesting that parameters of a strategy may have."""
+
 MAX_EVENT_LEAD_SECONDS = 300
 """How far in the future an event's time may lie, for clocks differ."""
 
@@ -69,27 +82,37 @@ def max_request_bytes(method: str) -> int:
     return MAX_INGEST_BYTES if method.endswith(_INGEST) else MAX_REQUEST_BYTES
 
 
-def check_limit(field: str, value: Sized) -> None:
+def check_limit(field: str, value: Sized, *, path: str = "") -> None:
     """Refuse a text or a list that is longer than its limit.
 
+    Args:
+        field: Its name in the table.
+        value: The text or the list.
+        path: Where it is in the request, when its name does not say so.
+
     Raises:
-        InvalidInput: It is.
+        InvalidInput: It is too long.
     """
     if len(value) > LIMITS[field]:
+        path = path or field
         unit = "characters" if isinstance(value, str) else "entries"
-        raise InvalidInput(
-            f"{field} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=field
-        )
+        raise InvalidInput(f"{path} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=path)
 
 
-def check_id(field: str, value: str) -> None:
+def check_id(field: str, value: str, *, path: str = "") -> None:
     """Refuse an id that is empty, too long, or holds control characters.
+
+    Args:
+        field: Its name in the table.
+        value: The id.
+        path: Where it is in the request, when its name does not say so.
 
     Raises:
         InvalidInput: It does.
     """
+    path = path or field
     if not value:
-        raise InvalidInput(f"{field} is required", field=field)
-    check_limit(field, value)
+        raise InvalidInput(f"{path} is required", field=path)
+    check_limit(field, value, path=path)
     if not value.isprintable():
-        raise InvalidInput(f"{field} must not hold control characters", field=field)
+        raise InvalidInput(f"{path} must not hold control characters", field=path)

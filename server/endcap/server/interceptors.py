@@ -5,47 +5,31 @@ One interceptor wraps each method once; the wrapper is kept, so a call pays for 
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
+from google.protobuf.descriptor_pool import Default as DescriptorPool
 from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from endcap.sdk import errors
+from endcap.server.invalid_text import find_invalid_text
 from endcap.server.limits import check_id, max_request_bytes
 from endcap.server.metrics import Metrics
+from endcap.server.statuses import status_of
 
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
-ERROR_DOMAIN = "endcap"
 SHOP_METADATA = "endcap-shop"
 DEFAULT_SHOP = "default"
 
-_CODES: tuple[tuple[type[errors.EndcapError], grpc.StatusCode], ...] = (
-    (errors.InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
-    (errors.PageOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
-    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
-    (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
-    (errors.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
-    (errors.Conflict, grpc.StatusCode.ABORTED),
-    (errors.Exhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
-    (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (errors.DataLoss, grpc.StatusCode.DATA_LOSS),
-    (errors.Unsupported, grpc.StatusCode.UNIMPLEMENTED),
-)
-_RETRY_MILLISECONDS = 500
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
-
-_log = structlog.get_logger(__name__)
+"""Methods for those who look after the server: answered however busy it is, for as long as they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +65,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_concurrent_calls = max_concurrent_calls
         self._default_deadline_seconds = default_deadline_seconds
         self._in_flight = 0
+        self._is_stopping = False
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def refuse_calls(self) -> None:
+        """Answer every new call with UNAVAILABLE, which clients may repeat elsewhere."""
+        self._is_stopping = True
 
     async def intercept_service(
         self,
@@ -93,41 +82,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         wrapped = self._handlers.get(method)
         if wrapped is None:
             handler = await continuation(handler_call_details)
-            if handler is None or method.startswith(_EXEMPT):
-                return handler
+            if handler is None:
+                return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped
 
     def _wrap(self, method: str, handler: Any) -> Any:
-        deserializer = _checked_deserializer(method, handler.request_deserializer)
-        if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream), deserializer, handler.response_serializer
-            )
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(
-                self._unary(method, handler.stream_unary), deserializer, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary), deserializer, handler.response_serializer
+        requests = "stream" if handler.request_streaming else "unary"
+        responses = "stream" if handler.response_streaming else "unary"
+        behavior = getattr(handler, f"{requests}_{responses}")
+        read = _read_each if handler.request_streaming else _read
+        guard = _unbounded if method.startswith(_EXEMPT) else self._answering
+
+        async def answer_once(request: Any, context: Context) -> Any:
+            async with guard(method, context):
+                return await behavior(read(request), context)
+
+        async def answer_stream(request: Any, context: Context) -> None:
+            async with guard(method, context):
+                await _write(behavior(read(request), context), context)
+
+        make_handler = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
+        return make_handler(
+            answer_stream if handler.response_streaming else answer_once,
+            _checked_deserializer(method, handler.request_deserializer),
+            handler.response_serializer,
         )
-
-    def _unary(self, method: str, behavior: Any) -> Any:
-        async def answer(request: Any, context: Context) -> Any:
-            async with self._answering(method, context):
-                if isinstance(request, _Refused):
-                    raise request.error
-                return await behavior(request, context)
-
-        return answer
-
-    def _stream(self, method: str, behavior: Any) -> Any:
-        async def answer(requests: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._answering(method, context):
-                async for response in behavior(requests, context):
-                    yield response
-
-        return answer
 
     @asynccontextmanager
     async def _answering(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -136,10 +116,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight += 1
         self._metrics.call_started()
         try:
-            if self._in_flight > self._max_concurrent_calls:
-                raise errors.Exhausted(  # noqa: TRY301 - the one place that turns errors into statuses
-                    "the server answers as many calls as it can: try again later"
-                )
+            self._admit()
             time_left = context.time_remaining()
             if time_left is None:  # the stubs say that it never is
                 time_left = self._default_deadline_seconds  # type: ignore[unreachable]
@@ -150,12 +127,49 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.CANCELLED
             raise
         except Exception as error:  # noqa: BLE001
-            status = _status(method, error)
+            status = status_of(error, method)
             code = status.code
             await context.abort_with_status(status)
         finally:
             self._in_flight -= 1
             self._metrics.call_ended(method, code.name, time.monotonic() - started)
+
+    def _admit(self) -> None:
+        if self._is_stopping:
+            raise errors.Unavailable("the server is stopping: try again")
+        if self._in_flight > self._max_concurrent_calls:
+            raise errors.Exhausted("the server answers as many calls as it can: try again later")
+
+
+@asynccontextmanager
+async def _unbounded(method: str, context: Context) -> AsyncIterator[None]:
+    """Turn errors into statuses, and nothing else."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        await context.abort_with_status(status_of(error, method))
+
+
+def _read(request: Any) -> Any:
+    if isinstance(request, _Refused):
+        raise request.error
+    return request
+
+
+async def _read_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _read(request)
+
+
+async def _write(responses: Any, context: Context) -> None:
+    if isawaitable(responses):  # of a method that writes its responses itself
+        await responses
+        return
+    async with aclosing(responses):
+        async for response in responses:
+            await context.write(response)
 
 
 def _checked_deserializer(
@@ -174,13 +188,18 @@ def _checked_deserializer(
         try:
             return deserialize(message)
         except DecodeError:
-            return _Refused(
-                errors.InvalidInput(
-                    "the message is not valid protobuf of this method, or a text is not UTF-8"
-                )
-            )
+            return _Refused(_unreadable(method, message))
 
     return checked
+
+
+def _unreadable(method: str, message: bytes) -> errors.InvalidInput:
+    name = method.removeprefix("/").replace("/", ".")
+    descriptor = DescriptorPool().FindMethodByName(name).input_type
+    field = find_invalid_text(message, descriptor)
+    if field:
+        return errors.InvalidInput(f"{field} is not UTF-8: encode texts as UTF-8", field=field)
+    return errors.InvalidInput("the message is not valid protobuf of this method: write it by the contract")
 
 
 def _shop(context: Context) -> str:
@@ -190,30 +209,3 @@ def _shop(context: Context) -> str:
             check_id("shop", shop)
             return shop
     return DEFAULT_SHOP
-
-
-def _status(method: str, error: Exception) -> Any:
-    """Turn an error into a status that says what to do and never holds another exception's text."""
-    if isinstance(error, NotImplementedError):
-        error = errors.Unsupported("this release does not have the method yet")
-    elif isinstance(error, TimeoutError):
-        error = errors.DeadlineExceeded("the deadline passed before the answer was ready: allow more time")
-    elif not isinstance(error, errors.EndcapError):
-        error_id = uuid.uuid4().hex
-        _log.error("internal_error", method=method, id=error_id, exc_info=error)
-        error = errors.EndcapError(f"internal error, id={error_id}")
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)
-    if isinstance(error, errors.InvalidInput) and error.field:
-        info.metadata["field"] = error.field
-    rich = status_pb2.Status(code=code.value[0], message=str(error))
-    rich.details.add().Pack(info)
-    if isinstance(error, errors.Exhausted):
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(_RETRY_MILLISECONDS)
-        rich.details.add().Pack(retry)
-    status: Any = rpc_status.to_status(rich)
-    if isinstance(error, errors.Exhausted):
-        pushback = (("grpc-retry-pushback-ms", str(_RETRY_MILLISECONDS)),)
-        status = status._replace(trailing_metadata=(*status.trailing_metadata, *pushback))
-    return status

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import grpc
 import structlog
@@ -19,10 +19,13 @@ from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
 from endcap.server.metrics import Metrics
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
+from endcap.server.placement_editing import PlacementEditor
 from endcap.server.servicers.catalog import CatalogServicer
 from endcap.server.servicers.event import EventServicer
 from endcap.server.servicers.model import ModelServicer
+from endcap.server.servicers.placement import PlacementServicer
 from endcap.server.servicers.recommendation import RecommendationServicer
+from endcap.server.servicers.strategy import StrategyServicer
 from endcap.server.settings import Settings
 from endcap.server.shops import Shops
 from endcap.v1 import (
@@ -30,10 +33,16 @@ from endcap.v1 import (
     catalog_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
+    experiment_service_pb2,
+    experiment_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
+    placement_service_pb2,
+    placement_service_pb2_grpc,
     recommendation_service_pb2,
     recommendation_service_pb2_grpc,
+    strategy_service_pb2,
+    strategy_service_pb2_grpc,
 )
 
 
@@ -50,6 +59,9 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
 )
 
+_REFUSING_SECONDS = 0.1
+"""Time in which a stopping server still answers, so that calls on their way hear that it stops."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -62,32 +74,37 @@ class Application:
         """The port that it listens on, once started."""
 
     async def start(self) -> None:
-        """Open the database, load every shop and listen.
+        """Open the database, load every shop and listen; or close again what was opened.
 
         Raises:
             FailedPrecondition: The database has another schema than this release.
             Unavailable: The address is taken.
         """
+        async with AsyncExitStack() as opened:
+            await self._start(opened)
+            self._opened = opened.pop_all()
+
+    async def _start(self, opened: AsyncExitStack) -> None:
         settings = self._settings
         metrics = Metrics()
         host = PluginHost.discover()
         for failure in host.failures:
             _log.error("plugin_failed", plugin=failure.plugin.name, reason=failure.message)
         self._database = await open_database(settings.database_url)
+        opened.push_async_callback(self._database.close)
         self._shops = Shops(self._database, host, metrics, max_batch_size=settings.max_batch_size)
         await self._shops.refresh(view_max_age=settings.view_max_age_seconds)
         self._writer = EventWriter(self._database, self._shops.committed)
+        opened.push_async_callback(self._writer.close)
         self._exposures = ExposureLog(self._database)
-        self._server = grpc.aio.server(
-            interceptors=[
-                CallInterceptor(
-                    metrics,
-                    max_concurrent_calls=settings.max_concurrent_calls,
-                    default_deadline_seconds=settings.default_deadline_seconds,
-                )
-            ],
-            options=_OPTIONS,
+        opened.push_async_callback(self._exposures.close)
+        interceptor = CallInterceptor(
+            metrics,
+            max_concurrent_calls=settings.max_concurrent_calls,
+            default_deadline_seconds=settings.default_deadline_seconds,
         )
+        self._server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+        opened.push_async_callback(_drain, self._server, interceptor, settings.drain_seconds)
         registry = ModelRegistry(
             self._database,
             host,
@@ -105,22 +122,17 @@ class Application:
                 f"{settings.address} is taken: stop what listens there or choose another"
             ) from error
         await self._server.start()
-        self._refreshing = asyncio.create_task(self._keep_fresh())
+        refreshing = asyncio.create_task(self._keep_fresh())
+        opened.push_async_callback(_cancel, refreshing)
         if settings.metrics_port:
             metrics.serve(settings.metrics_port)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        opened.push_async_callback(self._health.enter_graceful_shutdown)
         _log.info("serving", address=settings.address, port=self.port)
 
     async def stop(self) -> None:
         """Say that no more calls are wanted, let those in flight finish, write what waits."""
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._settings.drain_seconds)
-        self._refreshing.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._refreshing
-        await self._writer.close()
-        await self._exposures.close()
-        await self._database.close()
+        await self._opened.aclose()
 
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, and stop."""
@@ -164,3 +176,16 @@ class Application:
                 await self._shops.refresh(view_max_age=self._settings.view_max_age_seconds)
             except EndcapError as error:
                 _log.warning("refresh_failed", reason=str(error))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _drain(server: grpc.aio.Server, interceptor: CallInterceptor, seconds: float) -> None:
+    # What waits in the transport when the server stops is answered CANCELLED, which clients do not repeat.
+    interceptor.refuse_calls()
+    await asyncio.sleep(_REFUSING_SECONDS)
+    await server.stop(seconds)

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from endcap.sdk.errors import Unavailable
 from endcap.server.request import RungOutcome
 
 
@@ -72,5 +73,14 @@ class Metrics:
         self._exposures_lost.inc(count)
 
     def serve(self, port: int) -> None:
-        """Answer Prometheus on a port of 127.0.0.1, from a thread of its own."""
-        start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        """Answer Prometheus on a port of 127.0.0.1, from a thread of its own.
+
+        Raises:
+            Unavailable: The port is taken.
+        """
+        try:
+            start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        except OSError as error:
+            raise Unavailable(
+                f"port {port} for metrics is taken: stop what listens there or choose another"
+            ) from error

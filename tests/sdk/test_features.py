@@ -10,7 +10,10 @@ from endcap.sdk.features import (
     AGE_BUCKETS,
     AGE_EDGES,
     AGE_MIDPOINTS,
+    DAY,
+    age_decay,
     last_occurrences,
+    last_positions,
     pad_histories,
     recency_weights,
 )
@@ -29,7 +32,15 @@ def test_the_newest_event_weighs_most() -> None:
     assert recency_weights(0, 0.5).tolist() == []
 
 
+def test_an_event_counts_half_after_the_half_life() -> None:
+    times = np.array([0, 5, 10, 11], np.int64) * DAY
+
+    assert age_decay(times, 10 * DAY, 5).tolist() == [0.25, 0.5, 1, 1]
+    assert age_decay(times, 10 * DAY, 0).tolist() == [1, 1, 1, 1]
+
+
 def test_a_repeated_row_stands_where_it_was_last() -> None:
+    assert last_positions(np.array([1, 2, 1, 3, 2], np.int32)).tolist() == [2, 3, 4]
     assert last_occurrences(np.array([1, 2, 1, 3, 2], np.int32)).tolist() == [1, 3, 2]
     assert last_occurrences(NO_ROWS).tolist() == []
 

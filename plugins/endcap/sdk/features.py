@@ -42,10 +42,29 @@ def recency_weights(length: int, decay: float) -> NDArray[np.float32]:
     return np.float32(decay) ** np.arange(length - 1, -1, -1, dtype=np.float32)
 
 
+def age_decay(times: NDArray[np.int64], now: int, half_life_days: float) -> NDArray[np.float32]:
+    """Return ``.5 ** (age / half-life)`` of each time; a half-life of 0 is no decay.
+
+    Args:
+        times: Unix milliseconds; one after ``now`` counts as now.
+        now: Unix milliseconds.
+        half_life_days: After how many days an event counts half.
+    """
+    if not half_life_days:
+        return np.ones(len(times), np.float32)
+    ages = np.maximum(now - times, 0) / DAY
+    return np.exp2(-ages / half_life_days).astype(np.float32)
+
+
 def last_occurrences(rows: Rows) -> Rows:
     """Return each row once, in the order of its last occurrence."""
+    return rows[last_positions(rows)]
+
+
+def last_positions(rows: Rows) -> NDArray[np.int64]:
+    """Return where each distinct row occurs last, ascending."""
     _, from_end = np.unique(rows[::-1], return_index=True)
-    return rows[::-1][np.sort(from_end)][::-1]
+    return np.sort(len(rows) - 1 - from_end)
 
 
 def pad_histories(

@@ -1,7 +1,8 @@
 """Profiles: what is known of each query, as weighted items, and what a matrix of similarities makes of it.
 
 ``item_knn`` and ``ease`` share this. Both score an item as the weighted sum of its similarities to the
-items of a profile; they differ in the similarities and in the weights.
+items of a profile; they differ in the similarities and in the weights. ``matrix_factorization`` solves for a
+user instead, from the same profiles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import NO_ROWS, UNKNOWN, CatalogView, Model, Query, Ranking, Reason, Rows, Scores, align
+from endcap.sdk.features import age_decay, last_positions
 
 
 EVIDENCE = 3
@@ -33,9 +35,16 @@ class Profile:
 
 def counted_history(query: Query, catalog: CatalogView) -> Rows:
     """Return the rows of the history's events, oldest first, without the types that count nothing."""
-    counted = [event_type for event_type, weight in catalog.event_weights.items() if weight > 0]
-    rows: Rows = query.history.rows[np.isin(query.history.types, counted)]
+    rows: Rows = query.history.rows[_counted(query, catalog)]
     return rows
+
+
+def distinct_history(query: Query, catalog: CatalogView, half_life_days: float) -> Profile:
+    """Return each item of the counted history once, weighted by the age of its last event."""
+    counted = _counted(query, catalog)
+    rows, times = query.history.rows[counted], query.history.times[counted]
+    last = last_positions(rows)
+    return Profile(rows[last], age_decay(times[last], query.time, half_life_days))
 
 
 def score_profiles(
@@ -112,3 +121,8 @@ def explain(
         evidence = distinct[strongest[own[strongest] > 0]]
         reasons.append((Reason("bought_together", evidence),) if len(evidence) else ())
     return Ranking(ranking.rows, ranking.scores, tuple(reasons))
+
+
+def _counted(query: Query, catalog: CatalogView) -> NDArray[np.bool_]:
+    counted = [event_type for event_type, weight in catalog.event_weights.items() if weight > 0]
+    return np.isin(query.history.types, counted)

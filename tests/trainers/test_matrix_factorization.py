@@ -1,0 +1,189 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from endcap.runtime.onnx_model import OnnxModel
+from endcap.sdk import Vocabulary
+from endcap.sdk.features import DAY
+from endcap.trainers.export import check_parity, to_onnx
+from endcap.trainers.interactions import Interactions
+from endcap.trainers.matrix_factorization import (
+    MatrixFactorization,
+    MatrixFactorizationParameters,
+    conjugate_gradients,
+    hide,
+    least_squares,
+    recencies,
+    trainer,
+)
+
+
+SMALL = MatrixFactorizationParameters(factors=2, regularization=0.1, half_life_days=0)
+
+
+def two_tastes() -> Interactions:
+    """Six customers of tea and six of tools; each lacks one of the four items of the taste."""
+    events = [
+        (f"{taste} {user}", f"{taste} {item}")
+        for taste in ("tea", "tool")
+        for user in range(6)
+        for item in range(4)
+        if user % 4 != item
+    ]
+    users, items = zip(*events, strict=True)
+    return Interactions.of_columns(users, items, ["purchase"] * len(events), range(len(events)), as_of=1000)
+
+
+def quiet(_share: float, _what: str) -> None:
+    """Tell nobody."""
+
+
+def test_one_factor_by_hand() -> None:
+    """With items 1 and 2 in one dimension, λ = 1, α = 3, a user who chose the first just now.
+
+    The normal equation is (1² + 2² + 1 + 3·1²) x = (1 + 3)·1, so x = 4/9.
+    """
+    recency = sparse.csr_array(np.array([[1, 0]], np.float32))
+
+    users = least_squares(recency, torch.tensor([[1.0], [2.0]]), regularization=1, confidence=3)
+
+    np.testing.assert_allclose(users, [[4 / 9]], rtol=1e-6)
+
+
+def test_an_older_choice_has_less_confidence() -> None:
+    """The same user a half-life later: (6 + 3/2) x = 1 + 3/2, so x = 1/3."""
+    recency = sparse.csr_array(np.array([[0.5, 0]], np.float32))
+
+    users = least_squares(recency, torch.tensor([[1.0], [2.0]]), regularization=1, confidence=3)
+
+    np.testing.assert_allclose(users, [[1 / 3]], rtol=1e-6)
+
+
+def test_least_squares_is_the_minimum_of_what_the_paper_minimises() -> None:
+    """At the solution, the gradient of Σ c (p − xᵀy)² + λ |x|² is zero for every user."""
+    generator = np.random.default_rng(3)
+    dense = np.where(generator.random((30, 12)) < 0.3, generator.random((30, 12)), 0).astype(np.float32)
+    items = torch.from_numpy(generator.normal(size=(12, 4)).astype(np.float32))
+
+    users = least_squares(sparse.csr_array(dense), items, regularization=2, confidence=5).requires_grad_()
+
+    recency = torch.from_numpy(dense)
+    errors = (1 + 5 * recency) * ((recency > 0).float() - users @ items.T) ** 2
+    (errors.sum() + 2 * (users**2).sum()).backward()  # type: ignore[no-untyped-call]
+    assert users.grad is not None
+    np.testing.assert_allclose(users.grad, np.zeros((30, 4)), atol=1e-3)
+
+
+def test_a_user_without_choices_has_no_factors() -> None:
+    recency = sparse.csr_array(np.array([[0, 0], [1, 0]], np.float32))
+
+    users = least_squares(recency, torch.tensor([[1.0], [2.0]]), regularization=1, confidence=3)
+
+    assert users.tolist()[0] == [0]
+
+
+def test_conjugate_gradients_need_a_step_a_dimension() -> None:
+    """[[4, 1], [1, 3]] x = [1, 2] has the solution [1/11, 7/11], after two steps."""
+    matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
+
+    solution = conjugate_gradients(lambda rows: rows @ matrix, torch.tensor([[1.0, 2.0], [0.0, 0.0]]), 2)
+
+    np.testing.assert_allclose(solution, [[1 / 11, 7 / 11], [0.0, 0.0]], rtol=1e-5)
+
+
+def test_the_graph_folds_users_in_as_training_solved_for_them() -> None:
+    generator = np.random.default_rng(5)
+    recency = np.where(generator.random((20, 50)) < 0.4, generator.random((20, 50)), 0).astype(np.float32)
+    items = torch.from_numpy(generator.normal(size=(50, 8)).astype(np.float32))
+
+    module = MatrixFactorization(items, regularization=3, confidence=5)
+    scores = module(
+        rows=torch.arange(50), weights=torch.from_numpy(recency), similar=torch.zeros(20, dtype=torch.bool)
+    )
+
+    users = least_squares(sparse.csr_array(recency), items, regularization=3, confidence=5)
+    np.testing.assert_allclose(scores.numpy(), (users @ items.T).numpy(), atol=1e-4)
+
+
+def test_similar_is_the_cosine() -> None:
+    module = MatrixFactorization(torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.0, -1.0]]), 1, 1)
+
+    scores = module(
+        rows=torch.tensor([0]), weights=torch.tensor([[1.0]]), similar=torch.ones(1, dtype=torch.bool)
+    )
+
+    np.testing.assert_allclose(scores, [[1, 0.6, 0]], atol=1e-6)
+
+
+def test_recency_is_that_of_the_last_choice_and_halves_with_the_half_life() -> None:
+    interactions = Interactions.of_columns(
+        ["ann", "ann", "bob", "ann"],
+        ["a", "b", "b", "a"],
+        ["purchase"] * 4,
+        [0, 10 * DAY, 20 * DAY, 30 * DAY],
+        as_of=30 * DAY,
+    )
+
+    recency = recencies(interactions, half_life_days=10)
+
+    np.testing.assert_allclose(recency.toarray(), [[1, 0.25], [0, 0.5]])
+
+
+def test_hidden_and_shown_choices_make_up_all() -> None:
+    recency = sparse.csr_array(np.eye(50, dtype=np.float32))
+
+    shown, hidden = hide(recency, np.random.default_rng(0))
+
+    np.testing.assert_array_equal((shown + hidden).toarray(), np.eye(50))
+    assert 0 < hidden.nnz < shown.nnz
+
+
+@pytest.mark.parametrize("loss", ["squared", "bpr"])
+def test_a_user_is_offered_what_the_taste_lacks(loss: str) -> None:
+    interactions = two_tastes()
+    bought = [interactions.item_ids.index(item) for item in ("tea 1", "tea 2", "tea 3")]
+
+    trained = trainer.train(interactions, replace(SMALL, loss=loss), quiet)
+    (scores,) = trained.module(
+        rows=torch.tensor(bought), weights=torch.ones(1, 3), similar=torch.zeros(1, dtype=torch.bool)
+    )
+
+    others = [row for row in range(8) if row not in bought]
+    best = max(others, key=lambda row: scores[row].item())
+    assert interactions.item_ids[best] == "tea 0"
+
+
+def test_ranking_loss_moves_the_factors() -> None:
+    squared, ranked = (
+        trainer.train(two_tastes(), replace(SMALL, loss=loss), quiet).module.state_dict()["unit"]
+        for loss in ("squared", "bpr")
+    )
+
+    assert not torch.equal(squared, ranked)
+
+
+def test_equal_seeds_give_equal_factors() -> None:
+    first, second, other = (
+        trainer.train(two_tastes(), replace(SMALL, seed=seed), quiet).module.state_dict()["unit"]
+        for seed in (0, 0, 1)
+    )
+
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_the_graph_gives_what_pytorch_gives() -> None:
+    trained = trainer.train(two_tastes(), SMALL, quiet)
+
+    model = OnnxModel(
+        to_onnx(trained),
+        name="matrix_factorization",
+        version="candidate",
+        vocabulary=Vocabulary(trained.item_ids),
+        state=trained.state,
+    )
+
+    check_parity(trained, model)

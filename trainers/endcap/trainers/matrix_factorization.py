@@ -1,0 +1,296 @@
+"""Matrix factorization of implicit feedback, with users that are folded in when they are asked about.
+
+Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008). With ``p = 1``
+where a user chose an item and 0 elsewhere, and the confidence ``c = 1 + α r``, it minimises
+
+    Σ c[u, i] (p[u, i] − x[u]ᵀ y[i])² + λ (Σ |x[u]|² + Σ |y[i]|²)
+
+by alternating least squares: with the items fixed each user has a closed form (their equation 4), and the
+other way round. Here ``r`` is not a count but the recency ``.5 ** (age / half-life)`` of the last choice.
+
+A user's factors depend on nothing but the item factors and the user's own choices, so they are not kept. The
+graph solves for them again, by conjugate gradients, for anybody's history.
+
+With ``loss`` "bpr" the item factors then go on to rank: a part of everybody's choices is hidden, users are
+folded in from the rest, and the factors follow the gradient of ``−log σ(s (x·y[i] − x·y[j]))`` for hidden
+``i`` and random ``j`` (Rendle et al., "BPR", UAI 2009).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from endcap.sdk import parameter
+from endcap.sdk.features import age_decay
+from endcap.trainers.interactions import Interactions
+from endcap.trainers.similarity import PROFILE_AXES, draw_profiles
+from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+
+
+FOLD_IN_STEPS = 12
+"""Steps of conjugate gradients in the graph: more change nothing, even for a history of a thousand items."""
+
+CELLS_AT_ONCE = 60_000
+"""How many cells of the matrix, padding included, one batch of least squares holds."""
+
+HIDDEN_SHARE = 0.3
+"""The part of all choices that one round of ranking hides."""
+
+RANKING_ROUNDS = 10
+RANKING_BATCH = 8192
+RANKING_RATE = 0.002
+RANKING_SCALE = 10.0
+"""``s``: scores lie between 0 and 1, where the logistic function is nearly straight."""
+
+SMALLEST = 1e-30
+"""Keeps a division by a residual of zero from being one."""
+
+
+@dataclass(frozen=True)
+class MatrixFactorizationParameters:
+    """What can be chosen."""
+
+    factors: int = parameter(64, "How many numbers describe an item.", minimum=1, maximum=1024)
+    regularization: float = parameter(30.0, "λ: how much it takes to move factors from zero.", minimum=1e-6)
+    confidence: float = parameter(
+        5.0, "α: how much more than an item not chosen one that was chosen just now weighs.", minimum=0
+    )
+    half_life_days: float = parameter(
+        30.0, "After how many days the confidence counts half; 0 lets all choices count alike.", minimum=0
+    )
+    iterations: int = parameter(8, "Rounds of alternating least squares.", minimum=1)
+    loss: str = parameter(
+        "squared",
+        "What is minimised: the 'squared' error, or after it the pairwise ranking loss 'bpr'.",
+        choices=("squared", "bpr"),
+    )
+    seed: int = parameter(0, "Fixes the first factors, and what ranking hides.", minimum=0)
+
+
+class MatrixFactorization(nn.Module):
+    """Folds users in from their profiles and scores every item for them."""
+
+    def __init__(self, items: Tensor, regularization: float, confidence: float) -> None:
+        """Keep the factors in two forms.
+
+        Args:
+            items: ``Y``, ``(items, factors)``.
+            regularization: λ.
+            confidence: α.
+        """
+        super().__init__()
+        self.confidence = confidence
+        self.whitened: Tensor
+        self.unit: Tensor
+        self.register_buffer("whitened", whiten(items, regularization))
+        self.register_buffer("unit", nn.functional.normalize(items))
+
+    def forward(self, rows: Tensor, weights: Tensor, similar: Tensor) -> Tensor:
+        """Score every item for each profile.
+
+        Args:
+            rows: The items of all profiles, ``(items of profiles,)``.
+            weights: ``r`` of each item in each profile, 0 where the profile lacks it,
+                ``(profiles, items of profiles)``.
+            similar: Which profiles want the cosine, ``(profiles,)``.
+        """
+        items = self.whitened[rows]  # (items of profiles, factors)
+        extra = self.confidence * weights  # (profiles, items of profiles)
+        users = conjugate_gradients(
+            lambda users: users + (extra * (users @ items.T)) @ items,
+            ((weights > 0) + extra) @ items,
+            FOLD_IN_STEPS,
+        )  # (profiles, factors)
+        cosine = weights @ (self.unit[rows] @ self.unit.T)  # (profiles, items)
+        return cosine.where(similar[:, None], users @ self.whitened.T)
+
+
+class MatrixFactorizationTrainer:
+    """Alternates between users and items."""
+
+    name = "matrix_factorization"
+    parameters: type[Any] = MatrixFactorizationParameters
+
+    def train(
+        self, interactions: Interactions, parameters: MatrixFactorizationParameters, progress: Progress
+    ) -> TrainedModel:
+        """Find the item factors."""
+        recency = recencies(interactions, parameters.half_life_days)
+        items = factorize(recency, parameters, progress)
+        if parameters.loss == "bpr":
+            items = _learn_to_rank(items, recency, parameters, progress)
+        progress(1.0, "done")
+
+        def draw(generator: np.random.Generator, length: int) -> Inputs:
+            similar = generator.random(length) < 0.5
+            return {**draw_profiles(generator, length, len(items)), "similar": similar}
+
+        return TrainedModel(
+            module=MatrixFactorization(items, parameters.regularization, parameters.confidence).eval(),
+            axes={**PROFILE_AXES, "similar": ("profiles",)},
+            draw=draw,
+            item_ids=interactions.item_ids,
+            state={"half_life_days": parameters.half_life_days},
+        )
+
+
+def factorize(
+    recency: sparse.csr_array, parameters: MatrixFactorizationParameters, progress: Progress
+) -> Tensor:
+    """Return the item factors of least squared error, ``(items, factors)``."""
+    generator = torch.Generator().manual_seed(parameters.seed)
+    items = torch.randn(recency.shape[1], parameters.factors, generator=generator)
+    items *= 0.1 / parameters.factors**0.5
+    by_item = recency.T.tocsr()
+    for iteration in range(parameters.iterations):
+        progress(iteration / parameters.iterations, "alternating least squares")
+        users = least_squares(recency, items, parameters.regularization, parameters.confidence)
+        items = least_squares(by_item, users, parameters.regularization, parameters.confidence)
+    return items
+
+
+def recencies(interactions: Interactions, half_life_days: float) -> sparse.csr_array:
+    """Return ``r``, ``(users, items)`` float32: the recency of a user's last choice of an item."""
+    choices, item_count = interactions.choices, len(interactions.item_ids)
+    # Times never decrease, so the first of the reversed events is a pair's last.
+    pairs, last = np.unique((choices.users * item_count + choices.rows)[::-1], return_index=True)
+    values = age_decay(choices.times[::-1][last], interactions.as_of, half_life_days)
+    shape = (int(choices.users.max()) + 1, item_count)
+    return sparse.csr_array((values, np.divmod(pairs, item_count)), shape=shape)
+
+
+def least_squares(
+    recency: sparse.csr_array, factors: Tensor, regularization: float, confidence: float
+) -> Tensor:
+    """Solve for one side of the factorization, the other side fixed.
+
+    Args:
+        recency: ``r``, ``(solved, fixed)``.
+        factors: Those of the fixed side, ``(fixed, factors)``.
+        regularization: λ.
+        confidence: α.
+
+    Returns:
+        ``(solved, factors)``; zeros for a row without any choice.
+    """
+    size = factors.shape[1]
+    solved = factors.new_zeros(recency.shape[0], size)
+    everything = factors.T @ factors + regularization * torch.eye(size)  # (factors, factors)
+    for rows, places, filled in _batches(recency.indptr):
+        columns = torch.from_numpy(recency.indices[places].astype(np.int64))  # (rows, length)
+        chosen = factors[columns]  # (rows, length, factors)
+        known = torch.from_numpy(filled)  # (rows, length)
+        extra = confidence * torch.from_numpy(recency.data[places]) * known  # (rows, length)
+        matrices = everything + chosen.mT @ (extra[..., None] * chosen)  # (rows, factors, factors)
+        right = (known + extra)[:, None] @ chosen  # (rows, 1, factors)
+        triangles = torch.linalg.cholesky(matrices)
+        solved[torch.from_numpy(rows)] = torch.cholesky_solve(right.mT, triangles)[..., 0]
+    return solved
+
+
+def whiten(factors: Tensor, regularization: float) -> Tensor:
+    """Return ``W = Y L⁻ᵀ`` where ``L Lᵀ = YᵀY + λI``, ``(items, factors)``.
+
+    With W in the place of Y, least squares has the identity where it had ``YᵀY + λI``: it gives other users
+    and the same scores, and conjugate gradients need a few steps only.
+    """
+    gram = factors.T @ factors + regularization * torch.eye(factors.shape[1])
+    triangle = torch.linalg.cholesky(gram)
+    whitened: Tensor = torch.linalg.solve_triangular(triangle, factors.T, upper=False)
+    return whitened.T.contiguous()
+
+
+def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps: int) -> Tensor:
+    """Solve ``A x = right`` for each row, from x = 0 (Hestenes and Stiefel 1952).
+
+    Args:
+        apply: Multiplies each row by its own A, which is symmetric and positive definite.
+        right: ``(rows, size)``.
+        steps: How many.
+    """
+    solution, residual, direction = torch.zeros_like(right), right, right
+    length = (residual * residual).sum(1, keepdim=True)  # (rows, 1)
+    for _ in range(steps):
+        image = apply(direction)
+        step = length / (direction * image).sum(1, keepdim=True).clamp_min(SMALLEST)
+        solution = solution + step * direction
+        residual = residual - step * image
+        previous, length = length, (residual * residual).sum(1, keepdim=True)
+        direction = residual + length / previous.clamp_min(SMALLEST) * direction
+    return solution
+
+
+def _learn_to_rank(
+    items: Tensor,
+    recency: sparse.csr_array,
+    parameters: MatrixFactorizationParameters,
+    progress: Progress,
+) -> Tensor:
+    """Lead the item factors on by the pairwise ranking loss, a choice weighing its recency."""
+    generator = np.random.default_rng(parameters.seed)
+    factors = nn.Parameter(items.clone())
+    optimizer = torch.optim.Adam([factors], lr=RANKING_RATE)
+    for number in range(RANKING_ROUNDS):
+        progress(number / RANKING_ROUNDS, "learning to rank")
+        shown, hidden = hide(recency, generator)
+        users = least_squares(shown, factors.detach(), parameters.regularization, parameters.confidence)
+        order = generator.permutation(hidden.nnz)
+        for start in range(0, hidden.nnz, RANKING_BATCH):
+            batch = order[start : start + RANKING_BATCH]
+            others = torch.from_numpy(generator.integers(0, len(items), len(batch)))
+            better = factors[torch.from_numpy(hidden.col[batch].astype(np.int64))]  # (batch, factors)
+            asked = users[torch.from_numpy(hidden.row[batch].astype(np.int64))]  # (batch, factors)
+            lead = (asked * (better - factors[others])).sum(1)  # (batch,)
+            weights = torch.from_numpy(hidden.data[batch])
+            loss = -(weights * nn.functional.logsigmoid(RANKING_SCALE * lead)).sum() / weights.sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return factors.detach()
+
+
+def hide(
+    recency: sparse.csr_array, generator: np.random.Generator
+) -> tuple[sparse.csr_array, sparse.coo_array]:
+    """Split the cells of a matrix at random into those shown and the ``HIDDEN_SHARE`` hidden."""
+    cells = recency.tocoo()
+    hidden = generator.random(cells.nnz) < HIDDEN_SHARE
+
+    def part(chosen: NDArray[np.bool_]) -> sparse.coo_array:
+        return sparse.coo_array(
+            (cells.data[chosen], (cells.row[chosen], cells.col[chosen])), shape=cells.shape
+        )
+
+    return part(~hidden).tocsr(), part(hidden)
+
+
+def _batches(
+    offsets: NDArray[np.integer],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """Batch the rows of a sparse matrix, those of like length together.
+
+    Yields:
+        The rows, the places of their cells ``(rows, length)``, and which of these are no padding.
+    """
+    lengths = np.diff(offsets)
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    start = 0
+    while start < len(order):
+        # The last row of a batch is its longest, and says how long all are.
+        ahead = lengths[order[start : start + CELLS_AT_ONCE]]
+        fitting = np.searchsorted(ahead * np.arange(1, len(ahead) + 1), CELLS_AT_ONCE, side="right")
+        end = start + max(1, int(fitting))
+        rows = order[start:end]
+        filled = np.arange(lengths[rows[-1]]) < lengths[rows, None]
+        yield rows, np.where(filled, offsets[rows, None] + np.arange(lengths[rows[-1]]), 0), filled
+        start = end
+
+
+trainer = MatrixFactorizationTrainer()

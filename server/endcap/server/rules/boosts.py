@@ -1,0 +1,114 @@
+"""Rules that lift and bury: boosts, biases and fatigue.
+
+All are shifts of relevance, in units of the spread between the best and the worst score of a rung, and add
+up. Where all scores of a rung are equal, any shift decides.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.catalog.rules import BiasTarget
+from endcap.sdk import CatalogView, Rows
+from endcap.sdk.filters import Filter
+from endcap.server.rules.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Boost:
+    """Lifts or buries the candidates that match."""
+
+    order: ClassVar[int] = 1
+    filter: Filter
+    strength: float
+
+    def shift(self, pool: Pool) -> NDArray[np.float64]:
+        """Return how far each candidate is lifted; negative where it is buried."""
+        return np.where(pool.matching(self.filter), self.strength, 0.0)
+
+    def detail(self, pool: Pool) -> str:
+        """Return what the rule did, in English."""
+        verb = "lifts" if self.strength > 0 else "buries"
+        return f"{verb} {np.count_nonzero(pool.matching(self.filter))} of {len(pool)} items"
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """Lifts or buries candidates by where they stand among those of their rung.
+
+    With strength 1 the one that has most of the target rises by half the spread and the one that has least
+    falls by as much; others lie between by their rank, so that one dear item does not make all others
+    alike. An item of which the target is unknown stays where it is.
+    """
+
+    order: ClassVar[int] = 1
+    target: BiasTarget
+    strength: float
+
+    def shift(self, pool: Pool) -> NDArray[np.float64]:
+        """Return how far each candidate is lifted; negative where it is buried."""
+        values = _TARGETS[self.target](pool.context.view, pool.candidates.rows)
+        shift = np.zeros(len(pool))
+        for rung in pool.rungs:
+            known = rung[~np.isnan(values[rung])]
+            if len(known):
+                shift[known] = self.strength * _standing(values[known])
+        return shift
+
+    def detail(self, pool: Pool) -> str:
+        """Return what the rule did, in English."""
+        shift = self.shift(pool)
+        lifted, buried = np.count_nonzero(shift > 0), np.count_nonzero(shift < 0)
+        return f"lifts {lifted} and buries {buried} of {len(pool)} items by {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fatigue:
+    """Buries candidates that the user was shown and did not act on."""
+
+    order: ClassVar[int] = 2
+    exposure_count: int
+    window: int
+    strength: float
+
+    def shift(self, pool: Pool) -> NDArray[np.float64]:
+        """Return how far each candidate is buried, as a negative number."""
+        shown = pool.context.exposures(self.window)
+        if not shown:
+            return np.zeros(len(pool))
+        times = np.array([float(shown.get(row, 0)) for row in pool.candidates.rows.tolist()])
+        shift: NDArray[np.float64] = -self.strength * np.maximum(times - self.exposure_count, 0.0)
+        return shift
+
+    def detail(self, pool: Pool) -> str:
+        """Return what the rule did, in English."""
+        buried = np.count_nonzero(self.shift(pool))
+        return f"buries {buried} of {len(pool)} items, shown more than {self.exposure_count} times"
+
+
+def _standing(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value, from -1/2 for the least to 1/2 for the most; equal values share one."""
+    distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if len(distinct) == 1:
+        return np.zeros(len(values))
+    ranks = np.cumsum(counts) - (counts + 1) / 2
+    standing: NDArray[np.float64] = (ranks / (len(values) - 1) - 0.5)[inverse]
+    return standing
+
+
+def _discount(view: CatalogView, rows: Rows) -> NDArray[np.float64]:
+    """Return the reduction as a share of the original price; 0 where there is none."""
+    prices, originals = view.prices[rows], view.original_prices[rows]
+    reduced = originals > prices
+    discount = np.where(np.isnan(prices), np.nan, 0.0)
+    discount[reduced] = 1 - prices[reduced] / originals[reduced]
+    return discount
+
+
+_TARGETS = {
+    BiasTarget.PRICE: lambda view, rows: view.prices[rows],
+    BiasTarget.MARGIN: lambda view, rows: view.prices[rows] - view.costs[rows],
+    BiasTarget.DISCOUNT: _discount,
+}

@@ -1,0 +1,55 @@
+"""How alike items are: the cosine of their sets of words."""
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import CatalogView, Rows
+from endcap.sdk.text import tokenize
+
+
+class Similarity:
+    """Cosines between some items of a view, by the words of their titles, categories, brands and tags.
+
+    With words A and B of two items it is ``|A ∩ B| / √(|A| |B|)``, and 0 where one has no words.
+    """
+
+    def __init__(self, view: CatalogView, rows: Rows) -> None:
+        words = _words.setdefault(view, _Words(view))
+        self._codes = [words.of(row) for row in rows.tolist()]
+        sizes = np.array([len(codes) for codes in self._codes], np.int64)
+        _, local = np.unique(np.concatenate([_NO_CODES, *self._codes]), return_inverse=True)
+        self._holders = np.zeros((int(local.max(initial=-1)) + 1, len(rows)), np.uint8)
+        self._holders[local, np.repeat(np.arange(len(rows)), sizes)] = 1
+        self._local = np.split(local, np.cumsum(sizes[:-1])) if len(rows) else []
+        self._inverse_norms = 1 / np.sqrt(np.maximum(sizes, 1))
+
+    def to(self, index: int) -> NDArray[np.float64]:
+        """Return the cosine of every item with one of them."""
+        shared = self._holders[self._local[index]].sum(axis=0, dtype=np.float64)
+        cosines: NDArray[np.float64] = shared * self._inverse_norms * self._inverse_norms[index]
+        return cosines
+
+
+class _Words:
+    """The words of a view's items as codes, worked out when an item is first asked for."""
+
+    def __init__(self, view: CatalogView) -> None:
+        self._texts = (view.titles, view.categories, view.brands, view.tags)
+        self._vocabulary: dict[str, int] = {}
+        self._rows: dict[int, NDArray[np.int64]] = {}
+
+    def of(self, row: int) -> NDArray[np.int64]:
+        codes = self._rows.get(row)
+        if codes is None:
+            titles, *labels = self._texts
+            text = " ".join([titles[row], *(name for column in labels for name in column.of_row(row))])
+            vocabulary = self._vocabulary
+            words = {vocabulary.setdefault(word, len(vocabulary)) for word in tokenize(text)}
+            codes = self._rows[row] = np.array(sorted(words), np.int64)
+        return codes
+
+
+_NO_CODES = np.empty(0, np.int64)
+_words: WeakKeyDictionary[CatalogView, _Words] = WeakKeyDictionary()

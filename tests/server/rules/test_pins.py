@@ -1,0 +1,106 @@
+"""Pins: an item, or the best one that matches, in a fixed position."""
+
+from collections.abc import Callable
+from typing import Any
+
+from endcap.catalog.rules import BoostRule, CapRule, PinRule
+from endcap.sdk.testing import Item
+
+
+PageOf = Callable[..., Any]
+
+SIX = [Item(letter, brand="Acme" if letter in "ce" else letter) for letter in "abcdef"]
+
+
+def test_a_pinned_item_stands_at_its_position_and_others_move_up(page_of: PageOf) -> None:
+    page = page_of(SIX, PinRule(2, item_id="f"), page_size=4)
+
+    assert page.ids == ["a", "f", "b", "c"]
+    assert page.arranged.pinned.tolist() == [False, True, False, False]
+    assert page.outcomes["pin 1"].changed == 4
+    assert page.outcomes["pin 1"].detail == (
+        "f stands at position 2; 1 added to the page, 1 removed, 2 moved"
+    )
+
+
+def test_a_slot_takes_the_best_match_after_boosts(page_of: PageOf) -> None:
+    slot = PinRule(1, filter='brand = "Acme"')
+
+    assert page_of(SIX, slot).ids == list("cabdef")
+    assert page_of(SIX, slot, BoostRule('id = "e"', 0.9)).ids == list("eabcdf")
+
+
+def test_two_slots_of_one_filter_take_two_items(page_of: PageOf) -> None:
+    slots = [PinRule(position, filter='brand = "Acme"') for position in (4, 1)]
+
+    assert page_of(SIX, *slots).ids == list("eabcdf")  # the rule that is listed first chooses first
+
+
+def test_pins_hold_on_the_first_page_only(page_of: PageOf) -> None:
+    page = page_of(SIX, PinRule(1, item_id="f"), first_page=False)
+
+    assert page.ids == list("abcdef")
+    assert page.outcomes["pin 1"].detail.startswith("does nothing, for pins hold on the first page only")
+
+
+def test_a_pin_beyond_the_page_does_nothing(page_of: PageOf) -> None:
+    page = page_of(SIX, PinRule(5, item_id="f"), page_size=4)
+
+    assert page.ids == list("abcd")
+    assert page.outcomes["pin 1"].detail.startswith("does nothing, for position 5 is beyond the page")
+
+
+def test_a_page_that_ends_before_a_pin_has_the_item_at_its_end(page_of: PageOf) -> None:
+    page = page_of(SIX, PinRule(9, item_id="a"), PinRule(8, item_id="b"))
+
+    assert page.ids == list("cdefba")
+    assert page.arranged.pinned.tolist() == [False] * 4 + [True] * 2
+    assert page.outcomes["pin 1"].detail.startswith("moves up to position 6, for the page ends there")
+
+
+def test_what_is_not_eligible_is_not_pinned_and_the_trace_says_so(page_of: PageOf) -> None:
+    actions = [PinRule(1, item_id="f"), PinRule(2, item_id="unheard-of"), PinRule(3, filter="price < 5")]
+
+    page = page_of(SIX, *actions, candidates=list("abcde"))
+
+    assert page.ids == list("abcde")
+    assert [outcome.detail.split(";")[0] for outcome in page.arranged.outcomes] == [
+        "f is not pinned, for it is not eligible",
+        "unheard-of is not pinned, for it is not in the catalog",
+        "pins nothing, for no item that may be on the page matches",
+    ]
+
+
+def test_of_two_pins_at_one_position_the_first_holds(page_of: PageOf) -> None:
+    page = page_of(SIX, PinRule(1, item_id="f"), PinRule(1, item_id="e"))
+
+    assert page.ids == list("fabcde")
+    assert page.outcomes["pin 2"].detail.startswith("does nothing, for another item is pinned at position 1")
+    assert page.outcomes["pin 2"].changed == 0
+
+
+def test_a_pinned_item_stays_and_caps_count_it(page_of: PageOf) -> None:
+    page = page_of(SIX, CapRule("brand", 1), PinRule(5, item_id="e"))
+
+    assert page.ids == list("abdfe")  # c is the second Acme; the page ends before position 5
+
+
+def test_a_named_pin_breaks_a_cap_and_a_slot_does_not(page_of: PageOf) -> None:
+    cap, named = CapRule("brand", 1), PinRule(1, item_id="c")
+
+    assert page_of(SIX, cap, named, PinRule(2, item_id="e")).ids == list("ceabdf")
+    assert page_of(SIX, cap, named, PinRule(2, filter='brand = "Acme"')).ids == list("cabdf")
+
+
+def test_a_cap_over_a_stretch_sees_the_pins_ahead(page_of: PageOf) -> None:
+    page = page_of(SIX, CapRule("brand", 1, window=2), PinRule(4, item_id="e"))
+
+    assert page.ids == list("abdefc")  # c fits neither before nor right behind e
+
+
+def test_of_one_product_only_the_first_pin_holds(page_of: PageOf) -> None:
+    items = [Item("a"), Item("red", group_id="mug"), Item("blue", group_id="mug")]
+
+    page = page_of(items, PinRule(3, item_id="blue"), PinRule(1, item_id="red"))
+
+    assert page.ids == ["a", "blue"]

@@ -107,6 +107,14 @@ class ModelRegistry:
             raise NotFound(f"there is no bundle {path!r} in the bundle store: copy it there first")
         return folder
 
+    async def active(self, shop: str, model: str) -> RegisteredBundle | None:
+        """Return the bundle of a model that is active; None where none is."""
+        async with self._database.read() as connection:
+            try:
+                return (await get_model(connection=connection, shop=shop, model=model)).active
+            except NotFound:
+                return None
+
     async def register(self, shop: str, source: Path, *, validate_only: bool = False) -> RegisteredBundle:
         """Check a bundle whole, copy it to where nobody else writes, and add it to a shop.
 

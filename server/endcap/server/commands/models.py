@@ -18,6 +18,7 @@ from endcap.sdk.errors import InvalidInput
 from endcap.server.commands.console import run
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.model_registry import ModelRegistry
+from endcap.server.promotion import DEFAULT_GATE, Gate, promote
 from endcap.server.settings import Settings
 
 
@@ -35,6 +36,10 @@ Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Bundle
 Bundles = Annotated[
     list[str],
     typer.Argument(metavar="BUNDLE…", help="Folders of bundles, or MODEL@VERSION of registered ones."),
+]
+GateMetric = Annotated[str, typer.Option(help="The measure that decides, as in the bundles' manifests.")]
+GateMargin = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of the active bundle's figure that a new one may lose.")
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
@@ -61,6 +66,17 @@ def register(folders: Folders, shop: ShopOption = DEFAULT_SHOP) -> None:
 def activate(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
     """Check bundles and serve with them; those that served before are kept for a rollback."""
     run(_activate(bundles, shop))
+
+
+@models.command("promote")
+def promote_folders(
+    folders: Folders,
+    metric: GateMetric = DEFAULT_GATE.metric,
+    margin: GateMargin = DEFAULT_GATE.margin,
+    shop: ShopOption = DEFAULT_SHOP,
+) -> None:
+    """Serve with bundles that measure no worse than those that serve; say of the others why not."""
+    run(_promote(folders, Gate(metric, margin), shop))
 
 
 @models.command()
@@ -156,6 +172,17 @@ async def _activate(bundles: list[str], shop: str) -> None:
             await registry.activate(shop, model, version)
             typer.echo(f"{model}@{version} is active")
         await registry.sweep(shop)
+
+
+async def _promote(folders: list[Path], gate: Gate, shop: str) -> None:
+    refused = False
+    async with open_registry() as (registry, _):
+        for folder in folders:
+            verdict = await promote(registry, shop, folder, gate)
+            typer.echo(f"{folder} {'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
+            refused = refused or not verdict.promoted
+    if refused:
+        raise typer.Exit(1)
 
 
 async def _roll_back(model: str, shop: str) -> None:

@@ -114,7 +114,7 @@ class Application:
             kept=settings.kept_bundles,
         )
         pipeline = Pipeline(settings.strategy_timeout_seconds, metrics.rung)
-        self._add_services(pipeline, registry)
+        self._add_services(pipeline, registry, host)
         try:
             self.port = self._server.add_insecure_port(settings.address)
         except RuntimeError as error:
@@ -143,7 +143,7 @@ class Application:
         await stopping.wait()
         await self.stop()
 
-    def _add_services(self, pipeline: Pipeline, registry: ModelRegistry) -> None:
+    def _add_services(self, pipeline: Pipeline, registry: ModelRegistry, host: PluginHost) -> None:
         # The stubs call a servicer abstract that lacks methods; grpc answers those with UNIMPLEMENTED.
         server = self._server
         recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
@@ -160,10 +160,26 @@ class Application:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelServicer(self._shops, self._database, registry), server
         )
+        placement_service_pb2_grpc.add_PlacementServiceServicer_to_server(
+            PlacementServicer(self._shops, self._database, PlacementEditor(self._database, host)), server
+        )
+        strategy_service_pb2_grpc.add_StrategyServiceServicer_to_server(StrategyServicer(host), server)
+        experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
+            experiment_service_pb2_grpc.ExperimentServiceServicer(),  # type: ignore[abstract]
+            server,
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.reflection:
-            files = (recommendation_service_pb2, event_service_pb2, catalog_service_pb2, model_service_pb2)
+            files = (
+                recommendation_service_pb2,
+                event_service_pb2,
+                catalog_service_pb2,
+                model_service_pb2,
+                placement_service_pb2,
+                strategy_service_pb2,
+                experiment_service_pb2,
+            )
             names = [
                 service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()
             ]

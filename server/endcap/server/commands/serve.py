@@ -13,6 +13,16 @@ from endcap.server.settings import Settings
 def serve() -> None:
     """Serve over gRPC until SIGTERM; settings come from the environment, ENDCAP_*."""
     settings = Settings()
+    configure_log(settings.log_level)
+    run(_serve(settings))
+
+
+def configure_log(level: str) -> None:
+    """Log to standard output, one JSON object a line, whatever the texts in it hold.
+
+    Args:
+        level: The least severe event that is logged, as in the settings.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -20,11 +30,8 @@ def serve() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[settings.log_level.upper()]
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
     )
-    run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

@@ -9,11 +9,11 @@ from endcap.sdk.errors import FailedPrecondition, InvalidInput
 from endcap.sdk.features import DAY
 from endcap.sdk.testing import NOW, Event, FakeResources, Item, Shop, StrategyContract
 from endcap.strategies.cold_start import ColdStart, ColdStartParameters
-from endcap.strategies.popular import Popular
+from endcap.strategies.popular import Popular, PopularParameters
 from endcap.strategies.recently_viewed import RecentlyViewed
 
 
-POPULAR = Popular(FakeResources(), NoParameters())
+POPULAR = Popular(FakeResources(), PopularParameters())
 OLD = 400
 """Days after which nothing is new."""
 

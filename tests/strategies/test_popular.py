@@ -6,7 +6,7 @@ import pytest
 from endcap.sdk import Task
 from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, Item, StrategyContract
 from endcap.sdk.vocabulary import Vocabulary
-from endcap.strategies.popular import Popular
+from endcap.strategies.popular import Popular, PopularParameters
 
 
 PURCHASE = 5.0
@@ -22,6 +22,7 @@ class TestPopularWithoutModel(StrategyContract):
     """It serves from memory, with the weights it carries."""
 
     strategy = Popular
+    parameters = PopularParameters()
 
     def test_what_more_users_bought_in_the_last_month_comes_first(self) -> None:
         shop = self.shop(
@@ -99,6 +100,7 @@ class TestPopularWithModel(StrategyContract):
     """The model here counts nobody but users of the last day."""
 
     strategy = Popular
+    parameters = PopularParameters()
     models = (
         FakeModel(
             "popular",
@@ -114,3 +116,16 @@ class TestPopularWithModel(StrategyContract):
 
         assert shop.ids(ranking.rows) == ["tea", "mug"]
         assert ranking.scores.tolist() == [PURCHASE, 0]
+
+
+class TestPopularOfTheWeek(StrategyContract):
+    """A window set by hand overrides the model."""
+
+    strategy = Popular
+    parameters = PopularParameters(window_days=7)
+    models = (FakeModel("popular", Vocabulary(CHECKERBOARD_IDS), lambda _inputs: {}),)
+
+    def test_what_more_users_bought_in_the_last_week_comes_first(self) -> None:
+        shop = self.shop(["mug", "kettle"], [*bought("kettle", 9, 20), *bought("mug", 1, 5)])
+
+        assert shop.recommend() == ["mug", "kettle"]

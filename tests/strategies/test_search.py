@@ -12,7 +12,7 @@ from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, FakeResources
 from endcap.sdk.testing import Shop as ShopOf
 from endcap.sdk.vocabulary import Vocabulary
 from endcap.strategies.ease import Ease
-from endcap.strategies.popular import Popular
+from endcap.strategies.popular import Popular, PopularParameters
 from endcap.strategies.recently_viewed import RecentlyViewed
 from endcap.strategies.search import Search, SearchParameters
 
@@ -20,7 +20,7 @@ from endcap.strategies.search import Search, SearchParameters
 TASTE = 0.1
 """The default."""
 
-POPULAR = Popular(FakeResources(), NoParameters())
+POPULAR = Popular(FakeResources(), PopularParameters())
 
 
 def ease_of(ids: Sequence[str]) -> Ease:

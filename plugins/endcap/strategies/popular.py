@@ -2,7 +2,8 @@
 
 The score of an item is a weighted sum of its users by age: ``Σ w[b] · users[b]``, where ``users[b]`` counts
 those who last chose it in age bucket ``b``. The trainer of the same name puts the weights into a bundle;
-without a bundle it serves with ``DEFAULT_WEIGHTS``, from memory, and cannot fail.
+without a bundle it serves with ``DEFAULT_WEIGHTS``, from memory, and cannot fail. The parameter
+``window_days`` overrides both: the best sellers of the week are those of a window of 7 days.
 
 For ``trending`` it compares an item's users now with its own past. With ``n`` users in the last week and
 ``p`` in the eleven weeks before, the item is expected to have ``e = p · Σn / Σp`` users now, which takes out
@@ -11,6 +12,8 @@ what the whole shop gained or lost. The score is by how many standard deviations
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +21,6 @@ from numpy.typing import NDArray
 from endcap.sdk import (
     CatalogView,
     Model,
-    NoParameters,
     Query,
     Ranking,
     Reason,
@@ -28,6 +30,7 @@ from endcap.sdk import (
     Scores,
     Task,
     hookimpl,
+    parameter,
     top,
 )
 from endcap.sdk.errors import ModelMissing
@@ -35,10 +38,16 @@ from endcap.sdk.features import AGE_EDGES, AGE_MIDPOINTS
 
 
 OLD = 1e-4
-"""What a user of more than 30 days ago counts: enough to order what nobody chose lately."""
+"""What a user from before the window counts: enough to order what nobody chose lately."""
 
-DEFAULT_WEIGHTS = np.array([1.0 if age <= 30 else OLD for age in AGE_MIDPOINTS], np.float32)
-"""The weights without a bundle: everybody of the last 30 days counts alike; ``(age buckets,)``."""
+
+def window_weights(days: float) -> NDArray[np.float32]:
+    """Return the weights that let everybody of the last days count alike; ``(age buckets,)``."""
+    return np.array([1.0 if age <= days else OLD for age in AGE_MIDPOINTS], np.float32)
+
+
+DEFAULT_WEIGHTS = window_weights(30)
+"""The weights without a bundle."""
 
 NOW = slice(0, AGE_EDGES.index(7) + 1)
 """The age buckets of the last week."""
@@ -47,17 +56,28 @@ PAST = slice(NOW.stop, AGE_EDGES.index(90) + 1)
 """The age buckets of the eleven weeks and more before it, up to 90 days."""
 
 
+@dataclass(frozen=True)
+class PopularParameters:
+    """What can be chosen."""
+
+    window_days: float = parameter(
+        0.0, "How many days a user counts, all alike; 0 leaves the weights to the model.", minimum=0
+    )
+
+
 class Popular:
     """Recommends what many users chose lately; for trending, what more users choose now than before."""
 
     tasks = frozenset(Task)
 
-    def __init__(self, resources: Resources, _parameters: NoParameters) -> None:
-        self._model: Model | None
-        try:
-            self._model = resources.model("popular")
-        except ModelMissing:
-            self._model = None
+    def __init__(self, resources: Resources, parameters: PopularParameters) -> None:
+        self._weights = DEFAULT_WEIGHTS
+        self._model: Model | None = None
+        if parameters.window_days:
+            self._weights = window_weights(parameters.window_days)
+        else:
+            with suppress(ModelMissing):
+                self._model = resources.model("popular")
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the best items; every item that has a score may be one of them."""
@@ -76,7 +96,7 @@ class Popular:
 
     def _popularity(self, users: NDArray[np.float32]) -> Scores:
         if self._model is None:
-            scores: Scores = DEFAULT_WEIGHTS @ users
+            scores: Scores = self._weights @ users
         else:
             scores = self._model.run({"users_by_age": users})["scores"]
         return scores
@@ -111,4 +131,4 @@ def _explain(ranking: Ranking, query: Query) -> Ranking:
 @hookimpl
 def register_strategies(register: RegisterStrategy) -> None:
     """Offer ``popular``."""
-    register("popular", Popular)
+    register("popular", Popular, PopularParameters)

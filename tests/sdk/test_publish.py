@@ -1,5 +1,7 @@
 """A folder appears whole or not at all."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,14 @@ def test_what_is_there_already_stays(tmp_path: Path) -> None:
 
     assert (folder / "file").read_text() == "first"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_others_may_read_what_is_published_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with publish(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o755

@@ -3,18 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import pytest
 
 from endcap.catalog.histories import Histories
 from endcap.runtime.instances import Generation
-from endcap.sdk import NO_RANKING, CatalogView, Query, Ranking, Task
+from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
 from endcap.sdk.testing import Item, catalog
 from endcap.server.batcher import Batcher
+from endcap.server.ladders import Ladder, Rung
+from endcap.server.lookups import Lookups
+from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
 from endcap.server.request import Failure, RecommendationAnswer, RecommendationRequest, RungFailed
-from endcap.server.shops import Ladder, Rung, Shop, ShopState
+from endcap.server.shops import Shop, ShopState
 
 
 VIEW = catalog([Item("kettle"), Item("mug"), Item("teapot", available=False)])
@@ -52,6 +56,9 @@ def blocks(_query: Query) -> Ranking:
     return NO_RANKING
 
 
+UNASKED = cast("Lookups", None)
+"""No test of this file asks the database."""
+
 FLOOR = Scripted(lambda query: ranking([MUG, KETTLE], [2.0, 1.0]))
 
 
@@ -63,10 +70,10 @@ async def ask(
         for number, strategy in enumerate(strategies)
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
-    state = ShopState(VIEW, Histories(VIEW.vocabulary), Generation.of([]), {"home": ladder})
+    state = ShopState(VIEW, Masks(VIEW), Histories(VIEW.vocabulary), Generation.of([]), {"home": ladder})
     shop = Shop("default", b"key", state, loaded_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
-    pipeline = Pipeline(rung_timeout=seconds, observe_rung=lambda _outcome: None)
+    pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _outcome: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + 5)
 
 
@@ -108,12 +115,12 @@ async def test_an_excluded_item_cannot_appear_whatever_a_strategy_does() -> None
     found = await ask(FLOOR, exclude=("mug",))
 
     assert [item.item_id for item in found.items] == ["kettle"]
-    assert found.removed == {"available": 1, "excluded": 1, "seen": 0}
+    assert found.removed == {"available": 1, "excluded": 1, "seen": 0, "shown": 0}
 
 
 async def test_a_strategy_that_keeps_failing_is_left_alone() -> None:
     batcher = Batcher("broken", Scripted(raises), max_batch_size=8)
-    query = Query(Task.FOR_YOU, 1, 0, eligible=None)  # type: ignore[arg-type]
+    query = Query(Task.FOR_YOU, 1, 0, Eligibility(VIEW.available))
 
     failures = []
     for _ in range(6):
@@ -127,7 +134,7 @@ async def test_a_strategy_that_keeps_failing_is_left_alone() -> None:
 async def test_queries_that_wait_together_are_answered_together() -> None:
     strategy = Scripted(blocks)
     batcher = Batcher("slow", strategy, max_batch_size=8)
-    query = Query(Task.FOR_YOU, 1, 0, eligible=None)  # type: ignore[arg-type]
+    query = Query(Task.FOR_YOU, 1, 0, Eligibility(VIEW.available))
 
     await asyncio.gather(*(batcher.ask(query, VIEW, 5.0) for _ in range(5)))
 

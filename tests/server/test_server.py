@@ -21,7 +21,6 @@ from endcap.server.settings import Settings
 from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 from endcap.v1.event_pb2 import Event
 from endcap.v1.recommendation_pb2 import DEGRADATION_CAUSE_MODEL_MISSING
-from endcap.v1.recommendation_service_pb2 import BatchRecommendRequest, RecommendRequest
 
 
 NOW = 1_700_000_000_000
@@ -175,15 +174,6 @@ async def test_an_unknown_placement_or_shop_is_not_found(shop_client: AsyncClien
         await shop_client.recommend("attic")
 
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-
-
-async def test_what_is_not_built_yet_says_so(shop_client: AsyncClient) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await shop_client.recommendations.BatchRecommend(
-            BatchRecommendRequest(requests=[RecommendRequest(placement="home")])
-        )
-
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_items_come_with_their_prices_and_missing_ones_by_id(shop_client: AsyncClient) -> None:

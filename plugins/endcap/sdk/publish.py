@@ -1,7 +1,7 @@
 """Folders that appear whole or not at all."""
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,9 @@ def publish(folder: Path) -> Iterator[Path]:
         folder: Where the result goes; it must not exist yet.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder.parent))
+    # Not mkdtemp, whose folders only their owner may read: what is published, others serve from.
+    staging = folder.parent / f".staging-{secrets.token_hex(8)}"
+    staging.mkdir()
     try:
         yield staging
         staging.replace(folder)

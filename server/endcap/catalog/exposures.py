@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
-from sqlalchemy import insert
+from sqlalchemy import false, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.group_commit import GroupCommit
@@ -16,6 +17,9 @@ GROUP_SIZE = 500
 
 QUEUE_SIZE = 10_000
 """Exposures that may wait for a commit."""
+
+MAX_EXPOSURES = 1_000
+"""Exposures of one person that ``exposed_items`` looks at, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,35 @@ class Exposure:
     experiment: str = ""
     variant: str = ""
     degraded: tuple[Degradation, ...] = ()
+
+
+async def exposed_items(
+    *, connection: AsyncConnection, shop: str, user_id: str | None, visitor_id: str | None, since: int
+) -> list[tuple[int, str]]:
+    """Return what a user or a visitor was shown: time and item id, once for each time, the newest first.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        user_id: None for nobody.
+        visitor_id: None for nobody.
+        since: Unix milliseconds of the earliest exposure.
+    """
+    query = (
+        select(EXPOSURES.c.time, EXPOSURES.c.items)
+        .where(
+            EXPOSURES.c.shop == shop,
+            EXPOSURES.c.time >= since,
+            or_(
+                *(EXPOSURES.c.user_id == each for each in (user_id,) if each),
+                *(EXPOSURES.c.visitor_id == each for each in (visitor_id,) if each),
+                false(),
+            ),
+        )
+        .order_by(EXPOSURES.c.time.desc())
+        .limit(MAX_EXPOSURES)
+    )
+    return [(time, item["item_id"]) for time, items in await connection.execute(query) for item in items]
 
 
 _COLUMNS = tuple(attribute.name for attribute in fields(Exposure))

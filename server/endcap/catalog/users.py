@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.tables import USERS, VISITORS
@@ -62,6 +63,28 @@ async def remember_visitors(
     anonymous = [visitor for visitor in values if visitor["user_id"] is None]
     await upsert(connection=connection, table=VISITORS, values=linked, changed=("user_id",))
     await insert_missing(connection=connection, table=VISITORS, values=anonymous)
+
+
+async def count_users(*, connection: AsyncConnection, shop: str) -> int:
+    """Return how many users a shop has; visitors are not among them."""
+    query = select(func.count()).select_from(USERS).where(USERS.c.shop == shop)
+    count: int = (await connection.execute(query)).scalar_one()
+    return count
+
+
+async def list_user_ids(*, connection: AsyncConnection, shop: str, limit: int, after: str = "") -> list[str]:
+    """Return a page of user ids, in order.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        limit: How many at most.
+        after: The last id of the page before; empty for the first page.
+    """
+    query = (
+        select(USERS.c.id).where(USERS.c.shop == shop, USERS.c.id > after).order_by(USERS.c.id).limit(limit)
+    )
+    return list((await connection.execute(query)).scalars())
 
 
 def pseudonym(identifier: str, key: bytes) -> str:

@@ -16,6 +16,7 @@ from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import EndcapError, Unavailable
 from endcap.server.interceptors import CallInterceptor
 from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
+from endcap.server.lookups import Lookups
 from endcap.server.metrics import Metrics
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
@@ -113,7 +114,7 @@ class Application:
             folder=settings.bundles_folder,
             kept=settings.kept_bundles,
         )
-        pipeline = Pipeline(settings.strategy_timeout_seconds, metrics.rung)
+        pipeline = Pipeline(Lookups(self._database), settings.strategy_timeout_seconds, metrics.rung)
         self._add_services(pipeline, registry, host)
         try:
             self.port = self._server.add_insecure_port(settings.address)
@@ -147,7 +148,12 @@ class Application:
         # The stubs call a servicer abstract that lacks methods; grpc answers those with UNIMPLEMENTED.
         server = self._server
         recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
-            RecommendationServicer(self._shops, pipeline, self._exposures),  # type: ignore[abstract]
+            RecommendationServicer(
+                self._shops,
+                pipeline,
+                self._exposures,
+                seconds_per_request=self._settings.default_deadline_seconds,
+            ),
             server,
         )
         event_service_pb2_grpc.add_EventServiceServicer_to_server(

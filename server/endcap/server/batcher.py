@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from endcap.sdk import CatalogView, Query, Ranking, Strategy
-from endcap.server.request import Failure, RungFailed
+from endcap.sdk import NO_RANKING, CatalogView, Query, Ranking, Reason, Rows, Strategy
+from endcap.server.request import DroppedItem, Failure, RungFailed
 
 
 _FAILURES_TO_REST = 5
@@ -22,10 +24,22 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CheckedRanking:
+    """What a strategy answered, less what it must not have."""
+
+    ranking: Ranking
+
+    ranked: int
+    """Items that the strategy named."""
+
+    dropped: tuple[DroppedItem, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     query: Query
     view: CatalogView
-    answer: asyncio.Future[Ranking]
+    answer: asyncio.Future[CheckedRanking]
 
 
 class Batcher:
@@ -58,7 +72,12 @@ class Batcher:
         self._rests_until = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"strategy-{name}")
 
-    async def ask(self, query: Query, view: CatalogView, timeout: float) -> Ranking:  # noqa: ASYNC109
+    async def ask(
+        self,
+        query: Query,
+        view: CatalogView,
+        timeout: float,  # noqa: ASYNC109
+    ) -> CheckedRanking:
         """Answer one query, together with those that wait beside it.
 
         Args:
@@ -111,24 +130,25 @@ class Batcher:
                 batch.append(self._waiting.popleft())
         return batch
 
-    def _run(self, batch: Sequence[_Waiting]) -> Sequence[Ranking] | RungFailed:
+    def _run(self, batch: Sequence[_Waiting]) -> Sequence[CheckedRanking] | RungFailed:
         """Run in the strategy's thread. Nothing that a plugin raises gets past here, SystemExit included."""
         try:
-            rankings = self.strategy.recommend([waiting.query for waiting in batch], batch[0].view)
+            queries = [waiting.query for waiting in batch]
+            rankings = self.strategy.recommend(queries, batch[0].view)
             if len(rankings) != len(batch) or not all(isinstance(item, Ranking) for item in rankings):
                 return RungFailed(
                     Failure.INVALID_RANKING, f"{self._name} must answer each query with one ranking"
                 )
+            return [checked(ranking, query) for ranking, query in zip(rankings, queries, strict=True)]
         except BaseException:  # noqa: BLE001
             _log.exception("strategy_failed", strategy=self._name, queries=len(batch))
             return RungFailed(Failure.STRATEGY_FAILED, f"{self._name} raised an error")
-        return rankings
 
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
         batch: Sequence[_Waiting],
-        outcome: Sequence[Ranking] | RungFailed,
+        outcome: Sequence[CheckedRanking] | RungFailed,
     ) -> None:
         self._count(loop, failed=self._late or isinstance(outcome, RungFailed))
         for index, waiting in enumerate(batch):
@@ -146,3 +166,63 @@ class Batcher:
         if self._failures == _FAILURES_TO_REST:
             self._failures = 0
             self._rests_until = loop.time() + _REST_SECONDS
+
+
+def checked(ranking: Ranking, query: Query) -> CheckedRanking:
+    """Drop what a strategy must not have returned, whatever the plugin did.
+
+    Returns:
+        The ranking without foreign, ineligible and repeated rows and without scores that are no
+        numbers, cut to the limit; and the items that were dropped.
+    """
+    rows, scores = np.asarray(ranking.rows), np.asarray(ranking.scores)
+    if (
+        rows.ndim != 1
+        or rows.shape != scores.shape
+        or rows.dtype.kind not in "iu"
+        or scores.dtype.kind != "f"
+    ):
+        return CheckedRanking(NO_RANKING, 0, (DroppedItem(-1, "malformed"),))
+    dropped: list[DroppedItem] = []
+    kept = np.arange(len(rows))
+
+    def keep(allowed: NDArray[np.bool_], cause: str) -> None:
+        nonlocal kept
+        if not allowed.all():
+            dropped.extend(DroppedItem(int(row), cause) for row in rows[kept[~allowed]])
+            kept = kept[allowed]
+
+    keep((rows >= 0) & (rows < len(query.eligible.mask)), "foreign")
+    keep(np.isfinite(scores[kept]), "not_finite")
+    keep(_first_occurrences(rows[kept]), "duplicate")
+    keep(query.eligible.allows(rows[kept]), "ineligible")
+    if query.candidates is not None:
+        keep(np.isin(rows[kept], query.candidates), "ineligible")
+    keep(np.arange(len(kept)) < query.limit, "capped")
+    reasons = ranking.reasons if query.explain and len(ranking.reasons) == len(rows) else ()
+    count = len(query.eligible.mask)
+    allowed = Ranking(
+        rows[kept].astype(np.int32),
+        scores[kept].astype(np.float32),
+        tuple(_sound(reasons[position], count) for position in kept) if reasons else (),
+    )
+    return CheckedRanking(allowed, len(rows), tuple(dropped))
+
+
+def _sound(reasons: object, row_count: int) -> tuple[Reason, ...]:
+    """Return those of an item's reasons that are some, with evidence from the catalog."""
+    if not isinstance(reasons, tuple | list):
+        return ()
+    return tuple(
+        reason
+        for reason in reasons
+        if isinstance(reason, Reason)
+        and isinstance(reason.kind, str)
+        and all(0 <= row < row_count for row in np.asarray(reason.evidence).flat)
+    )
+
+
+def _first_occurrences(rows: Rows) -> NDArray[np.bool_]:
+    first = np.zeros(len(rows), np.bool_)
+    first[np.unique(rows, return_index=True)[1]] = True
+    return first

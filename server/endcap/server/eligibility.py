@@ -1,14 +1,99 @@
-"""Which rows a query may show, decided before any strategy is asked."""
+"""What is asked of a strategy: the query, with the rows that may be shown decided before any is ranked."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Rows, Task
+from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Query, Rows, Task
+from endcap.sdk.query import NO_SCORES
+from endcap.server.ladders import Ladder
+from endcap.server.lookups import Matches
+from endcap.server.masks import Eligible
+from endcap.server.request import RecommendationRequest
+from endcap.server.shops import ShopState
 
 
 SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
 """The tasks that show what the user has bought, whatever the placement says."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """The query, and how it came about."""
+
+    query: Query
+
+    removed: dict[str, int]
+    """Rows that each step removed that none before it had removed, in the order applied."""
+
+    missing_item_ids: tuple[str, ...]
+    """Items that the request names and the catalog does not hold."""
+
+
+def ask(
+    request: RecommendationRequest,
+    state: ShopState,
+    ladder: Ladder,
+    *,
+    eligible: Eligible,
+    matches: Matches | None,
+    limit: int,
+) -> Asked:
+    """Turn a request into the query of its placement.
+
+    Args:
+        request: The question, checked.
+        state: What the whole answer is made from.
+        ladder: The placement.
+        eligible: What the placement's and the request's filters let through.
+        matches: What matches the text, for the task search.
+        limit: How many items are wanted.
+    """
+    vocabulary = state.view.vocabulary
+    person = (request.user_id or None, request.visitor_id or None)
+    history = state.histories.of(*person)
+    items = np.unique(vocabulary.known(request.item_ids))
+    candidates: Rows | None = None
+    if ladder.task is Task.RANK:
+        candidates = vocabulary.known(request.candidate_item_ids)
+    elif ladder.task is Task.RECENTLY_VIEWED:
+        candidates = np.unique(history.of_type("view"))
+    elif matches is not None:
+        candidates = matches.rows
+    seen = NO_ROWS
+    if ladder.exclude_seen and ladder.task not in SHOWS_SEEN:
+        since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
+        seen = state.histories.seen(*person, types=ladder.seen_types, since=since)
+    # A page before may have come from a server that knows more items.
+    shown = np.array(request.shown, np.int32)
+    may_be_shown, removed = eligibility(
+        eligible,
+        candidates,
+        Exclusions(
+            requested=vocabulary.known(request.exclude_item_ids),
+            page=items,
+            seen=seen,
+            shown=shown[shown < len(state.view)],
+        ),
+        state.view,
+    )
+    query = Query(
+        task=ladder.task,
+        limit=limit,
+        time=request.time,
+        eligible=may_be_shown,
+        history=history,
+        items=items,
+        candidates=candidates,
+        relevance=NO_SCORES if matches is None else matches.relevance,
+        text=request.text,
+        context=request.context,
+        explain=request.explain,
+        seed=int.from_bytes(hashlib.sha256(request.request_id.encode()).digest()[:8]),
+    )
+    named = dict.fromkeys((*request.item_ids, *request.candidate_item_ids))
+    return Asked(query, removed, tuple(item_id for item_id in named if item_id not in vocabulary))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,24 +107,46 @@ class Exclusions:
     """On the page already: the item of a product page, or the cart."""
 
     seen: Rows
-    """Purchased by the user."""
+    """Bought by the user, or whatever else the placement calls seen."""
+
+    shown: Rows
+    """On the pages before."""
 
 
-def eligibility(view: CatalogView, exclusions: Exclusions) -> tuple[Eligibility, dict[str, int]]:
-    """Return what may be shown: available items, less the exclusions.
+def eligibility(
+    eligible: Eligible, candidates: Rows | None, exclusions: Exclusions, view: CatalogView
+) -> tuple[Eligibility, dict[str, int]]:
+    """Return what one query may show: what its filters let through, less the exclusions.
 
-    The mask is the view's own, shared by all its queries.
+    The variants of a product count as one: where one is on the page, seen or shown, none is shown.
+
+    Args:
+        eligible: What the filters let through; its mask is shared by all queries with the same ones.
+        candidates: The rows that meet the task's own condition; None where it has none.
+        exclusions: What this query leaves out.
+        view: The view that all rows belong to.
 
     Returns:
-        What may be shown, and how many rows each filter removed that none before it had removed.
+        What may be shown, and how many rows each step removed that none before it had removed.
     """
-    removed = {"available": int(np.count_nonzero(~view.available))}
-    excluded = NO_ROWS
-    for name, rows in (
+    removed: dict[str, int] = {}
+    if candidates is not None:
+        candidates = np.unique(candidates[eligible.mask[candidates]])
+        removed["task"] = eligible.count - len(candidates)
+    steps = [
         ("excluded", np.concatenate([exclusions.requested, exclusions.page])),
         ("seen", exclusions.seen),
-    ):
-        widened = np.union1d(excluded, rows[view.available[rows]]).astype(np.int32, copy=False)
+        ("shown", exclusions.shown),
+    ]
+    if view.has_groups:
+        known = np.concatenate([exclusions.page, exclusions.seen, exclusions.shown])
+        steps.append(("group", view.with_variants(known)))
+    excluded = NO_ROWS
+    for name, rows in steps:
+        allowed = rows[eligible.mask[rows]]
+        if candidates is not None:
+            allowed = allowed[np.isin(allowed, candidates)]
+        widened = np.union1d(excluded, allowed).astype(np.int32, copy=False)
         removed[name] = len(widened) - len(excluded)
         excluded = widened
-    return Eligibility(view.available, excluded), removed
+    return Eligibility(eligible.mask, excluded), removed

@@ -4,6 +4,7 @@ One interceptor wraps each method once; the wrapper is kept, so a call pays for 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -20,7 +21,7 @@ from endcap.sdk import errors
 from endcap.server.invalid_text import find_invalid_text
 from endcap.server.limits import check_id, max_request_bytes
 from endcap.server.metrics import Metrics
-from endcap.server.statuses import status_of
+from endcap.server.statuses import known_error, status_of
 
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -36,9 +37,12 @@ _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 class Call:
     """What the server knows of a call beside its message."""
 
+    method: str
+    """Its full name, ``/package.Service/Method``."""
+
     shop: str
     deadline: float
-    """When the answer must be there, by ``time.monotonic``."""
+    """When the answer must be there, by ``time.monotonic``; infinite for a stream without a deadline."""
 
     time: int
     """Unix milliseconds at which it came in."""
@@ -93,13 +97,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         behavior = getattr(handler, f"{requests}_{responses}")
         read = _read_each if handler.request_streaming else _read
         guard = _unbounded if method.startswith(_EXEMPT) else self._answering
+        # How long a stream takes is up to its client; each of its requests has a deadline of its own.
+        default = math.inf if handler.request_streaming else self._default_deadline_seconds
 
         async def answer_once(request: Any, context: Context) -> Any:
-            async with guard(method, context):
+            async with guard(method, context, default):
                 return await behavior(read(request), context)
 
         async def answer_stream(request: Any, context: Context) -> None:
-            async with guard(method, context):
+            async with guard(method, context, default):
                 await _write(behavior(read(request), context), context)
 
         make_handler = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
@@ -110,7 +116,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         )
 
     @asynccontextmanager
-    async def _answering(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def _answering(
+        self, method: str, context: Context, default_deadline_seconds: float
+    ) -> AsyncIterator[None]:
         started = time.monotonic()
         code = grpc.StatusCode.OK
         self._in_flight += 1
@@ -119,15 +127,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._admit()
             time_left = context.time_remaining()
             if time_left is None:  # the stubs say that it never is
-                time_left = self._default_deadline_seconds  # type: ignore[unreachable]
-            current_call.set(Call(_shop(context), deadline=started + time_left, time=int(time.time() * 1000)))
-            async with asyncio.timeout(time_left):
+                time_left = default_deadline_seconds  # type: ignore[unreachable]
+            now = int(time.time() * 1000)
+            current_call.set(Call(method, _shop(context), deadline=started + time_left, time=now))
+            async with asyncio.timeout(None if math.isinf(time_left) else time_left):
                 yield
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
         except Exception as error:  # noqa: BLE001
-            status = status_of(error, method)
+            status = status_of(known_error(error, method))
             code = status.code
             await context.abort_with_status(status)
         finally:
@@ -142,14 +151,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def _unbounded(method: str, context: Context) -> AsyncIterator[None]:
+async def _unbounded(method: str, context: Context, _default: float) -> AsyncIterator[None]:
     """Turn errors into statuses, and nothing else."""
     try:
         yield
     except grpc.aio.AbortError:
         raise
     except Exception as error:  # noqa: BLE001
-        await context.abort_with_status(status_of(error, method))
+        await context.abort_with_status(status_of(known_error(error, method)))
 
 
 def _read(request: Any) -> Any:

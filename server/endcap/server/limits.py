@@ -37,6 +37,7 @@ LIMITS = MappingProxyType(
         "context": 32,
         "properties": 64,
         "events": 1000,
+        "requests": 1000,
         "get_item_ids": 1000,
         "ladder": 8,
         "rules": 64,

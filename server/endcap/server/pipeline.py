@@ -1,34 +1,42 @@
-"""The life of a query: eligibility, then the ladder of strategies until the list is full."""
+"""The life of a request: what is asked, the ladder of strategies until the page is full, the rules."""
 
-import hashlib
+import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from endcap.sdk import NO_RANKING, NO_ROWS, CatalogView, Eligibility, Query, Ranking, Rows, Task
+from endcap.sdk import CatalogView, Query, Task
 from endcap.sdk.errors import DeadlineExceeded, InvalidInput
-from endcap.server.eligibility import SHOWS_SEEN, Exclusions, eligibility
+from endcap.server.batcher import CheckedRanking
+from endcap.server.eligibility import Asked, ask
+from endcap.server.ladders import Ladder, Rung
+from endcap.server.lookups import Exposures, Lookups
+from endcap.server.page import Page
 from endcap.server.request import (
-    DroppedItem,
     Failure,
     RecommendationAnswer,
     RecommendationRequest,
-    RecommendedItem,
     RungFailed,
     RungOutcome,
 )
-from endcap.server.shops import Ladder, Rung, Shop, ShopState
+from endcap.server.rules import Context, RuleOutcome, Rules
+from endcap.server.shops import Shop, ShopState
+
+
+MAX_SHOWN = 1_000
+"""Items that all pages of one answer show at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline:
     """Answers requests. It keeps no state of its own."""
 
+    lookups: Lookups
+
     rung_timeout: float
-    """Seconds that one rung gets."""
+    """Seconds that one rung gets, unless its placement says otherwise."""
 
     observe_rung: Callable[[RungOutcome], None]
     """Told of every rung that was asked."""
@@ -51,7 +59,7 @@ class Pipeline:
     ) -> RecommendationAnswer:
         """Answer one request.
 
-        A strategy that fails costs its rung and nothing else.
+        A strategy, a model or a database that fails costs its part of the answer and nothing else.
 
         Args:
             request: The question, checked.
@@ -65,103 +73,114 @@ class Pipeline:
             DeadlineExceeded: No time is left to ask a strategy.
         """
         ladder = self.validate(request, state)
-        query, removed, missing = _query(request, state, ladder)
-        items: list[RecommendedItem] = []
-        outcomes: list[RungOutcome] = []
-        for index, rung in enumerate(ladder.rungs):
-            if len(items) == query.limit:
-                break
-            rest = replace(query, limit=query.limit - len(items), eligible=_without(query.eligible, items))
-            ranking, outcome = await self._ask(rung, rest, state.view, deadline)
-            items += _items(ranking, rung, index, state.view)
-            outcomes.append(outcome)
-            self.observe_rung(outcome)
-        return RecommendationAnswer(
-            items=tuple(items),
-            missing_item_ids=missing,
-            rungs=tuple(outcomes),
-            removed=removed,
-            eligible=len(state.view) - sum(removed.values()),
-            history=len(query.history),
-            stale=shop.revision < request.minimum_revision,
+        rules = ladder.rules.at(request.time)
+        limit = min(request.page_size or ladder.page_size, MAX_SHOWN - len(request.shown))
+        own = {"placement": ladder.filter, "request": request.filter}
+        named = {name: condition for name, condition in own.items() if condition is not None}
+        conditions = [*named.values(), *(each.filter for each in rules.filters)]
+        await state.masks.prepare(
+            [*conditions, *(want.filter for want in rules.wants(limit) if want.filter is not None)]
         )
+        eligible = state.masks.eligible(conditions)
+        matches = None
+        if ladder.task is Task.SEARCH:
+            matches = await self.lookups.matches(shop.id, state.view, request.text, deadline)
+        asked = ask(request, state, ladder, eligible=eligible, matches=matches, limit=limit)
+        exposures = Exposures()
+        if rules.needs_exposures:
+            exposures = await self._exposures(request, shop, asked, rules, deadline)
+        page = Page(
+            asked.query,
+            rules,
+            Context(
+                view=state.view,
+                page_size=limit,
+                first_page=not request.shown,
+                mask=state.masks.of,
+                exposures=lambda window: exposures.since(request.time - window),
+            ),
+            narrowed=lambda condition: state.masks.eligible([*conditions, condition]).mask,
+        )
+        for index, rung in enumerate(ladder.rungs):
+            if queries := page.first_queries():
+                await self._climb(page, index, rung, queries, deadline)
+        outcomes = page.rung_outcomes()
+        for outcome in outcomes:
+            self.observe_rung(outcome)
+        removed = {"available": len(state.view) - int(np.count_nonzero(state.view.available))}
+        removed |= dict(zip(named, eligible.removed, strict=False)) | asked.removed
+        filtered = eligible.removed[len(named) :]
+        left = eligible.count - sum(asked.removed.values())
+        stale = shop.revision < request.minimum_revision
+        unread = exposures.failed or (matches is not None and matches.failed)
+        return RecommendationAnswer(
+            items=page.items(ladder.rungs),
+            missing_item_ids=asked.missing_item_ids,
+            rungs=outcomes,
+            removed=removed,
+            rules=(
+                *(
+                    RuleOutcome(each.name, count, f"left out {count} items")
+                    for each, count in zip(rules.filters, filtered, strict=True)
+                ),
+                *page.arranged.outcomes,
+            ),
+            eligible=left,
+            has_more=not page.missing and left > limit and len(request.shown) + limit < MAX_SHOWN,
+            history=len(asked.query.history),
+            failures=(
+                *((Failure.STALE,) if stale else ()),
+                *((Failure.STORE_UNAVAILABLE,) if unread else ()),
+            ),
+        )
+
+    async def _exposures(
+        self, request: RecommendationRequest, shop: Shop, asked: Asked, rules: Rules, deadline: float
+    ) -> Exposures:
+        """Return what the user was shown and did not act on."""
+        since = request.time - rules.needs_exposures
+        history = asked.query.history
+        acted_on = set(history.rows[history.times >= since].tolist())
+        exposures = await self.lookups.exposures(
+            shop.id,
+            shop.state.view.vocabulary,
+            user_id=request.user_id,
+            visitor_id=request.visitor_id,
+            since=since,
+            deadline=deadline,
+        )
+        return exposures.without(acted_on)
+
+    async def _climb(
+        self, page: Page, index: int, rung: Rung, queries: Sequence[Query], deadline: float
+    ) -> None:
+        """Ask one rung until the page is full or the rung has nothing more that fits."""
+        record = page.begin(rung.strategy)
+        started = self.clock()
+        try:
+            while queries:
+                answers = await self._ask(rung, queries, page.context.view, deadline)
+                record.take_in(answers)
+                rankings = [answer.ranking for answer in answers]
+                added = page.add(index, rankings)
+                queries = page.further_queries(queries, rankings) if added else []
+        except RungFailed as error:
+            if self.clock() >= deadline and not len(page.pool):
+                raise DeadlineExceeded(
+                    "the deadline passed before an answer was found: allow more time"
+                ) from error
+            record.failure, record.detail = error.failure, str(error)
+        record.milliseconds = (self.clock() - started) * 1000
 
     async def _ask(
-        self, rung: Rung, query: Query, view: CatalogView, deadline: float
-    ) -> tuple[Ranking, RungOutcome]:
-        started = self.clock()
-        if started >= deadline:
-            raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
-        ranking, ranked = NO_RANKING, 0
-        dropped: tuple[DroppedItem, ...] = ()
-        failure: Failure | None = None
-        detail = ""
-        try:
-            answer = await rung.ask(query, view, min(self.rung_timeout, deadline - started))
-            ranked = len(answer)
-            ranking, dropped = sanitised(answer, query)
-            if dropped:
-                failure, detail = Failure.INVALID_RANKING, f"{len(dropped)} items were not allowed"
-        except RungFailed as error:
-            failure, detail = error.failure, str(error)
-        return ranking, RungOutcome(
-            strategy=rung.strategy,
-            wanted=query.limit,
-            ranked=ranked,
-            used=len(ranking),
-            dropped=dropped,
-            failure=failure,
-            detail=detail,
-            milliseconds=(self.clock() - started) * 1000,
-        )
-
-
-def sanitised(ranking: Ranking, query: Query) -> tuple[Ranking, tuple[DroppedItem, ...]]:
-    """Drop what a strategy must not have returned, whatever the plugin did.
-
-    Returns:
-        The ranking without foreign, ineligible and repeated rows and without scores that are no
-        numbers, cut to the limit; and the items that were dropped.
-    """
-    rows, scores = np.asarray(ranking.rows), np.asarray(ranking.scores)
-    if (
-        rows.ndim != 1
-        or rows.shape != scores.shape
-        or rows.dtype.kind not in "iu"
-        or scores.dtype.kind != "f"
-    ):
-        return NO_RANKING, (DroppedItem(-1, "malformed"),)
-    dropped: list[DroppedItem] = []
-    kept = np.arange(len(rows))
-
-    def keep(allowed: NDArray[np.bool_], cause: str) -> None:
-        nonlocal kept
-        if not allowed.all():
-            dropped.extend(DroppedItem(int(row), cause) for row in rows[kept[~allowed]])
-            kept = kept[allowed]
-
-    keep((rows >= 0) & (rows < len(query.eligible.mask)), "foreign")
-    keep(np.isfinite(scores[kept]), "not_finite")
-    keep(_first_occurrences(rows[kept]), "duplicate")
-    keep(query.eligible.allows(rows[kept]), "ineligible")
-    if query.candidates is not None:
-        keep(np.isin(rows[kept], query.candidates), "ineligible")
-    keep(np.arange(len(kept)) < query.limit, "capped")
-    reasons = ranking.reasons if query.explain and len(ranking.reasons) == len(rows) else ()
-    return (
-        Ranking(
-            rows[kept].astype(np.int32),
-            scores[kept].astype(np.float32),
-            tuple(reasons[position] for position in kept) if reasons else (),
-        ),
-        tuple(dropped),
-    )
-
-
-def _first_occurrences(rows: Rows) -> NDArray[np.bool_]:
-    first = np.zeros(len(rows), np.bool_)
-    first[np.unique(rows, return_index=True)[1]] = True
-    return first
+        self, rung: Rung, queries: Sequence[Query], view: CatalogView, deadline: float
+    ) -> list[CheckedRanking]:
+        if rung.batcher is None:
+            raise RungFailed(rung.failure, rung.detail)
+        seconds = min(rung.timeout or self.rung_timeout, deadline - self.clock())
+        if seconds <= 0:
+            raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
+        return await asyncio.gather(*(rung.batcher.ask(query, view, seconds) for query in queries))
 
 
 def _check(request: RecommendationRequest, task: Task) -> None:
@@ -174,64 +193,3 @@ def _check(request: RecommendationRequest, task: Task) -> None:
             "candidate_item_ids are required for the task rank and refused for any other",
             field="candidate_item_ids",
         )
-
-
-def _query(
-    request: RecommendationRequest, state: ShopState, ladder: Ladder
-) -> tuple[Query, dict[str, int], tuple[str, ...]]:
-    view = state.view
-    vocabulary = view.vocabulary
-    person = (request.user_id or None, request.visitor_id or None)
-    history = state.histories.of(*person)
-    items = np.unique(vocabulary.known(request.item_ids))
-    candidates: Rows | None = None
-    if ladder.task is Task.RANK:
-        candidates = vocabulary.known(request.candidate_item_ids)
-    elif ladder.task is Task.RECENTLY_VIEWED:
-        candidates = np.unique(history.of_type("view"))
-    hides_seen = ladder.exclude_seen and ladder.task not in SHOWS_SEEN
-    eligible, removed = eligibility(
-        view,
-        Exclusions(
-            requested=vocabulary.known(request.exclude_item_ids),
-            page=items,
-            seen=state.histories.seen(*person, types=ladder.seen_types) if hides_seen else NO_ROWS,
-        ),
-    )
-    query = Query(
-        task=ladder.task,
-        limit=request.page_size or ladder.page_size,
-        time=request.time,
-        eligible=eligible,
-        history=history,
-        items=items,
-        candidates=candidates,
-        text=request.text,
-        context=request.context,
-        explain=request.explain,
-        seed=int.from_bytes(hashlib.sha256(request.request_id.encode()).digest()[:8]),
-    )
-    named = dict.fromkeys((*request.item_ids, *request.candidate_item_ids))
-    return query, removed, tuple(item_id for item_id in named if item_id not in vocabulary)
-
-
-def _without(eligible: Eligibility, items: list[RecommendedItem]) -> Eligibility:
-    if not items:
-        return eligible
-    chosen = np.array([item.row for item in items], np.int32)
-    return Eligibility(eligible.mask, np.concatenate([eligible.excluded, chosen]))
-
-
-def _items(ranking: Ranking, rung: Rung, index: int, view: CatalogView) -> list[RecommendedItem]:
-    return [
-        RecommendedItem(
-            row=int(row),
-            item_id=view.vocabulary.ids[row],
-            score=float(score),
-            strategy=rung.strategy,
-            bundles=rung.bundles,
-            rung=index,
-            reasons=ranking.reasons[position] if ranking.reasons else (),
-        )
-        for position, (row, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
-    ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from endcap.sdk import Reason
+from endcap.sdk.filters import Filter
+from endcap.server.rules import RuleOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,12 @@ class RecommendationRequest:
     candidate_item_ids: tuple[str, ...] = ()
     exclude_item_ids: tuple[str, ...] = ()
     text: str = ""
+
+    filter: Filter | None = None
+    """The condition that every item must meet; None for none."""
+
+    shown: tuple[int, ...] = ()
+    """Rows on the pages before this one."""
 
     page_size: int = 0
     """How many items; 0 for the placement's number."""
@@ -45,6 +53,7 @@ class Failure(StrEnum):
     SUSPENDED = "SUSPENDED"
     OVERLOADED = "OVERLOADED"
     STALE = "STALE"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
 
 
 class RungFailed(Exception):
@@ -71,7 +80,7 @@ class RungOutcome:
     strategy: str
 
     wanted: int
-    """Items that were missing when it was asked."""
+    """Items that were missing when it was asked first."""
 
     ranked: int
     """Items that the strategy named."""
@@ -102,6 +111,9 @@ class RecommendedItem:
 
     reasons: tuple[Reason, ...]
 
+    pinned: bool = False
+    """Whether a rule put it where it is, whatever the strategies say."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecommendationAnswer:
@@ -114,11 +126,17 @@ class RecommendationAnswer:
     removed: Mapping[str, int]
     """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
 
+    rules: tuple[RuleOutcome, ...]
+    """What the placement's rules did, in the order applied."""
+
     eligible: int
     """Rows that were left."""
+
+    has_more: bool
+    """Whether rows are left that no page has shown."""
 
     history: int
     """Events of the user that the strategies saw."""
 
-    stale: bool
-    """Whether the answer may not know every write that the request asked for."""
+    failures: tuple[Failure, ...]
+    """What failed that belongs to no rung."""

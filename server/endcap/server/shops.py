@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -15,52 +15,18 @@ from endcap.catalog.loading import load_shop
 from endcap.catalog.placement_changes import change_revisions
 from endcap.catalog.placements import Placement, list_placements
 from endcap.catalog.shops import get_shop, list_shops
-from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import CatalogView, Query, Ranking, Strategy, Task
-from endcap.sdk.errors import EndcapError, ModelMissing, NotFound
+from endcap.sdk import CatalogView, Strategy
+from endcap.sdk.errors import EndcapError, NotFound
 from endcap.server.batcher import Batcher
+from endcap.server.ladders import Ladder, LadderBuilder
 from endcap.server.loaded_models import LoadedModels
+from endcap.server.masks import Masks
 from endcap.server.metrics import Metrics
-from endcap.server.request import Failure, RungFailed
 
-
-FLOOR = "popular"
-"""The strategy that stands under every ladder whose task it can answer; it serves from memory."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rung:
-    """One strategy of a ladder: ready to be asked, or the reason why it is not."""
-
-    strategy: str
-    bundles: tuple[str, ...]
-    batcher: Batcher | None
-    failure: Failure = Failure.STRATEGY_MISSING
-    detail: str = ""
-
-    async def ask(self, query: Query, view: CatalogView, seconds: float) -> Ranking:
-        """Answer a query within a time.
-
-        Raises:
-            RungFailed: The strategy is not there, or failed.
-        """
-        if self.batcher is None:
-            raise RungFailed(self.failure, self.detail)
-        return await self.batcher.ask(query, view, seconds)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ladder:
-    """A placement, with its strategies built."""
-
-    task: Task
-    rungs: tuple[Rung, ...]
-    exclude_seen: bool
-    seen_types: tuple[str, ...]
-    page_size: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +34,7 @@ class ShopState:
     """What one answer is made from; replaced whole, never changed."""
 
     view: CatalogView
+    masks: Masks
     histories: Histories
     generation: Generation
     ladders: Mapping[str, Ladder]
@@ -207,7 +174,7 @@ class Shops:
             del self._commits[shop_id]
         for events, revision in commits:
             loaded.histories.apply(events, revision)
-        state = ShopState(loaded.view, loaded.histories, generation, ladders)
+        state = ShopState(loaded.view, Masks(loaded.view), loaded.histories, generation, ladders)
         return Shop(shop_id, loaded.shop.token_key, state, time.monotonic())
 
     async def _with_active_bundles(self, shop: Shop) -> ShopState:
@@ -223,49 +190,8 @@ class Shops:
         return generation, await asyncio.to_thread(self._ladders, placements, generation)
 
     def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:
-        builder = _LadderBuilder(self._host, generation, self._batcher)
+        builder = LadderBuilder(self._host, generation, self._batcher)
         return {placement.id: builder.ladder(placement) for placement in placements}
 
     def _batcher(self, name: str, strategy: Strategy) -> Batcher:
         return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch)
-
-
-class _LadderBuilder:
-    """Builds the ladders of one generation; placements that name the same strategy share its batcher."""
-
-    def __init__(
-        self, host: PluginHost, generation: Generation, batcher: Callable[[str, Strategy], Batcher]
-    ) -> None:
-        self._generation = generation
-        self._instances = Instances(host, generation)
-        self._make_batcher = batcher
-        self._batchers: dict[int, Batcher] = {}
-
-    def ladder(self, placement: Placement) -> Ladder:
-        """Build a placement's ladder, with the floor under it."""
-        rungs = [self._rung(rung.strategy, rung.parameters, placement.task) for rung in placement.ladder]
-        if all(rung.strategy != FLOOR for rung in rungs):
-            floor = self._rung(FLOOR, {}, placement.task)
-            rungs += [floor] if floor.batcher else []
-        return Ladder(
-            task=placement.task,
-            rungs=tuple(rungs),
-            exclude_seen=placement.exclude_seen,
-            seen_types=placement.seen_types,
-            page_size=placement.page_size,
-        )
-
-    def _rung(self, strategy: str, parameters: Mapping[str, object], task: Task) -> Rung:
-        try:
-            instance = self._instances.get(strategy, parameters)
-        except ModelMissing as error:
-            return Rung(strategy, (), None, Failure.MODEL_MISSING, str(error))
-        except EndcapError as error:
-            return Rung(strategy, (), None, Failure.STRATEGY_MISSING, str(error))
-        if task not in instance.tasks:
-            return Rung(strategy, (), None, detail=f"{strategy} does not answer the task {task}")
-        if id(instance) not in self._batchers:
-            self._batchers[id(instance)] = self._make_batcher(strategy, instance)
-        model = self._generation.models.get(strategy)
-        bundles = (f"{model.name}@{model.version}",) if model else ()
-        return Rung(strategy, bundles, self._batchers[id(instance)])

@@ -31,22 +31,32 @@ _RETRY_MILLISECONDS = 500
 _log = structlog.get_logger(__name__)
 
 
-def status_of(error: Exception, method: str) -> Any:
-    """Turn an error into a status that says what to do and never holds another exception's text.
+def known_error(error: Exception, method: str) -> errors.EndcapError:
+    """Return an error of ours for whatever a method raised; it never holds another exception's text.
 
     Args:
-        error: What a method raised. What is no error of ours is logged under an id, which the status names.
+        error: What was raised. What is no error of ours is logged under an id, which the one returned names.
         method: The method's full name, for the log.
     """
+    if isinstance(error, errors.EndcapError):
+        return error
     if isinstance(error, NotImplementedError):
-        error = errors.Unsupported("this release does not have the method yet")
-    elif isinstance(error, TimeoutError):
-        error = errors.DeadlineExceeded("the deadline passed before the answer was ready: allow more time")
-    elif not isinstance(error, errors.EndcapError):
-        error_id = uuid.uuid4().hex
-        _log.error("internal_error", method=method, id=error_id, exc_info=error)
-        error = errors.EndcapError(f"internal error, id={error_id}")
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+        return errors.Unsupported("this release does not have the method yet")
+    if isinstance(error, TimeoutError):
+        return errors.DeadlineExceeded("the deadline passed before the answer was ready: allow more time")
+    error_id = uuid.uuid4().hex
+    _log.error("internal_error", method=method, id=error_id, exc_info=error)
+    return errors.EndcapError(f"internal error, id={error_id}")
+
+
+def code_of(error: errors.EndcapError) -> grpc.StatusCode:
+    """Return the status code that stands for an error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+
+
+def status_of(error: errors.EndcapError) -> Any:
+    """Turn an error into a status whose details programs can read."""
+    code = code_of(error)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)
     if isinstance(error, errors.InvalidInput) and error.field:
         info.metadata["field"] = error.field

@@ -1,34 +1,171 @@
-"""The command ``endcap recommend``: one call to a running server."""
+"""The command ``endcap recommend``: asks a running server, for one user or for all of them."""
 
 import sys
-from typing import Annotated
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from itertools import count as count_from
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import grpc
+import polars as pl
 import typer
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from endcap.client import Client
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.shops import DEFAULT_SHOP
+from endcap.catalog.users import count_users, list_user_ids
+from endcap.client import AsyncClient, Client, Options
+from endcap.sdk.errors import Unavailable
+from endcap.sdk.publish import publish
+from endcap.server.commands.console import run
 from endcap.server.settings import Settings
+from endcap.v1.recommendation_service_pb2 import (
+    RecommendOutcome,
+    RecommendRequest,
+    RecommendResponse,
+    StreamRecommendRequest,
+)
+
+
+_USERS_A_READ = 1_000
+_ROWS_A_FILE = 500_000
+_DAY = 86_400.0  # seconds: the longest that all users may take
+
+_Row: TypeAlias = tuple[str, int, str, float, str, str]
+_COLUMNS = pl.Schema(
+    {
+        "user_id": pl.String(),
+        "position": pl.Int32(),
+        "item_id": pl.String(),
+        "score": pl.Float32(),
+        "strategy": pl.String(),
+        "generation": pl.String(),
+    }
+)
 
 
 def recommend(
     placement: Annotated[str, typer.Argument(help="The placement: home, product, cart, trending, …")],
+    *,
     user: Annotated[str, typer.Option(help="The user's id.")] = "",
     visitor: Annotated[str, typer.Option(help="The visitor's id.")] = "",
     item: Annotated[list[str] | None, typer.Option(help="The product page's item, or the cart's.")] = None,
+    query: Annotated[str, typer.Option(help="What the user typed, for a search.")] = "",
+    condition: Annotated[
+        str, typer.Option("--filter", help="Condition on items, such as 'price < 20'.")
+    ] = "",
+    all_users: Annotated[
+        Path | None, typer.Option(help="A new folder: Parquet files with the answers of every user.")
+    ] = None,
+    page_size: Annotated[int, typer.Option(help="Items a user; 0 for the placement's own number.")] = 0,
+    shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP,
     address: Annotated[str, typer.Option(help="Where the server listens.")] = Settings().address,
 ) -> None:
     """Ask a running server for recommendations."""
-    with Client(address) as client:
+    request = RecommendRequest(
+        placement=placement,
+        user_id=user,
+        visitor_id=visitor,
+        item_ids=item or [],
+        query=query,
+        filter=condition,
+        page_size=page_size,
+    )
+    if all_users is not None:
+        if all_users.exists():
+            sys.exit(f"Error: {all_users} exists already: choose a new folder")
+        run(_all_users(request, shop, address, all_users))
+        return
+    request.include_reasons = True
+    with Client(address, Options(shop=shop)) as client:
         try:
-            answer = client.recommend(
-                placement, user_id=user, visitor_id=visitor, item_ids=item or [], include_reasons=True
-            )
+            answer = client.recommendations.Recommend(request)
         except grpc.RpcError as error:
             sys.exit(f"Error: {error.details()}")
+    _print(answer)
+
+
+def _print(answer: RecommendResponse) -> None:
     table = Table("Item", "Score", "Strategy", "Why")
     for result in answer.results:
         why = ", ".join(reason.text or reason.kind for reason in result.reasons)
         table.add_row(result.item_id, f"{result.score:.4g}", result.strategy, why)
     Console().print(table)
+
+
+async def _all_users(request: RecommendRequest, shop: str, address: str, folder: Path) -> None:
+    """Write what every user of a shop is recommended; the folder appears whole or not at all."""
+    database = await open_database(Settings().database_url)
+    failed: Counter[str] = Counter()
+    console = Console()
+    try:
+        async with database.read() as connection:
+            count = await count_users(connection=connection, shop=shop)
+        with (
+            publish(folder) as staging,
+            Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress,
+        ):
+            bar = progress.add_task("recommending", total=count)
+            rows: list[_Row] = []
+            files = count_from()
+            async for user, outcome in _outcomes(database, request, shop, address):
+                if outcome.HasField("error"):
+                    failed[outcome.error.message] += 1
+                rows += _rows(user, outcome.response)
+                if len(rows) >= _ROWS_A_FILE:
+                    _write(rows, staging, next(files))
+                    rows = []
+                progress.advance(bar)
+            _write(rows, staging, next(files))
+    except grpc.RpcError as error:
+        raise Unavailable(f"the server at {address} did not answer to the end: {error.details()}") from error
+    finally:
+        await database.close()
+    console.print(f"{folder}: {count - failed.total()} of {count} users", soft_wrap=True)
+    for reason, users in failed.items():
+        console.print(f"no answer for {users} users: {reason}", soft_wrap=True)
+
+
+async def _outcomes(
+    database: Database, request: RecommendRequest, shop: str, address: str
+) -> AsyncIterator[tuple[str, RecommendOutcome]]:
+    """Stream one request a user to the server, and give back what became of each."""
+    waiting: deque[str] = deque()
+
+    async def requests() -> AsyncIterator[StreamRecommendRequest]:
+        async for user in _users(database, shop):
+            one = RecommendRequest()
+            one.CopyFrom(request)
+            one.user_id = user
+            waiting.append(user)
+            yield StreamRecommendRequest(request=one)
+
+    async with AsyncClient(address, Options(shop=shop)) as client:
+        async for answer in client.recommendations.StreamRecommend(requests(), timeout=_DAY):
+            yield waiting.popleft(), answer.outcome
+
+
+async def _users(database: Database, shop: str) -> AsyncIterator[str]:
+    after = ""
+    while True:
+        async with database.read() as connection:
+            users = await list_user_ids(connection=connection, shop=shop, limit=_USERS_A_READ, after=after)
+        if not users:
+            return
+        for user in users:
+            yield user
+        after = users[-1]
+
+
+def _rows(user: str, answer: RecommendResponse) -> list[_Row]:
+    return [
+        (user, position, result.item_id, result.score, result.strategy, answer.generation)
+        for position, result in enumerate(answer.results, start=1)
+    ]
+
+
+def _write(rows: list[_Row], folder: Path, file: int) -> None:
+    pl.DataFrame(rows, schema=_COLUMNS, orient="row").write_parquet(folder / f"part-{file:05}.parquet")

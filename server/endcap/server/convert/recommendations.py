@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 
 from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
 from endcap.sdk import CatalogView, Reason
-from endcap.sdk.errors import InvalidInput, Unsupported
+from endcap.sdk.errors import EndcapError, InvalidInput
+from endcap.sdk.filters import parse_filter
 from endcap.server.limits import MAX_PAGE_SIZE, check_id, check_limit
 from endcap.server.request import (
     Failure,
@@ -14,6 +16,7 @@ from endcap.server.request import (
     RungOutcome,
 )
 from endcap.server.shops import ShopState
+from endcap.server.statuses import code_of
 from endcap.v1 import reason_pb2, recommendation_pb2, recommendation_service_pb2, trace_pb2
 
 
@@ -33,16 +36,23 @@ _REASON_TEXTS = {
 }
 
 
-def read_request(message: recommendation_service_pb2.RecommendRequest, *, time: int) -> RecommendationRequest:
+def read_request(
+    message: recommendation_service_pb2.RecommendRequest,
+    *,
+    time: int,
+    shown: tuple[int, ...] = (),
+    request_id: str = "",
+) -> RecommendationRequest:
     """Read a Recommend request and check it against the limits.
 
     Args:
         message: As it came.
         time: Unix milliseconds at which it came in.
+        shown: The rows on the pages before, which its token names.
+        request_id: Its identifier, where it has none of its own; empty to make one up.
 
     Raises:
-        InvalidInput: A field breaks its limit.
-        Unsupported: A field asks for what this release cannot do.
+        InvalidInput: A field breaks its limit, or the filter cannot be understood.
     """
     check_id("placement", message.placement)
     for field in ("user_id", "visitor_id", "request_id", "query", "language_code"):
@@ -59,12 +69,9 @@ def read_request(message: recommendation_service_pb2.RecommendRequest, *, time: 
         raise InvalidInput("page_size must not be negative; use 0 for the placement's own", field="page_size")
     if message.minimum_revision < 0:
         raise InvalidInput("minimum_revision must not be negative", field="minimum_revision")
-    if message.filter:
-        raise Unsupported("this release has no filters yet: leave filter empty")
-    if message.page_token:
-        raise Unsupported("this release has no further pages yet: leave page_token empty")
+    check_limit("filter", message.filter)
     return RecommendationRequest(
-        request_id=message.request_id or uuid.uuid4().hex,
+        request_id=message.request_id or request_id or uuid.uuid4().hex,
         placement=message.placement,
         time=time,
         user_id=message.user_id,
@@ -73,6 +80,8 @@ def read_request(message: recommendation_service_pb2.RecommendRequest, *, time: 
         candidate_item_ids=tuple(dict.fromkeys(message.candidate_item_ids)),
         exclude_item_ids=tuple(message.exclude_item_ids),
         text=message.query,
+        filter=_filter(message.filter) if message.filter.strip() else None,
+        shown=shown,
         page_size=min(message.page_size, MAX_PAGE_SIZE),
         context=dict(message.context),
         explain=message.include_reasons,
@@ -87,6 +96,7 @@ def write_response(
     *,
     revision: int,
     attribution_token: str,
+    next_page_token: str,
     trace_milliseconds: float | None,
 ) -> recommendation_service_pb2.RecommendResponse:
     """Write a Recommend response.
@@ -97,6 +107,7 @@ def write_response(
         state: What it was made from.
         revision: The shop's revision that it knows.
         attribution_token: Names the answer.
+        next_page_token: Asks for the next page; empty on the last one.
         trace_milliseconds: Time that the answer took, when the trace is wanted.
     """
     view = state.view
@@ -105,8 +116,7 @@ def write_response(
         for index, rung in enumerate(answer.rungs)
         if rung.failure
     ]
-    if answer.stale:
-        degradations.append(recommendation_pb2.Degradation(cause=_cause(Failure.STALE)))
+    degradations += [recommendation_pb2.Degradation(cause=_cause(failure)) for failure in answer.failures]
     return recommendation_service_pb2.RecommendResponse(
         results=[
             recommendation_pb2.Recommendation(
@@ -120,6 +130,7 @@ def write_response(
             for item in answer.items
         ],
         attribution_token=attribution_token,
+        next_page_token=next_page_token,
         missing_item_ids=answer.missing_item_ids,
         degraded=bool(degradations),
         degradations=degradations,
@@ -128,6 +139,16 @@ def write_response(
         revision=revision,
         request_id=request.request_id,
         trace=None if trace_milliseconds is None else _trace(answer, view, trace_milliseconds),
+    )
+
+
+def write_error(error: EndcapError) -> recommendation_service_pb2.RecommendError:
+    """Write why one request of many has no answer."""
+    return recommendation_service_pb2.RecommendError(
+        code=code_of(error).value[0],
+        reason=error.reason,
+        field=error.field if isinstance(error, InvalidInput) else "",
+        message=str(error),
     )
 
 
@@ -147,10 +168,15 @@ def exposure(
         ),
         user_id=request.user_id or None,
         visitor_id=request.visitor_id or None,
-        degraded=tuple(
-            Degradation(rung.strategy, rung.failure.value) for rung in answer.rungs if rung.failure
+        degraded=(
+            *(Degradation(rung.strategy, rung.failure.value) for rung in answer.rungs if rung.failure),
+            *(Degradation("", failure.value) for failure in answer.failures),
         ),
     )
+
+
+# Shops send the same few filters over and over; a filter has at most 4,096 characters.
+_filter = lru_cache(maxsize=1024)(parse_filter)
 
 
 def _cause(failure: Failure) -> "recommendation_pb2.DegradationCause.ValueType":
@@ -172,6 +198,10 @@ def _trace(answer: RecommendationAnswer, view: CatalogView, milliseconds: float)
         rungs=[_rung_trace(index, rung) for index, rung in enumerate(answer.rungs)],
         filters=[
             trace_pb2.FilterTrace(name=name, removed_count=count) for name, count in answer.removed.items()
+        ],
+        rules=[
+            trace_pb2.RuleTrace(rule=rule.name, changed_count=rule.changed, detail=rule.detail)
+            for rule in answer.rules
         ],
         dropped_items=_dropped(answer.rungs, view),
         eligible_count=answer.eligible,

@@ -41,6 +41,9 @@ class Want:
 
     item_id: str = ""
 
+    required: bool = False
+    """Whether strategies further down the ladder are asked too, where those above know too few."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
@@ -106,18 +109,24 @@ class Rules:
     def wants(self, page_size: int) -> tuple[Want, ...]:
         """Return what candidates should hold beside the best ones, for a page of a size."""
         counts: dict[Filter | str, int] = {}
+        required: set[Filter | str] = set()
         for _, rule in self._arranging:
             match rule:
                 case Boost(filter_, strength) if strength > 0:
                     counts[filter_] = page_size
                 case Quota(filter_):
                     counts[filter_] = counts.get(filter_, 0) + rule.count(page_size)
+                    required.add(filter_)
                 case Pin(place, target) if place < page_size:
                     counts[target] = counts.get(target, 0) + 1
+                    required.add(target)
         return tuple(
-            Want(min(count, page_size), item_id=wanted)
-            if isinstance(wanted, str)
-            else Want(min(count, page_size), wanted)
+            Want(
+                min(count, page_size),
+                filter=None if isinstance(wanted, str) else wanted,
+                item_id=wanted if isinstance(wanted, str) else "",
+                required=wanted in required,
+            )
             for wanted, count in counts.items()
             if count
         )

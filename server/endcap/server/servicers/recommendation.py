@@ -1,49 +1,174 @@
 """Recommends items."""
 
+import asyncio
 import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from endcap.catalog.exposures import ExposureLog
+from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server import tokens
 from endcap.server.convert import recommendations
-from endcap.server.interceptors import Context, current_call
-from endcap.server.pipeline import Pipeline
-from endcap.server.shops import Shops
+from endcap.server.interceptors import Call, Context, current_call
+from endcap.server.limits import check_limit
+from endcap.server.paging import page_token, read_page_token, request_digest
+from endcap.server.pipeline import MAX_SHOWN, Pipeline
+from endcap.server.request import RecommendationAnswer, RecommendationRequest
+from endcap.server.shops import Shop, Shops
+from endcap.server.shown import decode_rows, encode_rows
+from endcap.server.statuses import known_error
 from endcap.v1 import recommendation_service_pb2 as pb
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 
 
-class RecommendationServicer(RecommendationServiceServicer):
-    """Answers the calls of ``RecommendationService``; the methods that are not here are not built yet."""
+MAX_TOGETHER = 128
+"""Requests of one batch or stream that are answered at the same time."""
 
-    def __init__(self, shops: Shops, pipeline: Pipeline, exposures: ExposureLog) -> None:
+_MAY_DIFFER = (
+    "page_token",
+    "page_size",
+    "include_reasons",
+    "include_trace",
+    "minimum_revision",
+    "request_id",
+)
+"""Fields that may differ from page to page of one answer."""
+
+
+class RecommendationServicer(RecommendationServiceServicer):
+    """Answers the calls of ``RecommendationService``."""
+
+    def __init__(
+        self, shops: Shops, pipeline: Pipeline, exposures: ExposureLog, *, seconds_per_request: float
+    ) -> None:
         self._shops = shops
         self._pipeline = pipeline
         self._exposures = exposures
+        self._seconds_per_request = seconds_per_request
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
-        """Answer one Recommend call."""
+        """Answer one request."""
         call = current_call.get()
+        return await self._answer(request, call, deadline=call.deadline)
+
+    async def BatchRecommend(
+        self, request: pb.BatchRecommendRequest, context: Context
+    ) -> pb.BatchRecommendResponse:
+        """Answer many requests; each fails or succeeds alone."""
+        call = current_call.get()
+        if not request.requests:
+            raise InvalidInput("requests are required: send at least one", field="requests")
+        check_limit("requests", request.requests)
+        check_limit("request_id", request.request_id)
+        request_id = request.request_id or uuid.uuid4().hex
+        slots = asyncio.Semaphore(MAX_TOGETHER)
+
+        async def answer(index: int, each: pb.RecommendRequest) -> pb.RecommendOutcome:
+            async with slots:
+                return await self._outcome(each, call, f"{request_id}/{index}")
+
+        return pb.BatchRecommendResponse(
+            outcomes=await asyncio.gather(*(answer(*each) for each in enumerate(request.requests))),
+            request_id=request_id,
+        )
+
+    async def StreamRecommend(
+        self, requests: AsyncIterator[pb.StreamRecommendRequest], context: Context
+    ) -> AsyncIterator[pb.StreamRecommendResponse]:
+        """Answer requests as they come, in their order; one that fails does not end the stream."""
+        call = current_call.get()
+        request_id = uuid.uuid4().hex
+        answers: asyncio.Queue[asyncio.Task[pb.RecommendOutcome] | EndcapError | None]
+        answers = asyncio.Queue(MAX_TOGETHER)
+
+        async def start_all(group: asyncio.TaskGroup) -> None:
+            index = 0
+            try:
+                async for each in requests:
+                    now = replace(call, time=int(time.time() * 1000))
+                    outcome = self._outcome(each.request, now, f"{request_id}/{index}")
+                    await answers.put(group.create_task(outcome))
+                    index += 1
+            except EndcapError as error:  # of a message that cannot be read
+                await answers.put(error)
+            else:
+                await answers.put(None)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(start_all(group))
+            index, refused = 0, None
+            while (answer := await answers.get()) is not None:
+                if isinstance(answer, EndcapError):
+                    refused = answer
+                    break
+                yield pb.StreamRecommendResponse(index=index, outcome=await answer)
+                index += 1
+        if refused is not None:
+            raise refused
+
+    async def _outcome(
+        self, request: pb.RecommendRequest, call: Call, request_id: str
+    ) -> pb.RecommendOutcome:
+        """Answer one request of many, whatever becomes of it."""
+        deadline = min(call.deadline, time.monotonic() + self._seconds_per_request)
+        try:
+            return pb.RecommendOutcome(
+                response=await self._answer(request, call, deadline=deadline, request_id=request_id)
+            )
+        except Exception as error:  # noqa: BLE001 - as the interceptor does for a single call
+            return pb.RecommendOutcome(error=recommendations.write_error(known_error(error, call.method)))
+
+    async def _answer(
+        self, request: pb.RecommendRequest, call: Call, *, deadline: float, request_id: str = ""
+    ) -> pb.RecommendResponse:
         started = time.monotonic()
         shop = self._shops.get(call.shop)
-        asked = recommendations.read_request(request, time=call.time)
+        digest = request_digest(request, _MAY_DIFFER)
+        asked = recommendations.read_request(
+            request,
+            time=call.time,
+            shown=_shown(request, shop, digest, call.time),
+            request_id=request_id,
+        )
         if asked.minimum_revision > shop.revision:
-            await self._shops.reach(shop, asked.minimum_revision, (started + call.deadline) / 2)
+            await self._shops.reach(shop, asked.minimum_revision, (started + deadline) / 2)
         state = shop.state
         if request.validate_only:
             self._pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
-        answer = await self._pipeline.recommend(asked, shop, state, call.deadline)
-        token = tokens.sign(
-            shop.token_key,
-            tokens.ATTRIBUTION,
-            {"request": asked.request_id, "placement": asked.placement, "time": asked.time},
-        )
+        answer = await self._pipeline.recommend(asked, shop, state, deadline)
         self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
         return recommendations.write_response(
             asked,
             answer,
             state,
             revision=shop.revision,
-            attribution_token=token,
+            attribution_token=_attribution_token(asked, shop),
+            next_page_token=_next_page_token(asked, answer, shop, digest),
             trace_milliseconds=(time.monotonic() - started) * 1000 if request.include_trace else None,
         )
+
+
+def _shown(request: pb.RecommendRequest, shop: Shop, digest: str, now: int) -> tuple[int, ...]:
+    """Return the rows on the pages before."""
+    if not request.page_token:
+        return ()
+    shown = decode_rows(read_page_token(shop.token_key, digest, request.page_token, now)["shown"])
+    if len(shown) >= MAX_SHOWN:
+        raise PageOutOfRange(f"there are no pages beyond {MAX_SHOWN} items")
+    return shown
+
+
+def _attribution_token(request: RecommendationRequest, shop: Shop) -> str:
+    body = {"request": request.request_id, "placement": request.placement, "time": request.time}
+    return tokens.sign(shop.token_key, tokens.ATTRIBUTION, body)
+
+
+def _next_page_token(
+    request: RecommendationRequest, answer: RecommendationAnswer, shop: Shop, digest: str
+) -> str:
+    if not answer.has_more:
+        return ""
+    shown = [*request.shown, *(item.row for item in answer.items)]
+    return page_token(shop.token_key, digest, {"shown": encode_rows(shown)}, request.time)

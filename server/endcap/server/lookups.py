@@ -1,0 +1,125 @@
+"""What an answer asks of the database, each with what stands in for it when the database does not answer."""
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import structlog
+
+from endcap.catalog.database import Database
+from endcap.catalog.exposures import exposed_items
+from endcap.catalog.search import search_items
+from endcap.sdk import CatalogView, Rows, Scores
+from endcap.sdk.errors import EndcapError
+from endcap.sdk.vocabulary import Vocabulary
+from endcap.server.title_search import match_titles
+
+
+MAX_MATCHES = 1_000
+"""Items that one search ranks."""
+
+_SECONDS = 0.25  # the longest that an answer waits for the database
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposures:
+    """What one person was shown lately."""
+
+    shown: Sequence[tuple[int, int]] = ()
+    """Unix milliseconds and row, once for each time."""
+
+    failed: bool = False
+    """Whether the database did not answer, so that nothing is known."""
+
+    def without(self, rows: Collection[int]) -> "Exposures":
+        """Return the exposures of other rows."""
+        return replace(self, shown=[(shown, row) for shown, row in self.shown if row not in rows])
+
+    def since(self, time: int) -> dict[int, int]:
+        """Return by row how often it was shown from a time on."""
+        counts: dict[int, int] = {}
+        for shown_time, row in self.shown:
+            if shown_time >= time:
+                counts[row] = counts.get(row, 0) + 1
+        return counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """What matches a text."""
+
+    rows: Rows
+    """The best match first."""
+
+    relevance: Scores
+    """How well each matches: higher is better."""
+
+    failed: bool = False
+    """Whether the database did not answer, so that only titles in memory were looked at."""
+
+
+class Lookups:
+    """Asks the database on behalf of answers. Nothing here raises or waits for long."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def exposures(
+        self, shop: str, vocabulary: Vocabulary, *, user_id: str, visitor_id: str, since: int, deadline: float
+    ) -> Exposures:
+        """Return what a person was shown.
+
+        Args:
+            shop: The shop's id.
+            vocabulary: The items' rows.
+            user_id: Empty for nobody.
+            visitor_id: Empty for nobody.
+            since: Unix milliseconds of the earliest exposure.
+            deadline: When the answer must be there, by ``time.monotonic``.
+        """
+        try:
+            async with asyncio.timeout(_patience(deadline)), self._database.read() as connection:
+                exposed = await exposed_items(
+                    connection=connection,
+                    shop=shop,
+                    user_id=user_id or None,
+                    visitor_id=visitor_id or None,
+                    since=since,
+                )
+        except (TimeoutError, EndcapError) as error:
+            _log.warning("exposures_unknown", shop=shop, reason=str(error))
+            return Exposures(failed=True)
+        return Exposures(
+            [(shown, vocabulary.row(item_id)) for shown, item_id in exposed if item_id in vocabulary]
+        )
+
+    async def matches(self, shop: str, view: CatalogView, text: str, deadline: float) -> Matches:
+        """Return the items that match a text, the best ``MAX_MATCHES`` of them.
+
+        Args:
+            shop: The shop's id.
+            view: The view that the rows belong to.
+            text: What the user typed.
+            deadline: When the answer must be there, by ``time.monotonic``.
+        """
+        try:
+            async with asyncio.timeout(_patience(deadline)), self._database.read() as connection:
+                found = await search_items(connection=connection, shop=shop, text=text, limit=MAX_MATCHES)
+        except (TimeoutError, EndcapError) as error:
+            _log.warning("search_failed", shop=shop, reason=str(error))
+            return Matches(*await asyncio.to_thread(match_titles, view, text), failed=True)
+        # An item that was written a moment ago may not be in the view yet.
+        found = [match for match in found if match.position < len(view)]
+        return Matches(
+            np.array([match.position for match in found], np.int32),
+            np.array([match.score for match in found], np.float32),
+        )
+
+
+def _patience(deadline: float) -> float:
+    """Return the seconds that an answer can wait for the database."""
+    return min(_SECONDS, (deadline - time.monotonic()) / 2)

@@ -26,7 +26,7 @@ from endcap.catalog.rules import (
 )
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, Unsupported
-from endcap.server.convert.placements import merge_placement, read_placement, write_placement
+from endcap.server.convert.placements import read_placement, read_update, write_placement
 from endcap.v1 import placement_pb2
 
 
@@ -281,7 +281,7 @@ STORED = Placement(
 def test_a_mask_writes_what_it_names_and_clears_what_is_not_set(paths: list[str], changed: list[str]) -> None:
     empty = shelf()
 
-    merged = read_placement(merge_placement(STORED, empty, FieldMask(paths=paths)))
+    merged = read_update(STORED, empty, FieldMask(paths=paths))
 
     defaults = read_placement(empty)
     for name in ("task", "ladder", "display_name", "seen_types", "seen_window", "page_size", "rules"):
@@ -291,6 +291,6 @@ def test_a_mask_writes_what_it_names_and_clears_what_is_not_set(paths: list[str]
 @pytest.mark.parametrize("path", ["", "name", "rules.name", "ladder[0]", "seen.", "seen.window.minutes", "*"])
 def test_a_path_that_is_no_field_is_refused(path: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        merge_placement(STORED, shelf(), FieldMask(paths=["rules", path]))
+        read_update(STORED, shelf(), FieldMask(paths=["rules", path]))
 
     assert refused.value.field == "update_mask"

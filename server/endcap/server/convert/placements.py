@@ -90,19 +90,20 @@ def write_placement(placement: Placement) -> placement_pb2.Placement:
     return message
 
 
-def merge_placement(
-    stored: Placement, message: placement_pb2.Placement, mask: FieldMask
-) -> placement_pb2.Placement:
-    """Return a stored placement with some fields of a message, as a message.
+def read_update(stored: Placement, message: placement_pb2.Placement, mask: FieldMask | None) -> Placement:
+    """Read what a stored placement becomes, and check it.
 
     Args:
         stored: What stays as it is where the mask names nothing.
         message: What takes the place of what the mask names; a field that it has not set is cleared.
-        mask: Paths of fields, such as ``rules`` or ``seen.window``.
+        mask: Paths of fields, such as ``rules`` or ``seen.window``; None for all of them.
 
     Raises:
-        InvalidInput: A path is none of a field of placements.
+        InvalidInput: A path is none of a field of placements, or the placement is wrong.
+        Unsupported: It explores.
     """
+    if mask is None:
+        return read_placement(message)
     merged = write_placement(stored)
     for path in mask.paths:
         if not FieldMask(paths=[path]).IsValidForDescriptor(message.DESCRIPTOR):
@@ -110,7 +111,7 @@ def merge_placement(
                 f"update_mask has the path {path!r}, which is no field of a placement", field="update_mask"
             )
         _copy_field(path.split("."), message, merged)
-    return merged
+    return read_placement(merged)
 
 
 def write_change(change: PlacementChange) -> placement_service_pb2.PlacementChange:

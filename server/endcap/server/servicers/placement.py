@@ -4,14 +4,13 @@ import uuid
 
 from endcap.catalog.database import Database
 from endcap.catalog.placement_changes import list_changes
-from endcap.catalog.placements import Placement, get_placement, list_placements
+from endcap.catalog.placements import get_placement, list_placements
 from endcap.server.convert import placements as convert
 from endcap.server.interceptors import Context, current_call
 from endcap.server.limits import check_id, check_limit
 from endcap.server.paging import ListPage
 from endcap.server.placement_editing import Edit, PlacementEditor
 from endcap.server.shops import Shop, Shops
-from endcap.v1 import placement_pb2
 from endcap.v1 import placement_service_pb2 as pb
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceServicer
 
@@ -71,10 +70,11 @@ class PlacementServicer(PlacementServiceServicer):
         """Change all of a placement or what a mask names, or only check the change."""
         shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
         wanted = request.placement
+        mask = request.update_mask if request.HasField("update_mask") else None
         check_id("placement", wanted.id, path="placement.id")
         check_limit("etag", wanted.etag, path="placement.etag")
         updated = await self._editor.update(
-            edit, wanted.id, lambda stored: _changed(stored, request), etag=wanted.etag
+            edit, wanted.id, lambda stored: convert.read_update(stored, wanted, mask), etag=wanted.etag
         )
         return pb.UpdatePlacementResponse(
             placement=convert.write_placement(updated),
@@ -136,10 +136,3 @@ def _edit(request_id: str, *, validate_only: bool = False) -> Edit:
         request_id=request_id or uuid.uuid4().hex,
         validate_only=validate_only,
     )
-
-
-def _changed(stored: Placement, request: pb.UpdatePlacementRequest) -> Placement:
-    wanted: placement_pb2.Placement = request.placement
-    if request.HasField("update_mask"):
-        wanted = convert.merge_placement(stored, wanted, request.update_mask)
-    return convert.read_placement(wanted)

@@ -1,0 +1,200 @@
+"""The commands ``endcap placements …``."""
+
+import getpass
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from rich.console import Console
+from rich.table import Table
+
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.placement_changes import PlacementChange, list_changes
+from endcap.catalog.placements import Placement, get_placement, list_placements
+from endcap.catalog.shops import DEFAULT_SHOP, get_shop
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Task
+from endcap.sdk.errors import InvalidInput, NotFound
+from endcap.server.commands.console import run
+from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
+from endcap.server.placement_editing import Edit, PlacementEditor
+from endcap.server.settings import Settings
+from endcap.v1 import placement_pb2
+
+
+placements = typer.Typer(
+    help="Say what shows where. A server that runs takes a change over within ENDCAP_REFRESH_SECONDS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_BOOKKEEPING = ("etag", "create_time", "update_time")
+
+ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
+PlacementArgument = Annotated[str, typer.Argument(metavar="PLACEMENT", help="The placement's id.")]
+
+
+@placements.command("list")
+def list_all(shop: ShopOption = DEFAULT_SHOP) -> None:
+    """List the placements of a shop."""
+    run(_list(shop))
+
+
+@placements.command()
+def show(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Print a placement as JSON, which 'put --file' takes back."""
+    run(_show(placement, shop))
+
+
+@placements.command()
+def put(
+    placement: PlacementArgument,
+    *,
+    task: Annotated[Task | None, typer.Option(help="What kind of answer it wants.")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="A strategy, in the order that they are asked.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="JSON of the whole placement, rules included."),
+    ] = None,
+    validate_only: Annotated[bool, typer.Option("--validate-only", help="Check and store nothing.")] = False,
+    shop: ShopOption = DEFAULT_SHOP,
+) -> None:
+    """Create a placement, or change it: what the options name, or everything by a file."""
+    wanted = placement_pb2.Placement(
+        task=write_task(task) if task else placement_pb2.Placement().task,
+        ladder=[placement_pb2.Rung(strategy=name) for name in strategy or ()],
+    )
+    mask = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
+    edit = _edit(shop, validate_only=validate_only)
+    run(_put(edit, placement, wanted, mask, file))
+
+
+@placements.command()
+def delete(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Delete a placement; its changes are kept."""
+    run(_delete(placement, shop))
+
+
+@placements.command()
+def changes(
+    placement: Annotated[str, typer.Argument(metavar="[PLACEMENT]", help="Empty for all of them.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
+    shop: ShopOption = DEFAULT_SHOP,
+) -> None:
+    """Show who changed placements, when and what, the newest change first."""
+    run(_changes(placement, limit, shop))
+
+
+async def _list(shop: str) -> None:
+    async with _opened(shop) as database, database.read() as connection:
+        found = await list_placements(connection=connection, shop=shop)
+    table = Table("Placement", "Name", "Task", "Strategies", "Rules")
+    for placement in found:
+        strategies = ", ".join(rung.strategy for rung in placement.ladder)
+        rules = ", ".join(rule.name for rule in placement.rules)
+        table.add_row(placement.id, placement.display_name, placement.task, strategies, rules)
+    Console().print(table)
+
+
+async def _show(placement_id: str, shop: str) -> None:
+    async with _opened(shop) as database, database.read() as connection:
+        found = await get_placement(connection=connection, shop=shop, placement_id=placement_id)
+    typer.echo(_json(found))
+
+
+async def _put(
+    edit: Edit,
+    placement_id: str,
+    wanted: placement_pb2.Placement,
+    mask: FieldMask | None,
+    file: Path | None,
+) -> None:
+    if file is not None:
+        written = _read_file(file)
+        written.MergeFrom(wanted)
+        wanted, mask = written, None
+    if wanted.id not in {"", placement_id}:
+        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement_id!r}: name that one")
+    wanted.id = placement_id
+    async with _opened(edit.shop) as database:
+        editor = PlacementEditor(database, PluginHost.discover())
+        try:
+            stored = await editor.update(
+                edit, placement_id, lambda before: read_update(before, wanted, mask), etag=wanted.etag
+            )
+        except NotFound:
+            stored = await editor.create(edit, read_placement(wanted))
+    typer.echo(_json(stored))
+
+
+async def _delete(placement_id: str, shop: str) -> None:
+    async with _opened(shop) as database:
+        await PlacementEditor(database, PluginHost.discover()).delete(_edit(shop), placement_id)
+    typer.echo(f"deleted {placement_id}")
+
+
+async def _changes(placement_id: str, limit: int, shop: str) -> None:
+    async with _opened(shop) as database, database.read() as connection:
+        found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement_id)
+    table = Table("When", "Placement", "What", "Who", "Call")
+    for change in found:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))
+        table.add_row(moment, change.placement_id, _what_changed(change), change.actor, change.request_id)
+    Console().print(table)
+
+
+@asynccontextmanager
+async def _opened(shop: str) -> AsyncIterator[Database]:
+    """Open the database, and see that it holds the shop."""
+    database = await open_database(Settings().database_url)
+    try:
+        async with database.read() as connection:
+            await get_shop(connection=connection, shop=shop)
+        yield database
+    finally:
+        await database.close()
+
+
+def _edit(shop: str, *, validate_only: bool = False) -> Edit:
+    return Edit(
+        shop,
+        time=int(time.time() * 1000),
+        actor=_login_name(),
+        request_id=uuid.uuid4().hex,
+        validate_only=validate_only,
+    )
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, whoever runs it may have no name
+        return ""
+
+
+def _read_file(file: Path) -> placement_pb2.Placement:
+    try:
+        return Parse(file.read_text(encoding="utf-8"), placement_pb2.Placement())
+    except (ParseError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file} is not the JSON of a placement: {error}") from error
+
+
+def _json(placement: Placement) -> str:
+    return MessageToJson(write_placement(placement), preserving_proto_field_name=True)
+
+
+def _what_changed(change: PlacementChange) -> str:
+    if change.before is None or change.after is None:
+        return "created" if change.after else "deleted"
+    before, after = write_placement(change.before), write_placement(change.after)
+    names = [field.name for field in before.DESCRIPTOR.fields if field.name not in _BOOKKEEPING]
+    return ", ".join(name for name in names if getattr(before, name) != getattr(after, name)) or "nothing"

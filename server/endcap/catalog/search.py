@@ -6,8 +6,8 @@ Matches come in tiers, each asked for only while items are missing:
 2. every word, the last of them perhaps not typed to its end;
 3. some of the words.
 
-Within a tier the database ranks: SQLite by BM25, PostgreSQL by ``ts_rank``. A word counts most in a title,
-less in a label, least in a description.
+Within a tier the database ranks: SQLite by BM25, PostgreSQL by ``ts_rank``, which does not know how rare a
+word is. A word counts most in a title, less in a label, least in a description.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

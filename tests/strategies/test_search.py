@@ -183,6 +183,16 @@ def test_the_hybrid_knows_taste_better_than_ease() -> None:
     ) == ["teapot", "mug", "cup"]
 
 
+def test_one_that_cannot_rank_is_passed_over_unless_it_is_named() -> None:
+    viewed = RecentlyViewed(FakeResources(), NoParameters())
+    asked = shop(ITEMS, others={"hybrid": viewed, "ease": ease_of(ITEMS)})
+
+    assert asked.recommend(["teapot"], task=Task.SEARCH, candidates=["mug", "cup"], relevance=[1, 1]) == [
+        "cup",
+        "mug",
+    ]
+
+
 def test_a_strategy_that_a_placement_names_must_exist_and_rank() -> None:
     with pytest.raises(NotFound):
         shop(ITEMS, parameters=SearchParameters(personal="sasrec"))

@@ -28,7 +28,7 @@ from endcap.sdk import (
     hookimpl,
     parameter,
 )
-from endcap.sdk.errors import FailedPrecondition, ModelMissing, NotFound
+from endcap.sdk.errors import EndcapError, FailedPrecondition, ModelMissing
 
 
 KNOW_TASTE = ("hybrid", "ease")
@@ -77,7 +77,7 @@ class Search:
                 break
             except ModelMissing:
                 continue
-            except NotFound:
+            except EndcapError:
                 if parameters.personal:
                     raise
 

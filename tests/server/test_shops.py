@@ -165,6 +165,14 @@ async def test_calls_that_wait_for_one_revision_share_a_load(
     assert slow_loading.loads == 1
 
 
+async def test_nobody_waits_for_a_revision_that_was_never_written(shops: Shops) -> None:
+    shop = shops.get("default")
+
+    await asyncio.wait_for(shops.reach(shop, 2**62, time.monotonic() + 3600), 10)
+
+    assert shop.revision == 2
+
+
 async def test_a_call_waits_for_a_revision_no_longer_than_its_time(
     database: Database, shops: Shops, slow_loading: SlowLoading
 ) -> None:

@@ -120,13 +120,14 @@ class Shops:
                         await self._reload(shop)
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
-        """Wait until a shop knows a revision, or until the time is up; the caller sees which."""
+        """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
+
+        A revision is stored before anybody is told of it, so one look at the database is enough.
+        """
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                while shop.revision < revision:
+                if shop.revision < revision:
                     await self._catch_up(shop)
-                    if shop.revision < revision:
-                        await asyncio.sleep(0.01)
         except TimeoutError:
             pass
         except EndcapError as error:

@@ -1,12 +1,14 @@
 """Between protobuf and the platform's values."""
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.money import MAX_UNITS
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.events import read_event
 from endcap.server.convert.money import Money, read_money, write_money
 from endcap.v1 import event_pb2, money_pb2
+from endcap.v1.attribute_value_pb2 import AttributeValue, TextList
 
 
 def test_money_survives_the_way_in_and_out() -> None:
@@ -42,3 +44,42 @@ def test_an_event_from_before_1970_is_refused() -> None:
 
     with pytest.raises(InvalidInput, match="before 1970"):
         read_event(message, now=0)
+
+
+def test_properties_are_values_that_json_holds() -> None:
+    message = event_pb2.Event(event_id="1", type="view", item_id="mug", user_id="ann")
+    message.properties["colour"].text = "red"
+    message.properties["weight"].number = 0.5
+    message.properties["gift"].boolean = False
+    message.properties["labels"].texts.values.extend(["a", "b"])
+    message.properties["delivery"].time.FromMilliseconds(1_700_000_000_123)
+
+    assert read_event(message, now=0).properties == {
+        "colour": "red",
+        "weight": 0.5,
+        "gift": False,
+        "labels": ["a", "b"],
+        "delivery": 1_700_000_000_123,
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (AttributeValue(), "properties.x"),
+        (AttributeValue(number=float("nan")), "properties.x"),
+        (AttributeValue(text="x" * 1_025), "properties.x"),
+        (AttributeValue(texts=TextList(values=["x"] * 65)), "properties.x"),
+        (AttributeValue(texts=TextList(values=["x" * 1_025])), "properties.x"),
+        (AttributeValue(time=Timestamp(nanos=-1)), "properties.x.time"),
+    ],
+)
+def test_a_property_that_is_no_value_is_refused_by_its_name(value: AttributeValue, field: str) -> None:
+    message = event_pb2.Event(
+        event_id="1", type="view", item_id="mug", user_id="ann", properties={"x": value}
+    )
+
+    with pytest.raises(InvalidInput) as caught:
+        read_event(message, now=0)
+
+    assert caught.value.field == field

@@ -28,6 +28,7 @@ LIMITS = MappingProxyType(
         "strategy": 64,
         "rule": 64,
         "attribute": 128,
+        "order_id": 128,
         "attribution_token": 2048,
         "page_token": 8192,
         # Entries of a list, by field.
@@ -36,6 +37,7 @@ LIMITS = MappingProxyType(
         "exclude_item_ids": 1000,
         "context": 32,
         "properties": 64,
+        "properties values": 64,
         "events": 1000,
         "requests": 1000,
         "get_item_ids": 1000,

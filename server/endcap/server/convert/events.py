@@ -6,6 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.events import Event
 from endcap.sdk.errors import InvalidInput
+from endcap.server.convert.attributes import read_attributes
 from endcap.server.convert.money import read_money
 from endcap.server.limits import MAX_EVENT_LEAD_SECONDS, check_id, check_limit
 from endcap.v1 import event_pb2
@@ -23,7 +24,7 @@ def read_event(message: event_pb2.Event, *, now: int) -> Event:
     """
     for field in ("event_id", "type", "item_id"):
         check_id(field, getattr(message, field))
-    for field in ("user_id", "visitor_id", "attribution_token"):
+    for field in ("user_id", "visitor_id", "order_id", "attribution_token"):
         check_limit(field, getattr(message, field))
     if not message.user_id and not message.visitor_id:
         raise InvalidInput("an event needs a user_id or a visitor_id", field="visitor_id")
@@ -31,7 +32,7 @@ def read_event(message: event_pb2.Event, *, now: int) -> Event:
         raise InvalidInput("quantity must be a number, 0 or more", field="quantity")
     if not math.isfinite(message.value):
         raise InvalidInput("value must be a number", field="value")
-    check_limit("properties", message.properties)
+    properties = read_attributes(message.properties, field="properties")
     time = _milliseconds(message.time) if message.HasField("time") else now
     if time < 0:
         raise InvalidInput("time must not lie before 1970", field="time")
@@ -53,17 +54,10 @@ def read_event(message: event_pb2.Event, *, now: int) -> Event:
         value=message.value if message.HasField("value") else None,
         attribution_token=message.attribution_token,
         order_id=message.order_id,
-        properties={key: _attribute(value) for key, value in message.properties.items()},
+        properties=properties,
         time_is_given=message.HasField("time"),
     )
 
 
 def _milliseconds(time: Timestamp) -> int:
     return time.seconds * 1000 + time.nanos // 1_000_000
-
-
-def _attribute(value: object) -> object:
-    kind = value.WhichOneof("value")  # type: ignore[attr-defined]
-    content = getattr(value, kind) if kind else None
-    values = getattr(content, "values", None)
-    return content if values is None else list(values)

@@ -183,11 +183,9 @@ def _open(ranking: Ranking, page: Page) -> NDArray[np.bool_] | None:
     view = ranking.pool.context.view
     if not view.has_groups and not page.caps:
         return None
-    rows = np.ones(len(view), np.bool_)
-    if view.has_groups:
-        shown = np.zeros(len(view), np.bool_)
-        shown[ranking.groups[list(page.indices)]] = True
-        rows &= ~shown[view.groups]
+    shown = np.zeros(len(view), np.bool_)
+    shown[ranking.groups[list(page.indices)]] = True
+    rows: NDArray[np.bool_] = ~shown[view.groups]
     for cap in page.caps:
         rows &= ~cap.full_rows(len(page.indices))
     return rows

@@ -227,6 +227,31 @@ async def test_what_is_deleted_is_found_no_more_until_it_comes_back(catalog_data
     assert [match.position for match in await matches(catalog_database, "mug")] == [0]
 
 
+@pytest.mark.parametrize("catalog_database", ["sqlite"], indirect=True)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    writes=st.lists(
+        st.tuples(st.sampled_from("abcd"), st.none() | st.sampled_from(["mug", "red mug", "绿茶", ""])),
+        max_size=12,
+    )
+)
+async def test_the_index_holds_the_words_of_the_items_whatever_was_written(
+    catalog_database: Database, writes: list[tuple[str, str | None]]
+) -> None:
+    """FTS5 itself compares its index with the rows."""
+    for item_id, title in writes:
+        if title is not None:
+            await stock(catalog_database, [Item(item_id, title=title)])
+            continue
+        async with catalog_database.write() as connection:
+            await delete_items(connection=connection, shop="default", item_ids=[item_id], now=1)
+
+    async with catalog_database.write() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO item_words (item_words, rank) VALUES ('integrity-check', 1)"
+        )
+
+
 async def test_a_shop_finds_its_own_items_only(catalog_database: Database) -> None:
     async with catalog_database.write() as connection:
         await create_shop(connection=connection, shop="other", now=1)

@@ -64,15 +64,16 @@ class Dpp(Spread):
     def __init__(self, ranking: Ranking, level: float) -> None:
         super().__init__(ranking, level)
         self._left = np.ones(len(ranking))
-        self._factor: list[NDArray[np.float64]] = []
+        self._factor = np.empty((ranking.pool.context.page_size, len(ranking)))
+        self._placed = 0
         self._novelty = np.zeros(len(ranking))
 
     def put(self, index: int) -> None:
         """Take an item onto the page."""
-        row = self._similarity.to(index)
-        for earlier in self._factor:
-            row -= earlier[index] * earlier
+        earlier = self._factor[: self._placed]
+        row = self._similarity.to(index) - earlier[:, index] @ earlier
         row /= np.sqrt(max(self._left[index], _LEAST_VOLUME))
-        self._factor.append(row)
+        self._factor[self._placed] = row
+        self._placed += 1
         self._left -= row * row
         self._novelty = np.log(np.maximum(self._left, _LEAST_VOLUME))

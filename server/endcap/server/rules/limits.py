@@ -36,12 +36,20 @@ class Tally:
         listed = codes.tolist()
         self._codes = [listed[start:end] for start, end in pairwise(bounds)]
         self._page: dict[int, list[int]] = {}
+        self._furthest = -1
         self._counts: Counter[int] = Counter()
+        self._exhausted = np.zeros(len(ranking), np.bool_)
 
     def put(self, index: int, place: int) -> None:
         """Count an item of the ranking at a place; places may be filled in any order."""
-        self._page[place] = self._codes[index]
-        self._counts.update(self._codes[index])
+        codes = self._codes[index]
+        self._page[place] = codes
+        self._furthest = max(self._furthest, place)
+        if self.limit.window is None:
+            for code in codes:
+                self._counts[code] += 1
+                if self._counts[code] == self.limit.maximum:
+                    self._exhausted |= self._holders[code]
 
     def move(self, place: int, to: int) -> None:
         """Count at another, empty place what was counted at one."""
@@ -49,6 +57,8 @@ class Tally:
 
     def full(self, place: int) -> NDArray[np.bool_] | None:
         """Return which items of the ranking would be one too many at a place; None for none of them."""
+        if self.limit.window is None:
+            return self._exhausted
         codes = self._full_codes(place)
         return np.logical_or.reduce(self._holders[codes]) if codes else None
 
@@ -60,11 +70,15 @@ class Tally:
         window, maximum = self.limit.window, self.limit.maximum
         if window is None:
             return [code for code, count in self._counts.items() if count >= maximum]
-        # A stretch that holds the place ends at it, or later at an item that was pinned ahead of it.
-        ends = [place, *(ahead for ahead in self._page if place < ahead < place + window)]
+        ends = [place]
+        if self._furthest > place:
+            # A stretch that holds the place ends at it, or later at an item that was pinned ahead of it.
+            ends += [ahead for ahead in self._page if place < ahead < place + window]
         full: set[int] = set()
         for end in ends:
-            stretch = range(max(end - window + 1, 0), end + 1)
-            counts = Counter(code for at in stretch for code in self._page.get(at, ()))
+            counts: Counter[int] = Counter()
+            for at in range(max(end - window + 1, 0), end + 1):
+                for code in self._page.get(at, ()):
+                    counts[code] += 1
             full.update(code for code, count in counts.items() if count >= maximum)
-        return sorted(full)
+        return list(full)

@@ -17,17 +17,19 @@ class Similarity:
 
     def __init__(self, view: CatalogView, rows: Rows) -> None:
         words = _words.setdefault(view, _Words(view))
-        self._codes = [words.of(row) for row in rows.tolist()]
-        sizes = np.array([len(codes) for codes in self._codes], np.int64)
-        _, local = np.unique(np.concatenate([_NO_CODES, *self._codes]), return_inverse=True)
-        self._holders = np.zeros((int(local.max(initial=-1)) + 1, len(rows)), np.uint8)
+        codes = [words.of(row) for row in rows.tolist()]
+        sizes = np.array([len(of_row) for of_row in codes], np.int64)
+        distinct, local = np.unique(np.concatenate([_NO_CODES, *codes]), return_inverse=True)
+        self._holders = np.zeros((len(distinct), len(rows)), np.uint8)
         self._holders[local, np.repeat(np.arange(len(rows)), sizes)] = 1
-        self._local = np.split(local, np.cumsum(sizes[:-1])) if len(rows) else []
+        self._words = local
+        self._bounds = [0, *np.cumsum(sizes).tolist()]
         self._inverse_norms = 1 / np.sqrt(np.maximum(sizes, 1))
 
     def to(self, index: int) -> NDArray[np.float64]:
         """Return the cosine of every item with one of them."""
-        shared = self._holders[self._local[index]].sum(axis=0, dtype=np.float64)
+        words = self._words[self._bounds[index] : self._bounds[index + 1]]
+        shared = np.add.reduce(self._holders[words], dtype=np.float64)
         cosines: NDArray[np.float64] = shared * self._inverse_norms * self._inverse_norms[index]
         return cosines
 

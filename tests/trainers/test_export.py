@@ -191,5 +191,5 @@ def test_a_sparse_matrix_survives_the_export() -> None:
 
 
 def test_what_nothing_trains_is_named_with_what_exists(tmp_path: Path, snapshot: Snapshot) -> None:
-    with pytest.raises(NotFound, match="nothing trains 'recently_viewed'; trainers exist for ease, item_knn"):
+    with pytest.raises(NotFound, match="trainers exist for .*ease, .*item_knn"):
         find_trainer("recently_viewed")

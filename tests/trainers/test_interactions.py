@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from endcap.sdk.catalog_view import ItemColumns
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.snapshot import event_schema, item_schema, user_schema, write_snapshot
+from endcap.sdk.snapshot import event_schema, item_schema, item_table, user_schema, write_snapshot
 from endcap.trainers.interactions import Interactions
 
 
@@ -53,3 +55,33 @@ def test_a_snapshot_without_events_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInput, match="no events to learn from"):
         Interactions.of_snapshot(snapshot)
+
+
+def test_the_items_are_those_that_somebody_did_something_to(tmp_path: Path) -> None:
+    """Of the three items of the table nobody saw the lamp; of those seen, the table lacks the cup."""
+    items = ItemColumns(
+        ids=["tea", "lamp", "mug"],
+        titles=["Green tea", "Lamp", "Red mug"],
+        categories=[["drinks"], [], []],
+        prices=np.array([4.0, 5.0, np.nan]),
+        available=np.ones(3, np.bool_),
+        created=np.array([7, 8, 9]),
+    )
+    events = [("ann", item_id, "view", 1, None, None, None) for item_id in ("tea", "cup", "mug")]
+    snapshot = write_snapshot(
+        tmp_path / "snapshot",
+        items=item_table(items),
+        users=user_schema().to_frame(),
+        events=pl.DataFrame(events, schema=event_schema(), orient="row"),
+        shop="tiny",
+        as_of=2,
+    )
+
+    found = Interactions.of_snapshot(snapshot)
+
+    assert found.item_ids == tuple(found.items.ids) == ("cup", "mug", "tea")
+    assert list(found.items.titles) == ["", "Red mug", "Green tea"]
+    assert [list(names) for names in found.items.categories] == [[], [], ["drinks"]]
+    np.testing.assert_array_equal(found.items.prices, [np.nan, np.nan, 4])
+    assert found.items.available.tolist() == [False, True, True]
+    assert found.items.created.tolist() == [0, 9, 7]

@@ -12,7 +12,7 @@ from endcap.sdk.vocabulary import UNKNOWN, Rows
 
 
 VERSION = 1
-"""Raised whenever a transform of this module gives other numbers than before."""
+"""Raised whenever a transform of this module, of ``text`` or of ``content_features`` gives other results."""
 
 DAY = 86_400_000
 """Milliseconds a day."""

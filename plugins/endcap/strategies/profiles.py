@@ -11,7 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import NO_ROWS, UNKNOWN, CatalogView, Model, Query, Ranking, Reason, Rows, Scores, align
+from endcap.sdk import (
+    NO_ROWS,
+    UNKNOWN,
+    CatalogView,
+    History,
+    Model,
+    Query,
+    Ranking,
+    Reason,
+    Rows,
+    Scores,
+    align,
+)
 from endcap.sdk.features import age_decay, last_positions
 
 
@@ -35,16 +47,21 @@ class Profile:
 
 def counted_history(query: Query, catalog: CatalogView) -> Rows:
     """Return the rows of the history's events, oldest first, without the types that count nothing."""
-    rows: Rows = query.history.rows[_counted(query, catalog)]
-    return rows
+    return counted_events(query, catalog).rows
+
+
+def counted_events(query: Query, catalog: CatalogView) -> History:
+    """Return the history without the types that count nothing."""
+    counted = [event_type for event_type, weight in catalog.event_weights.items() if weight > 0]
+    kept = np.isin(query.history.types, counted)
+    return History(query.history.rows[kept], query.history.types[kept], query.history.times[kept])
 
 
 def distinct_history(query: Query, catalog: CatalogView, half_life_days: float) -> Profile:
     """Return each item of the counted history once, weighted by the age of its last event."""
-    counted = _counted(query, catalog)
-    rows, times = query.history.rows[counted], query.history.times[counted]
-    last = last_positions(rows)
-    return Profile(rows[last], age_decay(times[last], query.time, half_life_days))
+    events = counted_events(query, catalog)
+    last = last_positions(events.rows)
+    return Profile(events.rows[last], age_decay(events.times[last], query.time, half_life_days))
 
 
 def score_profiles(
@@ -121,8 +138,3 @@ def explain(
         evidence = distinct[strongest[own[strongest] > 0]]
         reasons.append((Reason("bought_together", evidence),) if len(evidence) else ())
     return Ranking(ranking.rows, ranking.scores, tuple(reasons))
-
-
-def _counted(query: Query, catalog: CatalogView) -> NDArray[np.bool_]:
-    counted = [event_type for event_type, weight in catalog.event_weights.items() if weight > 0]
-    return np.isin(query.history.types, counted)

@@ -26,9 +26,6 @@ from endcap.sdk.errors import BundleRefused, EndcapError, InvalidInput
 from endcap.trainers.trainer import Inputs, TrainedModel
 
 
-OUTPUT = "scores"
-"""The one output of every graph."""
-
 MAXIMUM_BYTES = 2**31 - 2**24
 """Protobuf holds 2 GiB; the rest is for the graph itself."""
 
@@ -66,7 +63,7 @@ def to_onnx(trained: TrainedModel) -> bytes:
             external_data=False,
             dynamic_shapes=shapes,
             input_names=list(example),
-            output_names=[OUTPUT],
+            output_names=[trained.output],
             verbose=False,
         )
     if program is None:
@@ -85,11 +82,11 @@ def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> N
     for length in LENGTHS:
         inputs = trained.draw(generator, length)
         expected = run_module(trained, inputs)
-        actual = model.run(inputs)[OUTPUT]
+        actual = model.run(inputs)[trained.output]
         if actual.shape != expected.shape:
             raise BundleRefused(
-                f"the exported {model.name} gives scores of shape {actual.shape} where PyTorch gives"
-                f" {expected.shape}: do not use it, and report how it was trained"
+                f"the exported {model.name} gives {trained.output} of shape {actual.shape} where PyTorch"
+                f" gives {expected.shape}: do not use it, and report how it was trained"
             )
         if not np.allclose(actual, expected, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
             difference = float(np.nanmax(np.abs(actual - expected)))
@@ -102,8 +99,8 @@ def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> N
 def run_module(trained: TrainedModel, inputs: Inputs) -> NDArray[np.float32]:
     """Return what the module gives in PyTorch."""
     with torch.inference_mode():
-        scores: NDArray[np.float32] = trained.module(**_tensors(inputs)).numpy()
-    return scores
+        output: NDArray[np.float32] = trained.module(**_tensors(inputs)).numpy()
+    return output
 
 
 def export_bundle(

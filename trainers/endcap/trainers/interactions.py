@@ -1,15 +1,19 @@
 """A snapshot as arrays: what every trainer starts from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy import sparse
 
-from endcap.sdk import EventColumns
+from endcap.sdk import EventColumns, ItemColumns
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.snapshot import Snapshot
+from endcap.sdk.snapshot import Snapshot, item_columns
+
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,6 +22,9 @@ class Interactions:
 
     item_ids: tuple[str, ...]
     """The items that somebody did something to; the rows of ``events`` point here."""
+
+    items: ItemColumns
+    """What the snapshot says of each of them."""
 
     events: EventColumns
     """Users are numbered from 0; times never decrease."""
@@ -35,13 +42,14 @@ class Interactions:
         table = snapshot.events()
         if table.is_empty():
             raise InvalidInput("the snapshot has no events to learn from: record or import some first")
-        return cls.of_columns(
+        interactions = cls.of_columns(
             users=table["user"].to_list(),
             items=table["item_id"].to_list(),
             types=table["type"].to_list(),
             times=table["time"].to_list(),
             as_of=snapshot.manifest.as_of,
         )
+        return replace(interactions, items=_described(interactions.item_ids, snapshot.items()))
 
     @classmethod
     def of_columns(
@@ -52,11 +60,19 @@ class Interactions:
         times: Sequence[int],
         as_of: int,
     ) -> Self:
-        """Build from one value an event, in time order."""
+        """Build from one value an event, in time order; nothing is said of the items."""
         item_ids, rows = np.unique(np.array(items, np.str_), return_inverse=True)
         _, user_numbers = np.unique(np.array(users, np.str_), return_inverse=True)
         return cls(
             item_ids=tuple(item_ids.tolist()),
+            items=ItemColumns(
+                ids=item_ids.tolist(),
+                titles=[""] * len(item_ids),
+                categories=[()] * len(item_ids),
+                prices=np.full(len(item_ids), np.nan),
+                available=np.ones(len(item_ids), np.bool_),
+                created=np.zeros(len(item_ids), np.int64),
+            ),
             events=EventColumns(
                 users=user_numbers.astype(np.int64),
                 rows=rows.astype(np.int32),
@@ -83,6 +99,16 @@ class Interactions:
         """Return who chose what, ``(users, items)`` float32, 1 where a user ever chose the item."""
         choices = self.choices
         return incidence(choices.users, choices.rows, len(self.item_ids))
+
+
+def _described(item_ids: Sequence[str], items: "pl.DataFrame") -> ItemColumns:
+    """Return the columns of the items named; one that the table lacks is blank and not available."""
+    import polars as pl
+
+    found = pl.DataFrame({"item_id": item_ids}).join(items, on="item_id", how="left", maintain_order="left")
+    return item_columns(
+        found.with_columns(pl.col("available").fill_null(False), pl.col("created_time").fill_null(0))
+    )
 
 
 def incidence(

@@ -23,7 +23,7 @@ class TrainedModel:
     """A module in evaluation mode, and what its bundle says about it."""
 
     module: nn.Module
-    """Takes the inputs by name and returns one tensor, the scores."""
+    """Takes the inputs by name and returns one tensor."""
 
     axes: Mapping[str, tuple[str | None, ...]]
     """For every input a name a dimension: equal names are equal lengths, None is a fixed length."""
@@ -33,6 +33,9 @@ class TrainedModel:
 
     item_ids: tuple[str, ...]
     """The items behind the module's rows."""
+
+    output: str = "scores"
+    """What the graph calls the tensor."""
 
     state: Mapping[str, Any] = field(default_factory=dict)
     """What the strategy needs to know beside the graph, JSON values."""

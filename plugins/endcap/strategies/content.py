@@ -1,0 +1,184 @@
+"""Content: items by what they say of themselves, so that one nobody has bought yet is found like any other.
+
+The trainer of the same name makes a graph that turns the terms of an item and its price into a vector. The
+vector has three parts, each of length 1 or, where nothing is known, 0:
+
+=======  ==================================================================================
+text     what the item says: near for the same words, brand, categories, tags, attributes
+taste    who buys what says such things: near for what the same customers buy
+price    near for prices that differ by a small factor
+=======  ==================================================================================
+
+A score is the sum over the parts of the cosine to what is asked for, times the part's weight:
+
+=============  ===========================================  ====  =====  =====
+task           what is asked for                            text  taste  price
+=============  ===========================================  ====  =====  =====
+for-you, rank  the history, ``.6 ** age`` in moments        0     1      0
+similar        the item of the page                         1     0      .3
+related        the items of the page or the cart            0     1      0
+search         the query's text                             1     0      0
+=============  ===========================================  ====  =====  =====
+
+Vectors are made of the catalog that is asked about, not of the one that was trained on. They are computed
+once a view.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import (
+    CatalogView,
+    NoParameters,
+    Query,
+    Ranking,
+    Reason,
+    RegisterStrategy,
+    Resources,
+    Rows,
+    Scores,
+    Task,
+    hookimpl,
+    top,
+)
+from endcap.sdk.content_features import TermCounts, TermIndex, item_terms, moment_weights, text_terms
+from endcap.strategies.profiles import EVIDENCE, EVIDENCE_POOL, Profile, counted_events
+
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+DOCUMENTS_AT_ONCE = 128
+"""How many items one run of the graph turns into vectors."""
+
+WEIGHTS: Mapping[Task, tuple[float, float, float]] = MappingProxyType(
+    {
+        Task.FOR_YOU: (0.0, 1.0, 0.0),
+        Task.RANK: (0.0, 1.0, 0.0),
+        Task.SIMILAR: (1.0, 0.0, 0.3),
+        Task.RELATED: (0.0, 1.0, 0.0),
+        Task.SEARCH: (1.0, 0.0, 0.0),
+    }
+)
+"""For each task how much text, taste and price weigh."""
+
+SHORTEST = 1e-9
+"""Keeps what has no length from being divided by it."""
+
+
+class Content:
+    """Recommends by words, labels and prices; items that came in after the training too."""
+
+    tasks = frozenset(WEIGHTS)
+
+    def __init__(self, resources: Resources, _parameters: NoParameters) -> None:
+        self._model = resources.model("content")
+        self._terms = TermIndex(self._model.state["terms"])
+        self._parts = _parts(self._model.state["widths"])
+        self._vectors: WeakKeyDictionary[CatalogView, Vectors] = WeakKeyDictionary()
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        """Answer each query with the nearest items, those of the page left out."""
+        rankings = []
+        for query, scores in zip(queries, self.score(queries, None, catalog), strict=True):
+            scores[query.items] = np.nan
+            ranking = top(scores, query)
+            rankings.append(self._explained(ranking, query, catalog) if query.explain else ranking)
+        return rankings
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        """Score items by their cosines to what is asked for.
+
+        Items that say nothing have no score, and queries of which nothing is known have none at all.
+        """
+        vectors = self._vectors_of(catalog)
+        wanted = self._wanted(queries, vectors, catalog)
+        if rows is not None:
+            vectors = vectors[rows]
+        scores: Scores = wanted @ vectors.T
+        scores[:, ~self._says_something(vectors)] = np.nan
+        scores[~self._says_something(wanted)] = np.nan
+        return scores
+
+    def _wanted(self, queries: Sequence[Query], vectors: Vectors, catalog: CatalogView) -> Vectors:
+        """Return what each query asks for as a vector whose parts are as long as they weigh."""
+        wanted = np.zeros((len(queries), vectors.shape[1]), np.float32)
+        texts = [index for index, query in enumerate(queries) if query.task is Task.SEARCH]
+        wanted[texts] = self._encode(
+            self._terms.count(text_terms(queries[index].text) for index in texts), np.full(len(texts), np.nan)
+        )
+        for own, query in zip(wanted, queries, strict=True):
+            if query.task is not Task.SEARCH:
+                profile = _profile(query, catalog)
+                own[:] = profile.weights @ vectors[profile.rows]
+            for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
+                own[part] *= weight / max(float(np.linalg.norm(own[part])), SHORTEST)
+        return wanted
+
+    def _vectors_of(self, catalog: CatalogView) -> Vectors:
+        if catalog not in self._vectors:
+            counts = self._terms.count(item_terms(catalog))
+            self._vectors[catalog] = self._encode(counts, catalog.prices)
+        return self._vectors[catalog]
+
+    def _encode(self, documents: TermCounts, prices: NDArray[np.float64]) -> Vectors:
+        """Return one vector a document, ``(documents, text + taste + price)``."""
+        vectors = [np.empty((0, self._parts[-1].stop), np.float32)]
+        for start in range(0, len(documents), DOCUMENTS_AT_ONCE):
+            stop = min(start + DOCUMENTS_AT_ONCE, len(documents))
+            terms, counts = documents.table(start, stop)
+            own_prices = prices[start:stop].astype(np.float32)
+            outputs = self._model.run({"terms": terms, "counts": counts, "prices": own_prices})
+            vectors.append(outputs["vectors"])
+        return np.concatenate(vectors)
+
+    def _says_something(self, vectors: Vectors) -> NDArray[np.bool_]:
+        """Return which vectors go by more than a price."""
+        _, taste, _ = self._parts
+        saying: NDArray[np.bool_] = np.any(vectors[:, : taste.stop] != 0, axis=1)
+        return saying
+
+    def _explained(self, ranking: Ranking, query: Query, catalog: CatalogView) -> Ranking:
+        """Return the ranking with the items of the profile that add most to each score."""
+        if query.task is Task.SEARCH:
+            return replace(ranking, reasons=((Reason("matches_text"),),) * len(ranking))
+        vectors, profile = self._vectors_of(catalog), _profile(query, catalog)
+        pool = slice(-EVIDENCE_POOL, None)
+        distinct, places = np.unique(profile.rows[pool], return_inverse=True)
+        scale = np.bincount(places, profile.weights[pool])[:, np.newaxis]
+        cosines = [
+            weight * (vectors[distinct, part] @ vectors[ranking.rows, part].T)
+            for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True)
+            if weight
+        ]
+        shares = scale * np.sum(cosines, axis=0)  # (items of the profile, ranking)
+        reasons = []
+        for own in shares.T:
+            strongest = np.argsort(-own, kind="stable")[:EVIDENCE]
+            evidence = distinct[strongest[own[strongest] > 0]]
+            reasons.append((Reason("similar_to", evidence),) if len(evidence) else ())
+        return replace(ranking, reasons=tuple(reasons))
+
+
+def _parts(widths: Sequence[int]) -> tuple[slice, ...]:
+    """Return where text, taste and price lie in a vector."""
+    ends = np.cumsum(widths).tolist()
+    return tuple(slice(end - width, end) for end, width in zip(ends, widths, strict=True))
+
+
+def _profile(query: Query, catalog: CatalogView) -> Profile:
+    if query.task in {Task.SIMILAR, Task.RELATED}:
+        return Profile(query.items, np.ones(len(query.items), np.float32))
+    events = counted_events(query, catalog)
+    return Profile(events.rows, moment_weights(events.times))
+
+
+@hookimpl
+def register_strategies(register: RegisterStrategy) -> None:
+    """Offer ``content``."""
+    register("content", Content)

@@ -1,0 +1,123 @@
+"""Taste: what the same people choose, learned from what the items say of themselves.
+
+In the manner of the two towers of Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
+recommendations" (RecSys 2019), with one tower for both sides. An item is the projection of its terms, and a
+user the weighted mean of the items chosen before. A softmax over the cosines of the user to all items is to
+find the one that was chosen next. An item has nothing of its own in it, so that what is learned about words
+holds for new items too.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from endcap.sdk import EventColumns, Rows
+from endcap.sdk.content_features import BUCKETS, moment_weights
+from endcap.trainers.trainer import Progress
+
+
+BATCH = 512
+"""How many choices one step looks at."""
+
+LONGEST = 50
+"""How many events of a history it looks at, the last ones."""
+
+MOST_CHOICES = 20
+"""A user is drawn by the number of different items chosen, up to this one."""
+
+LEARNING_RATE = 0.003
+TEMPERATURE = 0.1
+DROPOUT = 0.1
+"""The share of an item's terms that one step leaves out."""
+
+
+class Taste:
+    """Learns a projection under which people's next choice lies near their former ones."""
+
+    def __init__(self, weights: Tensor, start: Tensor, choices: EventColumns) -> None:
+        """Take what is learned from.
+
+        Args:
+            weights: What each term weighs in each item, ``(items, terms)``, sparse; the last ``BUCKETS``
+                terms are the buckets of unknown words.
+            start: The projection to begin with, ``(terms, dimensions)``.
+            choices: Who chose which item when.
+        """
+        known = weights.shape[1] - BUCKETS
+        self._start = start
+        self._known = weights.index_select(1, torch.arange(known)).coalesce()
+        # Buckets stay as they are, for the next unknown word in one will be another.
+        unknown = weights.index_select(1, torch.arange(known, weights.shape[1]))
+        self._fixed = unknown @ start[known:]  # (items, dimensions)
+        by_user = np.lexsort((choices.times, choices.users))
+        self._rows, self._times = choices.rows[by_user], choices.times[by_user]
+        self._offsets = np.searchsorted(choices.users[by_user], np.arange(choices.users.max(initial=-1) + 2))
+        distinct = np.array([len(np.unique(self._rows[slice(*own)])) for own in pairwise(self._offsets)])
+        self._share = np.where(distinct > 1, np.minimum(distinct, MOST_CHOICES), 0)
+
+    def learn(self, *, steps: int, seed: int, progress: Progress) -> Tensor:
+        """Return the projection, ``(terms, dimensions)``; the start if nobody chose two items."""
+        known = self._known.shape[1]
+        projection = self._start[:known].clone().requires_grad_()
+        steps = steps if self._share.any() and known else 0
+        generator = np.random.default_rng(seed)
+        mask = torch.Generator().manual_seed(seed)
+        optimizer = torch.optim.Adam([projection], lr=LEARNING_RATE)
+        for step in range(steps):
+            loss = self._loss(projection, generator, mask)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            progress(step / steps, f"learning taste, loss {loss.item():.2f}")
+        return torch.cat([projection.detach(), self._start[known:]])
+
+    def _loss(self, projection: Tensor, generator: np.random.Generator, mask: torch.Generator) -> Tensor:
+        kept = torch.rand(self._known.values().shape, generator=mask) >= DROPOUT
+        known = torch.sparse_coo_tensor(
+            self._known.indices(),
+            self._known.values() * kept,
+            self._known.shape,
+            is_coalesced=True,
+            check_invariants=False,
+        )
+        items = nn.functional.normalize(known @ projection + self._fixed)  # (items, dimensions)
+        owners, rows, shares, targets = self._draw(generator)
+        histories = torch.sparse_coo_tensor(
+            torch.stack([owners, rows]), shares, (len(targets), len(items)), check_invariants=False
+        )
+        users = nn.functional.normalize(histories @ items)  # (choices, dimensions)
+        cosines = users @ items.T  # (choices, items)
+        # What somebody has already is no wrong answer.
+        cosines = cosines.index_put((owners, rows), torch.tensor(-1.0))
+        return nn.functional.cross_entropy(cosines / TEMPERATURE, targets)
+
+    def _draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw choices, and what their users chose before or with them.
+
+        Returns:
+            Three numbers an event of a history, the choice that it belongs to, its item and its weight; and
+            the items chosen.
+        """
+        owners: list[NDArray[np.int64]] = []
+        rows: list[Rows] = []
+        shares: list[NDArray[np.float32]] = []
+        targets: list[int] = []
+        for user in generator.choice(len(self._share), BATCH, p=self._share / self._share.sum()):
+            own = slice(self._offsets[user], self._offsets[user + 1])
+            items, times = self._rows[own], self._times[own]
+            chosen = generator.integers(len(items))
+            before = np.flatnonzero((times <= times[chosen]) & (items != items[chosen]))[-LONGEST:]
+            if len(before):
+                owners.append(np.full(len(before), len(targets)))
+                rows.append(items[before])
+                shares.append(moment_weights(times[before]))
+                targets.append(items[chosen])
+        return (
+            torch.from_numpy(np.concatenate(owners)),
+            torch.from_numpy(np.concatenate(rows).astype(np.int64)),
+            torch.from_numpy(np.concatenate(shares)),
+            torch.from_numpy(np.array(targets, np.int64)),
+        )

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import Database
+from endcap.catalog.database import open_database
+from endcap.catalog.migration import migrate
+from endcap.catalog.shops import create_shop
 
 
 CALLERS = 8
@@ -63,6 +65,18 @@ def strace() -> str:
     return program
 
 
+@pytest.fixture
+async def url(tmp_path: Path) -> str:
+    """A database of SQLite, which syncs in our own process, with the shop ``default``."""
+    url = f"sqlite:///{tmp_path}/endcap.db"
+    await migrate(url)
+    database = await open_database(url)
+    async with database.write() as connection:
+        await create_shop(connection=connection, shop="default", now=0)
+    await database.close()
+    return url
+
+
 async def unsynced(strace: str, url: str, folder: Path, synchronous: str = "") -> list[str]:
     """Record events in a traced process, and return those that were acknowledged without a sync.
 
@@ -102,15 +116,13 @@ def without_sync(trace: str) -> list[str]:
     return unsynced
 
 
-async def test_every_event_is_synced_before_it_is_acknowledged(
-    strace: str, catalog_database: Database, catalog_url: str, tmp_path: Path
-) -> None:
-    assert await unsynced(strace, catalog_url, tmp_path) == []
+async def test_every_event_is_synced_before_it_is_acknowledged(strace: str, url: str, tmp_path: Path) -> None:
+    assert await unsynced(strace, url, tmp_path) == []
 
 
 async def test_the_check_finds_events_that_are_acknowledged_unsynced(
-    strace: str, catalog_database: Database, catalog_url: str, tmp_path: Path
+    strace: str, url: str, tmp_path: Path
 ) -> None:
-    found = await unsynced(strace, catalog_url, tmp_path, synchronous="NORMAL")
+    found = await unsynced(strace, url, tmp_path, synchronous="NORMAL")
 
     assert len(found) > CALLERS * CALLS // 2

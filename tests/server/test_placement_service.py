@@ -20,6 +20,7 @@ from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1 import placement_pb2
+from endcap.v1.event_pb2 import Event
 from endcap.v1.experiment_service_pb2 import ListExperimentsRequest
 from endcap.v1.placement_service_pb2 import (
     CreatePlacementRequest,
@@ -124,6 +125,27 @@ async def test_the_next_answer_is_made_with_what_was_created_changed_and_deleted
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.recommend("shelf")
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        ("SEEN_MODE_UNSPECIFIED", {"mug", "kettle"}),
+        ("SEEN_MODE_INCLUDE", {"mug", "kettle"}),
+        ("SEEN_MODE_EXCLUDE", {"kettle"}),
+    ],
+)
+async def test_a_list_is_ranked_whole_unless_its_placement_leaves_out_what_was_seen(
+    client: AsyncClient, mode: str, shown: set[str]
+) -> None:
+    await client.record_events([Event(type="purchase", user_id="anna", item_id="mug")])
+    ladder = [{"strategy": "popular"}]
+    ranked = {"id": "ranked", "task": "TASK_RANK", "ladder": ladder, "seen": {"mode": mode}}
+    await create(client, ParseDict(ranked, placement_pb2.Placement()))
+
+    answer = await client.recommend("ranked", user_id="anna", candidate_item_ids=["mug", "kettle"])
+
+    assert {result.item_id for result in answer.results} == shown
 
 
 async def test_another_server_knows_a_change_by_its_revision(settings: Settings, client: AsyncClient) -> None:

@@ -70,6 +70,9 @@ class Placement:
         return str(self.revision)
 
 
+SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
+"""The tasks whose placements show items of the user's past unless they say otherwise."""
+
 _ITEM_KNN_THEN_POPULAR = (Rung("item_knn"), Rung("popular"))
 
 DEFAULT_PLACEMENTS = (

@@ -14,10 +14,6 @@ from endcap.server.request import RecommendationRequest
 from endcap.server.shops import ShopState
 
 
-SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
-"""The tasks that show what the user has bought, whatever the placement says."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """The query, and how it came about."""
@@ -62,7 +58,7 @@ def ask(
     elif matches is not None:
         candidates = matches.rows
     seen = NO_ROWS
-    if ladder.exclude_seen and ladder.task not in SHOWS_SEEN:
+    if ladder.exclude_seen:
         since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
         seen = state.histories.seen(*person, types=ladder.seen_types, since=since)
     # A page before may have come from a server that knows more items.

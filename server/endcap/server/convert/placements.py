@@ -9,12 +9,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct, Value
 
 from endcap.catalog.placement_changes import PlacementChange
-from endcap.catalog.placements import Placement, Rung
+from endcap.catalog.placements import SHOWS_SEEN, Placement, Rung
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, Unsupported
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.rules import read_rules, write_rule
-from endcap.server.eligibility import SHOWS_SEEN
 from endcap.server.limits import (
     MAX_PAGE_SIZE,
     MAX_PARAMETERS_BYTES,

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from endcap.runtime.memory import limit_memory
 from endcap.runtime.watchdog import Watchdog
 from endcap.sdk import Tensors, Vocabulary
 from endcap.sdk.bundle import Bundle
@@ -166,7 +167,9 @@ class OnnxModel:
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    limit_memory()
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -5,6 +5,7 @@ import logging
 import structlog
 
 from endcap.catalog.migration import migrate
+from endcap.server.allocation import give_back_large_blocks
 from endcap.server.app import Application
 from endcap.server.commands.console import run
 from endcap.server.settings import Settings
@@ -12,6 +13,7 @@ from endcap.server.settings import Settings
 
 def serve() -> None:
     """Serve over gRPC until SIGTERM; settings come from the environment, ENDCAP_*."""
+    give_back_large_blocks()
     settings = Settings()
     configure_log(settings.log_level)
     run(_serve(settings))

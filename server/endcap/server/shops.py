@@ -133,10 +133,10 @@ class Shops:
         except EndcapError as error:
             _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
 
-    async def switch_models(self, shop: Shop, revision: int) -> None:
-        """Serve with the bundles that are active now; ``revision`` made one active, and was just written."""
+    async def rebuild(self, shop: Shop, revision: int) -> None:
+        """Serve with the bundles and placements stored now; ``revision``, just written, changed one of them."""
         async with shop.catching_up:
-            shop.state = await self._with_active_bundles(shop)
+            shop.state = await self._rebuilt(shop)
             self.committed(shop.id, (), revision)
 
     async def _catch_up(self, shop: Shop) -> None:
@@ -154,7 +154,7 @@ class Shops:
                 by_revision.setdefault(revision, []).append(event)
             if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
                 if rebuilds:
-                    shop.state = await self._with_active_bundles(shop)
+                    shop.state = await self._rebuilt(shop)
                 for revision, events in by_revision.items():
                     self.committed(shop.id, events, revision)
             else:
@@ -178,7 +178,7 @@ class Shops:
         state = ShopState(loaded.view, Masks(loaded.view), loaded.histories, generation, ladders)
         return Shop(shop_id, loaded.shop.token_key, state, time.monotonic())
 
-    async def _with_active_bundles(self, shop: Shop) -> ShopState:
+    async def _rebuilt(self, shop: Shop) -> ShopState:
         generation, ladders = await self._serving(shop.id, shop.state.generation)
         return replace(shop.state, generation=generation, ladders=ladders)
 

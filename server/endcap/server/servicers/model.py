@@ -113,7 +113,7 @@ class ModelServicer(ModelServiceServicer):
         return pb.DeleteBundleResponse(request_id=request_id)
 
     async def _serve(self, shop: Shop, activation: Activation) -> None:
-        await self._shops.switch_models(shop, activation.revision)
+        await self._shops.rebuild(shop, activation.revision)
         await self._registry.sweep(shop.id)
 
     def _shop(self) -> Shop:

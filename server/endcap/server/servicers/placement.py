@@ -119,7 +119,7 @@ class PlacementServicer(PlacementServiceServicer):
     async def _serve(self, shop: Shop, revision: int) -> int:
         """Serve with what was stored, if anything was, and return the revision that a client may require."""
         if revision > shop.revision:
-            await self._shops.switch_models(shop, revision)
+            await self._shops.rebuild(shop, revision)
         return revision or shop.revision
 
     def _shop(self) -> Shop:

@@ -1,0 +1,254 @@
+"""What holds of every answer: for any catalog, filters, history, rules and however a plugin behaves."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from endcap.catalog.histories import Histories
+from endcap.catalog.rules import (
+    Action,
+    BiasRule,
+    BiasTarget,
+    BoostRule,
+    CapRule,
+    DiversityMethod,
+    DiversityRule,
+    FilterRule,
+    PinRule,
+    QuotaRule,
+    Rule,
+)
+from endcap.runtime.instances import Generation
+from endcap.sdk import CatalogView, Query, Ranking, Task
+from endcap.sdk.filters import parse_filter
+from endcap.sdk.testing import Item, catalog
+from endcap.server.batcher import Batcher
+from endcap.server.ladders import Ladder, Rung
+from endcap.server.lookups import Lookups
+from endcap.server.masks import Masks
+from endcap.server.pipeline import Pipeline
+from endcap.server.request import RecommendationAnswer, RecommendationRequest
+from endcap.server.rules import compile_rules
+from endcap.server.shops import Shop, ShopState
+
+
+UNASKED = cast("Lookups", None)
+"""Nothing here asks the database."""
+
+FILTERS: dict[str, Callable[[Item], bool]] = {
+    "price < 5": lambda item: item.price < 5,
+    'brand = "Acme"': lambda item: item.brand == "Acme",
+    'NOT tags:"new"': lambda item: "new" not in item.tags,
+    "price >= 3 AND price <= 7": lambda item: 3 <= item.price <= 7,
+}
+
+
+class Hostile:
+    """Names whatever rows it was told to, allowed or not, or does worse."""
+
+    tasks = frozenset(Task)
+
+    def __init__(self, rows: Sequence[int], scores: Sequence[float], misdeed: str) -> None:
+        self._ranking = Ranking(np.array(rows, np.int32), np.array(scores, np.float32))
+        self._misdeed = misdeed
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> Any:
+        if self._misdeed == "raises":
+            raise RuntimeError("broken")
+        if self._misdeed == "none":
+            return None
+        if self._misdeed == "too few":
+            return [self._ranking] * (len(queries) - 1)
+        return [self._ranking] * len(queries)
+
+
+class Floor:
+    """Ranks every allowed row by its number."""
+
+    tasks = frozenset(Task)
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        rankings = []
+        for query in queries:
+            rows = np.flatnonzero(query.eligible.mask).astype(np.int32)
+            if query.candidates is not None:
+                rows = rows[np.isin(rows, query.candidates)]
+            rows = rows[~np.isin(rows, query.eligible.excluded)][: query.limit]
+            rankings.append(Ranking(rows, -rows.astype(np.float32)))
+        return rankings
+
+
+items = st.builds(
+    lambda price, brand, tags, group, available: Item(
+        "", price=price, brand=brand, tags=tags, group_id=group, available=available
+    ),
+    price=st.integers(1, 9).map(float),
+    brand=st.sampled_from(["Acme", "Best", ""]),
+    tags=st.sampled_from([(), ("new",), ("sale",), ("new", "sale")]),
+    group=st.sampled_from(["", "", "g1", "g2"]),
+    available=st.sampled_from([True, True, True, False]),
+)
+
+attributes = st.sampled_from(["brand", "tags"])
+filters = st.sampled_from(sorted(FILTERS))
+actions: st.SearchStrategy[Action] = st.one_of(
+    st.builds(FilterRule, filters),
+    st.builds(BoostRule, filters, st.sampled_from([-1.0, -0.3, 0.5, 1.0])),
+    st.builds(BiasRule, st.just(BiasTarget.PRICE), st.sampled_from([-1.0, 1.0])),
+    st.builds(CapRule, attributes, st.integers(1, 3), st.none() | st.integers(2, 4)),
+    st.builds(QuotaRule, filters, st.sampled_from([0.3, 0.5, 1.0])),
+    st.builds(PinRule, st.integers(1, 6), item_id=st.integers(0, 20).map(lambda row: f"i{row}")),
+    st.builds(PinRule, st.integers(1, 6), filter=filters),
+    st.builds(DiversityRule, st.sampled_from(list(DiversityMethod)), attribute=st.just("brand")),
+)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> dict[str, Any]:
+    shelf = [
+        replace(item, id=f"i{row}")
+        for row, item in enumerate(
+            draw(st.lists(items, min_size=1, max_size=20) | st.lists(items, min_size=10, max_size=20))
+        )
+    ]
+    some = st.lists(st.integers(-2, len(shelf) + 1), max_size=12)
+    named = draw(some)
+    return {
+        "shelf": shelf,
+        "rules": [
+            Rule(f"rule {number}", action)
+            for number, action in enumerate(draw(st.just([]) | st.lists(actions, max_size=4)))
+        ],
+        "filter": draw(st.none() | filters),
+        "bought": draw(st.sets(st.integers(0, len(shelf) - 1), max_size=4)),
+        "excluded": draw(st.sets(st.integers(0, len(shelf) - 1), max_size=3)),
+        "task": draw(st.sampled_from([Task.FOR_YOU, Task.SIMILAR, Task.RANK])),
+        "named": sorted(draw(st.sets(st.integers(0, len(shelf) - 1), min_size=1, max_size=8))),
+        "hostile": Hostile(
+            named,
+            [draw(st.floats(width=32)) for _ in named],
+            draw(st.sampled_from(["", "", "", "raises", "none", "too few"])),
+        ),
+        "page_size": draw(st.integers(1, 4) | st.integers(1, 12)),
+    }
+
+
+def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> RecommendationAnswer:
+    view = catalog(situation["shelf"])
+    histories = Histories(view.vocabulary)
+    histories.extend(("ann", None, f"i{row}", "purchase", 1) for row in situation["bought"])
+    rungs = tuple(
+        Rung(name, (), Batcher(name, strategy, max_batch_size=8))
+        for name, strategy in (("hostile", situation["hostile"]), ("floor", Floor()))
+    )
+    ladder = Ladder(
+        situation["task"],
+        rungs,
+        exclude_seen=situation["task"] is not Task.RANK,
+        rules=compile_rules(situation["rules"]),
+    )
+    state = ShopState(view, Masks(view), histories, Generation.of([]), {"home": ladder})
+    named = tuple(f"i{row}" for row in situation["named"])
+    request = RecommendationRequest(
+        "r1",
+        "home",
+        time=2,
+        user_id="ann",
+        item_ids=named if situation["task"] is Task.SIMILAR else (),
+        candidate_item_ids=named if situation["task"] is Task.RANK else (),
+        exclude_item_ids=tuple(f"i{row}" for row in situation["excluded"]),
+        filter=parse_filter(situation["filter"]) if situation["filter"] else None,
+        page_size=situation["page_size"],
+        shown=shown,
+    )
+    pipeline = Pipeline(UNASKED, rung_timeout=5, observe_rung=lambda _outcome: None)
+    shop = Shop("default", b"key", state, loaded_at=0.0)
+    return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
+
+
+def allowed(situation: dict[str, Any], shown: Sequence[int] = ()) -> set[int]:
+    """Return the rows that may be shown, by a plain reading of the rules of eligibility."""
+    shelf, task = situation["shelf"], situation["task"]
+    conditions = [situation["filter"]] if situation["filter"] else []
+    conditions += [rule.action.filter for rule in situation["rules"] if isinstance(rule.action, FilterRule)]
+    seen = set(situation["bought"]) if task is not Task.RANK else set()
+    page = set(situation["named"]) if task is Task.SIMILAR else set()
+    gone = seen | page | set(shown)
+    groups = {shelf[row].group_id for row in gone} - {""}
+    return {
+        row
+        for row, item in enumerate(shelf)
+        if item.available
+        and all(FILTERS[condition](item) for condition in conditions)
+        and row not in situation["excluded"] | gone
+        and item.group_id not in groups
+        and (task is not Task.RANK or row in situation["named"])
+    }
+
+
+def labels(item: Item, attribute: str) -> tuple[str, ...]:
+    return item.tags if attribute == "tags" else (item.brand,) if item.brand else ()
+
+
+def fits_at_the_end(page: Sequence[Item], item: Item, cap: CapRule) -> bool:
+    counted = page if cap.window is None else page[max(len(page) - cap.window + 1, 0) :]
+    return all(
+        sum(label in labels(other, cap.attribute) for other in counted) < cap.maximum_count
+        for label in labels(item, cap.attribute)
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(situations())
+def test_an_answer_holds_only_what_is_allowed_and_is_short_only_when_nothing_more_is(
+    situation: dict[str, Any],
+) -> None:
+    found = answer(situation)
+
+    rows = [item.row for item in found.items]
+    page = [situation["shelf"][row] for row in rows]
+    groups = [item.group_id for item in page if item.group_id]
+    assert set(rows) <= allowed(situation)
+    assert len(rows) == len(set(rows)) <= situation["page_size"]
+    assert len(groups) == len(set(groups))
+    assert all(np.isfinite(item.score) for item in found.items)
+    if len(rows) < situation["page_size"]:
+        caps = [rule.action for rule in situation["rules"] if isinstance(rule.action, CapRule)]
+        for row in allowed(situation) - set(rows):
+            item = situation["shelf"][row]
+            assert item.group_id in groups or not all(fits_at_the_end(page, item, cap) for cap in caps)
+
+
+@settings(max_examples=40, deadline=None)
+@given(situations())
+def test_pages_show_no_item_twice_and_leave_none_out_that_no_cap_holds_back(
+    situation: dict[str, Any],
+) -> None:
+    situation["rules"] = [rule for rule in situation["rules"] if not isinstance(rule.action, CapRule)]
+    shown: list[int] = []
+    while True:
+        found = answer(situation, tuple(shown))
+        shown += [item.row for item in found.items]
+        if not found.has_more:
+            break
+
+    left = allowed(situation, shown) - set(shown)
+    assert len(shown) == len(set(shown))
+    assert set(shown) <= allowed(situation)
+    assert not left
+
+
+@settings(max_examples=20, deadline=None)
+@given(situations())
+def test_the_same_request_on_the_same_state_has_the_same_answer(situation: dict[str, Any]) -> None:
+    first, second = answer(situation), answer(situation)
+
+    assert [(item.row, item.score) for item in first.items] == [
+        (item.row, item.score) for item in second.items
+    ]

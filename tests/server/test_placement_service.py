@@ -127,6 +127,32 @@ async def test_the_next_answer_is_made_with_what_was_created_changed_and_deleted
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_the_next_answer_keeps_to_the_rules_and_the_filter_that_were_stored(
+    client: AsyncClient,
+) -> None:
+    def pinned(item_id: str) -> list[dict[str, Any]]:
+        return [{"name": "first", "pin": {"position": 1, "item_id": item_id}}]
+
+    firsts = []
+    await create(client, shelf(filter="", rules=pinned("kettle")))
+    for item_id in ("mug", "kettle"):
+        await client.placements.UpdatePlacement(
+            UpdatePlacementRequest(
+                placement=shelf(rules=pinned(item_id)), update_mask=FieldMask(paths=["rules"])
+            )
+        )
+        firsts.append((await client.recommend("shelf")).results[0].item_id)
+    await client.placements.UpdatePlacement(
+        UpdatePlacementRequest(
+            placement=shelf(filter='title = "Mug"'), update_mask=FieldMask(paths=["filter"])
+        )
+    )
+    filtered = await client.recommend("shelf")
+
+    assert firsts == ["mug", "kettle"]
+    assert [result.item_id for result in filtered.results] == ["mug"]
+
+
 @pytest.mark.parametrize(
     ("mode", "shown"),
     [

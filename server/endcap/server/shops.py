@@ -134,7 +134,7 @@ class Shops:
             _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
 
     async def rebuild(self, shop: Shop, revision: int) -> None:
-        """Serve with the bundles and placements stored now; ``revision``, just written, changed one of them."""
+        """Serve with the bundles and placements stored now; ``revision`` is that of a change just written."""
         async with shop.catching_up:
             shop.state = await self._rebuilt(shop)
             self.committed(shop.id, (), revision)

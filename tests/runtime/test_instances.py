@@ -135,6 +135,20 @@ def test_a_composed_strategy_is_the_one_that_others_get() -> None:
     assert hybrid.parts == (instances.get("plain", {"depth": 3}),)
 
 
+def test_the_models_behind_a_strategy_include_those_of_what_it_composes() -> None:
+    ease, blend, other = model("ease"), model("blend"), model("other")
+    instances = instances_of(
+        [ease, blend, other],
+        modelled=lambda resources, _: Built(None, resources.model("ease")),
+        hybrid=lambda resources, _: Built(None, resources.model("blend"), resources.strategy("modelled")),
+        plain=plain,
+    )
+
+    assert instances.models("hybrid") == (blend, ease)
+    assert instances.models("modelled") == (ease,)
+    assert instances.models("plain") == ()
+
+
 def test_a_circle_is_refused_and_named() -> None:
     instances = instances_of(
         entrance=lambda resources, _: resources.strategy("first"),

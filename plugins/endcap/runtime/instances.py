@@ -37,6 +37,12 @@ class _Key:
     parameters: Any
 
 
+@dataclass(frozen=True, slots=True)
+class _Built:
+    strategy: Strategy
+    models: Mapping[str, Model]
+
+
 class Instances:
     """The instances of one shop and one generation; drop it together with the generation.
 
@@ -46,7 +52,7 @@ class Instances:
     def __init__(self, host: PluginHost, generation: Generation) -> None:
         self.generation = generation
         self._host = host
-        self._built: dict[_Key, Strategy] = {}
+        self._built: dict[_Key, _Built] = {}
         self._building = RLock()
 
     def get(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
@@ -62,9 +68,17 @@ class Instances:
             ModelMissing: The strategy needs a model that the generation does not hold.
             FailedPrecondition: Strategies compose each other in a circle, or the plugin failed to build it.
         """
-        return self._get(strategy, parameters or {}, ())
+        return self._get(strategy, parameters or {}, ()).strategy
 
-    def _get(self, strategy: str, parameters: Mapping[str, Any], above: tuple[_Key, ...]) -> Strategy:
+    def models(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> tuple[Model, ...]:
+        """Return the models behind an instance, those of the strategies that it composes included, by name.
+
+        Raises: As ``get``.
+        """
+        models = self._get(strategy, parameters or {}, ()).models
+        return tuple(models[name] for name in sorted(models))
+
+    def _get(self, strategy: str, parameters: Mapping[str, Any], above: tuple[_Key, ...]) -> _Built:
         registration = self._host.registration(strategy)
         key = _Key(strategy, read_parameters(registration.parameters, parameters))
         with self._building:
@@ -75,10 +89,11 @@ class Instances:
                 self._built[key] = self._build(key, (*above, key))
             return self._built[key]
 
-    def _build(self, key: _Key, above: tuple[_Key, ...]) -> Strategy:
+    def _build(self, key: _Key, above: tuple[_Key, ...]) -> _Built:
         factory = self._host.registration(key.strategy).factory
+        resources = _Resources(self, above)
         try:
-            instance = factory(_Resources(self, above), key.parameters)
+            instance = factory(resources, key.parameters)
             usable = isinstance(instance, Strategy)
         except (EndcapError, KeyboardInterrupt):
             raise
@@ -91,7 +106,7 @@ class Instances:
                 f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks and"
                 " recommend"
             )
-        return instance
+        return _Built(instance, MappingProxyType(resources.models))
 
 
 class _Resources:
@@ -100,6 +115,8 @@ class _Resources:
     def __init__(self, instances: Instances, above: tuple[_Key, ...]) -> None:
         self._instances = instances
         self._above = above
+        self.models: dict[str, Model] = {}
+        """What the factory was given, by name."""
 
     def model(self, name: str) -> Model:
         models = self._instances.generation.models
@@ -108,7 +125,10 @@ class _Resources:
                 f"strategy {self._above[-1].strategy!r} needs a model {name!r} and the shop has none active:"
                 f" make one with 'endcap train {name}' and activate it"
             )
+        self.models[name] = models[name]
         return models[name]
 
     def strategy(self, name: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
-        return self._instances._get(name, parameters or {}, self._above)  # noqa: SLF001
+        built = self._instances._get(name, parameters or {}, self._above)  # noqa: SLF001
+        self.models |= built.models
+        return built.strategy

@@ -70,7 +70,6 @@ class LadderBuilder:
     def __init__(
         self, host: PluginHost, generation: Generation, batcher: Callable[[str, Strategy], Batcher]
     ) -> None:
-        self._generation = generation
         self._instances = Instances(host, generation)
         self._make_batcher = batcher
         self._batchers: dict[int, Batcher] = {}
@@ -105,6 +104,7 @@ class LadderBuilder:
     ) -> Rung:
         try:
             instance = self._instances.get(strategy, parameters)
+            models = self._instances.models(strategy, parameters)
         except ModelMissing as error:
             return Rung(strategy, (), None, Failure.MODEL_MISSING, str(error))
         except EndcapError as error:
@@ -113,8 +113,7 @@ class LadderBuilder:
             return Rung(strategy, (), None, detail=f"{strategy} does not answer the task {task}")
         if id(instance) not in self._batchers:
             self._batchers[id(instance)] = self._make_batcher(strategy, instance)
-        model = self._generation.models.get(strategy)
-        bundles = (f"{model.name}@{model.version}",) if model else ()
+        bundles = tuple(f"{model.name}@{model.version}" for model in models)
         return Rung(strategy, bundles, self._batchers[id(instance)], timeout=timeout)
 
 

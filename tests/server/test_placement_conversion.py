@@ -144,6 +144,7 @@ def test_seen_items_are_left_out_as_the_task_says_unless_told_otherwise(task: st
         (shelf(ladder=[*SHELF["ladder"], {"strategy": "e", "parameters": {"x": "y" * 16384}}]),
          "ladder[1].parameters"),
         (shelf(ladder=[{"strategy": "e", "parameters": {"a": [[[[[[[[1]]]]]]]]}}]), "ladder[0].parameters"),
+        (shelf(ladder=[{"strategy": "e", "parameters": {"a": "b\0"}}]), "ladder[0].parameters"),
         (shelf(seen={"mode": 3}), "seen.mode"),
         (shelf(seen={"event_types": ["view"] * 17}), "seen.event_types"),
         (shelf(seen={"event_types": ["view", ""]}), "seen.event_types[1]"),

@@ -133,13 +133,9 @@ def write_task(task: Task) -> "task_pb2.Task.ValueType":
 def _read_rung(message: placement_pb2.Rung, fields: Fields) -> Rung:
     if message.parameters.ByteSize() > MAX_PARAMETERS_BYTES:
         raise fields.refused("parameters", f"must have at most {MAX_PARAMETERS_BYTES} bytes")
-    try:
-        parameters = _read_struct(message.parameters, MAX_PARAMETERS_DEPTH)
-    except RecursionError:
-        raise fields.refused("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep") from None
     return Rung(
         strategy=fields.text("strategy"),
-        parameters=parameters,
+        parameters=_read_struct(message.parameters, MAX_PARAMETERS_DEPTH, fields),
         timeout=fields.duration("timeout", maximum=_LONGEST_TIMEOUT),
     )
 
@@ -153,21 +149,26 @@ def _write_rung(rung: Rung) -> placement_pb2.Rung:
     return message
 
 
-def _read_struct(struct: Struct, levels: int) -> dict[str, Any]:
-    if not levels:
-        raise RecursionError
-    return {name: _read_value(value, levels - 1) for name, value in struct.fields.items()}
+def _read_struct(struct: Struct, levels: int, fields: Fields) -> dict[str, Any]:
+    _check_depth(levels, fields)
+    return {name: _read_value(value, levels - 1, fields) for name, value in struct.fields.items()}
 
 
-def _read_value(value: Value, levels: int) -> Any:
+def _read_value(value: Value, levels: int, fields: Fields) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
-        return _read_struct(value.struct_value, levels)
+        return _read_struct(value.struct_value, levels, fields)
     if kind == "list_value":
-        if not levels:
-            raise RecursionError
-        return [_read_value(each, levels - 1) for each in value.list_value.values]
+        _check_depth(levels, fields)
+        return [_read_value(each, levels - 1, fields) for each in value.list_value.values]
+    if kind == "string_value" and "\0" in value.string_value:  # PostgreSQL cannot store it
+        raise fields.refused("parameters", "must not hold the character NUL")
     return None if kind in {None, "null_value"} else getattr(value, str(kind))
+
+
+def _check_depth(levels: int, fields: Fields) -> None:
+    if not levels:
+        raise fields.refused("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep")
 
 
 def _read_seen(message: placement_pb2.SeenPolicy, task: Task, fields: Fields) -> dict[str, Any]:

@@ -128,7 +128,8 @@ class PlacementServicer(PlacementServiceServicer):
 
 def _edit(request_id: str, *, validate_only: bool = False) -> Edit:
     """Describe the change that the current call makes; calls need no credential that would name an actor."""
-    check_limit("request_id", request_id)
+    if request_id:
+        check_id("request_id", request_id)
     call = current_call.get()
     return Edit(
         call.shop,

@@ -1,10 +1,12 @@
 """Bundles are kept where nobody else writes, and what is kept is what serves or may serve again."""
 
 import errno
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -24,8 +26,11 @@ from endcap.sdk.errors import (
     NotFound,
 )
 from endcap.server import bundle_files
+from endcap.server import shops as shops_module
 from endcap.server.loaded_models import LoadedModels
+from endcap.server.metrics import Metrics
 from endcap.server.model_registry import ModelRegistry
+from endcap.server.shops import Shops
 
 
 ITEM_IDS = [f"item-{number}" for number in range(20)]
@@ -346,3 +351,59 @@ async def test_a_deleted_bundle_is_gone_with_its_files_and_may_come_back(
     await _serve(registry, bundle)
     with pytest.raises(FailedPrecondition, match="is active"):
         await registry.delete("default", "ease", bundle.name)
+
+
+@pytest.fixture
+async def shops(database: Database) -> Shops:
+    """The shops as another process holds them."""
+    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8)
+    await shops.refresh(view_max_age=1e9)
+    return shops
+
+
+def _generation(shops: Shops) -> dict[str, str]:
+    models = shops.get("default").state.generation.models
+    return {name: model.version for name, model in models.items()}
+
+
+async def test_another_process_switches_without_loading_the_shop_again(
+    registry: ModelRegistry, shops: Shops, versions: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shops_module, "load_shop", None)
+    view = shops.get("default").state.view
+    for bundle in versions[:2]:
+        await registry.register("default", bundle)
+        activation = await registry.activate("default", "ease", bundle.name)
+
+        await shops.refresh(view_max_age=1e9)
+
+        assert _generation(shops) == {"ease": bundle.name}
+        assert shops.get("default").revision == activation.revision
+    assert shops.get("default").state.view is view
+
+
+async def test_another_process_that_missed_a_switch_ends_up_with_the_last_one(
+    registry: ModelRegistry, shops: Shops, versions: list[Path]
+) -> None:
+    for bundle in versions[:2]:
+        await _serve(registry, bundle)
+    activation = await registry.roll_back("default", "ease")
+
+    await shops.refresh(view_max_age=1e9)
+
+    assert _generation(shops) == {"ease": versions[0].name}
+    assert shops.get("default").revision == activation.revision
+
+
+async def test_a_model_is_let_go_when_nothing_serves_with_it(
+    registry: ModelRegistry, shops: Shops, versions: list[Path]
+) -> None:
+    await _serve(registry, versions[0])
+    await shops.refresh(view_max_age=1e9)
+    old = ref(shops.get("default").state.generation.models["ease"])
+
+    await _serve(registry, versions[1])
+    await shops.refresh(view_max_age=1e9)
+    gc.collect()
+
+    assert old() is None

@@ -318,6 +318,42 @@ async def test_health_answers_while_a_strategy_blocks_and_the_blocked_call_is_an
     ]
 
 
+async def test_a_call_too_many_is_refused_at_once_with_when_to_come_back_and_health_still_answers(
+    url: str, blocking: Blocking
+) -> None:
+    async with serving(url, strategy_timeout_seconds=60.0, max_concurrent_calls=1) as served:
+        health: Any = health_pb2_grpc.HealthStub(served.channel)
+        blocked = asyncio.create_task(served.recommend("slow", timeout=60))
+        await asyncio.to_thread(blocking.entered.wait)
+        error = await served.refusal(RECOMMEND, b"", timeout=60)
+        state = await health.Check(health_pb2.HealthCheckRequest())
+        blocking.gate.set()
+        answer = await blocked
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "500"
+    assert state.status == health_pb2.HealthCheckResponse.SERVING
+    assert [result.item_id for result in answer.results] == ["mug"]
+
+
+async def test_calls_that_are_cancelled_make_room_for_others(url: str, blocking: Blocking) -> None:
+    async with serving(url, strategy_timeout_seconds=60.0, max_concurrent_calls=4) as served:
+        for _ in range(50):
+            calls = [asyncio.create_task(served.recommend("slow", timeout=60)) for _ in range(4)]
+            await served.refusal("/endcap.v1.RecommendationService/Guess", b"")  # the four are under way
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        blocking.gate.set()
+        async with asyncio.timeout(20):  # for the server to hear of the last ones
+            answers: list[RecommendResponse | BaseException] = [RuntimeError()]
+            while any(isinstance(answer, BaseException) for answer in answers):
+                calls = [asyncio.create_task(served.recommend("home")) for _ in range(4)]
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert len(answers) == 4
+
+
 @pytest.mark.parametrize("exception", [ValueError(CANARY), KeyError(CANARY), SystemError(CANARY)])
 async def test_what_an_exception_says_stays_in_the_server(
     url: str, monkeypatch: pytest.MonkeyPatch, exception: Exception

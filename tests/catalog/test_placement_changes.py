@@ -111,8 +111,10 @@ async def test_what_somebody_was_shown_is_found_by_an_index(catalog_database: Da
     query = f"SELECT items FROM exposures WHERE shop = 's' AND {person}_id = 'p' AND time > 1 ORDER BY time"
 
     async with catalog_database.read() as connection:
-        plan = (await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))).mappings().all()
+        if connection.dialect.name == "sqlite":
+            plan = (await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))).all()
+        else:
+            await connection.execute(text("SET LOCAL enable_seqscan = off"))  # too few rows to need an index
+            plan = (await connection.execute(text(f"EXPLAIN {query}"))).all()
 
-    assert [step["detail"] for step in plan] == [
-        f"SEARCH exposures USING INDEX exposures_{person} (shop=? AND {person}_id=? AND time>?)"
-    ]
+    assert f"exposures_{person} " in str(plan)

@@ -2,11 +2,12 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 from sqlalchemy import select
 
 from endcap.catalog.database import Database
-from endcap.catalog.exposures import Degradation, ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposures import Degradation, ExposedItem, Exposure, ExposureLog, exposed_items
 from endcap.catalog.tables import EXPOSURES
 
 
@@ -39,6 +40,29 @@ async def test_exposures_are_written_by_the_time_the_log_closes(catalog_database
         {"item_id": "kettle", "strategy": "popular", "bundle": "", "log_propensity": None},
     ]
     assert rows[0]["degraded"] == [{"strategy": "ease", "cause": "timed_out"}]
+
+
+async def test_what_somebody_was_shown_is_told_by_user_or_visitor_newest_first(
+    catalog_database: Database,
+) -> None:
+    log = ExposureLog(catalog_database)
+    mug, tea = (ExposedItem("mug", "ease"),), (ExposedItem("tea", "ease"),)
+    log.record(replace(EXPOSURE, time=1, items=mug, user_id="ann"))
+    log.record(replace(EXPOSURE, time=2, items=tea, user_id=None, visitor_id="v1"))
+    log.record(replace(EXPOSURE, time=3, items=mug, user_id="ben"))
+    log.record(replace(EXPOSURE, time=4, items=mug, shop="other", user_id="ann"))
+    await log.close()
+
+    async def shown(user_id: str | None, visitor_id: str | None, since: int) -> list[tuple[int, str]]:
+        async with catalog_database.read() as connection:
+            return await exposed_items(
+                connection=connection, shop="default", user_id=user_id, visitor_id=visitor_id, since=since
+            )
+
+    assert await shown("ann", "v1", 0) == [(2, "tea"), (1, "mug")]
+    assert await shown("ann", "v1", 2) == [(2, "tea")]
+    assert await shown("ann", None, 0) == [(1, "mug")]
+    assert await shown(None, None, 0) == []
 
 
 async def test_exposures_that_the_database_refuses_are_counted(

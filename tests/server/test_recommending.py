@@ -6,20 +6,27 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.database import open_database
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient
+from endcap.sdk.errors import Unavailable
+from endcap.server import lookups
 from endcap.server.app import Application
 from endcap.server.settings import Settings
+from endcap.v1.placement_pb2 import Placement
+from endcap.v1.placement_service_pb2 import UpdatePlacementRequest
+from endcap.v1.recommendation_pb2 import DEGRADATION_CAUSE_STORE_UNAVAILABLE
 from endcap.v1.recommendation_service_pb2 import (
     BatchRecommendRequest,
     RecommendRequest,
     RecommendResponse,
     StreamRecommendRequest,
 )
+from endcap.v1.rule_pb2 import FatigueRule, Rule
 
 
 NOW = 1_700_000_000_000
@@ -187,3 +194,66 @@ async def test_a_stream_answers_while_it_is_still_being_sent(client: AsyncClient
         answered.set()
 
     assert count == 2
+
+
+async def test_a_search_shows_what_matches_best_first_and_nothing_else(client: AsyncClient) -> None:
+    answer = await client.recommend("search", query="items 7", page_size=3, include_trace=True)
+    nothing = await client.recommend("search", query="unheard-of")
+
+    assert ids(answer)[0] == "item-07"
+    assert answer.results[0].strategy == "search"
+    assert not answer.degraded
+    assert list(nothing.results) == []
+
+
+async def test_a_search_goes_on_by_titles_while_the_database_does_not_answer(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(**_arguments: object) -> None:
+        raise Unavailable("the database is gone")
+
+    monkeypatch.setattr(lookups, "search_items", unavailable)
+
+    answer = await client.recommend("search", query="item 7", page_size=3)
+
+    assert ids(answer)[0] == "item-07"
+    assert [part.cause for part in answer.degradations] == [DEGRADATION_CAUSE_STORE_UNAVAILABLE]
+
+
+async def test_a_search_is_filtered_and_paged(client: AsyncClient) -> None:
+    pages: list[list[str]] = []
+    token = ""
+    for _ in range(2):
+        answer = await client.recommend(
+            "search", query="item", filter="price < 4", page_size=2, page_token=token
+        )
+        pages.append(ids(answer))
+        token = answer.next_page_token
+
+    assert sorted(pages[0] + pages[1]) == ["item-00", "item-01", "item-02", "item-03"]
+    assert not token
+
+
+async def test_what_was_shown_and_not_taken_up_sinks_under_a_fatigue_rule(client: AsyncClient) -> None:
+    rule = Rule(name="tired", fatigue=FatigueRule(exposure_count=1, strength=1))
+    await client.placements.UpdatePlacement(
+        UpdatePlacementRequest(
+            placement=Placement(id="home", rules=[rule]), update_mask=FieldMask(paths=["rules"])
+        )
+    )
+
+    shown: set[str] = set()
+    for _ in range(50):  # exposures are written some time after the answer
+        answer = await client.recommend("home", visitor_id="eve", page_size=3, include_trace=True)
+        shown |= set(ids(answer))
+        if len(shown) > 3:
+            break
+        await asyncio.sleep(0.05)
+
+    assert len(shown) > 3
+    assert {each.rule for each in answer.trace.rules} == {"tired"}
+    assert ids(await client.recommend("home", visitor_id="adam", page_size=3)) == [
+        "item-00",
+        "item-01",
+        "item-02",
+    ]

@@ -84,7 +84,7 @@ async def exposed_items(
         since: Unix milliseconds of the earliest exposure.
     """
     query = (
-        select(EXPOSURES.c.time, EXPOSURES.c.items)
+        select(EXPOSURES.c.time, EXPOSURES.c["items"])
         .where(
             EXPOSURES.c.shop == shop,
             EXPOSURES.c.time >= since,

@@ -1,0 +1,139 @@
+from math import log2
+
+import numpy as np
+import pytest
+import torch
+
+from endcap.runtime.onnx_model import OnnxModel
+from endcap.sdk import Vocabulary
+from endcap.sdk.errors import InvalidInput
+from endcap.sdk.features import DAY
+from endcap.trainers.export import check_parity, to_onnx
+from endcap.trainers.hybrid import GRID, UNRANKED, Hybrid, HybridParameters, choose_weights, ndcg, trainer
+from endcap.trainers.interactions import Interactions
+
+
+AS_OF = 1000 * DAY
+
+
+def quiet(_share: float, _what: str) -> None:
+    """Tell nobody."""
+
+
+def purchases(*events: tuple[str, str, float]) -> Interactions:
+    """Build from (user, item, days ago)."""
+    users, items, ages = zip(*sorted(events, key=lambda event: -event[2]), strict=True)
+    times = [AS_OF - round(age * DAY) for age in ages]
+    return Interactions.of_columns(users, items, ["purchase"] * len(events), times, as_of=AS_OF)
+
+
+def two_tastes_then_more() -> Interactions:
+    """Twelve customers of two tastes, each of whom bought half of the taste long ago and the rest lately.
+
+    What sells most in the last week before the last month is of neither taste.
+    """
+    before = [
+        (f"{taste} {user}", f"{taste} {(user + step) % 30}", 90.0 - step)
+        for taste in ("tea", "tool")
+        for user in range(30)
+        for step in range(15)
+    ]
+    fashion = [(f"passer-by {user}", f"fashion {item}", 32.0) for user in range(3) for item in range(25)]
+    after = [
+        (f"{taste} {user}", f"{taste} {(user + 15 + step) % 30}", 9.0)
+        for taste in ("tea", "tool")
+        for user in range(30)
+        for step in range(3)
+    ]
+    return purchases(*before, *fashion, *after)
+
+
+def test_ndcg_by_hand() -> None:
+    """The first case has its two items at ranks 1 and 3, the second its one item beyond what is ranked."""
+    scores = np.array([[5, 4, 3, 2], [1, 2, 3, UNRANKED]], np.float32)
+    wanted = np.array([[True, False, True, False], [False, True, False, False]])
+
+    first = (1 + 1 / log2(4)) / (1 + 1 / log2(3))
+    second = 1 / log2(3)
+
+    assert ndcg(scores, wanted) == pytest.approx((first + second) / 2)
+
+
+def test_the_source_that_is_right_gets_the_weight() -> None:
+    generator = np.random.default_rng(1)
+    wanted = generator.random((50, 300)) < 0.02
+    wanted[:, 0] = True
+    noise = generator.standard_normal((50, 300), np.float32)
+    right = np.where(wanted, np.float32(3), generator.standard_normal((50, 300), np.float32))
+
+    weights = choose_weights(np.stack([noise, right]), wanted, lowest=[0, 0])
+
+    assert weights[0] < 0.2 * weights[1]
+
+
+def test_two_halves_of_the_truth_are_blended() -> None:
+    """Each source lifts one of two wanted items above the crowd, and the other one hides."""
+    generator = np.random.default_rng(2)
+    wanted = np.zeros((20, 100), np.bool_)
+    wanted[:, :2] = True
+    standard = generator.random((2, 20, 100), np.float32)
+    standard[0, :, 0], standard[0, :, 1] = 5, -1
+    standard[1, :, 0], standard[1, :, 1] = -1, 5
+
+    weights = choose_weights(standard, wanted, lowest=[0, 0])
+    blended = np.tensordot(np.array(weights, np.float32), standard, 1)
+
+    assert all(weights)
+    assert ndcg(blended, wanted) == pytest.approx(1)
+
+
+def test_a_weight_stays_at_its_least_value() -> None:
+    generator = np.random.default_rng(3)
+    wanted = generator.random((30, 200)) < 0.05
+    wanted[:, 0] = True
+    standard = np.stack([np.where(wanted, 1, 0), np.where(wanted, -1, 0)]).astype(np.float32)
+
+    weights = choose_weights(standard, wanted, lowest=[0, GRID[1]])
+
+    assert weights[1] >= GRID[1]
+
+
+def test_the_graph_adds_up() -> None:
+    scores = Hybrid([2.0, 0.5])(standard=torch.tensor([[[1.0, -1.0]], [[4.0, 2.0]]]))
+
+    assert scores.tolist() == [[4.0, -1.0]]
+
+
+def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
+    trained = trainer.train(two_tastes_then_more(), HybridParameters(sources="item_knn popular_week"), quiet)
+
+    weights = trained.state["weights"]
+    assert list(weights) == ["item_knn", "popular_week"]
+    assert weights["item_knn"] > weights["popular_week"] > 0
+    metrics = trained.metrics
+    assert metrics["validation_ndcg@20"] >= metrics["validation_ndcg@20_item_knn"]
+    assert metrics["validation_ndcg@20_item_knn"] > metrics["validation_ndcg@20_popular_week"]
+
+
+def test_the_graph_gives_what_pytorch_gives() -> None:
+    trained = trainer.train(two_tastes_then_more(), HybridParameters(sources="item_knn popular_week"), quiet)
+
+    model = OnnxModel(
+        to_onnx(trained),
+        name="hybrid",
+        version="candidate",
+        vocabulary=Vocabulary(trained.item_ids),
+        state=trained.state,
+    )
+
+    check_parity(trained, model)
+
+
+def test_one_source_must_need_no_model() -> None:
+    with pytest.raises(InvalidInput, match="add one that needs none"):
+        trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(sources="ease item_knn"), quiet)
+
+
+def test_there_must_be_something_to_choose_on() -> None:
+    with pytest.raises(InvalidInput, match="nothing to judge"):
+        trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(), quiet)

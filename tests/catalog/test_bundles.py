@@ -68,8 +68,8 @@ async def _versions(
     database: Database, state: BundleState, *, shop: str = "default"
 ) -> list[tuple[str, str]]:
     async with database.read() as connection:
-        bundles = await list_bundles(connection=connection, shop=shop, state=state)
-    return [(bundle.model, bundle.version) for bundle in bundles]
+        bundles = await list_bundles(connection=connection, shop=shop)
+    return [(bundle.model, bundle.version) for bundle in bundles if bundle.state is state]
 
 
 async def test_a_registered_bundle_does_not_serve_yet(catalog_database: Database) -> None:

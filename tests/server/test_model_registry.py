@@ -395,6 +395,25 @@ async def test_another_process_that_missed_a_switch_ends_up_with_the_last_one(
     assert shops.get("default").revision == activation.revision
 
 
+async def test_a_process_that_starts_and_cannot_load_the_active_bundle_serves_with_the_one_before(
+    registry: ModelRegistry, database: Database, versions: list[Path], kept: Path
+) -> None:
+    for bundle in versions[:2]:
+        await _serve(registry, bundle)
+    graph = kept / "default" / "ease" / versions[1].name / "model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(b"<html>")
+    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8)
+
+    await shops.refresh(view_max_age=1e9)
+    broken = _generation(shops)
+    graph.write_bytes(whole)
+    await shops.refresh(view_max_age=0)
+
+    assert broken == {"ease": versions[0].name}
+    assert _generation(shops) == {"ease": versions[1].name}
+
+
 async def test_a_model_is_let_go_when_nothing_serves_with_it(
     registry: ModelRegistry, shops: Shops, versions: list[Path]
 ) -> None:

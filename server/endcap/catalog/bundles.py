@@ -219,19 +219,9 @@ async def get_bundle(*, connection: AsyncConnection, shop: str, model: str, vers
     return _bundle(row)
 
 
-async def list_bundles(
-    *, connection: AsyncConnection, shop: str, state: BundleState | None = None
-) -> list[RegisteredBundle]:
-    """Return the bundles of a shop, by model and the newest version first.
-
-    Args:
-        connection: Any.
-        shop: The shop's id.
-        state: Only those in this state; None for all.
-    """
+async def list_bundles(*, connection: AsyncConnection, shop: str) -> list[RegisteredBundle]:
+    """Return the bundles of a shop, by model and the newest version first."""
     query = select(BUNDLES).where(BUNDLES.c.shop == shop)
-    if state is not None:
-        query = query.where(BUNDLES.c.state == state.value)
     query = query.order_by(BUNDLES.c.model, BUNDLES.c.version.desc())
     return [_bundle(row) for row in (await connection.execute(query)).mappings()]
 

@@ -1,13 +1,13 @@
 """The models in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import structlog
 
-from endcap.catalog.bundles import RegisteredBundle
+from endcap.catalog.bundles import RegisteredBundle, RegisteredModel
 from endcap.runtime.instances import Generation
 from endcap.runtime.loading import prepare_model
 from endcap.runtime.onnx_model import OnnxModel
@@ -39,29 +39,39 @@ class LoadedModels:
             self._models[bundle.path] = model
         return model
 
-    async def generation(self, active: Sequence[RegisteredBundle], before: Generation) -> Generation:
+    async def generation(self, registered: Iterable[RegisteredModel], before: Generation) -> Generation:
         """Return the generation of the active bundles.
 
-        In place of a bundle that is refused, the model of its name that served before goes on serving.
+        In place of a bundle that is refused, the model of its name that served before goes on serving; in
+        a process that has just started, the one that a rollback would go to.
 
         Args:
-            active: One of each model.
+            registered: The shop's models.
             before: What the shop serves with so far.
         """
         models: list[Model] = []
-        for bundle in active:
-            try:
-                models.append(await self.load(bundle))
-            except EndcapError as error:
-                kept = before.models.get(bundle.model)
-                _log.error(
-                    "bundle_refused",
-                    bundle=bundle.path,
-                    reason=str(error),
-                    serving=kept.version if kept else None,
+        for each in registered:
+            if each.active is not None:
+                model = (
+                    await self._try(each.active)
+                    or before.models.get(each.name)
+                    or await self._try_in_turn(each.retired)
                 )
-                models += [kept] if kept else []
+                models += [model] if model else []
         return Generation.of(models)
+
+    async def _try_in_turn(self, bundles: Sequence[RegisteredBundle]) -> Model | None:
+        for bundle in bundles:
+            if model := await self._try(bundle):
+                return model
+        return None
+
+    async def _try(self, bundle: RegisteredBundle) -> Model | None:
+        try:
+            return await self.load(bundle)
+        except EndcapError as error:
+            _log.error("bundle_refused", bundle=bundle.path, state=bundle.state, reason=str(error))
+            return None
 
     def _load(self, bundle: RegisteredBundle) -> OnnxModel:
         folder = Path(bundle.path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from endcap.catalog.bundles import BundleState, list_bundles, swap_revisions
+from endcap.catalog.bundles import list_models, swap_revisions
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, events_after
 from endcap.catalog.histories import Histories
@@ -185,9 +185,9 @@ class Shops:
     async def _serving(self, shop_id: str, before: Generation) -> tuple[Generation, Mapping[str, Ladder]]:
         """Return what a shop serves with: its active bundles, and its placements built over them."""
         async with self._database.read() as connection:
-            bundles = await list_bundles(connection=connection, shop=shop_id, state=BundleState.ACTIVE)
+            models = await list_models(connection=connection, shop=shop_id)
             placements = await list_placements(connection=connection, shop=shop_id)
-        generation = await self.models.generation(bundles, before)
+        generation = await self.models.generation(models, before)
         return generation, await asyncio.to_thread(self._ladders, placements, generation)
 
     def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:

@@ -79,6 +79,15 @@ def test_a_bias_shifts_by_standing_so_that_a_dear_item_does_not_make_others_alik
     assert page_of(PRICED, BiasRule(BiasTarget.PRICE, strength)).ids == list(order)
 
 
+def test_equal_values_share_one_standing(page_of: PageOf) -> None:
+    items = [Item("a", price=10.0), Item("b", price=10.0), Item("c", price=30.0)]
+
+    page = page_of(items, BiasRule(BiasTarget.PRICE, 0.55))
+
+    # Standings: a and b -1/4, c 1/2. a 1 - .14, b .5 - .14, c 0 + .28.
+    assert page.ids == ["a", "b", "c"]
+
+
 def test_an_item_without_a_cost_counts_as_average_in_margin(page_of: PageOf) -> None:
     items = [
         Item("thin", price=10.0, cost=9.0),

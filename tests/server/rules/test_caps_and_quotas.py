@@ -78,6 +78,15 @@ def test_what_is_open_counts_rows_that_were_not_ranked(page_of: PageOf) -> None:
     assert page.open_ids == ["b1", "b2", "none"]
 
 
+def test_what_is_open_behind_a_stretch_is_what_its_end_lets_in(page_of: PageOf) -> None:
+    items = shelf(a1="A", b1="B", a2="A", a3="A", b2="B", c1="C")
+
+    page = page_of(items, CapRule("brand", 1, window=2), candidates=["a1", "b1", "a2", "a3"])
+
+    assert page.ids == ["a1", "b1", "a2"]
+    assert page.open_ids == ["b2", "c1"]
+
+
 def test_an_attribute_that_no_item_has_caps_nothing(page_of: PageOf) -> None:
     assert page_of(AAAB, CapRule("attributes.colour", 1)).ids == ["a1", "a2", "a3", "b1"]
 
@@ -136,15 +145,12 @@ def test_of_quotas_that_need_more_than_there_is_the_first_comes_first(page_of: P
 
 
 def test_a_quota_never_costs_a_place(page_of: PageOf) -> None:
-    items = [
-        Item("a", tags=("x",)),
-        Item("b", tags=("y",)),
-        Item("both", tags=("x", "y"), brand="Acme"),
-    ]
+    both = [Item(item_id, tags=("x", "y"), brand="Acme") for item_id in ("first", "second")]
+    items = [Item("a", tags=("x",)), Item("b", tags=("y",)), *both]
 
     page = page_of(items, CapRule("tags", 1), QuotaRule('brand = "Acme"', 1.0), page_size=2)
 
-    assert page.ids == ["a", "b"]
+    assert page.ids == ["a", "b"]  # either of both would be alone on the page
 
 
 @given(

@@ -112,6 +112,13 @@ def test_level_1_gives_up_all_relevance(page_of: PageOf, method: DiversityMethod
     assert page.ids == ["mug 0", "kettle", "blank", "mug 1", "mug 2", "mug 3", "mug 4"]
 
 
+def test_of_several_rules_on_likeness_the_last_decides(page_of: PageOf) -> None:
+    much, none = DiversityRule(MMR, level=1.0), DiversityRule(DPP, level=0.0)
+
+    assert page_of(MUGS, much, none).ids == [item.id for item in MUGS]
+    assert page_of(MUGS, none, much).ids == page_of(MUGS, much).ids
+
+
 @LIKENESS
 def test_pinned_items_count_for_likeness(page_of: PageOf, method: DiversityMethod) -> None:
     page = page_of(MUGS, DiversityRule(method, level=1.0), PinRule(4, item_id="kettle"))

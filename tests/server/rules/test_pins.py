@@ -92,6 +92,21 @@ def test_a_named_pin_breaks_a_cap_and_a_slot_does_not(page_of: PageOf) -> None:
     assert page_of(SIX, cap, named, PinRule(2, filter='brand = "Acme"')).ids == list("cabdf")
 
 
+def test_items_are_pinned_before_slots_choose(page_of: PageOf) -> None:
+    slot, named = PinRule(2, filter='brand = "Acme"'), PinRule(1, item_id="c")
+
+    assert page_of(SIX, slot, named).ids == list("ceabdf")
+
+
+def test_a_cap_over_a_stretch_counts_a_pin_where_it_moved_up_to(page_of: PageOf) -> None:
+    items = [Item("b"), *(Item(f"a{n}", brand="Acme") for n in range(3))]
+
+    page = page_of(items, CapRule("brand", 1, window=2), PinRule(9, item_id="a2"))
+
+    assert page.ids == ["b", "a0", "a2"]
+    assert page.open_ids == []
+
+
 def test_a_cap_over_a_stretch_sees_the_pins_ahead(page_of: PageOf) -> None:
     page = page_of(SIX, CapRule("brand", 1, window=2), PinRule(4, item_id="e"))
 

@@ -41,6 +41,9 @@ CONCURRENT = 64
 SEED = 20_260_801
 DEEPEST = 6
 
+LOST_STATUS = "Internal error from Core"
+"""What grpc's asyncio client says when the server ends a stream while it writes to it (grpc issue 36066)."""
+
 FORBIDDEN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
 
 USUAL_TEXTS = {
@@ -180,6 +183,8 @@ async def send(channel: grpc.aio.Channel, rpc: MethodDescriptor, messages: list[
         elif all([await call.read() is not grpc.aio.EOF for _ in messages]):
             call.cancel()
     except grpc.aio.AioRpcError as error:
+        if error.details() == LOST_STATUS:
+            return await send(channel, rpc, messages)
         return error.code()
     return grpc.StatusCode.OK
 

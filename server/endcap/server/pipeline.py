@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endcap.sdk import CatalogView, Query, Task
+from endcap.sdk import CatalogView, History, Query, Task
 from endcap.sdk.errors import DeadlineExceeded, InvalidInput
 from endcap.server.batcher import CheckedRanking
-from endcap.server.eligibility import Asked, ask
+from endcap.server.eligibility import ask
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Exposures, Lookups
 from endcap.server.page import Page
@@ -88,7 +88,9 @@ class Pipeline:
         asked = ask(request, state, ladder, eligible=eligible, matches=matches, limit=limit)
         exposures = Exposures()
         if rules.needs_exposures:
-            exposures = await self._exposures(request, shop, asked, rules, deadline)
+            exposures = await self._exposures(
+                request, shop.id, asked.query.history, state, rules.needs_exposures, deadline
+            )
         page = Page(
             asked.query,
             rules,
@@ -109,7 +111,6 @@ class Pipeline:
             self.observe_rung(outcome)
         removed = {"available": len(state.view) - int(np.count_nonzero(state.view.available))}
         removed |= dict(zip(named, eligible.removed, strict=False)) | asked.removed
-        filtered = eligible.removed[len(named) :]
         left = eligible.count - sum(asked.removed.values())
         stale = shop.revision < request.minimum_revision
         unread = exposures.failed or (matches is not None and matches.failed)
@@ -118,13 +119,7 @@ class Pipeline:
             missing_item_ids=asked.missing_item_ids,
             rungs=outcomes,
             removed=removed,
-            rules=(
-                *(
-                    RuleOutcome(each.name, count, f"left out {count} items")
-                    for each, count in zip(rules.filters, filtered, strict=True)
-                ),
-                *page.arranged.outcomes,
-            ),
+            rules=_outcomes(rules, eligible.removed[len(named) :], page) if request.trace else (),
             eligible=left,
             has_more=not page.missing and left > limit and len(request.shown) + limit < MAX_SHOWN,
             history=len(asked.query.history),
@@ -135,15 +130,20 @@ class Pipeline:
         )
 
     async def _exposures(
-        self, request: RecommendationRequest, shop: Shop, asked: Asked, rules: Rules, deadline: float
+        self,
+        request: RecommendationRequest,
+        shop_id: str,
+        history: History,
+        state: ShopState,
+        window: int,
+        deadline: float,
     ) -> Exposures:
-        """Return what the user was shown and did not act on."""
-        since = request.time - rules.needs_exposures
-        history = asked.query.history
+        """Return what the user was shown within a time and did not act on."""
+        since = request.time - window
         acted_on = set(history.rows[history.times >= since].tolist())
         exposures = await self.lookups.exposures(
-            shop.id,
-            shop.state.view.vocabulary,
+            shop_id,
+            state.view.vocabulary,
             user_id=request.user_id,
             visitor_id=request.visitor_id,
             since=since,
@@ -181,6 +181,15 @@ class Pipeline:
         if seconds <= 0:
             raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
         return await asyncio.gather(*(rung.batcher.ask(query, view, seconds) for query in queries))
+
+
+def _outcomes(rules: Rules, removed: Sequence[int], page: Page) -> tuple[RuleOutcome, ...]:
+    """Return what each rule did: first the filters, then those that rearranged the page."""
+    filtered = [
+        RuleOutcome(each.name, count, f"left out {count} items")
+        for each, count in zip(rules.filters, removed, strict=True)
+    ]
+    return (*filtered, *page.arranged.outcomes)
 
 
 def _check(request: RecommendationRequest, task: Task) -> None:

@@ -38,6 +38,9 @@ class RecommendationRequest:
     context: Mapping[str, str] = field(default_factory=dict)
     explain: bool = False
 
+    trace: bool = False
+    """Whether to say what each rule did, which costs more than the rules themselves."""
+
     minimum_revision: int = 0
     """The answer must know every write up to this revision."""
 
@@ -127,7 +130,7 @@ class RecommendationAnswer:
     """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
 
     rules: tuple[RuleOutcome, ...]
-    """What the placement's rules did, in the order applied."""
+    """What the placement's rules did, in the order applied; empty unless the trace is wanted."""
 
     eligible: int
     """Rows that were left."""

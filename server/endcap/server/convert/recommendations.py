@@ -85,6 +85,7 @@ def read_request(
         page_size=min(message.page_size, MAX_PAGE_SIZE),
         context=dict(message.context),
         explain=message.include_reasons,
+        trace=message.include_trace,
         minimum_revision=message.minimum_revision,
     )
 

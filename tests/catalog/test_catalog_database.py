@@ -2,10 +2,9 @@
 
 import os
 import resource
-import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,9 @@ from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop, list_shops
 from endcap.sdk.errors import DataLoss, Exhausted, FailedPrecondition, InvalidInput, Unavailable
+
+
+ON_SQLITE = pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)
 
 
 async def _store_texts(database: Database, count: int, *, text: str = "x" * 1_000) -> None:
@@ -49,6 +51,7 @@ def _small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@ON_SQLITE
 async def test_a_connection_that_writes_is_durable(catalog_database: Database) -> None:
     async with catalog_database.write() as connection:
         pragmas = {
@@ -82,12 +85,9 @@ async def test_a_reader_sees_one_state_while_others_write(catalog_database: Data
 
 
 async def test_a_lock_held_by_another_process_is_unavailable_and_reads_go_on(
-    catalog_database: Database, catalog_url: str
+    catalog_database: Database, writing_elsewhere: Callable[[], AbstractAsyncContextManager[None]]
 ) -> None:
-    file = catalog_url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-
+    async with writing_elsewhere():
         with pytest.raises(Unavailable):
             await _store_texts(catalog_database, 1)
         async with catalog_database.read() as connection:
@@ -96,6 +96,7 @@ async def test_a_lock_held_by_another_process_is_unavailable_and_reads_go_on(
     await _store_texts(catalog_database, 1)
 
 
+@ON_SQLITE
 async def test_a_file_that_may_not_grow_is_exhausted_and_recovers(catalog_database: Database) -> None:
     with _file_size_limit(200_000):
         with pytest.raises(Exhausted, match="disk"):
@@ -123,6 +124,7 @@ async def test_a_full_disk_is_exhausted_and_reads_go_on(tmp_path: Path) -> None:
     assert [shop.id for shop in shops] == ["default"]
 
 
+@ON_SQLITE
 async def test_a_damaged_file_is_data_loss(catalog_database: Database, catalog_url: str) -> None:
     await catalog_database.close()
     _damage(catalog_url)
@@ -131,9 +133,9 @@ async def test_a_damaged_file_is_data_loss(catalog_database: Database, catalog_u
         await open_database(catalog_url)
 
 
-async def test_a_database_that_is_not_there_names_the_remedy(catalog_url: str) -> None:
-    with pytest.raises(FailedPrecondition, match="migrate"):
-        await open_database(catalog_url)
+async def test_a_database_without_a_schema_names_the_remedy(empty_url: str) -> None:
+    with pytest.raises(FailedPrecondition, match="create it with 'endcap migrate'"):
+        await open_database(empty_url)
 
 
 async def test_a_file_without_a_schema_names_the_remedy(tmp_path: Path) -> None:
@@ -148,12 +150,13 @@ async def test_another_schema_is_refused(
     catalog_database: Database, catalog_url: str, version: str, remedy: str
 ) -> None:
     async with catalog_database.write() as connection:
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (version,))
+        await connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
 
     with pytest.raises(FailedPrecondition, match=remedy):
         await open_database(catalog_url)
 
 
+@ON_SQLITE
 async def test_a_place_that_cannot_be_written_is_named(
     catalog_database: Database, catalog_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +167,10 @@ async def test_a_place_that_cannot_be_written_is_named(
         await open_database(catalog_url)
 
 
-@pytest.mark.parametrize("url", ["mysql://host/endcap", "nonsense", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://host/endcap", "nonsense", "sqlite://", "sqlite:///:memory:", "postgresql://host:many/endcap"],
+)
 async def test_a_url_of_no_known_database_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="sqlite:///"):
         await open_database(url)

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import select
 
 from endcap.catalog.database import Database
@@ -65,6 +66,7 @@ async def test_what_somebody_was_shown_is_told_by_user_or_visitor_newest_first(
     assert await shown(None, None, 0) == []
 
 
+@pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)
 async def test_exposures_that_the_database_refuses_are_counted(
     catalog_database: Database, catalog_url: str
 ) -> None:

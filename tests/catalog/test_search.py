@@ -47,14 +47,6 @@ CHINESE_TITLES = (
 cup; thermos cup; coffee beans."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def catalog_database(request: pytest.FixtureRequest) -> Database:
-    """Each of the databases in turn."""
-    name = "catalog_database" if request.param == "sqlite" else "postgresql_database"
-    database: Database = request.getfixturevalue(name)
-    return database
-
-
 async def stock(database: Database, items: Sequence[Item | str], shop: str = "default") -> None:
     """Put items into a shop; a string is a title, and the id too."""
     stocked = [Item(item, title=item) if isinstance(item, str) else item for item in items]
@@ -102,7 +94,7 @@ async def test_the_expected_titles_of_the_shop_come_first(
     assert (await found(catalog_database, text, SHOP_TITLES))[: len(expected)] == expected
 
 
-@pytest.mark.parametrize("catalog_database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)
 async def test_the_rarer_word_says_more_where_the_database_knows_how_rare_it_is(
     catalog_database: Database,
 ) -> None:
@@ -227,7 +219,7 @@ async def test_what_is_deleted_is_found_no_more_until_it_comes_back(catalog_data
     assert [match.position for match in await matches(catalog_database, "mug")] == [0]
 
 
-@pytest.mark.parametrize("catalog_database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     writes=st.lists(

@@ -1,21 +1,35 @@
 """The database: transactions that read, transactions that write, and errors in our own terms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from endcap.catalog import sqlite
+from endcap.catalog import postgresql, sqlite
 from endcap.catalog.schema import require_current, schema_version
-from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
+from endcap.sdk.errors import InvalidInput, Unavailable
 
 
 LOCK_TIMEOUT = 5.0
 """Seconds that a write waits for others to finish, unless told otherwise."""
+
+
+class _Kind(Protocol):
+    """A module that knows one kind of database."""
+
+    READING: Mapping[str, object]
+    WRITING: Mapping[str, object]
+    WRITERS: int
+
+    def create_engine(self, url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine: ...
+
+
+_KINDS: Mapping[str, _Kind] = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 class Database:
@@ -24,39 +38,60 @@ class Database:
     Errors of the driver leave it as those of ``endcap.sdk.errors``. Use it from one event loop.
     """
 
-    def __init__(self, engine: AsyncEngine, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
-        self._engine = engine
-        self._writing_engine = engine.execution_options(**{sqlite.WRITES: True})
+    def __init__(self, url: str, *, lock_timeout: float = LOCK_TIMEOUT, migrating: bool = False) -> None:
+        """Prepare connections.
+
+        Args:
+            url: As for ``open_database``, which also looks at the schema.
+            lock_timeout: Seconds that a write waits for others to finish.
+            migrating: Whether the schema is changed.
+
+        Raises:
+            InvalidInput: The URL is not one of a database that Endcap knows.
+            FailedPrecondition: There is no such file, or it cannot be written.
+        """
+        parsed = parse_url(url)
+        kind = _KINDS[parsed.get_backend_name()]
+        self._engine = kind.create_engine(parsed, lock_timeout=lock_timeout, migrating=migrating)
+        self._reading = self._engine.execution_options(**kind.READING)
+        self._writing = self._engine.execution_options(**kind.WRITING)
+        self._writers = asyncio.Semaphore(kind.WRITERS)
         self._lock_timeout = lock_timeout
-        # SQLite polls for its lock with growing pauses; among our own writers a queue is faster and fair.
-        self._writer = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection that sees one state of the database, and must not write."""
-        with _our_errors():
-            async with self._engine.connect() as connection:
+        """Give a connection that sees one state of the database, and must not write.
+
+        Raises:
+            Unavailable: The database does not answer, or every connection is in use.
+        """
+        try:
+            async with self._reading.connect() as connection:
                 yield connection
+        except PoolTimeout as error:
+            raise _all_in_use() from error
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection whose changes are durable when the block ends, and undone when it raises.
 
         Raises:
-            Unavailable: Others wrote all the time.
+            Unavailable: Others wrote all the time, or the database does not answer: a commit that it did not
+                confirm may be there all the same.
             Exhausted: The disk is full.
         """
         try:
             async with asyncio.timeout(self._lock_timeout):
-                await self._writer.acquire()
+                await self._writers.acquire()
         except TimeoutError:
             raise Unavailable("the database is busy with other writes: try again") from None
         try:
-            with _our_errors():
-                async with self._writing_engine.begin() as connection:
-                    yield connection
+            async with self._writing.begin() as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise _all_in_use() from error
         finally:
-            self._writer.release()
+            self._writers.release()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -67,18 +102,17 @@ async def open_database(url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Data
     """Open a database that holds the schema of this release.
 
     Args:
-        url: ``sqlite:///`` and the path of a file.
+        url: ``sqlite:///`` and the path of a file, or ``postgresql://user:password@host/name``.
         lock_timeout: Seconds that a write waits for others to finish.
 
     Raises:
         InvalidInput: The URL is not one of a database that Endcap knows.
-        FailedPrecondition: The schema is missing, older or newer, or the file cannot be written.
-        DataLoss: The file is damaged.
+        FailedPrecondition: The database or its schema is missing, the schema is older or newer, the user is
+            refused, or a file cannot be written.
+        Unavailable: The database does not answer.
+        DataLoss: The database is damaged.
     """
-    parsed = parse_url(url)
-    if not sqlite.database_file(parsed).exists():
-        raise FailedPrecondition(f"{parsed.database} does not exist: create it with 'endcap migrate'")
-    database = Database(sqlite.create_engine(parsed, lock_timeout=lock_timeout), lock_timeout=lock_timeout)
+    database = Database(url, lock_timeout=lock_timeout)
     try:
         async with database.read() as connection:
             require_current(await connection.run_sync(schema_version))
@@ -96,21 +130,14 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second is that of a port which is no number
         parsed = None
-    if parsed is None or parsed.get_backend_name() != "sqlite":
-        raise InvalidInput("the database URL must look like sqlite:///folder/endcap.db")
+    if parsed is None or parsed.get_backend_name() not in _KINDS:
+        raise InvalidInput(
+            "the database URL must look like sqlite:///folder/endcap.db or postgresql://user@host/endcap"
+        )
     return parsed
 
 
-@contextmanager
-def _our_errors() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        meant = sqlite.meaning(error)
-        if meant is None:
-            raise
-        raise meant from error
-    except PoolTimeout as error:
-        raise Unavailable("every connection to the database is in use: try again") from error
+def _all_in_use() -> Unavailable:
+    return Unavailable("every connection to the database is in use: try again")

@@ -6,13 +6,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from endcap.catalog import migrations, sqlite
-from endcap.catalog.database import LOCK_TIMEOUT, Database, parse_url
+from endcap.catalog import migrations
+from endcap.catalog.database import Database
 from endcap.catalog.schema import refuse_newer, schema_version
 
 
 async def migrate(url: str) -> None:
-    """Bring a database to the newest schema; create it, and its folder, where there is none.
+    """Bring a database to the newest schema; create a file, and its folder, where there is none.
 
     All revisions run in one transaction: a process that dies on the way leaves the old schema.
 
@@ -21,11 +21,10 @@ async def migrate(url: str) -> None:
 
     Raises:
         InvalidInput: The URL is not one of a database that Endcap knows.
-        FailedPrecondition: The schema is newer than this release, or the file cannot be written.
+        FailedPrecondition: The schema is newer than this release, or the database cannot be written.
+        Unavailable: Another process is changing the schema, or the database does not answer.
     """
-    parsed = parse_url(url)
-    sqlite.database_file(parsed).parent.mkdir(parents=True, exist_ok=True)
-    database = Database(sqlite.create_engine(parsed, lock_timeout=LOCK_TIMEOUT, foreign_keys=False))
+    database = Database(url, migrating=True)
     try:
         async with database.write() as connection:
             await connection.run_sync(_upgrade)

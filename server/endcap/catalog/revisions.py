@@ -17,7 +17,8 @@ async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
     Raises:
         NotFound: There is no such shop.
     """
-    query = select(SHOPS.c.revision).where(SHOPS.c.id == shop).with_for_update()
+    # The weaker of PostgreSQL's locks for it: rows that only refer to the shop are written meanwhile.
+    query = select(SHOPS.c.revision).where(SHOPS.c.id == shop).with_for_update(key_share=True)
     return _existing(shop, (await connection.execute(query)).scalar())
 
 

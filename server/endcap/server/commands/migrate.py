@@ -1,18 +1,33 @@
 """The command ``endcap migrate``."""
 
+from typing import Annotated
+
 import typer
 
 from endcap.catalog import migration
-from endcap.catalog.migrations import HEAD
+from endcap.catalog.migration_plan import plan_migration
 from endcap.server.commands.console import run
 from endcap.server.settings import Settings
 
 
-def migrate() -> None:
+def migrate(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps and change nothing.")] = False,
+) -> None:
     """Bring the database to the schema of this release, or create it; 'endcap serve' does the same."""
-    run(_migrate())
+    run(_migrate(dry_run=dry_run))
 
 
-async def _migrate() -> None:
-    await migration.migrate(Settings().database_url)
-    typer.echo(f"the database has schema {HEAD}")
+async def _migrate(*, dry_run: bool) -> None:
+    url = Settings().database_url
+    plan = await plan_migration(url)
+    typer.echo(f"the database has {f'schema {plan.current}' if plan.current else 'no schema'}")
+    for step in plan.steps:
+        typer.echo(f"  {step.revision}  {step.summary}")
+    if not plan.steps:
+        typer.echo("there is nothing to do")
+    elif dry_run:
+        typer.echo(f"nothing was changed: without --dry-run it gets schema {plan.target}")
+    else:
+        await migration.migrate(url)
+        typer.echo(f"the database has schema {plan.target}")

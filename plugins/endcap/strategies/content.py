@@ -48,7 +48,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.content_features import TermCounts, TermIndex, item_terms, moment_weights, text_terms
-from endcap.strategies.profiles import EVIDENCE, EVIDENCE_POOL, Profile, counted_events
+from endcap.strategies.profiles import Profile, counted_events, evidence_pool, with_evidence
 
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -147,22 +147,12 @@ class Content:
         """Return the ranking with the items of the profile that add most to each score."""
         if query.task is Task.SEARCH:
             return replace(ranking, reasons=((Reason("matches_text"),),) * len(ranking))
-        vectors, profile = self._vectors_of(catalog), _profile(query, catalog)
-        pool = slice(-EVIDENCE_POOL, None)
-        distinct, places = np.unique(profile.rows[pool], return_inverse=True)
-        scale = np.bincount(places, profile.weights[pool])[:, np.newaxis]
-        cosines = [
-            weight * (vectors[distinct, part] @ vectors[ranking.rows, part].T)
-            for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True)
-            if weight
-        ]
-        shares = scale * np.sum(cosines, axis=0)  # (items of the profile, ranking)
-        reasons = []
-        for own in shares.T:
-            strongest = np.argsort(-own, kind="stable")[:EVIDENCE]
-            evidence = distinct[strongest[own[strongest] > 0]]
-            reasons.append((Reason("similar_to", evidence),) if len(evidence) else ())
-        return replace(ranking, reasons=tuple(reasons))
+        vectors, pool = self._vectors_of(catalog), evidence_pool(_profile(query, catalog))
+        shares = np.zeros((len(pool.rows), len(ranking)), np.float32)
+        for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
+            if weight:
+                shares += weight * (vectors[pool.rows, part] @ vectors[ranking.rows, part].T)
+        return with_evidence(ranking, "similar_to", pool.rows, pool.weights[:, np.newaxis] * shares)
 
 
 def _parts(widths: Sequence[int]) -> tuple[slice, ...]:

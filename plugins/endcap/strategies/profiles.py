@@ -6,7 +6,7 @@ user instead, from the same profiles.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,16 +125,33 @@ def explain(
     """
     if not len(ranking):
         return ranking
-    pool = slice(-EVIDENCE_POOL, None)
-    distinct, places = np.unique(profile.rows[pool], return_inverse=True)
-    weights = np.bincount(places, profile.weights[pool]).astype(np.float32)
+    pool = evidence_pool(profile)
     # A score is a sum over the profile, so each item alone gives its share.
-    alone = [Profile(distinct[[place]], weights[[place]]) for place in range(len(distinct))]
+    alone = [Profile(pool.rows[[place]], pool.weights[[place]]) for place in range(len(pool.rows))]
     repeated = {name: np.repeat(value, len(alone)) for name, value in (options or {}).items()}
     shares = np.nan_to_num(score_profiles(model, alone, catalog, repeated)[:, ranking.rows])
+    return with_evidence(ranking, "bought_together", pool.rows, shares)
+
+
+def evidence_pool(profile: Profile) -> Profile:
+    """Return the items that evidence is chosen of, each once, with the sum of its weights."""
+    pool = slice(-EVIDENCE_POOL, None)
+    distinct, places = np.unique(profile.rows[pool], return_inverse=True)
+    return Profile(distinct, np.bincount(places, profile.weights[pool]).astype(np.float32))
+
+
+def with_evidence(ranking: Ranking, kind: str, rows: Rows, shares: Scores) -> Ranking:
+    """Return the ranking with a reason a row, whose evidence is what adds most to the row's score.
+
+    Args:
+        ranking: What is explained; a row to which nothing adds has no reason.
+        kind: The kind of the reasons.
+        rows: The items that may be evidence.
+        shares: What each of them adds to each row of the ranking, ``(items, ranking)``.
+    """
     reasons = []
     for own in shares.T:
         strongest = np.argsort(-own, kind="stable")[:EVIDENCE]
-        evidence = distinct[strongest[own[strongest] > 0]]
-        reasons.append((Reason("bought_together", evidence),) if len(evidence) else ())
-    return Ranking(ranking.rows, ranking.scores, tuple(reasons))
+        evidence = rows[strongest[own[strongest] > 0]]
+        reasons.append((Reason(kind, evidence),) if len(evidence) else ())
+    return replace(ranking, reasons=tuple(reasons))

@@ -201,12 +201,35 @@ async def test_a_stream_with_bytes_that_are_no_message_is_an_invalid_argument(ur
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_two_thousand_levels_of_nesting_are_an_invalid_argument(served: Served) -> None:
-    groups = b"\x0b" * 2_000 + b"\x0c" * 2_000
+def parameters_in_parameters(levels: int) -> bytes:
+    """Encode a ``CreatePlacementRequest`` with a rung whose parameters hold a list in a list in a list."""
 
-    error = await served.refusal(RECOMMEND, groups)
+    def around(numbers: Sequence[int], content: bytes) -> bytes:
+        """Put a message into fields of these numbers, the innermost first."""
+        for number in numbers:
+            length = len(content)
+            varint = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14])
+            content = bytes([number << 3 | 2]) + varint + content
+        return content
+
+    value = around((1, 6) * levels, b"")  # ListValue.values, Value.list_value
+    return around((2, 1, 2, 4, 1), value)  # an entry's value, Struct.fields, parameters, ladder, placement
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (RECOMMEND, b"\x0b" * 2_000 + b"\x0c" * 2_000),
+        ("/endcap.v1.PlacementService/CreatePlacement", parameters_in_parameters(2_000)),
+    ],
+)
+async def test_two_thousand_levels_of_nesting_are_an_invalid_argument(
+    served: Served, method: str, message: bytes
+) -> None:
+    error = await served.refusal(method, message)
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (error.details() or "").startswith("the message is not valid protobuf")
 
 
 @pytest.mark.parametrize("megabytes", [2, 5])

@@ -16,10 +16,13 @@ from rich.console import Console
 
 from endcap.client import Client
 from endcap.demo.cleaning import CURRENCY, CleanedShop, clean, raw_rows, write_import_folder
-from endcap.demo.tour import tour
+from endcap.demo.tour import swap_and_roll_back, tour
 
 
 STRATEGIES = ("popular", "item_knn", "ease")
+SWAPPED = "ease"
+"""The model that another bundle stands in for, and comes back."""
+
 _CUTOFF = "2010-11-01"
 _PORT = 50051
 
@@ -83,6 +86,21 @@ def demo(
         _wait_until_serving(server, port)
         with Client(f"127.0.0.1:{port}") as client:
             tour(client, console, newest_time=newest_time)
+            before = set((folder / "trained" / SWAPPED).iterdir())
+            endcap(
+                "Train another one, serve with it, and roll back",
+                "train",
+                SWAPPED,
+                "--set",
+                f"{SWAPPED}.regularization=5000",
+                "--snapshot",
+                str(folder / "snapshot"),
+                "--output",
+                str(folder / "trained"),
+                "--no-measure",
+            )
+            (new,) = set((folder / "trained" / SWAPPED).iterdir()) - before
+            swap_and_roll_back(client, console, f"{SWAPPED}/{new.name}")
         if keep_serving:
             console.print(f"Serving on 127.0.0.1:{port}; stop with Ctrl-C.")
             server.wait()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +12,15 @@ from endcap.client import Client
 from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 from endcap.v1.event_pb2 import Event
 from endcap.v1.item_pb2 import Item
+from endcap.v1.model_service_pb2 import (
+    ActivateBundleRequest,
+    RegisterBundleRequest,
+    RollBackModelRequest,
+)
+from endcap.v1.placement_pb2 import Placement
+from endcap.v1.placement_service_pb2 import UpdatePlacementRequest
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
+from endcap.v1.rule_pb2 import BoostRule, PinRule, Rule
 
 
 CUSTOMER = "13085"
@@ -19,6 +28,14 @@ PRODUCT = "85048"
 VISITOR = "visitor-1"
 VIEWED = ("22041", "21232")
 CART = ("22423", "85123A")
+QUERY = "hanging hearts"
+CANDIDATES = (PRODUCT, *VIEWED, *CART)
+RULES = (
+    Rule(name="star", pin=PinRule(position=1, item_id="22423")),
+    Rule(name="pocket money", boost=BoostRule(filter="price < 1", strength=0.5)),
+)
+
+_SWAP_SECONDS = 30.0  # loading a bundle and asking it its golden queries takes longer than an answer
 
 
 def tour(client: Client, console: Console, *, newest_time: int) -> None:
@@ -31,7 +48,10 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
     """
     ask = partial(client.recommend, include_reasons=True, page_size=5)
     show = partial(_show, client, console)
-    show(f"For customer {CUSTOMER}", ask("home", user_id=CUSTOMER))
+    first = ask("home", user_id=CUSTOMER, include_trace=True)
+    show(f"For customer {CUSTOMER}, who bought {first.trace.history_count} times", first)
+    show("The next page", ask("home", user_id=CUSTOMER, page_token=first.next_page_token))
+    show("Of these, below 1 pound", ask("home", user_id=CUSTOMER, filter="price < 1"))
     show("For a new visitor", ask("home", visitor_id=VISITOR))
     time = Timestamp()
     time.FromMilliseconds(newest_time)
@@ -45,6 +65,40 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
     show(f"Goes with a cart of {_titles(client, CART)}", ask("cart", item_ids=CART))
     show("Trending", ask("trending"))
     show("Recently viewed", ask("recently-viewed", visitor_id=VISITOR))
+    show(f"Search for “{QUERY}”", ask("search", query=QUERY, user_id=CUSTOMER))
+    _set_rules(client, RULES)
+    ruled = ask("home", user_id=CUSTOMER, include_trace=True)
+    show("The first list again, with a product pinned to the top and cheap ones lifted", ruled)
+    for rule in ruled.trace.rules:
+        console.print(f"rule “{rule.rule}”: {rule.detail}")
+    _set_rules(client, ())
+
+
+def swap_and_roll_back(client: Client, console: Console, path: str) -> None:
+    """Let another bundle serve, and go back to the one before, while the server serves on.
+
+    Args:
+        client: Speaks to the server.
+        console: Where the answers go.
+        path: The bundle's folder in the server's store.
+    """
+    ask = partial(client.recommend, "rank", user_id=CUSTOMER, candidate_item_ids=CANDIDATES, page_size=5)
+    bundle = client.models.RegisterBundle(RegisterBundleRequest(path=path), timeout=_SWAP_SECONDS).bundle
+    client.models.ActivateBundle(
+        ActivateBundleRequest(model=bundle.model, version=bundle.version), timeout=_SWAP_SECONDS
+    )
+    _show(client, console, f"Five products, ranked by {bundle.model}@{bundle.version}", ask())
+    client.models.RollBackModel(RollBackModelRequest(model=bundle.model), timeout=_SWAP_SECONDS)
+    answer = ask()
+    _show(client, console, f"Rolled back to {answer.results[0].bundles[0]}", answer)
+
+
+def _set_rules(client: Client, rules: Sequence[Rule]) -> None:
+    client.placements.UpdatePlacement(
+        UpdatePlacementRequest(
+            placement=Placement(id="home", rules=rules), update_mask=FieldMask(paths=["rules"])
+        )
+    )
 
 
 def _items(client: Client, item_ids: Sequence[str]) -> list[Item]:
@@ -62,7 +116,8 @@ def _show(client: Client, console: Console, title: str, answer: RecommendRespons
     for result in answer.results:
         item = items[result.item_id]
         price = f"{item.price.units + item.price.nanos / 1e9:.2f} {item.price.currency_code}"
-        table.add_row(item.title, price, result.strategy, "; ".join(reason.text for reason in result.reasons))
+        why = "; ".join(reason.text for reason in result.reasons)
+        table.add_row(item.title, price, result.strategy or "pinned", why)
     console.print(table)
     if answer.degraded:
         console.print("degraded: " + ", ".join(part.strategy for part in answer.degradations))

@@ -5,13 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.revisions import advance_revision, lock_revision
 from endcap.catalog.tables import EVENTS
+from endcap.catalog.upserting import insert_rows
 from endcap.catalog.users import remember_users, remember_visitors
 
 
@@ -50,14 +52,13 @@ class Event:
 
     def body_hash(self) -> bytes:
         """Return a digest of the content: what the caller sent, but for the event's id."""
-        body = [getattr(self, name) for name in _BODY]
-        body.append(self.time if self.time_is_given else None)
+        body = (*_body(self), self.time if self.time_is_given else None)
         return hashlib.blake2b(_encode(body).encode(), digest_size=16).digest()
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
-_BODY = tuple(name for name in _COLUMNS if name not in {"event_id", "time"})
+_body = attrgetter(*(name for name in _COLUMNS if name not in {"event_id", "time"}))
 _CHUNK = 5_000  # ids a query: far below what a database allows of parameters
 
 
@@ -102,7 +103,7 @@ async def store_events(*, connection: AsyncConnection, shop: str, events: Sequen
     hashes = await _stored_hashes(connection, shop, [event.event_id for event in events])
     outcomes: list[Outcome] = []
     accepted: list[Event] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for event in events:
         body_hash = event.body_hash()
         known = hashes.get(event.event_id)
@@ -116,7 +117,7 @@ async def store_events(*, connection: AsyncConnection, shop: str, events: Sequen
     if accepted:
         revision = await advance_revision(connection=connection, shop=shop)
         await _remember(connection, shop, accepted)
-        await connection.execute(insert(EVENTS), rows)
+        await insert_rows(connection=connection, table=EVENTS, rows=rows)
     return Stored(tuple(outcomes), tuple(accepted), revision)
 
 
@@ -143,10 +144,26 @@ async def _stored_hashes(
     return hashes
 
 
-def _row(event: Event, shop: str, body_hash: bytes, revision: int) -> dict[str, Any]:
-    row = {name: getattr(event, name) for name in _COLUMNS}
-    row["properties"] = dict(event.properties)
-    return row | {"shop": shop, "body_hash": body_hash, "revision": revision}
+def _row(event: Event, shop: str, body_hash: bytes, revision: int) -> tuple[Any, ...]:
+    properties = _encode(dict(event.properties)) if event.properties else "{}"
+    return (
+        shop,
+        event.event_id,
+        body_hash,
+        event.type,
+        event.user_id,
+        event.visitor_id,
+        event.item_id,
+        event.time,
+        event.quantity,
+        event.price_nanos,
+        event.currency,
+        event.value,
+        event.attribution_token,
+        event.order_id,
+        properties,
+        revision,
+    )
 
 
 async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Event]) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.tables import USERS, VISITORS
-from endcap.catalog.upserting import insert_missing, upsert
+from endcap.catalog.upserting import insert_rows
 
 
 _KEY_BYTES = 16
@@ -22,16 +22,12 @@ async def remember_users(*, connection: AsyncConnection, shop: str, created_time
         shop: The shop's id.
         created_times: Unix milliseconds by user id.
     """
-    values = [
-        {
-            "shop": shop,
-            "id": user_id,
-            "created_time": created_time,
-            "pseudonym_key": secrets.token_bytes(_KEY_BYTES),
-        }
-        for user_id, created_time in created_times.items()
+    keys = _new_keys(len(created_times))
+    rows = [
+        (shop, user_id, created_time, key)
+        for (user_id, created_time), key in zip(created_times.items(), keys, strict=True)
     ]
-    await insert_missing(connection=connection, table=USERS, values=values)
+    await insert_rows(connection=connection, table=USERS, rows=rows, changed=())
 
 
 async def remember_visitors(
@@ -49,20 +45,15 @@ async def remember_visitors(
         created_times: Unix milliseconds by visitor id.
         links: User ids by visitor id, all of them in ``created_times``; a new link replaces the old one.
     """
-    values = [
-        {
-            "shop": shop,
-            "id": visitor_id,
-            "user_id": links.get(visitor_id),
-            "created_time": created_time,
-            "pseudonym_key": secrets.token_bytes(_KEY_BYTES),
-        }
-        for visitor_id, created_time in created_times.items()
+    keys = _new_keys(len(created_times))
+    rows = [
+        (shop, visitor_id, links.get(visitor_id), created_time, key)
+        for (visitor_id, created_time), key in zip(created_times.items(), keys, strict=True)
     ]
-    linked = [visitor for visitor in values if visitor["user_id"] is not None]
-    anonymous = [visitor for visitor in values if visitor["user_id"] is None]
-    await upsert(connection=connection, table=VISITORS, values=linked, changed=("user_id",))
-    await insert_missing(connection=connection, table=VISITORS, values=anonymous)
+    linked = [row for row in rows if row[1] in links]
+    anonymous = [row for row in rows if row[1] not in links]
+    await insert_rows(connection=connection, table=VISITORS, rows=linked, changed=("user_id",))
+    await insert_rows(connection=connection, table=VISITORS, rows=anonymous, changed=())
 
 
 async def count_users(*, connection: AsyncConnection, shop: str) -> int:
@@ -90,3 +81,8 @@ async def list_user_ids(*, connection: AsyncConnection, shop: str, limit: int, a
 def pseudonym(identifier: str, key: bytes) -> str:
     """Return the name that a user or visitor has in snapshots: nobody without the key can link the two."""
     return hashlib.blake2b(identifier.encode(), key=key, digest_size=16).hexdigest()
+
+
+def _new_keys(count: int) -> list[bytes]:
+    randomness = secrets.token_bytes(count * _KEY_BYTES)  # one call of the system for all of them
+    return [randomness[start : start + _KEY_BYTES] for start in range(0, len(randomness), _KEY_BYTES)]

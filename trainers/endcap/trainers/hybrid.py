@@ -57,7 +57,7 @@ class HybridParameters:
     """What can be chosen."""
 
     sources: str = parameter(
-        "ease matrix_factorization item_knn popular_week popular_month",
+        "ease matrix_factorization next_purchase item_knn popular_week popular_month",
         "The strategies to blend, between them spaces. At least one must need no model, such as popular_week:"
         " it answers while the others have none.",
     )

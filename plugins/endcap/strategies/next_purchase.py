@@ -1,0 +1,58 @@
+"""Next purchase: a closed-form linear model of what customers with such a history go on to buy.
+
+``ease`` tells which products belong to one customer, whenever they were bought. The trainer of the same name
+as this strategy looks at what the history of a moment was followed by in the weeks after, so it knows which
+way customers move, and with the shop's season.
+"""
+
+from collections.abc import Sequence
+
+from endcap.sdk import (
+    CatalogView,
+    NoParameters,
+    Query,
+    Ranking,
+    RegisterStrategy,
+    Resources,
+    Rows,
+    Scores,
+    Task,
+    hookimpl,
+    recommend_by_score,
+)
+from endcap.strategies.profiles import Profile, distinct_history, explain, score_profiles
+
+
+class NextPurchase:
+    """Recommends what customers with such a history bought in the weeks after."""
+
+    tasks = frozenset({Task.FOR_YOU, Task.RANK})
+
+    def __init__(self, resources: Resources, _parameters: NoParameters) -> None:
+        self._model = resources.model("next_purchase")
+        self._half_life_days = float(self._model.state["history_half_life_days"])
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        """Answer each query with the items of the highest scores."""
+        rankings = recommend_by_score(self, queries, catalog)
+        return [
+            explain(self._model, self._profile(query, catalog), ranking, catalog)
+            if query.explain
+            else ranking
+            for ranking, query in zip(rankings, queries, strict=True)
+        ]
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        """Score items by the user's whole history, each item of it once, weighted by its age."""
+        profiles = [self._profile(query, catalog) for query in queries]
+        scores = score_profiles(self._model, profiles, catalog)
+        return scores if rows is None else scores[:, rows]
+
+    def _profile(self, query: Query, catalog: CatalogView) -> Profile:
+        return distinct_history(query, catalog, self._half_life_days)
+
+
+@hookimpl
+def register_strategies(register: RegisterStrategy) -> None:
+    """Offer ``next_purchase``."""
+    register("next_purchase", NextPurchase)

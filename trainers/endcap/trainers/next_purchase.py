@@ -1,0 +1,163 @@
+"""Next purchase: the linear model that predicts what a customer buys next, from all that came before.
+
+The snapshot's last weeks are cut into windows of equal length. With row ``u`` of ``S[k]`` the history of a
+customer before window ``k``, each product once and weighted by its age at that time, and row ``u`` of
+``T[k]`` what the customer bought in the window for the first time, it is the ridge regression
+
+    B = (Σ w[k] S[k]ᵀS[k] + λI)⁻¹ Σ w[k] S[k]ᵀT[k]
+
+where the weight ``w`` of a window halves with its age. A customer's scores are ``s B``. Where ``ease`` asks
+which products belong together, this asks which follow; its diagonal needs no care, as nothing is bought for
+the first time twice.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from endcap.sdk import EventColumns, parameter
+from endcap.sdk.errors import InvalidInput
+from endcap.sdk.features import DAY, age_decay
+from endcap.trainers.ease import MAXIMUM_ITEMS, Ease
+from endcap.trainers.interactions import Interactions
+from endcap.trainers.similarity import PROFILE_AXES, draw_profiles
+from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+
+
+@dataclass(frozen=True)
+class NextPurchaseParameters:
+    """What can be chosen."""
+
+    regularization: float = parameter(
+        300.0,
+        "λ, in customers: how many it takes before an item's own pattern outweighs caution.",
+        minimum=1e-6,
+    )
+    window_days: float = parameter(7.0, "How many days a window has.", minimum=1)
+    windows: int = parameter(
+        8, "How many windows there are, back from the moment of the snapshot.", minimum=1
+    )
+    window_half_life_days: float = parameter(
+        8.0, "After how many days a window counts half; 0 lets all count alike.", minimum=0
+    )
+    history_half_life_days: float = parameter(
+        240.0, "After how many days a product of the history counts half; 0 lets all count alike.", minimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What customers had, and what they bought then."""
+
+    history: sparse.csr_array
+    """``S``, ``(customers, items)``."""
+
+    bought: sparse.csr_array
+    """``T``, ``(customers, items)``, 1 where a customer bought an item for the first time."""
+
+    weight: float
+    """``w``."""
+
+
+class NextPurchaseTrainer:
+    """Solves one system of equations."""
+
+    name = "next_purchase"
+    parameters: type[Any] = NextPurchaseParameters
+
+    def train(
+        self, interactions: Interactions, parameters: NextPurchaseParameters, progress: Progress
+    ) -> TrainedModel:
+        """Solve for the weights.
+
+        Raises:
+            InvalidInput: There are too many items for one matrix, or nobody who had bought before bought
+                anything new in any window.
+        """
+        item_count = len(interactions.item_ids)
+        if item_count > MAXIMUM_ITEMS:
+            raise InvalidInput(
+                f"next_purchase relates every two items and holds at most {MAXIMUM_ITEMS:,}, the snapshot has"
+                f" {item_count:,}: train matrix_factorization instead"
+            )
+        found = list(windows(interactions, parameters))
+        if not any((window.history.T @ window.bought).nnz for window in found):
+            raise InvalidInput(
+                "nobody who had bought before bought anything new in the windows: set 'windows' or"
+                " 'window_days' so that they reach back to such purchases"
+            )
+        progress(0.2, f"solving for {item_count:,} items")
+        weights = solve(found, parameters.regularization)
+        progress(1.0, "done")
+
+        def draw(generator: np.random.Generator, length: int) -> Inputs:
+            return draw_profiles(generator, length, item_count)
+
+        return TrainedModel(
+            module=Ease(weights).eval(),
+            axes=PROFILE_AXES,
+            draw=draw,
+            item_ids=interactions.item_ids,
+            state={"history_half_life_days": parameters.history_half_life_days},
+        )
+
+
+def windows(interactions: Interactions, parameters: NextPurchaseParameters) -> Iterator[Window]:
+    """Cut windows, the latest first."""
+    choices, length = interactions.choices, round(parameters.window_days * DAY)
+    shape = (int(choices.users.max()) + 1, len(interactions.item_ids))
+    for number in range(parameters.windows):
+        end = interactions.as_of + 1 - number * length
+        start = end - length
+        before = choices.times < start
+        history = _matrix(choices, before, shape)
+        history.data = age_decay(history.data, start, parameters.history_half_life_days)
+        bought = _matrix(choices, ~before & (choices.times < end), shape)
+        bought.data = np.ones(bought.nnz, np.float32)
+        bought = bought - bought.multiply(_pattern(history))
+        bought.eliminate_zeros()
+        weight = age_decay(np.array([start]), interactions.as_of + 1, parameters.window_half_life_days)
+        yield Window(history, bought, float(weight[0]))
+
+
+def solve(windows: list[Window], regularization: float) -> NDArray[np.float32]:
+    """Return ``B``, ``(source, candidate)``.
+
+    Args:
+        windows: What there is to learn from.
+        regularization: λ.
+    """
+    item_count = windows[0].history.shape[1]
+    left = regularization * torch.eye(item_count, dtype=torch.float64)  # (items, items)
+    right = torch.zeros_like(left)  # (items, items)
+    for window in windows:
+        # Who bought nothing new in a window stayed away, which says nothing of taste.
+        active = np.flatnonzero(np.diff(window.bought.indptr))
+        history, bought = window.history[active], window.bought[active]
+        left += torch.from_numpy(window.weight * (history.T @ history).toarray())
+        right += torch.from_numpy(window.weight * (history.T @ bought).toarray())
+    weights = torch.cholesky_solve(right, torch.linalg.cholesky(left))
+    return weights.float().numpy()
+
+
+def _matrix(choices: EventColumns, chosen: NDArray[np.bool_], shape: tuple[int, int]) -> sparse.csr_array:
+    """Return when each customer chose each item last, ``shape``, Unix milliseconds."""
+    pairs = choices.users[chosen] * shape[1] + choices.rows[chosen]
+    # Times never decrease, so the first of the reversed events is a pair's last.
+    distinct, last = np.unique(pairs[::-1], return_index=True)
+    times = choices.times[chosen][::-1][last]
+    return sparse.csr_array((times, np.divmod(distinct, shape[1])), shape=shape)
+
+
+def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Return 1 wherever the matrix holds a value."""
+    ones = np.ones(matrix.nnz, np.float32)
+    return sparse.csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+trainer = NextPurchaseTrainer()

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.membership import is_among
+from endcap.catalog.attributes import AttributeValue, load_attributes, store_attributes
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.search_index import index_items, unindex_items
 from endcap.catalog.tables import ITEMS
@@ -42,8 +44,7 @@ class Item:
     brand: str = ""
     tags: tuple[str, ...] = ()
 
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values by name."""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
     price_nanos: int | None = None
     """Billionths of a unit of ``currency``, as are the next two."""
@@ -93,7 +94,7 @@ async def get_items(*, connection: AsyncConnection, shop: str, item_ids: Iterabl
     for start in range(0, len(wanted), _CHUNK):
         query = select(*_COLUMNS).where(
             ITEMS.c.shop == shop,
-            ITEMS.c.id.in_(wanted[start : start + _CHUNK]),
+            is_among(connection, ITEMS.c.id, wanted[start : start + _CHUNK]),
             ITEMS.c.deleted.is_(False),
         )
         rows = (await connection.execute(query)).mappings()
@@ -101,7 +102,14 @@ async def get_items(*, connection: AsyncConnection, shop: str, item_ids: Iterabl
     return found
 
 
-async def list_items(*, connection: AsyncConnection, shop: str, limit: int, after: str = "") -> list[Item]:
+async def list_items(
+    *,
+    connection: AsyncConnection,
+    shop: str,
+    limit: int,
+    after: str = "",
+    condition: ColumnElement[bool] | None = None,
+) -> list[Item]:
     """Return a page of items in the order of their ids.
 
     Args:
@@ -109,10 +117,16 @@ async def list_items(*, connection: AsyncConnection, shop: str, limit: int, afte
         shop: The shop's id.
         limit: How many at most.
         after: The last id of the page before; empty for the first page.
+        condition: What the rows must meet beyond that.
     """
     query = (
         select(*_COLUMNS)
-        .where(ITEMS.c.shop == shop, ITEMS.c.id > after, ITEMS.c.deleted.is_(False))
+        .where(
+            ITEMS.c.shop == shop,
+            ITEMS.c.id > after,
+            ITEMS.c.deleted.is_(False),
+            true() if condition is None else condition,
+        )
         .order_by(ITEMS.c.id)
         .limit(limit)
     )
@@ -177,7 +191,7 @@ async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iter
     for start in range(0, len(wanted), _CHUNK):
         await connection.execute(
             update(ITEMS)
-            .where(ITEMS.c.shop == shop, ITEMS.c.id.in_(wanted[start : start + _CHUNK]))
+            .where(ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, wanted[start : start + _CHUNK]))
             .values(deleted=True, updated_time=now, revision=revision)
         )
     return revision
@@ -190,7 +204,7 @@ async def _positions(
     stored: dict[str, tuple[int, int]] = {}
     for start in range(0, len(item_ids), _CHUNK):
         query = select(ITEMS.c.id, ITEMS.c.position, ITEMS.c.created_time).where(
-            ITEMS.c.shop == shop, ITEMS.c.id.in_(item_ids[start : start + _CHUNK])
+            ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, item_ids[start : start + _CHUNK])
         )
         for item_id, position, created in await connection.execute(query):
             stored[item_id] = (position, created)
@@ -200,7 +214,7 @@ async def _positions(
 def _values(item: Item) -> dict[str, Any]:
     values = {attribute.name: getattr(item, attribute.name) for attribute in fields(Item)}
     values["localized_texts"] = {language: dict(texts) for language, texts in item.localized_texts.items()}
-    values["attributes"] = dict(item.attributes)
+    values["attributes"] = store_attributes(item.attributes)
     values["availability"] = item.availability.value
     return values
 
@@ -209,5 +223,6 @@ def _item(row: RowMapping) -> Item:
     values = dict(row)
     for name in _TUPLES:
         values[name] = tuple(values[name])
+    values["attributes"] = load_attributes(values["attributes"])
     values["availability"] = Availability(values["availability"])
     return Item(**values)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.membership import is_among
 from endcap.catalog.tables import ITEM_TEXTS, ITEMS
 from endcap.sdk.text import tokenize
 
@@ -68,7 +69,9 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
     """
     for chunk in _chunks(items):
         wanted = {item["position"]: searchable_texts(item) for item in chunk}
-        query = select(ITEM_TEXTS).where(ITEM_TEXTS.c.shop == shop, ITEM_TEXTS.c.position.in_(list(wanted)))
+        query = select(ITEM_TEXTS).where(
+            ITEM_TEXTS.c.shop == shop, is_among(connection, ITEM_TEXTS.c.position, list(wanted))
+        )
         outdated = []
         for row in (await connection.execute(query)).mappings():
             if all(row[name] == wanted[row["position"]][name] for name in _TEXTS):
@@ -77,7 +80,9 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
                 outdated.append(row["position"])
         if outdated:
             await connection.execute(
-                delete(ITEM_TEXTS).where(ITEM_TEXTS.c.shop == shop, ITEM_TEXTS.c.position.in_(outdated))
+                delete(ITEM_TEXTS).where(
+                    ITEM_TEXTS.c.shop == shop, is_among(connection, ITEM_TEXTS.c.position, outdated)
+                )
             )
         if wanted:
             values = [{"shop": shop, "position": position, **texts} for position, texts in wanted.items()]
@@ -87,7 +92,9 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
 async def unindex_items(*, connection: AsyncConnection, shop: str, item_ids: Sequence[str]) -> None:
     """Make items found no more."""
     for chunk in _chunks(item_ids):
-        positions = select(ITEMS.c.position).where(ITEMS.c.shop == shop, ITEMS.c.id.in_(chunk))
+        positions = select(ITEMS.c.position).where(
+            ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, chunk)
+        )
         await connection.execute(
             delete(ITEM_TEXTS).where(ITEM_TEXTS.c.shop == shop, ITEM_TEXTS.c.position.in_(positions))
         )

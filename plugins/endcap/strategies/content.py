@@ -25,7 +25,7 @@ once a view.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -71,6 +71,17 @@ SHORTEST = 1e-9
 """Keeps what has no length from being divided by it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Items:
+    """What the graph makes of a catalog."""
+
+    vectors: Vectors
+    """Text, taste and price side by side, ``(rows, width)``."""
+
+    silent: NDArray[np.bool_]
+    """Which rows say nothing, ``(rows,)``."""
+
+
 class Content:
     """Recommends by words, labels and prices; items that came in after the training too."""
 
@@ -80,7 +91,7 @@ class Content:
         self._model = resources.model("content")
         self._terms = TermIndex(self._model.state["terms"])
         self._parts = _parts(self._model.state["widths"])
-        self._vectors: WeakKeyDictionary[CatalogView, Vectors] = WeakKeyDictionary()
+        self._items: WeakKeyDictionary[CatalogView, _Items] = WeakKeyDictionary()
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the nearest items, those of the page left out."""
@@ -96,13 +107,12 @@ class Content:
 
         Items that say nothing have no score, and queries of which nothing is known have none at all.
         """
-        vectors = self._vectors_of(catalog)
-        wanted = self._wanted(queries, vectors, catalog)
-        if rows is not None:
-            vectors = vectors[rows]
-        scores: Scores = wanted @ vectors.T
-        scores[:, ~self._says_something(vectors)] = np.nan
-        scores[~self._says_something(wanted)] = np.nan
+        items = self._items_of(catalog)
+        chosen = slice(None) if rows is None else rows
+        wanted = self._wanted(queries, items.vectors, catalog)
+        scores: Scores = wanted @ items.vectors[chosen].T
+        scores[:, items.silent[chosen]] = np.nan
+        scores[self._silent(wanted)] = np.nan
         return scores
 
     def _wanted(self, queries: Sequence[Query], vectors: Vectors, catalog: CatalogView) -> Vectors:
@@ -120,11 +130,11 @@ class Content:
                 own[part] *= weight / max(float(np.linalg.norm(own[part])), SHORTEST)
         return wanted
 
-    def _vectors_of(self, catalog: CatalogView) -> Vectors:
-        if catalog not in self._vectors:
-            counts = self._terms.count(item_terms(catalog))
-            self._vectors[catalog] = self._encode(counts, catalog.prices)
-        return self._vectors[catalog]
+    def _items_of(self, catalog: CatalogView) -> _Items:
+        if catalog not in self._items:
+            vectors = self._encode(self._terms.count(item_terms(catalog)), catalog.prices)
+            self._items[catalog] = _Items(vectors, self._silent(vectors))
+        return self._items[catalog]
 
     def _encode(self, documents: TermCounts, prices: NDArray[np.float64]) -> Vectors:
         """Return one vector a document, ``(documents, text + taste + price)``."""
@@ -137,17 +147,17 @@ class Content:
             vectors.append(outputs["vectors"])
         return np.concatenate(vectors)
 
-    def _says_something(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return which vectors go by more than a price."""
+    def _silent(self, vectors: Vectors) -> NDArray[np.bool_]:
+        """Return which vectors go by nothing but a price."""
         _, taste, _ = self._parts
-        saying: NDArray[np.bool_] = np.any(vectors[:, : taste.stop] != 0, axis=1)
-        return saying
+        silent: NDArray[np.bool_] = np.all(vectors[:, : taste.stop] == 0, axis=1)
+        return silent
 
     def _explained(self, ranking: Ranking, query: Query, catalog: CatalogView) -> Ranking:
         """Return the ranking with the items of the profile that add most to each score."""
         if query.task is Task.SEARCH:
             return replace(ranking, reasons=((Reason("matches_text"),),) * len(ranking))
-        vectors, pool = self._vectors_of(catalog), evidence_pool(_profile(query, catalog))
+        vectors, pool = self._items_of(catalog).vectors, evidence_pool(_profile(query, catalog))
         shares = np.zeros((len(pool.rows), len(ranking)), np.float32)
         for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
             if weight:

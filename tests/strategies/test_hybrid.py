@@ -151,6 +151,11 @@ def test_a_source_without_a_model_is_left_out() -> None:
     assert shop("untrained=5 trend=1").recommend() == shop("trend=1").recommend()
 
 
+def test_a_source_that_counts_nothing_is_not_asked() -> None:
+    """Only trend knows d."""
+    assert shop("taste=1 trend=0").recommend() == ["a", "c", "b"]
+
+
 def test_without_any_source_there_is_no_strategy() -> None:
     with pytest.raises(ModelMissing, match="which are untrained"):
         shop("untrained=5")

@@ -6,7 +6,7 @@ import torch
 
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.sdk import Vocabulary
-from endcap.sdk.errors import InvalidInput
+from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.sdk.features import DAY
 from endcap.trainers.export import check_parity, to_onnx
 from endcap.trainers.hybrid import GRID, UNRANKED, Hybrid, HybridParameters, choose_weights, ndcg, trainer
@@ -132,6 +132,11 @@ def test_the_graph_gives_what_pytorch_gives() -> None:
 def test_one_source_must_need_no_model() -> None:
     with pytest.raises(InvalidInput, match="add one that needs none"):
         trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(sources="ease item_knn"), quiet)
+
+
+def test_a_mistyped_source_is_told_before_anything_is_trained() -> None:
+    with pytest.raises(NotFound, match="populr"):
+        trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(sources="ease populr"), quiet)
 
 
 def test_there_must_be_something_to_choose_on() -> None:

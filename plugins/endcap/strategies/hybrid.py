@@ -78,7 +78,8 @@ class Hybrid:
             self._model = resources.model("hybrid")
             weights = self._model.state["weights"]
         self._weights = np.array(list(weights.values()), np.float32)
-        self._sources = [_source(name, resources) for name in weights]
+        # One that counts nothing is not asked.
+        self._sources = [_source(name, resources) if weight else None for name, weight in weights.items()]
         if not any(self._sources):
             raise ModelMissing(
                 f"the shop has a model for none of the sources of hybrid, which are {', '.join(weights)}:"

@@ -107,7 +107,7 @@ class HybridTrainer:
         """Choose the weights.
 
         Raises:
-            InvalidInput: There are no sources, all of them need a model, or nothing was bought for the first
+            InvalidInput: Every source needs a model, one does not score, or nothing was bought for the first
                 time by a known user in the last 30 days.
             NotFound: No plugin offers a source.
         """
@@ -117,8 +117,11 @@ class HybridTrainer:
             raise InvalidInput(
                 "every source needs a model: add one that needs none, such as popular_week", field="sources"
             )
+        host = PluginHost.discover()
+        # A name that is mistyped is told before anything is trained.
+        Instances(host, Generation.of([])).get("hybrid", {"weights": _equal_weights(always)})
         data = _validation(interactions)
-        standard, wanted = _ask_sources(names, interactions, data, progress)
+        standard, wanted = _ask_sources(names, interactions, data, host, progress)
         progress(0.7, "choosing weights")
         # What needs no model keeps a weight, so that the bundle alone answers its golden queries.
         lowest = {name: GRID[1] if name in always else GRID[0] for name in names}
@@ -221,7 +224,11 @@ def _validation(interactions: Interactions) -> EvaluationData:
 
 
 def _ask_sources(
-    names: Sequence[str], interactions: Interactions, data: EvaluationData, progress: Progress
+    names: Sequence[str],
+    interactions: Interactions,
+    data: EvaluationData,
+    host: PluginHost,
+    progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return every source's standard scores of the validation cases, and which items would be right."""
     past = replace(interactions, events=data.events, as_of=data.as_of)
@@ -232,7 +239,7 @@ def _ask_sources(
             source = find_trainer(name)
             trained = source.train(past, read_parameters(source.parameters, {}), lambda _share, _what: None)
             models.append(FittedModel(name, Vocabulary(trained.item_ids), trained))
-    instances = Instances(PluginHost.discover(), Generation.of(models))
+    instances = Instances(host, Generation.of(models))
     view, cases = data.view(), data.groups[0]
     chosen = np.random.default_rng(0).permutation(len(cases))[:VALIDATION_USERS]
     queries = [
@@ -254,11 +261,15 @@ def _ask_sources(
     for number, name in enumerate(names):
         progress(0.6 + 0.1 * number / len(names), f"asking {name}")
         # Alone and with weight 1, the blend is the source's standard score.
-        alone = instances.get("hybrid", {"weights": f"{name}=1"})
+        alone = instances.get("hybrid", {"weights": _equal_weights([name])})
         for batch in _batches(len(queries)):
             scores: Scores = alone.score(queries[batch], None, view)  # type: ignore[attr-defined]
             standard[number, batch] = np.where(ranked[batch], np.nan_to_num(scores), UNRANKED)
     return standard, wanted
+
+
+def _equal_weights(names: Sequence[str]) -> str:
+    return " ".join(f"{name}=1" for name in names)
 
 
 def _batches(count: int) -> Iterator[slice]:

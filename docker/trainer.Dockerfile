@@ -9,4 +9,6 @@ COPY trainers trainers
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu '.[train]'
 USER 65534
+RUN mkdir /data && chown 65534 /data
+USER 65534
 ENTRYPOINT ["endcap"]

@@ -190,7 +190,7 @@ async def test_the_python_of_the_readme_runs_against_a_server(tmp_path: Path) ->
     application = Application(settings)
     await application.start()
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    program = readme.split("```python\n")[1].split("```")[0]
+    program = "\n".join(block.split("```")[0] for block in readme.split("```python\n")[1:])
     program = program.replace("127.0.0.1:50051", f"127.0.0.1:{application.port}")
 
     process = await asyncio.create_subprocess_exec(

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.membership import is_among
 from endcap.catalog.revisions import advance_revision, lock_revision
 from endcap.catalog.tables import EVENTS
 from endcap.catalog.upserting import insert_rows
@@ -138,7 +139,7 @@ async def _stored_hashes(
     hashes: dict[str, bytes] = {}
     for start in range(0, len(event_ids), _CHUNK):
         query = select(EVENTS.c.event_id, EVENTS.c.body_hash).where(
-            EVENTS.c.shop == shop, EVENTS.c.event_id.in_(event_ids[start : start + _CHUNK])
+            EVENTS.c.shop == shop, is_among(connection, EVENTS.c.event_id, event_ids[start : start + _CHUNK])
         )
         hashes.update((event_id, body_hash) for event_id, body_hash in await connection.execute(query))
     return hashes

@@ -1,13 +1,15 @@
 """What is particular to PostgreSQL: how it is opened, how transactions begin, what its errors mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, Table, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from endcap.sdk.errors import DataLoss, EndcapError, Exhausted, FailedPrecondition, InvalidInput, Unavailable
@@ -70,17 +72,13 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
         settings["idle_in_transaction_session_timeout"] = f"{_STATEMENT_SECONDS:g}s"
 
     async def connect() -> asyncpg.Connection:
-        try:
+        with _our_errors():
             return await asyncpg.connect(
                 dsn,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=None if migrating else _STATEMENT_SECONDS,
                 server_settings=settings,
             )
-        except asyncpg.ClientConfigurationError:
-            raise InvalidInput("the database URL holds something that PostgreSQL does not know") from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise _meaning_of(getattr(error, "sqlstate", "08000")) or Unavailable(_NO_ANSWER) from error
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -96,6 +94,24 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     return engine
 
 
+async def copy_rows(
+    *, connection: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert many rows by COPY, which takes half the time of as many INSERTs.
+
+    Args:
+        connection: One that writes.
+        table: Where.
+        columns: Those that the rows have values for.
+        rows: As the driver takes them, so JSON is a text.
+    """
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():
+        await connection.exec_driver_sql("SELECT 1")  # SQLAlchemy begins no earlier than with a statement
+    with _our_errors():
+        await driver.copy_records_to_table(table.name, records=rows, columns=columns)
+
+
 def _refuse_closed(
     connection: DBAPIConnection, _: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
@@ -106,16 +122,30 @@ def _refuse_closed(
 
 def _meaning(context: ExceptionContext) -> EndcapError | None:
     """Return the error that a failure of PostgreSQL means to a caller; None when it is a bug of ours."""
-    error = context.original_exception
-    # A connection breaks as an error of the operating system, or as one of the driver without a code.
-    if isinstance(error, OSError) or context.is_disconnect:
+    # A connection that breaks may do so with an error of the driver that has no code.
+    return Unavailable(_NO_ANSWER) if context.is_disconnect else _meaning_of(context.original_exception)
+
+
+def _meaning_of(error: BaseException) -> EndcapError | None:
+    if isinstance(error, OSError):  # of the network; a statement that took too long is one of them
         return Unavailable(_NO_ANSWER)
-    return _meaning_of(getattr(error, "sqlstate", None) or "")
-
-
-def _meaning_of(code: str) -> EndcapError | None:
+    code = getattr(error, "sqlstate", None) or ""
     kind, message = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (None, "")
     return None if kind is None else kind(message)
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """Around what goes to the driver itself."""
+    try:
+        yield
+    except asyncpg.ClientConfigurationError:
+        raise InvalidInput("the database URL holds something that PostgreSQL does not know") from None
+    except (OSError, asyncpg.PostgresError) as error:
+        meant = _meaning_of(error)
+        if meant is None:
+            raise
+        raise meant from error
 
 
 def _lock_schema(connection: Connection) -> None:

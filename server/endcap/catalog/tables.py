@@ -7,13 +7,25 @@ the change, so that another process finds everything newer than what it holds.
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
 _Json = JSON().with_variant(JSONB(), "postgresql")
 _NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# Lists are cut into pages by the order of ids, which is that of their bytes whatever the database's language.
+_Id = String().with_variant(String(collation="C"), "postgresql")
 # SQLite counts up only a primary key of type INTEGER.
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -23,7 +35,7 @@ class ShopTable(SQLModel, table=True):
 
     __tablename__ = "shops"
 
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_type=_Id, primary_key=True)
     currency: str
     """ISO 4217 code that prices are compared and reported in; empty when not said."""
     settings: dict[str, Any] = Field(sa_type=_Json)
@@ -44,7 +56,7 @@ class ItemTable(SQLModel, table=True):
     )
 
     shop: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_type=_Id, primary_key=True)
     position: int = Field(sa_type=BigInteger)
     """The item's row in every view: counted from 0 in order of arrival, never given twice."""
     title: str
@@ -104,7 +116,7 @@ class UserTable(SQLModel, table=True):
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="users_shop_fkey"),)
 
     shop: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_type=_Id, primary_key=True)
     created_time: int = Field(sa_type=BigInteger)
     pseudonym_key: bytes
     """16 random bytes: without them nothing links the pseudonym in a snapshot to the user."""
@@ -120,7 +132,7 @@ class VisitorTable(SQLModel, table=True):
     )
 
     shop: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_type=_Id, primary_key=True)
     user_id: str | None
     """The user of the newest event that carried both."""
     created_time: int = Field(sa_type=BigInteger)
@@ -169,7 +181,7 @@ class PlacementTable(SQLModel, table=True):
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="placements_shop_fkey"),)
 
     shop: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_type=_Id, primary_key=True)
     task: str
     ladder: list[dict[str, Any]] = Field(sa_type=_Json)
     settings: dict[str, Any] = Field(sa_type=_Json)
@@ -215,8 +227,8 @@ class BundleTable(SQLModel, table=True):
     )
 
     shop: str = Field(primary_key=True)
-    model: str = Field(primary_key=True)
-    version: str = Field(primary_key=True)
+    model: str = Field(sa_type=_Id, primary_key=True)
+    version: str = Field(sa_type=_Id, primary_key=True)
     path: str
     state: str
     refusal: str

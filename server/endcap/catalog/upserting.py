@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
-from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.postgresql import copy_rows
 
 
 _Insert = sqlite.Insert | postgresql.Insert
@@ -17,10 +19,6 @@ _Insert = sqlite.Insert | postgresql.Insert
 _INSERTS: Mapping[str, Callable[[Table], _Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
-}
-_DIALECTS: Mapping[str, Callable[[], Dialect]] = {
-    "sqlite": SQLiteDialect_aiosqlite,
-    "postgresql": PGDialect_asyncpg,
 }
 
 
@@ -43,9 +41,16 @@ async def insert_rows(
         changed: The columns that a row whose primary key is taken takes over, maybe none; None when no key
             can be taken.
     """
-    if rows:
-        statement = _insert_text(connection.dialect.name, table, changed)
-        await connection.exec_driver_sql(statement, list(rows))
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        await connection.exec_driver_sql(_insert_text(table, changed), list(rows))
+    elif changed is None:
+        await copy_rows(connection=connection, table=table, columns=_given(table), rows=rows)
+    else:
+        await connection.exec_driver_sql(
+            _insert_arrays_text(table, changed), tuple(map(list, zip(*rows, strict=True)))
+        )
 
 
 async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
@@ -56,12 +61,26 @@ async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[
         await connection.execute(statement, values)
 
 
+def _given(table: Table) -> list[str]:
+    """Return the columns but for a key that the database counts up."""
+    return [column.name for column in table.columns if column is not table.autoincrement_column]
+
+
 @cache
-def _insert_text(dialect: str, table: Table, changed: tuple[str, ...] | None) -> str:
-    names = [column.name for column in table.columns if column is not table.autoincrement_column]
+def _insert_text(table: Table, changed: tuple[str, ...] | None) -> str:
     # Inline: nobody asks for the keys that the database counted up.
-    statement = _insert(dialect, table, changed).inline()
-    return str(statement.compile(dialect=_DIALECTS[dialect](), column_keys=names))
+    statement = _insert("sqlite", table, changed).inline()
+    return str(statement.compile(dialect=SQLiteDialect_aiosqlite(), column_keys=_given(table)))
+
+
+@cache
+def _insert_arrays_text(table: Table, changed: tuple[str, ...]) -> str:
+    """Return the statement that takes one array a column: one plan for all rows, in half the time."""
+    names = _given(table)
+    arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+    rows = func.unnest(*arrays).table_valued(*names).render_derived()
+    statement = _insert("postgresql", table, changed).from_select(names, select(*rows.c))
+    return str(statement.compile(dialect=PGDialect_asyncpg()))  # type: ignore[no-untyped-call]
 
 
 def _insert(dialect: str, table: Table, changed: tuple[str, ...] | None) -> _Insert:

@@ -9,6 +9,7 @@ revision = "0001"
 down_revision = None
 
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+_ID = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -16,7 +17,7 @@ def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "shops",
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _ID, nullable=False),
         sa.Column("currency", sa.String(), nullable=False),
         sa.Column("settings", _JSON, nullable=False),
         sa.Column("token_key", sa.LargeBinary(), nullable=False),
@@ -27,8 +28,8 @@ def upgrade() -> None:
     op.create_table(
         "bundles",
         sa.Column("shop", sa.String(), nullable=False),
-        sa.Column("model", sa.String(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("model", _ID, nullable=False),
+        sa.Column("version", _ID, nullable=False),
         sa.Column("path", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("manifest", _JSON, nullable=False),
@@ -94,7 +95,7 @@ def upgrade() -> None:
     op.create_table(
         "items",
         sa.Column("shop", sa.String(), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _ID, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("description", sa.String(), nullable=False),
@@ -125,7 +126,7 @@ def upgrade() -> None:
     op.create_table(
         "placements",
         sa.Column("shop", sa.String(), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _ID, nullable=False),
         sa.Column("task", sa.String(), nullable=False),
         sa.Column("ladder", _JSON, nullable=False),
         sa.Column("settings", _JSON, nullable=False),
@@ -138,7 +139,7 @@ def upgrade() -> None:
     op.create_table(
         "users",
         sa.Column("shop", sa.String(), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _ID, nullable=False),
         sa.Column("created_time", sa.BigInteger(), nullable=False),
         sa.Column("pseudonym_key", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["shop"], ["shops.id"], name="users_shop_fkey"),
@@ -147,7 +148,7 @@ def upgrade() -> None:
     op.create_table(
         "visitors",
         sa.Column("shop", sa.String(), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _ID, nullable=False),
         sa.Column("user_id", sa.String(), nullable=True),
         sa.Column("created_time", sa.BigInteger(), nullable=False),
         sa.Column("pseudonym_key", sa.LargeBinary(), nullable=False),

@@ -39,7 +39,7 @@ class PostgresqlServer:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
-        self._folder = folder
+        self.folder = folder
         # PostgreSQL refuses to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
         self._names = (f"test_{number}" for number in count())
@@ -60,19 +60,19 @@ class PostgresqlServer:
 
     def url(self, database: str) -> str:
         """Return the URL of a database, whether it exists or not."""
-        return f"postgresql://endcap@/{database}?host={self._folder}"
+        return f"postgresql://endcap@/{database}?host={self.folder}"
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _SERVE, self._programs, self._folder],
+            ["/bin/sh", "-c", _SERVE, self._programs, self.folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             user=self._user,
         )
         for _ in range(300):
-            if not self._run("pg_isready", "-h", self._folder, check=False):
+            if not self._run("pg_isready", "-h", self.folder, check=False):
                 return
             time.sleep(0.1)
         pytest.fail("PostgreSQL did not start within 30 seconds")
@@ -89,7 +89,7 @@ class PostgresqlServer:
 
     def execute(self, statement: str, *, database: str = "postgres") -> None:
         """Run a statement."""
-        self._run("psql", "-q", "-h", self._folder, "-U", "endcap", "-d", database, "-c", statement)
+        self._run("psql", "-q", "-h", self.folder, "-U", "endcap", "-d", database, "-c", statement)
 
     def _run(self, program: str, *arguments: str | Path, check: bool = True) -> int:
         command = [self._programs / program, *arguments]

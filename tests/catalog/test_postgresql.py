@@ -1,0 +1,253 @@
+"""What only PostgreSQL does: many writers at once, and failures that SQLite cannot have."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.events import Event, events_after, store_events
+from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.migration import migrate
+from endcap.catalog.revisions import lock_revision
+from endcap.catalog.shops import create_shop, get_shop, list_shops
+from endcap.sdk.errors import Exhausted, FailedPrecondition, InvalidInput, Unavailable
+
+
+@pytest.fixture
+async def database(postgresql_url: str) -> AsyncIterator[Database]:
+    """A database that holds the shops ``default`` and ``second``."""
+    database = await open_database(postgresql_url, lock_timeout=0.2)
+    async with database.write() as connection:
+        for shop in ("default", "second"):
+            await create_shop(connection=connection, shop=shop, now=1)
+    yield database
+    await database.close()
+
+
+async def record(database: Database, event_id: str, shop: str = "default") -> int:
+    """Store one event, and return its revision."""
+    event = Event(event_id, "view", "mug", 1, user_id=f"user-{event_id}")
+    async with database.write() as connection:
+        return (await store_events(connection=connection, shop=shop, events=[event])).revision
+
+
+async def read(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return [shop.id for shop in await list_shops(connection=connection)]
+
+
+async def test_a_commit_is_on_disk_whatever_the_server_does_for_others(
+    postgresql: Any, postgresql_url: str, database: Database
+) -> None:
+    postgresql.execute("ALTER ROLE endcap SET synchronous_commit = off")
+    try:
+        other = await open_database(postgresql_url)
+        async with other.write() as connection:
+            setting = (await connection.exec_driver_sql("SHOW synchronous_commit")).scalar()
+        await other.close()
+    finally:
+        postgresql.execute("ALTER ROLE endcap RESET synchronous_commit")
+
+    assert setting == "on"
+
+
+async def test_a_reader_that_sees_a_revision_sees_every_smaller_one(
+    postgresql_url: str, database: Database
+) -> None:
+    processes = [await open_database(postgresql_url) for _ in range(4)]
+    seen: list[tuple[int, list[int]]] = []
+
+    async def write(process: Database, name: int) -> None:
+        for number in range(15):
+            await record(process, f"{name}-{number}")
+
+    async def watch() -> None:
+        while not seen or seen[-1][0] < 61:
+            async with database.read() as connection:
+                about = await get_shop(connection=connection, shop="default")
+                events = await events_after(connection=connection, shop="default", revision=0)
+            seen.append((about.revision, [revision for revision, _ in events]))
+
+    writing = (write(process, name) for name, process in enumerate(processes))
+    await asyncio.wait_for(asyncio.gather(watch(), *writing), 60)
+    for process in processes:
+        await process.close()
+
+    assert len({revision for revision, _ in seen}) > 5
+    assert all(events == list(range(2, revision + 1)) for revision, events in seen)
+
+
+async def test_writers_of_two_shops_do_not_wait_for_each_other(database: Database) -> None:
+    async with database.write() as connection:
+        await lock_revision(connection=connection, shop="default")
+
+        assert await record(database, "1", "second") == 2
+        with pytest.raises(Unavailable):
+            await record(database, "1", "default")
+
+
+async def test_two_writers_that_wait_for_each_other_are_told_apart(
+    postgresql_url: str, database: Database
+) -> None:
+    patient = await open_database(postgresql_url, lock_timeout=10)
+    both_hold_one = asyncio.Barrier(2)
+
+    async def lock(*shops: str) -> None:
+        async with patient.write() as connection:
+            await lock_revision(connection=connection, shop=shops[0])
+            await both_hold_one.wait()
+            await lock_revision(connection=connection, shop=shops[1])
+
+    outcomes = await asyncio.gather(
+        lock("default", "second"), lock("second", "default"), return_exceptions=True
+    )
+    await patient.close()
+
+    assert sorted(map(type, outcomes), key=str) == [type(None), Unavailable]
+
+
+async def test_a_block_that_reads_cannot_write(database: Database) -> None:
+    async with database.read() as connection:
+        with pytest.raises(Unavailable, match="no writes"):
+            await create_shop(connection=connection, shop="third", now=1)
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.exec_driver_sql("SET LOCAL statement_timeout = '50ms'")
+        with pytest.raises(Unavailable):
+            await connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    assert await read(database) == ["default", "second"]
+
+
+async def test_a_server_that_stops_is_unavailable_and_found_again_without_a_failed_call(
+    postgresql: Any, database: Database
+) -> None:
+    async def in_the_middle_of_a_transaction() -> None:
+        async with database.write() as connection:
+            await lock_revision(connection=connection, shop="default")
+            postgresql.stop()
+            await connection.exec_driver_sql("SELECT 1")
+
+    await asyncio.gather(*(read(database) for _ in range(5)))  # as many connections as are going to be cut
+    try:
+        with pytest.raises(Unavailable):
+            await in_the_middle_of_a_transaction()
+        calls: list[Callable[[], Awaitable[object]]] = [lambda: read(database), lambda: record(database, "1")]
+        for call in calls:
+            with pytest.raises(Unavailable):
+                await call()
+    finally:
+        postgresql.start()
+
+    assert await asyncio.gather(*(read(database) for _ in range(5))) == [["default", "second"]] * 5
+    assert await record(database, "1") == 2
+
+
+async def test_a_call_that_finds_every_connection_in_use_is_told_so(database: Database) -> None:
+    async def hold() -> None:
+        async with database.read() as connection:
+            await connection.exec_driver_sql("SELECT pg_sleep(1)")
+
+    holding = [asyncio.create_task(hold()) for _ in range(10)]
+    await asyncio.sleep(0.2)
+
+    with pytest.raises(Unavailable, match="in use"):
+        await read(database)
+
+    await asyncio.gather(*holding)
+    assert await read(database) == ["default", "second"]
+
+
+@contextmanager
+def small_disk(folder: Path, user: str) -> Iterator[None]:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size=12m,uid={user},mode=700", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def test_a_full_disk_is_exhausted_and_reads_go_on(
+    postgresql: Any, postgresql_url: str, database: Database
+) -> None:
+    folder = postgresql.folder / "small"
+    folder.mkdir()
+    items = [
+        Item(f"item-{number}", description="".join(map(chr, range(200, 2_000)))) for number in range(3_000)
+    ]
+    with small_disk(folder, "nobody"):
+        postgresql.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        async with database.write() as connection:
+            await connection.exec_driver_sql("ALTER TABLE items SET TABLESPACE small")
+
+        with pytest.raises(Exhausted, match="disk"):
+            async with database.write() as connection:
+                await upsert_items(connection=connection, shop="default", items=items, now=1)
+        assert await read(database) == ["default", "second"]
+        assert await record(database, "1") == 2
+
+        async with database.write() as connection:
+            await connection.exec_driver_sql("ALTER TABLE items SET TABLESPACE pg_default")
+        postgresql.execute("DROP TABLESPACE small")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "remedy"),
+    [
+        (("/test", "/nowhere_test"), FailedPrecondition, "createdb"),
+        (("endcap@", "stranger@"), FailedPrecondition, "user or the password"),
+        (("?host=", "?host=/nowhere"), Unavailable, "does not answer"),
+        (("?host=", "?sslmode=perhaps&host="), InvalidInput, "URL"),
+    ],
+)
+async def test_a_url_that_leads_nowhere_says_what_to_correct(
+    postgresql_url: str, change: tuple[str, str], error: type[Exception], remedy: str
+) -> None:
+    with pytest.raises(error, match=remedy):
+        await open_database(postgresql_url.replace(*change))
+
+
+async def test_what_libpq_understands_may_be_in_the_url(postgresql_url: str) -> None:
+    url = postgresql_url.replace("postgresql://", "postgresql+asyncpg://")
+
+    database = await open_database(f"{url}&sslmode=prefer&application_name=shop")
+    async with database.read() as connection:
+        name = (await connection.exec_driver_sql("SHOW application_name")).scalar()
+    await database.close()
+
+    assert name == "shop"
+
+
+async def test_two_processes_that_migrate_at_once_do_it_once(empty_postgresql_url: str) -> None:
+    await asyncio.gather(*(migrate(empty_postgresql_url) for _ in range(3)))
+
+    await (await open_database(empty_postgresql_url)).close()
+
+
+async def test_ids_are_in_the_order_of_their_bytes_whatever_the_language(database: Database) -> None:
+    query = text(
+        "SELECT table_name || '.' || column_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND collation_name = 'C'"
+    )
+    async with database.read() as connection:
+        found = set((await connection.execute(query)).scalars())
+
+    assert found >= {
+        "shops.id",
+        "items.id",
+        "users.id",
+        "visitors.id",
+        "placements.id",
+        "bundles.model",
+        "bundles.version",
+    }

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from endcap.catalog.attributes import Moment
 from endcap.catalog.database import Database
 from endcap.catalog.items import Availability, Item, delete_items, get_items, list_items, upsert_items
 from endcap.catalog.loading import load_shop
 from endcap.catalog.money import to_nanos, to_units
 from endcap.sdk.errors import InvalidInput, NotFound
+from endcap.sdk.filters import parse_filter
 
 
 KETTLE = Item(
@@ -34,6 +36,22 @@ async def test_an_item_comes_back_as_it_was_written(catalog_database: Database) 
     assert revision == 2
     assert found == {"kettle": replace(KETTLE, updated_time=9, revision=2)}
     assert found["kettle"].etag == "2"
+
+
+async def test_a_moment_among_attributes_is_told_from_a_number_and_compares_as_one(
+    catalog_database: Database,
+) -> None:
+    mug = Item("mug", attributes={"since": Moment(1_700_000_000_000), "litres": 0.5})
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[mug], now=9)
+        found = await get_items(connection=connection, shop="default", item_ids=["mug"])
+
+    view = (await load_shop(catalog_database, "default")).view
+
+    assert isinstance(found["mug"].attributes["since"], Moment)
+    assert not isinstance(found["mug"].attributes["litres"], Moment)
+    assert parse_filter("attributes.since >= 2023-11-14T22:13:20Z").mask(view).tolist() == [True]
+    assert parse_filter("attributes.since < 2023-11-14T22:13:20Z").mask(view).tolist() == [False]
 
 
 async def test_a_written_item_replaces_the_old_one_in_its_row(catalog_database: Database) -> None:

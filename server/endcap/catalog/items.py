@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.membership import is_among
 from endcap.catalog.attributes import AttributeValue, load_attributes, store_attributes
+from endcap.catalog.membership import is_among
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.search_index import index_items, unindex_items
 from endcap.catalog.tables import ITEMS

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.attributes import load_attributes
 from endcap.catalog.database import Database
 from endcap.catalog.histories import Histories
 from endcap.catalog.items import Availability
@@ -150,7 +151,7 @@ def _view(
         group_ids=[item.group_id for item in items],
         original_prices=_prices(items, "original_price_nanos", shop.currency),
         costs=_prices(items, "cost_nanos", shop.currency),
-        attributes=[item.attributes for item in items],
+        attributes=[load_attributes(item.attributes) for item in items],
         paid_prices=paid_prices,
     )
     return build_view(

@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.attributes import load_attributes
 from endcap.catalog.database import Database
 from endcap.catalog.items import Availability
 from endcap.catalog.money import NANOS
@@ -83,7 +84,7 @@ async def _items(connection: AsyncConnection, shop: str) -> pl.DataFrame:
         .where(ITEMS.c.shop == shop)
         .order_by(ITEMS.c.position)
     )
-    rows = [(*row[:-1], json.dumps(row[-1])) for row in await connection.execute(query)]
+    rows = [(*row[:-1], json.dumps(load_attributes(row[-1]))) for row in await connection.execute(query)]
     return pl.DataFrame(rows, schema=item_schema(), orient="row")
 
 

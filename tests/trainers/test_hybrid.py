@@ -140,5 +140,21 @@ def test_a_mistyped_source_is_told_before_anything_is_trained() -> None:
 
 
 def test_there_must_be_something_to_choose_on() -> None:
-    with pytest.raises(InvalidInput, match="nothing to judge"):
+    with pytest.raises(InvalidInput, match="the snapshot has no sequence of at least three items"):
         trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(), quiet)
+
+
+def test_without_a_month_to_set_aside_it_is_everybodys_last_choice() -> None:
+    """In a week, everybody bought four of a taste's items in a row; what came next is the item after them."""
+    events = [
+        (f"{taste} {user}", f"{taste} {(user + step) % 12}", 6.0 - step)
+        for taste in ("tea", "tool")
+        for user in range(12)
+        for step in range(4)
+    ]
+
+    trained = trainer.train(purchases(*events), HybridParameters(sources="item_knn popular_week"), quiet)
+
+    measured = [trained.metrics[f"validation_ndcg@20{of}"] for of in ("_popular_week", "_item_knn", "")]
+    assert measured == sorted(measured)
+    assert measured[0] < measured[1]

@@ -6,6 +6,9 @@ scores the items for the users who then bought something for the first time. The
 NDCG@20 of the blend by coordinate ascent: one weight after the other takes the best value of a fixed list,
 until that changes nothing.
 
+Where that is nothing, as in a young shop or in sequences without dates, the last choice of every user is set
+aside instead.
+
 The bundle holds the weights and no source: the sources serve with bundles of their own, trained on the whole
 snapshot.
 """
@@ -19,9 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from endcap.evaluation import EvaluationData
-from endcap.evaluation.datasets import Log
-from endcap.evaluation.splits import by_time
+from endcap.evaluation import EvaluationData, Setting
+from endcap.evaluation.datasets import Log, Sequences
+from endcap.evaluation.ragged import Ragged, offsets_of
+from endcap.evaluation.splits import by_time, leave_one_out
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Eligibility, Model, Query, Scores, Task, Tensors, Vocabulary, parameter
@@ -107,8 +111,8 @@ class HybridTrainer:
         """Choose the weights.
 
         Raises:
-            InvalidInput: Every source needs a model, one does not score, or nothing was bought for the first
-                time by a known user in the last 30 days.
+            InvalidInput: Every source needs a model, one does not score or cannot be trained on the past, or
+                no user chose enough to set something aside.
             NotFound: No plugin offers a source.
         """
         names = list(dict.fromkeys(parameters.sources.split()))
@@ -209,18 +213,22 @@ def _pool(
 
 
 def _validation(interactions: Interactions) -> EvaluationData:
-    """Set aside what users known by then bought for the first time in the last days.
+    """Set aside what users known by then bought for the first time in the last days, or their last choices.
 
     Raises:
-        InvalidInput: That is nothing.
+        InvalidInput: There is neither.
     """
-    events = interactions.events
-    kinds, counts = np.unique(events.types, return_counts=True)
+    kinds, counts = np.unique(interactions.events.types, return_counts=True)
     target = "purchase" if "purchase" in kinds else str(kinds[np.argmax(counts)])
     end = interactions.as_of + 1
-    return by_time(
-        Log("validation", interactions.items, events), end - VALIDATION_DAYS * DAY, end, target_type=target
-    )
+    log = Log("validation", interactions.items, interactions.events)
+    try:
+        return by_time(log, end - VALIDATION_DAYS * DAY, end, target_type=target)
+    except InvalidInput:
+        choices = interactions.choices
+        by_user = np.argsort(choices.users, kind="stable")
+        sequences = Ragged(choices.rows[by_user], offsets_of(np.bincount(choices.users)))
+        return leave_one_out(Sequences("the snapshot", interactions.items, sequences), Setting.REFIT)
 
 
 def _ask_sources(

@@ -2,19 +2,24 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, inspect, text
 
 from endcap.catalog import migrations
+from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
 from endcap.catalog.database import Database, open_database
+from endcap.catalog.events import Event, store_events
+from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
-from endcap.catalog.placements import get_placement
+from endcap.catalog.placement_changes import PlacementChange, record_change
+from endcap.catalog.placements import Placement, Rung, get_placement, put_placement
 from endcap.catalog.search import search_items
 from endcap.catalog.tables import ITEMS, METADATA, SHOPS
 from endcap.sdk import Task
@@ -112,12 +117,9 @@ def _item(shop: str, item_id: str, position: int, title: str, *, deleted: bool =
 
 
 @pytest.fixture
-async def url_before_search(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+async def url_before_search(empty_url: str) -> str:
     """A database without an index for search: a shop of more items than one batch holds, and a small one."""
-    upgrade = command.upgrade
-    with monkeypatch.context() as patched:
-        patched.setattr(command, "upgrade", lambda config, _: upgrade(config, "0003"))
-        await migrate(empty_url)
+    await migrate(empty_url, target="0003")
     items = [_item("large", f"{number:05}", number, f"pot {number}") for number in range(5_002)]
     items += [
         _item("small", "a", 0, "pot"),
@@ -168,3 +170,77 @@ async def test_shops_that_were_there_before_get_a_placement_that_searches(url_be
 
     assert placement.task is Task.SEARCH
     assert [rung.strategy for rung in placement.ladder] == ["search", "popular"]
+
+
+async def _contents(url: str) -> dict[str, list[dict[str, object]]]:
+    """Return the rows of every table by its name, and under ``""`` what the schema looks like."""
+
+    def read(connection: Connection) -> dict[str, list[dict[str, object]]]:
+        found = inspect(connection)
+        names = sorted(name for name in found.get_table_names() if not name.startswith("item_words"))
+        contents: dict[str, list[dict[str, object]]] = {"": []}
+        for name in names:
+            columns = [
+                (column["name"], str(column["type"]), column["nullable"])
+                for column in found.get_columns(name)
+            ]
+            indexes = sorted((index["name"], index["unique"]) for index in found.get_indexes(name))
+            contents[""].append({"table": name, "columns": columns, "indexes": indexes})
+            keys = ", ".join(found.get_pk_constraint(name)["constrained_columns"])
+            rows = connection.execute(text(f"SELECT * FROM {name} ORDER BY {keys}")).mappings()
+            contents[name] = [{key: str(value) for key, value in row.items()} for row in rows]
+        if connection.dialect.name == "sqlite":
+            every = connection.execute(text("SELECT name FROM sqlite_master ORDER BY name")).scalars()
+            contents[""] += [{"name": name} for name in every]
+        return contents
+
+    database = Database(url)
+    async with database.read() as connection:
+        contents = await connection.run_sync(read)
+    await database.close()
+    return contents
+
+
+@pytest.fixture
+async def full_url(catalog_database: Database, catalog_url: str, catalog_event: Callable[..., Event]) -> str:
+    """A database with something in every table."""
+    bundle = RegisteredBundle("ease", "1", "ease/1", {"items": 1}, "0" * 64, 1, 1, 1)
+    shelf = Placement("shelf", Task.TRENDING, (Rung("popular"),))
+    exposure = Exposure("default", "r1", 1, "home", "v1", {"ease": "1"}, (ExposedItem("mug", "ease"),), "ann")
+    log = ExposureLog(catalog_database)
+    log.record(exposure)
+    await log.close()
+    async with catalog_database.write() as connection:
+        items = [Item("mug", title="Mug", categories=("Kitchen",)), Item("tea", title="Tea")]
+        await upsert_items(connection=connection, shop="default", items=items, now=1)
+        events = [catalog_event("1"), catalog_event("2", visitor_id="phone", properties={"gift": True})]
+        await store_events(connection=connection, shop="default", events=events)
+        await register_bundle(connection=connection, shop="default", bundle=bundle)
+        await activate_bundle(connection=connection, shop="default", model="ease", version="1", now=2)
+        shelf = await put_placement(connection=connection, shop="default", placement=shelf, now=3)
+        change = PlacementChange("shelf", shelf.revision, 3, None, shelf)
+        await record_change(connection=connection, shop="default", change=change)
+    return catalog_url
+
+
+async def test_schemas_go_back_and_forth_with_what_is_in_them(full_url: str) -> None:
+    versions = [f"{number:04}" for number in range(1, int(migrations.HEAD) + 1)]
+    newest = await _contents(full_url)
+    schemas = {}
+
+    for version in reversed(versions):
+        await migrate(full_url, target=version)
+        schemas[version] = (await _contents(full_url))[""]
+    oldest = await _contents(full_url)
+    for version in versions:
+        await migrate(full_url, target=version)
+        assert (await _contents(full_url))[""] == schemas[version]
+    again = await _contents(full_url)
+
+    assert all(newest.values())
+    for table in oldest.keys() - {"", "alembic_version", "placements"}:
+        kept = oldest[table][0].keys()
+        assert oldest[table] == [{name: row[name] for name in kept} for row in newest[table]]
+        assert oldest[table] == [{name: row[name] for name in kept} for row in again[table]]
+    assert [row["id"] for row in again["placements"]] == [row["id"] for row in newest["placements"]]
+    assert again["item_texts"] == newest["item_texts"]

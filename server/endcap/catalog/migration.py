@@ -8,16 +8,19 @@ from sqlalchemy import Connection
 
 from endcap.catalog import migrations
 from endcap.catalog.database import Database
+from endcap.catalog.migrations import HEAD
 from endcap.catalog.schema import refuse_newer, schema_version
 
 
-async def migrate(url: str) -> None:
-    """Bring a database to the newest schema; create a file, and its folder, where there is none.
+async def migrate(url: str, *, target: str = HEAD) -> None:
+    """Bring a database to a schema; create a file, and its folder, where there is none.
 
     All revisions run in one transaction: a process that dies on the way leaves the old schema.
 
     Args:
         url: As for ``open_database``.
+        target: The revision, the newest one unless told otherwise. With an earlier one than the database
+            has, what the later ones added is lost.
 
     Raises:
         InvalidInput: The URL is not one of a database that Endcap knows.
@@ -27,14 +30,18 @@ async def migrate(url: str) -> None:
     database = Database(url, migrating=True)
     try:
         async with database.write() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_migrate, target)
     finally:
         await database.close()
 
 
-def _upgrade(connection: Connection) -> None:
-    refuse_newer(schema_version(connection))
+def _migrate(connection: Connection, target: str) -> None:
+    found = schema_version(connection)
+    refuse_newer(found)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if found is not None and found > target:
+        command.downgrade(config, target)
+    else:
+        command.upgrade(config, target)

@@ -15,3 +15,9 @@ def upgrade() -> None:
         bundles.add_column(sa.Column("checksum", sa.String(), nullable=False, server_default=""))
         bundles.add_column(sa.Column("size_bytes", sa.BigInteger(), nullable=False, server_default="0"))
         bundles.add_column(sa.Column("item_count", sa.Integer(), nullable=False, server_default="0"))
+
+
+def downgrade() -> None:
+    """Drop the four columns."""
+    for column in ("item_count", "size_bytes", "checksum", "refusal"):
+        op.drop_column("bundles", column)

@@ -29,3 +29,10 @@ def upgrade() -> None:
     op.create_index("placement_changes_placement", "placement_changes", ["shop", "placement", "revision"])
     op.create_index("exposures_user", "exposures", ["shop", "user_id", "time"])
     op.create_index("exposures_visitor", "exposures", ["shop", "visitor_id", "time"])
+
+
+def downgrade() -> None:
+    """Drop the two indexes, and the table with what it holds."""
+    op.drop_index("exposures_visitor", "exposures")
+    op.drop_index("exposures_user", "exposures")
+    op.drop_table("placement_changes")

@@ -84,6 +84,14 @@ def upgrade() -> None:
     _give_shops_the_placement()
 
 
+def downgrade() -> None:
+    """Drop the index, and the placements that search: the release before knows no such task."""
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("DROP TABLE item_words")
+    op.drop_table("item_texts")
+    op.execute("DELETE FROM placements WHERE task = 'search'")
+
+
 def _items() -> Iterator[list[dict[str, Any]]]:
     """Yield the items that are not deleted, in batches."""
     items = sa.table(

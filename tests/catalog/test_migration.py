@@ -16,6 +16,7 @@ from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_b
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.events import Event, store_events
 from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.import_progress import FileProgress, save_progress
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.placement_changes import PlacementChange, record_change
@@ -220,6 +221,8 @@ async def full_url(catalog_database: Database, catalog_url: str, catalog_event: 
         shelf = await put_placement(connection=connection, shop="default", placement=shelf, now=3)
         change = PlacementChange("shelf", shelf.revision, 3, None, shelf)
         await record_change(connection=connection, shop="default", change=change)
+        progress = FileProgress(rejected={"title is missing": 1})
+        await save_progress(connection=connection, shop="default", file="0", progress=progress)
     return catalog_url
 
 

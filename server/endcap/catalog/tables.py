@@ -273,6 +273,25 @@ class ExposureTable(SQLModel, table=True):
     degraded: list[dict[str, Any]] = Field(sa_type=_Json)
 
 
+class ImportTable(SQLModel, table=True):
+    """How far a file is imported, as long as its import is not done."""
+
+    __tablename__ = "imports"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="imports_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    file: str = Field(primary_key=True)
+    """Its fingerprint."""
+    offset: int = Field(sa_type=BigInteger)
+    """In bytes, or in rows where its format counts these."""
+    line: int = Field(sa_type=BigInteger)
+    stored: int = Field(sa_type=BigInteger)
+    duplicates: int = Field(sa_type=BigInteger)
+    rejected: dict[str, int] = Field(sa_type=_Json)
+    """Rows by reason."""
+    rejects_size: int = Field(sa_type=BigInteger)
+
+
 METADATA = SQLModel.metadata
 SHOPS = METADATA.tables["shops"]
 ITEMS = METADATA.tables["items"]
@@ -284,3 +303,4 @@ PLACEMENTS = METADATA.tables["placements"]
 PLACEMENT_CHANGES = METADATA.tables["placement_changes"]
 BUNDLES = METADATA.tables["bundles"]
 EXPOSURES = METADATA.tables["exposures"]
+IMPORTS = METADATA.tables["imports"]

@@ -1,0 +1,100 @@
+"""How far an import has come, kept in the database with the rows that it has written.
+
+The position in a file is written in the transaction of the rows before it, so that after a crash the two
+agree. It is kept until the whole import is done.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.table_files.table_file import START, Position
+from endcap.catalog.tables import IMPORTS
+from endcap.catalog.upserting import upsert
+
+
+_SAMPLE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """How far one file is imported."""
+
+    position: Position = START
+
+    stored: int = 0
+    """Rows that were written."""
+
+    duplicates: int = 0
+    """Events that were there before."""
+
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Rows that were left out, by reason."""
+
+    rejects_size: int = 0
+    """Bytes of the file of rejected rows."""
+
+
+def fingerprint(path: Path, meaning: Iterable[str]) -> str:
+    """Return what names a file as long as nobody changes it: from size, time, beginning and end.
+
+    Args:
+        path: The file.
+        meaning: What else decides how its rows are read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    about = path.stat()
+    with path.open("rb") as stream:
+        beginning = stream.read(_SAMPLE_BYTES)
+        stream.seek(max(0, about.st_size - _SAMPLE_BYTES))
+        end = stream.read(_SAMPLE_BYTES)
+    for part in (f"{about.st_size} {about.st_mtime_ns}", *meaning):
+        digest.update(part.encode() + b"\x1f")
+    digest.update(beginning)
+    digest.update(end)
+    return digest.hexdigest()
+
+
+async def load_progress(*, connection: AsyncConnection, shop: str, file: str) -> FileProgress | None:
+    """Return how far a file is imported, None where that was not begun, or is done.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        file: The file's fingerprint.
+    """
+    query = select(IMPORTS).where(IMPORTS.c.shop == shop, IMPORTS.c.file == file)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    return FileProgress(
+        position=Position(row["offset"], row["line"]),
+        stored=row["stored"],
+        duplicates=row["duplicates"],
+        rejected=row["rejected"],
+        rejects_size=row["rejects_size"],
+    )
+
+
+async def save_progress(*, connection: AsyncConnection, shop: str, file: str, progress: FileProgress) -> None:
+    """Keep how far a file is imported; use the connection that writes its rows."""
+    values = {
+        "shop": shop,
+        "file": file,
+        "offset": progress.position.offset,
+        "line": progress.position.line,
+        "stored": progress.stored,
+        "duplicates": progress.duplicates,
+        "rejected": dict(progress.rejected),
+        "rejects_size": progress.rejects_size,
+    }
+    await upsert(connection=connection, table=IMPORTS, values=[values])
+
+
+async def forget_progress(*, connection: AsyncConnection, shop: str, files: Iterable[str]) -> None:
+    """Forget files that are imported whole, so that they can be imported again."""
+    await connection.execute(delete(IMPORTS).where(IMPORTS.c.shop == shop, IMPORTS.c.file.in_(list(files))))

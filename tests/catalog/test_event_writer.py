@@ -1,9 +1,6 @@
 """Events: durable once acknowledged, never stored twice, and known in memory before the caller is."""
 
 import asyncio
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -21,25 +18,6 @@ from endcap.sdk.errors import NotFound, Unavailable
 
 MakeEvent = Callable[..., Event]
 Committed = list[tuple[str, list[str], int]]
-
-_RECORD_UNTIL_KILLED = """
-import asyncio, itertools, os, sys
-from endcap.catalog.database import open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event
-
-async def record(writer, prefix):
-    for number in itertools.count():
-        event = Event(f"{prefix}-{number}", "view", "mug", 1, user_id="ann")
-        await writer.record("default", [event])
-        os.write(1, f"{event.event_id}\\n".encode())
-
-async def main(url, round):
-    writer = EventWriter(await open_database(url), lambda shop, events, revision: None)
-    await asyncio.gather(*(record(writer, f"{round}-{caller}") for caller in range(8)))
-
-asyncio.run(main(sys.argv[1], sys.argv[2]))
-"""
 
 
 @pytest.fixture
@@ -254,36 +232,3 @@ async def test_a_cancelled_call_is_recorded_whole(
     await writer.close()
 
     assert len(await _stored(catalog_database)) == 100
-
-
-def _kill_while_recording(url: str, name: str) -> list[str]:
-    """Record in another process, kill it, and return the ids that it acknowledged."""
-    command = [sys.executable, "-c", _RECORD_UNTIL_KILLED, url, name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(0.2)
-        process.kill()
-        return (first + process.stdout.read()).decode().split("\n")[:-1]
-
-
-async def test_a_kill_loses_nothing_acknowledged_and_a_retry_doubles_nothing(
-    catalog_database: Database, catalog_url: str, catalog_event: MakeEvent
-) -> None:
-    acknowledged = []
-    for name in ("first", "second", "third"):
-        acknowledged += await asyncio.to_thread(_kill_while_recording, catalog_url, name)
-
-    stored = await _stored(catalog_database)
-    writer = EventWriter(catalog_database, lambda shop, events, revision: None)
-    again = [catalog_event(event_id, time=1) for event_id in acknowledged]
-    retried = await writer.record("default", again)
-    await writer.close()
-
-    assert len(acknowledged) > 20
-    assert set(acknowledged) <= set(stored)
-    assert len(stored) == len(set(stored))
-    assert set(retried.outcomes) == {Outcome.DUPLICATE}
-    if catalog_url.startswith("sqlite"):
-        async with catalog_database.read() as connection:
-            assert (await connection.exec_driver_sql("PRAGMA integrity_check")).scalar() == "ok"

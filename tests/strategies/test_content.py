@@ -6,7 +6,17 @@ import pytest
 from endcap.sdk import History, NoParameters, Task, Tensors, Vocabulary
 from endcap.sdk.errors import ModelMissing
 from endcap.sdk.features import DAY
-from endcap.sdk.testing import CHECKERBOARD_IDS, NOW, FakeModel, FakeResources, Item, Shop, StrategyContract
+from endcap.sdk.testing import (
+    CHECKERBOARD_IDS,
+    NOW,
+    FakeModel,
+    FakeResources,
+    Item,
+    Shop,
+    StrategyContract,
+    catalog,
+)
+from endcap.sdk.view_updates import update_view
 from endcap.strategies.content import Content
 
 
@@ -163,6 +173,30 @@ class TestContent(StrategyContract):
         shop.recommend(["green tea"])
 
         assert calls == [len(SHELF)]
+
+    def test_of_a_view_that_was_updated_the_graph_sees_what_changed(self) -> None:
+        """The dear mug becomes tea, and another red mug comes in: red mugs are asked for, then tea."""
+        calls = []
+
+        def counted(inputs: Tensors) -> Tensors:
+            calls.append(len(inputs["prices"]))
+            return run(inputs)
+
+        model = FakeModel("content", Vocabulary(()), counted, STATE)
+        shop = Shop(Content(FakeResources([model]), NoParameters()), self.shop(SHELF).view)
+        shop.recommend(["red mug"])
+        changed = catalog(
+            [Item("dear mug", title="Tea", price=50), Item("new mug", title="Red mug", price=5)]
+        )
+        changed = replace(changed, revisions=np.full(2, 1))
+
+        view = update_view(shop.view, changed, np.array([1, len(SHELF)], np.int32), version="2")
+        assert view is not None
+        updated = Shop(shop.strategy, view)
+
+        assert updated.recommend(task=Task.SIMILAR, items=["red mug"], n=2) == ["new mug", "cheap mug"]
+        assert updated.recommend(task=Task.SIMILAR, items=["green tea"], n=1) == ["dear mug"]
+        assert calls == [len(SHELF), 2]
 
 
 def test_without_a_bundle_there_is_no_content() -> None:

@@ -107,6 +107,9 @@ class ItemColumns:
     paid_prices: NDArray[np.float64] = field(default_factory=lambda: _NO_PRICES)
     """As ``prices``: the median of what was paid for each."""
 
+    revisions: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The revision of the shop at which each was last written."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventColumns:
@@ -120,6 +123,12 @@ class EventColumns:
 
     times: NDArray[np.int64]
     """Unix milliseconds."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return no events."""
+        no_numbers = np.empty(0, np.int64)
+        return cls(no_numbers, np.empty(0, np.int32), np.empty(0, np.str_), no_numbers)
 
 
 # Strategies keep what they compute from a view as long as it lives, hence the slot for weak references.
@@ -163,8 +172,11 @@ class CatalogView:
     original_prices: NDArray[np.float64]
     """As ``prices``: what the item cost before a reduction."""
 
+    paid_prices: NDArray[np.float64]
+    """As ``prices``: the median of what was paid."""
+
     usual_prices: NDArray[np.float64]
-    """As ``prices``: the original price where there is one, otherwise the median of what was paid."""
+    """As ``prices``: the original price where there is one, otherwise what was paid."""
 
     costs: NDArray[np.float64]
     """As ``prices``: what the item costs the shop. Never part of an answer."""
@@ -179,6 +191,12 @@ class CatalogView:
     event_weights: Mapping[str, float] = field(default_factory=lambda: EVENT_WEIGHTS)
     """What an event of each type counts for; a type that is absent counts nothing."""
 
+    revisions: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The revision of the shop at which each row's item was last written; zeros where nobody counts."""
+
+    lineage: object = field(default_factory=object)
+    """The same object in all views of one shop in which a row of one revision says the same."""
+
     def __len__(self) -> int:
         return len(self.vocabulary)
 
@@ -187,6 +205,23 @@ class CatalogView:
         if not self.has_groups or not len(rows):
             return np.unique(rows)
         return np.flatnonzero(np.isin(self.groups, self.groups[rows])).astype(np.int32)
+
+    def changed_since(self, before: "CatalogView") -> Rows | None:
+        """Return the rows whose items are not those of another view of the shop, or are not in it.
+
+        So what was computed from an earlier view can be brought up to date. None where the two views have
+        nothing to do with each other.
+        """
+        shared = before.attributes.keys() & self.attributes.keys()
+        if self.lineage is not before.lineage or any(
+            isinstance(before.attributes[name], Labels) != isinstance(self.attributes[name], Labels)
+            for name in shared  # numbers and labels say other things in rows that nobody has written
+        ):
+            return None
+        both = min(len(self), len(before))
+        changed = np.ones(len(self), np.bool_)
+        changed[:both] = self.revisions[:both] != before.revisions[:both]
+        return np.flatnonzero(changed).astype(np.int32)
 
     def weighted_users_by_age(self) -> NDArray[np.float32]:
         """Return ``users_by_age`` summed over event types, each by its weight; ``(age buckets, rows)``."""
@@ -217,7 +252,7 @@ def build_view(
     """
     count = len(items.ids)
     group_ids = tuple(items.group_ids) or ("",) * count
-    groups = _groups(group_ids)
+    groups = first_of_group(group_ids)
     original_prices, paid_prices = _prices(items.original_prices, count), _prices(items.paid_prices, count)
     return CatalogView(
         version=version,
@@ -236,34 +271,47 @@ def build_view(
         groups=frozen(groups),
         has_groups=bool((groups != np.arange(count)).any()),
         original_prices=original_prices,
-        usual_prices=frozen(np.where(np.isnan(original_prices), paid_prices, original_prices)),
+        paid_prices=paid_prices,
+        usual_prices=usual_prices(original_prices, paid_prices),
         costs=_prices(items.costs, count),
         attributes=MappingProxyType(_attributes(items.attributes)),
         users_by_age=MappingProxyType(_users_by_age(events, count, as_of)),
         event_weights=event_weights,
+        revisions=frozen(items.revisions if len(items.revisions) else np.zeros(count, np.int64)),
     )
+
+
+def usual_prices(
+    original_prices: NDArray[np.float64], paid_prices: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the original price where there is one, otherwise what was paid."""
+    return frozen(np.where(np.isnan(original_prices), paid_prices, original_prices))
+
+
+def first_of_group(group_ids: Sequence[str]) -> Rows:
+    """Return the first row of each row's group, the row itself where its group has no id."""
+    first: dict[str, int] = {}
+    rows = (first.setdefault(group, row) if group else row for row, group in enumerate(group_ids))
+    return np.fromiter(rows, np.int32, len(group_ids))
 
 
 def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return frozen(prices if len(prices) else np.full(count, np.nan))
 
 
-def _groups(group_ids: Sequence[str]) -> Rows:
-    first: dict[str, int] = {}
-    rows = (first.setdefault(group, row) if group else row for row, group in enumerate(group_ids))
-    return np.fromiter(rows, np.int32, len(group_ids))
-
-
 def _attributes(items: Sequence[Mapping[str, AttributeValue]]) -> dict[str, AttributeColumn]:
-    """Turn attributes into columns; where any item has a number, what is none counts as absent."""
+    """Turn attributes into columns; where any item has a number, what is none counts as absent.
+
+    An attribute of which no item says anything is left out.
+    """
     columns: dict[str, AttributeColumn] = {}
     for name in sorted({name for attributes in items for name in attributes}):
         values = [attributes.get(name) for attributes in items]
         if any(_is_number(value) for value in values):
             numbers = [value if _is_number(value) else np.nan for value in values]
             columns[name] = frozen(np.array(numbers, np.float64))
-        else:
-            columns[name] = Labels.of([_texts(value) for value in values])
+        elif (labels := Labels.of([_texts(value) for value in values])).names:
+            columns[name] = labels
     return columns
 
 

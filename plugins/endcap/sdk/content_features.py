@@ -29,8 +29,8 @@ def text_terms(text: str) -> list[str]:
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
-def item_terms(catalog: CatalogView) -> Iterator[list[str]]:
-    """Return for each row the terms of title and description, and its labels.
+def item_terms(catalog: CatalogView, rows: Iterable[int] | None = None) -> Iterator[list[str]]:
+    """Return for each row, or each of ``rows``, the terms of title and description, and its labels.
 
     Labels are brands, categories, tags, and attributes that are no numbers; written ``category=toys``, they
     cannot be mistaken for words.
@@ -41,9 +41,9 @@ def item_terms(catalog: CatalogView) -> Iterator[list[str]]:
         "category": catalog.categories,
         "tag": catalog.tags,
     }
-    for row, (title, description) in enumerate(zip(catalog.titles, catalog.descriptions, strict=True)):
+    for row in range(len(catalog)) if rows is None else rows:
         own = [f"{name}={value}" for name, column in labels.items() for value in column.of_row(row)]
-        yield [*text_terms(title), *text_terms(description), *own]
+        yield [*text_terms(catalog.titles[row]), *text_terms(catalog.descriptions[row]), *own]
 
 
 def is_label(term: str) -> bool:

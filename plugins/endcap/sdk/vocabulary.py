@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -57,6 +58,20 @@ class Vocabulary:
         known: Rows = rows[rows != UNKNOWN]
         return known
 
+    def extended(self, ids: Iterable[str]) -> "Vocabulary":
+        """Return a vocabulary that holds further ids after the last one.
+
+        What ``align`` knows of this one carries over, so that its first use costs no more than the new ids.
+        """
+        added = tuple(ids)
+        longer = Vocabulary(())
+        longer.ids = self.ids + added
+        longer._rows = self._rows | {item_id: row for row, item_id in enumerate(added, len(self))}
+        if len(longer._rows) != len(longer.ids):
+            raise ValueError("a vocabulary holds each id once")
+        _carry_over(self, longer, added)
+        return longer
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
@@ -90,19 +105,24 @@ class Alignment:
         return spread
 
 
-_alignments: WeakKeyDictionary[Vocabulary, WeakKeyDictionary[Vocabulary, Alignment]] = WeakKeyDictionary()
+_Alignments: TypeAlias = WeakKeyDictionary[Vocabulary, Alignment]
+
+_alignments: WeakKeyDictionary[Vocabulary, _Alignments] = WeakKeyDictionary()  # by target, then by source
+_lock = Lock()  # strategies align in threads of their own
 
 
 def align(source: Vocabulary, target: Vocabulary) -> Alignment:
     """Return how ``source`` lies in ``target``, computed once a pair and kept as long as both live."""
-    alignments = _alignments.setdefault(source, WeakKeyDictionary())
-    if target not in alignments:
-        alignments[target] = _align(source.ids, source, target)
-    return alignments[target]
+    with _lock:
+        alignments = _alignments.setdefault(target, WeakKeyDictionary())
+        alignment = alignments.get(source)
+        if alignment is None:
+            alignment = alignments[source] = _align(source, target)
+    return alignment
 
 
-def _align(source_ids: Sequence[str], source: Vocabulary, target: Vocabulary) -> Alignment:
-    in_target = target.rows(source_ids)
+def _align(source: Vocabulary, target: Vocabulary) -> Alignment:
+    in_target = target.rows(source.ids)
     shared = np.flatnonzero(in_target != UNKNOWN).astype(np.int32)
     to_source = np.full(len(target), UNKNOWN, np.int32)
     to_source[in_target[shared]] = shared
@@ -111,4 +131,28 @@ def _align(source_ids: Sequence[str], source: Vocabulary, target: Vocabulary) ->
         target=frozen(in_target[shared]),
         to_source=frozen(to_source),
         identical=source.ids == target.ids,
+    )
+
+
+def _carry_over(target: Vocabulary, longer: Vocabulary, added: Sequence[str]) -> None:
+    with _lock:
+        carried: _Alignments = WeakKeyDictionary()
+        for source, alignment in _alignments.get(target, WeakKeyDictionary()).items():
+            carried[source] = _extended(alignment, source, longer, added)
+        _alignments[longer] = carried
+
+
+def _extended(before: Alignment, source: Vocabulary, longer: Vocabulary, added: Sequence[str]) -> Alignment:
+    of_added = source.rows(added)
+    to_source = np.concatenate([before.to_source, of_added])
+    in_source, in_target = before.source, before.target
+    if (of_added != UNKNOWN).any():
+        in_target = np.flatnonzero(to_source != UNKNOWN).astype(np.int32)
+        in_target = in_target[np.argsort(to_source[in_target])]
+        in_source = to_source[in_target]
+    return Alignment(
+        source=frozen(in_source),
+        target=frozen(in_target),
+        to_source=frozen(to_source),
+        identical=len(source) == len(longer) and source.ids == longer.ids,
     )

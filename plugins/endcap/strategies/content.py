@@ -21,7 +21,7 @@ search         the query's text                             1     0      0
 =============  ===========================================  ====  =====  =====
 
 Vectors are made of the catalog that is asked about, not of the one that was trained on. They are computed
-once a view.
+once a view, and of a view that was brought up to date only for the items that changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,6 +92,7 @@ class Content:
         self._terms = TermIndex(self._model.state["terms"])
         self._parts = _parts(self._model.state["widths"])
         self._items: WeakKeyDictionary[CatalogView, _Items] = WeakKeyDictionary()
+        self._newest: CatalogView | None = None
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the nearest items, those of the page left out."""
@@ -132,9 +133,22 @@ class Content:
 
     def _items_of(self, catalog: CatalogView) -> _Items:
         if catalog not in self._items:
-            vectors = self._encode(self._terms.count(item_terms(catalog)), catalog.prices)
+            vectors = self._vectors_of(catalog)
             self._items[catalog] = _Items(vectors, self._silent(vectors))
+            self._newest = catalog
         return self._items[catalog]
+
+    def _vectors_of(self, catalog: CatalogView) -> Vectors:
+        newest = self._newest
+        changed = None if newest is None else catalog.changed_since(newest)
+        if newest is None or changed is None:
+            return self._encode(self._terms.count(item_terms(catalog)), catalog.prices)
+        before = self._items[newest].vectors[: len(catalog)]
+        vectors = np.empty((len(catalog), before.shape[1]), np.float32)
+        vectors[: len(before)] = before
+        terms = self._terms.count(item_terms(catalog, changed.tolist()))
+        vectors[changed] = self._encode(terms, catalog.prices[changed])
+        return vectors
 
     def _encode(self, documents: TermCounts, prices: NDArray[np.float64]) -> Vectors:
         """Return one vector a document, ``(documents, text + taste + price)``."""

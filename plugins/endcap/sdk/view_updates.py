@@ -1,0 +1,188 @@
+"""Bringing a view up to date: a new view that shares with the old one every column that has not changed."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk.catalog_view import AttributeColumn, CatalogView, Labels, first_of_group, usual_prices
+from endcap.sdk.vocabulary import Rows, Vocabulary, frozen
+
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
+
+
+def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version: str) -> CatalogView | None:
+    """Return a view in which some items are others, and further ones follow the last row.
+
+    It says what ``build_view`` would say of all items. What was counted of events, and what was paid, stays
+    as it is until the view is built again; an item that is new starts from nothing.
+
+    Args:
+        view: The view before.
+        changed: A view of nothing but the items that have changed or are new.
+        rows: The row of each of them, ascending; those of new ones follow the last row without a gap.
+        version: Names the new view.
+
+    Returns:
+        None where that cannot be told: an attribute has lost its last number, so that the texts which other
+        items have under its name count again, and no view holds those.
+
+    Raises:
+        ValueError: The rows are not as they should be.
+    """
+    count = max(len(view), int(rows.max(initial=-1)) + 1)
+    added = int(np.searchsorted(rows, len(view)))
+    if (np.diff(rows) <= 0).any() or not np.array_equal(rows[added:], np.arange(len(view), count)):
+        raise ValueError("the rows must ascend, and those of new items follow the last row without a gap")
+    attributes = _attributes(view, changed, rows, count)
+    if attributes is None:
+        return None
+    original_prices = _replaced(view.original_prices, changed.original_prices, rows, count, blank=np.nan)
+    paid_prices = _padded(view.paid_prices, count, blank=np.nan)
+    same_prices = original_prices is view.original_prices and paid_prices is view.paid_prices
+    group_ids = _replaced_texts(view.group_ids, changed.group_ids, rows)
+    groups = view.groups if group_ids is view.group_ids else frozen(first_of_group(group_ids))
+    return replace(
+        view,
+        version=version,
+        vocabulary=_vocabulary(view, changed, added),
+        titles=_replaced_texts(view.titles, changed.titles, rows),
+        categories=_replaced_labels(view.categories, changed.categories, rows, count),
+        prices=_replaced(view.prices, changed.prices, rows, count, blank=np.nan),
+        available=_replaced(view.available, changed.available, rows, count, blank=False),
+        created=_replaced(view.created, changed.created, rows, count, blank=0),
+        descriptions=_replaced_texts(view.descriptions, changed.descriptions, rows),
+        brands=_replaced_labels(view.brands, changed.brands, rows, count),
+        tags=_replaced_labels(view.tags, changed.tags, rows, count),
+        group_ids=group_ids,
+        groups=groups,
+        has_groups=bool((groups != np.arange(count)).any()),
+        original_prices=original_prices,
+        paid_prices=paid_prices,
+        usual_prices=view.usual_prices if same_prices else usual_prices(original_prices, paid_prices),
+        costs=_replaced(view.costs, changed.costs, rows, count, blank=np.nan),
+        attributes=MappingProxyType(attributes),
+        users_by_age=MappingProxyType(
+            {event_type: _padded(users, count, blank=0) for event_type, users in view.users_by_age.items()}
+        ),
+        revisions=_replaced(view.revisions, changed.revisions, rows, count, blank=0),
+    )
+
+
+def _vocabulary(view: CatalogView, changed: CatalogView, added: int) -> Vocabulary:
+    ids = changed.vocabulary.ids[added:]
+    return view.vocabulary.extended(ids) if ids else view.vocabulary
+
+
+def _attributes(
+    view: CatalogView, changed: CatalogView, rows: Rows, count: int
+) -> dict[str, AttributeColumn] | None:
+    """Return every attribute as a column, or None where one has lost its last number."""
+    columns: dict[str, AttributeColumn] = {}
+    for name in sorted(view.attributes.keys() | changed.attributes.keys()):
+        old, new = view.attributes.get(name, _NO_LABELS), changed.attributes.get(name, _NO_LABELS)
+        if isinstance(old, Labels) and isinstance(new, Labels):
+            labels = _replaced_labels(_long(old, len(view)), _long(new, len(rows)), rows, count)
+            if labels.names:
+                columns[name] = labels
+        else:
+            numbers = _replaced(_numbers(old, len(view)), _numbers(new, len(rows)), rows, count, blank=np.nan)
+            if np.isnan(numbers).all():
+                return None
+            columns[name] = numbers
+    return columns
+
+
+_NO_LABELS = Labels.of(())
+
+
+def _long(labels: Labels, count: int) -> Labels:
+    """Return labels as they are, or those of ``count`` rows without any where the attribute is missing."""
+    return labels if labels.names else Labels.of([()] * count)
+
+
+def _numbers(column: AttributeColumn, count: int) -> NDArray[np.float64]:
+    """Return numbers as they are, and NaN for labels."""
+    return np.full(count, np.nan) if isinstance(column, Labels) else column
+
+
+def _padded(column: _Array, count: int, *, blank: object) -> _Array:
+    """Return a column whose last axis has ``count`` places."""
+    missing = count - column.shape[-1]
+    if not missing:
+        return column
+    width = [(0, 0)] * (column.ndim - 1) + [(0, missing)]
+    return frozen(np.pad(column, width, constant_values=blank))  # type: ignore[call-overload, no-any-return]
+
+
+def _replaced(old: _Array, new: _Array, rows: Rows, count: int, *, blank: object) -> _Array:
+    if len(old) == count and np.array_equal(old[rows], new, equal_nan=old.dtype.kind == "f"):
+        return old
+    column = _padded(old, count, blank=blank).copy()
+    column[rows] = new
+    return frozen(column)
+
+
+def _replaced_texts(old: tuple[str, ...], new: Sequence[str], rows: Rows) -> tuple[str, ...]:
+    places = rows.tolist()
+    if all(row < len(old) and old[row] == text for row, text in zip(places, new, strict=True)):
+        return old
+    column = [*old, *(("",) * (max(places) + 1 - len(old)))]
+    for row, text in zip(places, new, strict=True):
+        column[row] = text
+    return tuple(column)
+
+
+def _replaced_labels(old: Labels, new: Labels, rows: Rows, count: int) -> Labels:
+    known = len(old.offsets) - 1
+    if count == known and all(
+        old.of_row(row) == new.of_row(place) for place, row in enumerate(rows.tolist())
+    ):
+        return old
+    names, of_old, of_new = _merged_names(old.names, new.names)
+    is_new = np.zeros(count, np.bool_)
+    is_new[rows] = True
+    lengths = np.zeros(count, np.int64)
+    lengths[:known] = np.diff(old.offsets)
+    kept = np.repeat(~is_new[:known], lengths[:known])
+    lengths[rows] = np.diff(new.offsets)
+    codes = np.empty(lengths.sum(), np.int32)
+    own = np.repeat(is_new, lengths)
+    codes[~own] = of_old[old.codes[kept]]
+    codes[own] = of_new[new.codes]
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return _without_unused(Labels(names, frozen(codes), frozen(offsets)))
+
+
+def _merged_names(
+    old: tuple[str, ...], new: tuple[str, ...]
+) -> tuple[tuple[str, ...], NDArray[np.int32], NDArray[np.int32]]:
+    """Return all names, sorted, and the places of the old and of the new ones among them."""
+    places = [bisect_left(old, name) for name in new]
+    is_missing = np.array(
+        [place == len(old) or old[place] != name for place, name in zip(places, new, strict=True)], np.bool_
+    )
+    before = np.array(places, np.int64)
+    missing = before[is_missing]
+    of_old = np.arange(len(old)) + np.searchsorted(missing, np.arange(len(old)), side="right")
+    of_new = before + np.cumsum(is_missing) - is_missing
+    if not len(missing):
+        return old, of_old.astype(np.int32), of_new.astype(np.int32)
+    names = sorted((*old, *(name for name, is_one in zip(new, is_missing, strict=True) if is_one)))
+    return tuple(names), of_old.astype(np.int32), of_new.astype(np.int32)
+
+
+def _without_unused(labels: Labels) -> Labels:
+    """Leave out the names that no row carries any more."""
+    used = np.bincount(labels.codes, minlength=len(labels.names)) > 0
+    if used.all():
+        return labels
+    names = tuple(name for name, is_used in zip(labels.names, used, strict=True) if is_used)
+    codes = (np.cumsum(used) - 1)[labels.codes].astype(np.int32)
+    return Labels(names, frozen(codes), labels.offsets)

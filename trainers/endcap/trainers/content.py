@@ -52,7 +52,7 @@ class ContentParameters:
         50_000, "How many terms are known at most; those that most items hold stay.", minimum=0
     )
     steps: int = parameter(
-        400, f"How long taste is learned, in steps of {BATCH} choices; without any it is the text.", minimum=0
+        800, f"How long taste is learned, in steps of {BATCH} choices; without any it is the text.", minimum=0
     )
     seed: int = parameter(0, "Fixes all that is drawn.", minimum=0)
 

@@ -43,7 +43,7 @@ def test_an_event_from_before_1970_is_refused() -> None:
     message.time.seconds = -1
 
     with pytest.raises(InvalidInput, match="before 1970"):
-        read_event(message, now=0)
+        read_event(message, now=0, max_age_days=30)
 
 
 def test_properties_are_values_that_json_holds() -> None:
@@ -54,7 +54,7 @@ def test_properties_are_values_that_json_holds() -> None:
     message.properties["labels"].texts.values.extend(["a", "b"])
     message.properties["delivery"].time.FromMilliseconds(1_700_000_000_123)
 
-    assert read_event(message, now=0).properties == {
+    assert read_event(message, now=0, max_age_days=30).properties == {
         "colour": "red",
         "weight": 0.5,
         "gift": False,
@@ -80,6 +80,6 @@ def test_a_property_that_is_no_value_is_refused_by_its_name(value: AttributeValu
     )
 
     with pytest.raises(InvalidInput) as caught:
-        read_event(message, now=0)
+        read_event(message, now=0, max_age_days=30)
 
     assert caught.value.field == field

@@ -17,6 +17,9 @@ from endcap.sdk.errors import AlreadyExists, NotFound
 DEFAULT_SHOP = "default"
 """The shop of a caller that names none."""
 
+MAX_EVENT_AGE_DAYS = 30
+"""Age of the oldest event that a shop takes from a caller, unless it says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shop:
@@ -29,6 +32,9 @@ class Shop:
 
     event_weights: Mapping[str, float]
     """What an event of each type counts for."""
+
+    max_event_age_days: int
+    """Age of the oldest event that is taken from a caller; an import takes older ones."""
 
     token_key: bytes
     """Signs the tokens that the server hands out and gets back, 32 random bytes."""
@@ -60,7 +66,7 @@ async def create_shop(
     Raises:
         AlreadyExists: There is a shop of that id.
     """
-    settings = {"event_weights": dict(event_weights)}
+    settings = {"event_weights": dict(event_weights), "max_event_age_days": MAX_EVENT_AGE_DAYS}
     values = {
         "id": shop,
         "currency": currency,
@@ -103,6 +109,7 @@ def _shop(row: RowMapping) -> Shop:
         id=row["id"],
         currency=row["currency"],
         event_weights=row["settings"]["event_weights"],
+        max_event_age_days=row["settings"].get("max_event_age_days", MAX_EVENT_AGE_DAYS),
         token_key=row["token_key"],
         revision=row["revision"],
         created_time=row["created_time"],

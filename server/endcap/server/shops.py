@@ -14,7 +14,7 @@ from endcap.catalog.histories import Histories
 from endcap.catalog.loading import load_shop
 from endcap.catalog.placement_changes import change_revisions
 from endcap.catalog.placements import Placement, list_placements
-from endcap.catalog.shops import get_shop, list_shops
+from endcap.catalog.shops import MAX_EVENT_AGE_DAYS, get_shop, list_shops
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import CatalogView, Strategy
@@ -58,6 +58,10 @@ class Shop:
     token_key: bytes
     state: ShopState
     loaded_at: float
+
+    max_event_age_days: int = MAX_EVENT_AGE_DAYS
+    """Age of the oldest event that callers may record."""
+
     catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while other processes' writes are taken in, so that many calls wait for one load."""
 
@@ -163,6 +167,7 @@ class Shops:
     async def _reload(self, shop: Shop) -> None:
         loaded = await self._load(shop.id)
         shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
+        shop.max_event_age_days = loaded.max_event_age_days
 
     async def _load(self, shop_id: str) -> Shop:
         """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
@@ -176,7 +181,8 @@ class Shops:
         for events, revision in commits:
             loaded.histories.apply(events, revision)
         state = ShopState(loaded.view, Masks(loaded.view), loaded.histories, generation, ladders)
-        return Shop(shop_id, loaded.shop.token_key, state, time.monotonic())
+        about = loaded.shop
+        return Shop(shop_id, about.token_key, state, time.monotonic(), about.max_event_age_days)
 
     async def _rebuilt(self, shop: Shop) -> ShopState:
         generation, ladders = await self._serving(shop.id, shop.state.generation)

@@ -30,6 +30,10 @@ LIMITS = MappingProxyType(
         "attribute": 128,
         "order_id": 128,
         "attribution_token": 2048,
+        "title": 1024,
+        "description": 16384,
+        "brand": 128,
+        "group_id": 128,
         "page_token": 8192,
         # Entries of a list, by field.
         "item_ids": 100,
@@ -41,10 +45,25 @@ LIMITS = MappingProxyType(
         "events": 1000,
         "requests": 1000,
         "get_item_ids": 1000,
+        "get_user_ids": 1000,
+        "items": 1000,
+        "users": 1000,
+        "update_mask": 256,
+        "localized_texts": 32,
+        "categories": 64,
+        "tags": 64,
+        "image_uris": 16,
+        "attributes": 128,
+        "attributes values": 64,
         "ladder": 8,
         "rules": 64,
         "event_types": 16,
-        # Characters of the keys and values of a map.
+        # Characters of the entries of a list, and of the keys and values of a map.
+        "categories value": 128,
+        "tags value": 128,
+        "image_uris value": 2048,
+        "attributes key": 64,
+        "attributes value": 1024,
         "context key": 64,
         "context value": 256,
         "properties key": 64,
@@ -52,6 +71,9 @@ LIMITS = MappingProxyType(
     }
 )
 """The most characters or entries of each field."""
+
+MAX_REJECTIONS = 1_000
+"""Rejections that the answer to an import lists; it counts them all."""
 
 MAX_PAGE_SIZE = 100
 
@@ -76,6 +98,10 @@ MAX_EVENT_LEAD_SECONDS = 300
 """How far in the future an event's time may lie, for clocks differ."""
 
 
+class LimitExceeded(InvalidInput):
+    """A text or a list is longer than its limit."""
+
+
 def max_request_bytes(method: str) -> int:
     """Return the largest message that a method takes.
 
@@ -94,12 +120,14 @@ def check_limit(field: str, value: Sized, *, path: str = "") -> None:
         path: Where it is in the request, when its name does not say so.
 
     Raises:
-        InvalidInput: It is too long.
+        LimitExceeded: It is too long.
     """
     if len(value) > LIMITS[field]:
         path = path or field
         unit = "characters" if isinstance(value, str) else "entries"
-        raise InvalidInput(f"{path} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=path)
+        raise LimitExceeded(
+            f"{path} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=path
+        )
 
 
 def check_id(field: str, value: str, *, path: str = "") -> None:
@@ -119,3 +147,19 @@ def check_id(field: str, value: str, *, path: str = "") -> None:
     check_limit(field, value, path=path)
     if not value.isprintable():
         raise InvalidInput(f"{path} must not hold control characters", field=path)
+
+
+def check_text(field: str, value: str, *, path: str = "") -> None:
+    """Refuse a text that is too long or that PostgreSQL cannot store; it may be empty and have many lines.
+
+    Args:
+        field: Its name in the table.
+        value: The text.
+        path: Where it is in the request, when its name does not say so.
+
+    Raises:
+        InvalidInput: It is.
+    """
+    check_limit(field, value, path=path)
+    if "\0" in value:
+        raise InvalidInput(f"{path or field} must not hold the character NUL", field=path or field)

@@ -71,7 +71,11 @@ class ListPage:
         page = entries[: self.size]
         if len(entries) == len(page):
             return page, ""
-        return page, page_token(self._key, self._digest, cursor(page[-1]), self._now)
+        return page, self.next_token(cursor(page[-1]))
+
+    def next_token(self, cursor: dict[str, Any]) -> str:
+        """Return the token of the page that starts at a cursor, for a list that pages itself."""
+        return page_token(self._key, self._digest, cursor, self._now)
 
 
 def read_page_size(page_size: int) -> int:

@@ -1,18 +1,23 @@
 """Typed values: of an event's properties, and of what items and users are described by."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
+from endcap.catalog.attributes import AttributeValue, Moment
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.fields import Fields
-from endcap.server.limits import check_id, check_limit
+from endcap.server.limits import check_id, check_limit, check_text
 from endcap.v1 import attribute_value_pb2
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def read_attributes(
     messages: Mapping[str, attribute_value_pb2.AttributeValue], *, field: str
-) -> dict[str, str | float | bool | list[str]]:
-    """Read values by name; a moment becomes Unix milliseconds.
+) -> dict[str, AttributeValue]:
+    """Read values by name.
 
     Args:
         messages: As they came.
@@ -27,12 +32,48 @@ def read_attributes(
     return {name: _read(message, field=field, path=f"{field}.{name}") for name, message in messages.items()}
 
 
-def _read(
-    message: attribute_value_pb2.AttributeValue, *, field: str, path: str
-) -> str | float | bool | list[str]:
+def read_named_attributes(fields: Fields, names: Collection[str] | None = None) -> dict[str, AttributeValue]:
+    """Read the attributes of an item or a user.
+
+    Args:
+        fields: The item or user.
+        names: The only ones to read; None for all.
+
+    Raises:
+        InvalidInput: There are too many, or a name or a value is none.
+    """
+    messages = fields.message.attributes  # type: ignore[attr-defined]
+    for name in messages.keys() | set(names or ()):
+        if not _NAME.fullmatch(name):
+            raise fields.refused(
+                "attributes", "must have names of 1 to 64 of a-z, 0-9 and _ that start with a letter"
+            )
+    chosen = messages if names is None else {name: messages[name] for name in names if name in messages}
+    return read_attributes(chosen, field="attributes")
+
+
+def write_attribute(value: AttributeValue) -> attribute_value_pb2.AttributeValue:
+    """Write one value."""
+    message = attribute_value_pb2.AttributeValue()
+    match value:
+        case str():
+            message.text = value
+        case bool():
+            message.boolean = value
+        case Moment():
+            message.time.FromMilliseconds(value)
+        case int() | float():
+            message.number = value
+        case _:
+            message.texts.values.extend(value)
+            message.texts.SetInParent()  # an empty list is a value too
+    return message
+
+
+def _read(message: attribute_value_pb2.AttributeValue, *, field: str, path: str) -> AttributeValue:
     match message.WhichOneof("value"):
         case "text":
-            check_limit(f"{field} value", message.text, path=path)
+            check_text(f"{field} value", message.text, path=path)
             return message.text
         case "number" if math.isfinite(message.number):
             return message.number
@@ -41,11 +82,11 @@ def _read(
         case "boolean":
             return message.boolean
         case "time":
-            return Fields(message, path).time("time") or 0
+            return Moment(Fields(message, path).time("time") or 0)
         case "texts":
             check_limit(f"{field} values", message.texts.values, path=path)
             for text in message.texts.values:
-                check_limit(f"{field} value", text, path=path)
+                check_text(f"{field} value", text, path=path)
             return list(message.texts.values)
         case _:
             raise InvalidInput(f"{path} has no value: set one, or leave the name out", field=path)

@@ -1,33 +1,279 @@
 """Items."""
 
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from endcap.catalog.items import Availability, Item
-from endcap.server.convert.money import write_money
+from endcap.sdk.errors import InvalidInput
+from endcap.server.convert.attributes import read_named_attributes, write_attribute
+from endcap.server.convert.fields import Fields
+from endcap.server.convert.money import Money, read_money, write_money
+from endcap.server.convert.selections import Selection, read_selection
+from endcap.server.limits import MAX_EVENT_LEAD_SECONDS, check_id, check_limit, check_text
 from endcap.v1 import item_pb2
 
 
-def write_item(value: Item) -> item_pb2.Item:
-    """Write an item for a shop front: everything but its cost."""
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_SCHEMES = frozenset({"https", "http", "s3"})
+_AMOUNTS = ("price", "original_price", "cost")
+_MAPS = ("attributes", "localized_texts")
+_IGNORED = ("id", "update_time", "etag")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChange:
+    """What a write says of one item, checked as far as that goes without the stored one."""
+
+    id: str
+    etag: str
+    """The state that the writer has read; empty to change any."""
+
+    values: Mapping[str, Any]
+    """By name in ``Item``."""
+
+    amounts: Mapping[str, Money | None]
+    """Price, original price and cost, those that are written; None takes one away."""
+
+    entries: Mapping[str, Mapping[str, Any]]
+    """Single attributes and localized texts, those that are written; None takes one away."""
+
+    def apply(self, stored: Item | None, *, currency: str) -> Item:
+        """Return the item as it becomes.
+
+        Args:
+            stored: As it is; None if it does not exist.
+            currency: The shop's.
+
+        Raises:
+            InvalidInput: What is written does not fit what is stored.
+        """
+        item = Item(self.id) if stored is None else stored
+        changes = dict(self.values)
+        for name, entries in self.entries.items():
+            changes[name] = _merged(getattr(item, name), entries)
+            check_limit(name, changes[name])
+        for name, amount in self.amounts.items():
+            changes[f"{name}_nanos"] = None if amount is None else amount.nanos
+        changed = replace(item, **changes)
+        changed = replace(changed, currency=self._currency(item, changed, currency))
+        if None not in (changed.available_time, changed.expire_time) and not (
+            (changed.available_time or 0) < (changed.expire_time or 0)
+        ):
+            raise InvalidInput("expire_time must be later than available_time", field="expire_time")
+        return changed
+
+    def _currency(self, before: Item, after: Item, of_shop: str) -> str:
+        """Return the one currency of all amounts."""
+        codes: dict[str, str] = {}
+        for name in _AMOUNTS:
+            if getattr(after, f"{name}_nanos") is not None:
+                written = self.amounts.get(name)
+                codes[name] = written.currency if written else before.currency or of_shop
+        for name, code in codes.items():
+            first = next(iter(codes))
+            if code != codes[first]:
+                path = f"{name}.currency_code"
+                raise InvalidInput(f"{path} must be that of {first}, {codes[first]!r}", field=path)
+        return next(iter(codes.values()), "")
+
+
+def read_item_selection(mask: FieldMask | None) -> Selection:
+    """Read which fields of items a write names.
+
+    Raises:
+        InvalidInput: A path is none of a field of items that can be written.
+    """
+    return read_selection(mask, fields=(*_READERS, *_AMOUNTS), maps=_MAPS, ignored=_IGNORED)
+
+
+def read_item(message: item_pb2.Item, selection: Selection, *, now: int) -> ItemChange:
+    """Read what a write says of an item; what it does not write is not looked at.
+
+    Args:
+        message: As it came; what is output only is ignored.
+        selection: Which fields it writes.
+        now: Unix milliseconds.
+
+    Raises:
+        InvalidInput: A field is missing, too long or out of range. It is named as from the item on.
+    """
+    check_id("item_id", message.id, path="id")
+    check_limit("etag", message.etag)
+    fields = Fields(message, "")
+    values = {
+        _NAMES.get(name, name): read(fields) for name, read in _READERS.items() if name in selection.fields
+    }
+    created = values.get("created_time")
+    if created is not None and created > now + MAX_EVENT_LEAD_SECONDS * 1000:
+        raise fields.refused("create_time", f"lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future")
+    amounts = {name: _amount(message, name) for name in _AMOUNTS if name in selection.fields}
+    entries: dict[str, dict[str, Any]] = {
+        name: dict.fromkeys(keys) for name, keys in selection.entries.items()
+    }
+    if "attributes" in entries:
+        entries["attributes"].update(read_named_attributes(fields, selection.entries["attributes"]))
+    if "localized_texts" in entries:
+        entries["localized_texts"].update(_localized_texts(fields, selection.entries["localized_texts"]))
+    return ItemChange(message.id, message.etag, values, amounts, entries)
+
+
+def write_item(value: Item, *, currency: str) -> item_pb2.Item:
+    """Write an item for a shop front: everything but its cost.
+
+    Args:
+        value: The item.
+        currency: The shop's, for items that name none.
+    """
     message = item_pb2.Item(
         id=value.id,
         group_id=value.group_id,
         title=value.title,
         description=value.description,
         language_code=value.language_code,
+        localized_texts={
+            language: item_pb2.ItemText(**texts) for language, texts in value.localized_texts.items()
+        },
         categories=value.categories,
         brand=value.brand,
         tags=value.tags,
+        attributes={name: write_attribute(each) for name, each in value.attributes.items()},
         image_uris=value.image_uris,
-        availability=_availability(value.availability),
+        availability=item_pb2.Availability.Value(f"AVAILABILITY_{value.availability.name}"),
         etag=value.etag,
     )
     for field, nanos in (("price", value.price_nanos), ("original_price", value.original_price_nanos)):
         if nanos is not None:
-            getattr(message, field).CopyFrom(write_money(nanos, value.currency))
-    if value.created_time is not None:
-        message.create_time.FromMilliseconds(value.created_time)
-    message.update_time.FromMilliseconds(value.updated_time)
+            getattr(message, field).CopyFrom(write_money(nanos, value.currency or currency))
+    for field, time in (
+        ("available_time", value.available_time),
+        ("expire_time", value.expire_time),
+        ("create_time", value.created_time),
+        ("update_time", value.updated_time),
+    ):
+        if time is not None:
+            getattr(message, field).FromMilliseconds(time)
     return message
 
 
-def _availability(value: Availability) -> "item_pb2.Availability.ValueType":
-    return item_pb2.Availability.Value(f"AVAILABILITY_{value.name}")
+def read_language(fields: Fields, name: str = "language_code") -> str:
+    """Read a BCP 47 tag that may be empty.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    return _language(getattr(fields.message, name), fields.path_of(name))
+
+
+def read_labels(fields: Fields, name: str) -> tuple[str, ...]:
+    """Read a list of texts, none of them empty.
+
+    Raises:
+        InvalidInput: There are too many, or one is too long or empty.
+    """
+    labels = tuple(getattr(fields.message, name))
+    check_limit(name, labels, path=fields.path_of(name))
+    for index, label in enumerate(labels):
+        path = f"{fields.path_of(name)}[{index}]"
+        check_text(f"{name} value", label, path=path)
+        if not label:
+            raise InvalidInput(f"{path} must not be empty: leave it out", field=path)
+    return labels
+
+
+def _text(name: str) -> Callable[[Fields], str]:
+    def read(fields: Fields) -> str:
+        text: str = getattr(fields.message, name)
+        check_text(name, text)
+        return text
+
+    return read
+
+
+def _localized_texts(fields: Fields, names: frozenset[str] | None = None) -> dict[str, dict[str, str]]:
+    messages = fields.message.localized_texts  # type: ignore[attr-defined]
+    check_limit("localized_texts", messages)
+    texts: dict[str, dict[str, str]] = {}
+    for language in messages if names is None else names & messages.keys():
+        path = f"localized_texts.{language}"
+        if not language:
+            raise InvalidInput("localized_texts needs a language for each text", field="localized_texts")
+        _language(language, "localized_texts")
+        texts[language] = {}
+        for name in ("title", "description"):
+            text = getattr(messages[language], name)
+            check_text(name, text, path=f"{path}.{name}")
+            if text:
+                texts[language][name] = text
+    return texts
+
+
+def _language(code: str, path: str) -> str:
+    check_limit("language_code", code, path=path)
+    if code and not _LANGUAGE.fullmatch(code):
+        raise InvalidInput(f"{path} must be a BCP 47 tag, such as en-GB", field=path)
+    return code
+
+
+def _image_uris(fields: Fields) -> tuple[str, ...]:
+    addresses = read_labels(fields, "image_uris")
+    for index, address in enumerate(addresses):
+        path = f"image_uris[{index}]"
+        try:
+            parts = urlsplit(address)
+        except ValueError:
+            parts = None
+        if (
+            parts is None
+            or parts.scheme not in _SCHEMES
+            or not parts.netloc
+            or not address.isprintable()
+            or " " in address
+        ):
+            raise InvalidInput(f"{path} must be an https, http or s3 address", field=path)
+    return addresses
+
+
+def _amount(message: item_pb2.Item, name: str) -> Money | None:
+    if not message.HasField(name):  # type: ignore[arg-type]
+        return None
+    amount = read_money(getattr(message, name), field=name)
+    if not amount.currency:
+        path = f"{name}.currency_code"
+        raise InvalidInput(f"{path} is required: write an ISO 4217 code, such as EUR", field=path)
+    return amount
+
+
+def _merged(stored: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**stored, **entries}.items() if value is not None}
+
+
+_READERS: Mapping[str, Callable[[Fields], Any]] = MappingProxyType(
+    {
+        "group_id": lambda fields: fields.optional_text("group_id"),
+        "title": _text("title"),
+        "description": _text("description"),
+        "language_code": read_language,
+        "localized_texts": _localized_texts,
+        "categories": lambda fields: read_labels(fields, "categories"),
+        "brand": _text("brand"),
+        "tags": lambda fields: read_labels(fields, "tags"),
+        "attributes": read_named_attributes,
+        "image_uris": _image_uris,
+        "availability": lambda fields: fields.choice(
+            "availability", Availability, default=Availability.IN_STOCK
+        ),
+        "available_time": lambda fields: fields.time("available_time"),
+        "expire_time": lambda fields: fields.time("expire_time"),
+        "create_time": lambda fields: fields.time("create_time"),
+    }
+)
+"""How each field that can be written is read, by its name in the contract; amounts aside."""
+
+_NAMES: Mapping[str, str] = MappingProxyType({"create_time": "created_time"})
+"""Fields that ``Item`` calls otherwise."""

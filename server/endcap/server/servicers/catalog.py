@@ -1,18 +1,33 @@
-"""Reads the catalog."""
+"""Keeps the catalog: items and users, read, written and deleted."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.database import Database
-from endcap.catalog.items import get_items
+from endcap.catalog.filtering import parse_list_filter
+from endcap.catalog.items import delete_items, get_items
+from endcap.catalog.listing import ITEM_LIST_FIELDS, list_matching_items
+from endcap.catalog.revisions import lock_revision
+from endcap.catalog.shops import get_shop
 from endcap.sdk.errors import InvalidInput, NotFound
+from endcap.server.catalog_editing import Edit, EntryKind, ItemKind, Written, check_etag, write_entries
 from endcap.server.convert.items import write_item
+from endcap.server.convert.rejections import write_rejection
 from endcap.server.interceptors import Context, current_call
-from endcap.server.limits import check_id, check_limit
-from endcap.server.shops import Shops
+from endcap.server.limits import MAX_REJECTIONS, check_id, check_limit
+from endcap.server.paging import ListPage
+from endcap.server.shops import Shop, Shops
 from endcap.v1 import catalog_service_pb2 as pb
+from endcap.v1 import rejection_pb2
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 
 
 class CatalogServicer(CatalogServiceServicer):
-    """Answers the calls of ``CatalogService``; the methods that are not here are not built yet."""
+    """Answers the calls of ``CatalogService``."""
 
     def __init__(self, shops: Shops, database: Database) -> None:
         self._shops = shops
@@ -21,26 +36,167 @@ class CatalogServicer(CatalogServiceServicer):
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
         """Return one item."""
         check_id("item_id", request.item_id)
-        shop = self._shops.get(current_call.get().shop)
+        check_limit("request_id", request.request_id)
+        shop = self._shop()
         async with self._database.read() as connection:
             found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
         if request.item_id not in found:
             raise NotFound(f"there is no item {request.item_id!r}")
-        return pb.GetItemResponse(item=write_item(found[request.item_id]))
+        return pb.GetItemResponse(item=write_item(found[request.item_id], currency=shop.state.view.currency))
 
     async def BatchGetItems(
         self, request: pb.BatchGetItemsRequest, context: Context
     ) -> pb.BatchGetItemsResponse:
         """Return several items, and the ids of those that do not exist."""
-        if not request.item_ids:
-            raise InvalidInput("item_ids are required: send at least one", field="item_ids")
-        check_limit("get_item_ids", request.item_ids)
-        for item_id in request.item_ids:
-            check_id("item_id", item_id)
-        shop = self._shops.get(current_call.get().shop)
+        item_ids = _read_ids(request.item_ids, "item_id")
+        check_limit("request_id", request.request_id)
+        shop = self._shop()
         async with self._database.read() as connection:
-            found = await get_items(connection=connection, shop=shop.id, item_ids=request.item_ids)
+            found = await get_items(connection=connection, shop=shop.id, item_ids=item_ids)
+        items = [found[item_id] for item_id in item_ids if item_id in found]
         return pb.BatchGetItemsResponse(
-            items=[write_item(found[item_id]) for item_id in request.item_ids if item_id in found],
-            missing_item_ids=[item_id for item_id in request.item_ids if item_id not in found],
+            items=[write_item(item, currency=shop.state.view.currency) for item in items],
+            missing_item_ids=[item_id for item_id in item_ids if item_id not in found],
         )
+
+    async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
+        """Return a page of items, by id."""
+        now = current_call.get().time
+        shop = self._shop()
+        page = ListPage.read(request, key=shop.token_key, now=now)
+        expression = parse_list_filter(request.filter, ITEM_LIST_FIELDS)
+        async with self._database.read() as connection:
+            found = await list_matching_items(
+                connection=connection,
+                shop=await get_shop(connection=connection, shop=shop.id),
+                expression=expression,
+                limit=page.size,
+                after=page.cursor.get("after", ""),
+                now=now,
+            )
+        return pb.ListItemsResponse(
+            items=[write_item(item, currency=shop.state.view.currency) for item in found.entries],
+            next_page_token=page.next_token({"after": found.last}) if found.last else "",
+        )
+
+    async def BatchUpsertItems(
+        self, request: pb.BatchUpsertItemsRequest, context: Context
+    ) -> pb.BatchUpsertItemsResponse:
+        """Create or change items, or only check them."""
+        shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
+        written = await self._write(ItemKind(_mask(request)), _required("items", request.items), edit)
+        return pb.BatchUpsertItemsResponse(
+            upserted_count=written.count,
+            rejections=_rejections(written),
+            revision=await self._serve(shop, written.revision),
+            request_id=edit.request_id,
+        )
+
+    async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context) -> pb.DeleteItemResponse:
+        """Delete one item."""
+        check_id("item_id", request.item_id)
+        check_limit("etag", request.etag)
+        shop, edit = self._shop(), _edit(request.request_id)
+        revision = 0
+        async with self._database.write() as connection:
+            await lock_revision(connection=connection, shop=shop.id)
+            found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
+            if found:
+                check_etag(found[request.item_id], request.etag)
+                revision = await delete_items(
+                    connection=connection, shop=shop.id, item_ids=[request.item_id], now=edit.time
+                )
+            elif not request.allow_missing:
+                raise NotFound(f"there is no item {request.item_id!r}")
+        return pb.DeleteItemResponse(revision=await self._serve(shop, revision), request_id=edit.request_id)
+
+    async def ImportItems(
+        self, request_iterator: AsyncIterator[pb.ImportItemsRequest], context: Context
+    ) -> pb.ImportItemsResponse:
+        """Create or change the items of a stream."""
+        response = pb.ImportItemsResponse()
+        await self._import(request_iterator, "items", ItemKind, response)
+        return response
+
+    async def _import(
+        self,
+        requests: AsyncIterator[Any],
+        name: str,
+        kind_of: type[EntryKind[Any, Any]],
+        response: Any,
+    ) -> None:
+        """Store a stream, one message a transaction, so that it takes no more memory than a message.
+
+        Args:
+            requests: The stream.
+            name: The field of its messages that holds the entries.
+            kind_of: What they are.
+            response: Filled with what became of them.
+        """
+        shop, revision, sent = self._shop(), 0, 0
+        edit: Edit | None = None
+        async for request in requests:
+            if edit is None:
+                edit = _edit(request.request_id, validate_only=request.validate_only)
+                kind = kind_of(_mask(request))
+            messages = getattr(request, name)
+            check_limit(name, messages)
+            written = await self._write(kind, messages, edit.at(int(time.time() * 1000)))
+            revision = max(revision, written.revision)
+            response.upserted_count += written.count
+            response.rejected_count += len(written.refusals)
+            listed = MAX_REJECTIONS - len(response.rejections)
+            response.rejections.extend(_rejections(written, start=sent)[:listed])
+            sent += len(messages)
+        response.revision = await self._serve(shop, revision)
+        response.request_id = edit.request_id if edit else uuid.uuid4().hex
+
+    async def _write(self, kind: EntryKind[Any, Any], messages: Iterable[Any], edit: Edit) -> Written:
+        return await write_entries(self._database, kind, messages, edit)
+
+    async def _serve(self, shop: Shop, revision: int) -> int:
+        """Serve what was stored, if anything was, and return the revision that a client may require."""
+        if revision > shop.revision:
+            # The answer must come in time: what is not served by then, the next refresh brings.
+            now = time.monotonic()
+            await self._shops.reach(shop, revision, now + (current_call.get().deadline - now) / 2)
+        return revision or shop.revision
+
+    def _shop(self) -> Shop:
+        return self._shops.get(current_call.get().shop)
+
+
+def _read_ids(ids: Iterable[str], field: str) -> list[str]:
+    """Return the ids of a request, each once.
+
+    Args:
+        ids: As they came.
+        field: What each is called, as ``item_id``.
+    """
+    path = f"{field}s"
+    wanted = list(dict.fromkeys(_required(path, list(ids), limit=f"get_{path}")))
+    for wanted_id in wanted:
+        check_id(field, wanted_id, path=path)
+    return wanted
+
+
+def _required(field: str, entries: Any, *, limit: str = "") -> Any:
+    if not entries:
+        raise InvalidInput(f"{field} are required: send at least one", field=field)
+    check_limit(limit or field, entries, path=field)
+    return entries
+
+
+def _mask(request: Any) -> FieldMask | None:
+    return request.update_mask if request.HasField("update_mask") else None
+
+
+def _edit(request_id: str, *, validate_only: bool = False) -> Edit:
+    if request_id:
+        check_id("request_id", request_id)
+    call = current_call.get()
+    return Edit(call.shop, call.time, request_id or uuid.uuid4().hex, validate_only=validate_only)
+
+
+def _rejections(written: Written, *, start: int = 0) -> list[rejection_pb2.Rejection]:
+    return [write_rejection(start + refusal.index, refusal.id, refusal.error) for refusal in written.refusals]

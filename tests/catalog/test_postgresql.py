@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from endcap.catalog.database import Database, open_database
+from endcap.catalog.event_writer import EventWriter, Recorded
 from endcap.catalog.events import Event, events_after, store_events
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
@@ -232,6 +233,35 @@ async def test_two_processes_that_migrate_at_once_do_it_once(empty_postgresql_ur
     await asyncio.gather(*(migrate(empty_postgresql_url) for _ in range(3)))
 
     await (await open_database(empty_postgresql_url)).close()
+
+
+async def test_the_character_that_postgresql_cannot_store_is_refused_with_its_event_alone(
+    database: Database,
+) -> None:
+    writer = EventWriter(database, lambda shop, events, revision: None)
+    events = [
+        Event("1", "view", "mug", 1, user_id="ann"),
+        Event("2", "view", "mug", 1, user_id="ann", order_id="A\0"),
+        Event("3", "view", "mug", 1, user_id="ann", properties={"colour": "re\0d"}),
+        Event("4\0", "view", "mug", 1, user_id="ann"),
+        Event("5", "view", "mug", 1, user_id="ann"),
+    ]
+
+    outcomes = await asyncio.gather(
+        *(writer.record("default", [event]) for event in events), return_exceptions=True
+    )
+    await writer.close()
+
+    assert [type(outcome) for outcome in outcomes] == [
+        Recorded,
+        InvalidInput,
+        InvalidInput,
+        InvalidInput,
+        Recorded,
+    ]
+    async with database.read() as connection:
+        stored = await events_after(connection=connection, shop="default", revision=0)
+    assert [event.event_id for _, event in stored] == ["1", "5"]
 
 
 async def test_ids_are_in_the_order_of_their_bytes_whatever_the_language(database: Database) -> None:

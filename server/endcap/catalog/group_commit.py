@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from endcap.sdk.errors import EndcapError, Exhausted, Unavailable
+from endcap.sdk.errors import EndcapError, Exhausted, InvalidInput, Unavailable
 
 
 Entry = TypeVar("Entry")
@@ -58,6 +58,24 @@ class GroupCommit(Generic[Entry, Result]):
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="group commit")
 
+    def enter(self, entry: Entry, *, size: int = 1) -> asyncio.Future[Result]:
+        """Have an entry committed, and return its result to be.
+
+        What the future raises is a refused commit: nothing of the entry is stored. A future that is
+        cancelled leaves its entry to be committed.
+
+        Raises:
+            Exhausted: Too many entries wait.
+            Unavailable: The server is stopping.
+        """
+        if self._closing:
+            raise Unavailable("the server is stopping: try again")
+        if self._queue and self._queued + size > self._queue_size:
+            raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._put(_Waiting(entry, size, result))
+        return result
+
     async def submit(self, entry: Entry, *, size: int = 1) -> Result:
         """Commit an entry and return its result.
 
@@ -68,13 +86,7 @@ class GroupCommit(Generic[Entry, Result]):
             Unavailable: The server is stopping.
             EndcapError: The commit failed, and nothing of the entry is stored.
         """
-        if self._closing:
-            raise Unavailable("the server is stopping: try again")
-        if self._queue and self._queued + size > self._queue_size:
-            raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._put(_Waiting(entry, size, result))
-        return await result
+        return await self.enter(entry, size=size)
 
     def offer(self, entry: Entry, *, size: int = 1) -> None:
         """Have an entry committed some time soon; the oldest ones are dropped when too many wait."""
@@ -115,17 +127,18 @@ class GroupCommit(Generic[Entry, Result]):
     async def _commit_group(self, group: list[_Waiting[Entry, Result]]) -> None:
         try:
             results = await self._commit([waiting.entry for waiting in group])
-        except EndcapError as error:
-            _log.warning("commit refused", reason=error.reason, entries=len(group))
-            self._fail(group, error)
         except Exception as error:  # noqa: BLE001 - a bug of the commit must not end the task
-            if len(group) > 1:
+            of_the_database = isinstance(error, EndcapError) and not isinstance(error, InvalidInput)
+            if len(group) > 1 and not of_the_database:
                 # One entry that no database can hold must not fail those that came along with it.
                 for waiting in group:
                     await self._commit_group([waiting])
+                return
+            if isinstance(error, EndcapError):
+                _log.warning("commit refused", reason=error.reason, entries=len(group))
             else:
                 _log.exception("commit failed")
-                self._fail(group, error)
+            self._fail(group, error)
         else:
             for waiting, result in zip(group, results, strict=True):
                 if isinstance(result, EndcapError):

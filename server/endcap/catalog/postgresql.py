@@ -31,9 +31,13 @@ _MIGRATION_LOCK = 0x656E_6463_6170  # "endcap"
 
 _NO_ANSWER = "the database does not answer: try again, and check that it runs"
 
+_NO_NUL = "a text holds the character NUL, which PostgreSQL cannot store: leave it out"
+
 _MEANINGS: Mapping[str, tuple[type[EndcapError], str]] = {
     # By SQLSTATE, or by its first two characters, which are the class of the error.
     "08": (Unavailable, _NO_ANSWER),
+    "22021": (InvalidInput, _NO_NUL),
+    "22P05": (InvalidInput, _NO_NUL),
     "25006": (Unavailable, "the database takes no writes now: let the URL name the primary server"),
     "28": (FailedPrecondition, "the database refuses the user or the password of its URL: correct them"),
     "3D000": (

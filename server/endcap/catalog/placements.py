@@ -76,7 +76,7 @@ SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
 _ITEM_KNN_THEN_POPULAR = (Rung("item_knn"), Rung("popular"))
 
 DEFAULT_PLACEMENTS = (
-    Placement("home", Task.FOR_YOU, (Rung("ease"), *_ITEM_KNN_THEN_POPULAR), "Home page"),
+    Placement("home", Task.FOR_YOU, (Rung("hybrid"), Rung("ease"), Rung("popular")), "Home page"),
     Placement("product", Task.SIMILAR, _ITEM_KNN_THEN_POPULAR, "Product page"),
     Placement("cart", Task.RELATED, _ITEM_KNN_THEN_POPULAR, "Cart"),
     Placement("trending", Task.TRENDING, (Rung("popular"),), "Trending"),
@@ -90,7 +90,7 @@ DEFAULT_PLACEMENTS = (
     Placement(
         "rank",
         Task.RANK,
-        (Rung("ease"), *_ITEM_KNN_THEN_POPULAR),
+        (Rung("hybrid"), Rung("ease"), Rung("popular")),
         "Order of a given list",
         exclude_seen=False,
     ),

@@ -19,7 +19,7 @@ from endcap.demo.cleaning import CURRENCY, CleanedShop, clean, raw_rows, write_i
 from endcap.demo.tour import swap_and_roll_back, tour
 
 
-STRATEGIES = ("popular", "item_knn", "ease")
+STRATEGIES = ("popular", "item_knn", "ease", "matrix_factorization", "next_purchase", "hybrid")
 SWAPPED = "ease"
 """The model that another bundle stands in for, and comes back."""
 

@@ -49,7 +49,7 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
     ask = partial(client.recommend, include_reasons=True, page_size=5)
     show = partial(_show, client, console)
     first = ask("home", user_id=CUSTOMER, include_trace=True)
-    show(f"For customer {CUSTOMER}, who bought {first.trace.history_count} times", first)
+    show(f"For customer {CUSTOMER}, of whom {first.trace.history_count} purchases are known", first)
     show("The next page", ask("home", user_id=CUSTOMER, page_token=first.next_page_token))
     show("Of these, below 1 pound", ask("home", user_id=CUSTOMER, filter="price < 1"))
     show("For a new visitor", ask("home", visitor_id=VISITOR))
@@ -87,10 +87,14 @@ def swap_and_roll_back(client: Client, console: Console, path: str) -> None:
     client.models.ActivateBundle(
         ActivateBundleRequest(model=bundle.model, version=bundle.version), timeout=_SWAP_SECONDS
     )
-    _show(client, console, f"Five products, ranked by {bundle.model}@{bundle.version}", ask())
+    _show(client, console, f"Five products in order, with {_serving(ask(), bundle.model)}", ask())
     client.models.RollBackModel(RollBackModelRequest(model=bundle.model), timeout=_SWAP_SECONDS)
-    answer = ask()
-    _show(client, console, f"Rolled back to {answer.results[0].bundles[0]}", answer)
+    _show(client, console, f"Rolled back to {_serving(ask(), bundle.model)}", ask())
+
+
+def _serving(answer: RecommendResponse, model: str) -> str:
+    """Return the bundle of a model that an answer was made with."""
+    return next(name for name in answer.results[0].bundles if name.startswith(f"{model}@"))
 
 
 def _set_rules(client: Client, rules: Sequence[Rule]) -> None:

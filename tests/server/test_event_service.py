@@ -23,7 +23,13 @@ from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.attribute_value_pb2 import AttributeValue
 from endcap.v1.event_pb2 import Event
-from endcap.v1.event_service_pb2 import DURABILITY_DURABLE, RecordEventsRequest
+from endcap.v1.event_service_pb2 import (
+    DURABILITY_BUFFERED,
+    DURABILITY_DURABLE,
+    DURABILITY_UNSPECIFIED,
+    Durability,
+    RecordEventsRequest,
+)
 from endcap.v1.event_service_pb2_grpc import EventServiceStub
 from endcap.v1.money_pb2 import Money
 
@@ -71,6 +77,14 @@ async def _stored(url: str) -> list[StoredEvent]:
         stored = await events_after(connection=connection, shop="default", revision=0)
     await database.close()
     return [event for _, event in stored]
+
+
+async def _until_stored(url: str, count: int) -> None:
+    for _ in range(1_000):
+        if len(await _stored(url)) >= count:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the events were not written")
 
 
 def _view(event_id: str = "", **fields: Any) -> Event:
@@ -299,3 +313,26 @@ async def test_a_cancelled_call_is_stored_whole_or_not_at_all(url: str, client: 
         sizes[name] = sizes.get(name, 0) + 1
     assert sizes.pop("last") == 1
     assert set(sizes.values()) == {20}
+
+
+async def test_buffered_events_are_named_so_and_seen_soon(url: str, client: AsyncClient) -> None:
+    recorded = await client.record_events(
+        [_view("1"), _view("2"), _view("3", item_id="")], durability=DURABILITY_BUFFERED
+    )
+    await _until_stored(url, 2)
+    seen = await client.recommend("recently-viewed", user_id="ann")
+
+    assert recorded.durability == DURABILITY_BUFFERED
+    assert (recorded.accepted_count, recorded.duplicate_count, recorded.revision) == (2, 0, 0)
+    assert [rejection.reason for rejection in recorded.rejections] == ["MISSING_ITEM"]
+    assert [result.item_id for result in seen.results] == ["mug"]
+
+
+@pytest.mark.parametrize("durability", [DURABILITY_UNSPECIFIED, 99])
+async def test_a_durability_that_is_not_known_is_the_durable_one(
+    url: str, client: AsyncClient, durability: Durability.ValueType
+) -> None:
+    recorded = await client.record_events([_view("1")], durability=durability)
+
+    assert recorded.durability == DURABILITY_DURABLE
+    assert [event.event_id for event in await _stored(url)] == ["1"]

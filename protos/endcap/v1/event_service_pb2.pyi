@@ -32,7 +32,9 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     DURABILITY_DURABLE: _Durability.ValueType  # 1
     """On disk: they survive a crash and a loss of power."""
     DURABILITY_BUFFERED: _Durability.ValueType  # 2
-    """In the server's memory, on disk within a second: a crash may lose them. Faster."""
+    """In the server's memory, on disk within a second while the database takes writes: a crash may
+    lose them. Faster. Events of a known identifier with other content are dropped unseen.
+    """
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
     """How safe events are once a call is answered."""
@@ -42,7 +44,9 @@ DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
 DURABILITY_DURABLE: Durability.ValueType  # 1
 """On disk: they survive a crash and a loss of power."""
 DURABILITY_BUFFERED: Durability.ValueType  # 2
-"""In the server's memory, on disk within a second: a crash may lose them. Faster."""
+"""In the server's memory, on disk within a second while the database takes writes: a crash may
+lose them. Faster. Events of a known identifier with other content are dropped unseen.
+"""
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
 @_typing.final
@@ -92,13 +96,18 @@ class RecordEventsResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     accepted_count: _builtins.int
-    """Events that were stored by this call."""
+    """Events that were stored by this call; with `DURABILITY_BUFFERED`, those that were taken in."""
     duplicate_count: _builtins.int
-    """Events that an earlier call, or an earlier event of this call, had stored already."""
+    """Events that an earlier call, or an earlier event of this call, had stored already.
+    0 with `DURABILITY_BUFFERED`: known identifiers are found when the events are written, and are not
+    stored again.
+    """
     durability: Global___Durability.ValueType
     """How safe the events are now: at least what was asked for."""
     revision: _builtins.int
-    """Revision of the shop that holds the events. A `Recommend` call that requires it sees them."""
+    """Revision of the shop that holds the events. A `Recommend` call that requires it sees them.
+    0 with `DURABILITY_BUFFERED`: no revision holds them yet.
+    """
     request_id: _builtins.str
     """The identifier of the call: that of the request, or the one generated."""
     @_builtins.property

@@ -1,7 +1,14 @@
-"""The event writer: events are acknowledged once they are on disk, many callers a commit."""
+"""The event writer: events are acknowledged once they are on disk, many callers a commit.
 
+Buffered events are acknowledged before, and share the commits of the others. Their callers hear of nothing
+that goes wrong later, so the writer tries again itself for as long as it runs, and takes in no more of them
+meanwhile, which bounds what it holds.
+"""
+
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -10,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, Outcome, Stored, store_events
 from endcap.catalog.group_commit import GroupCommit
-from endcap.sdk.errors import EndcapError, NotFound
+from endcap.sdk.errors import EndcapError, Exhausted, NotFound, Unavailable
 
 
 _log = structlog.get_logger(__name__)
@@ -20,6 +27,9 @@ GROUP_SIZE = 1_000
 
 QUEUE_SIZE = 20_000
 """Events that may wait for a commit."""
+
+RETRY_SECONDS = 0.5
+"""Time between two attempts to write buffered events that the database did not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +52,27 @@ class _Call:
 class EventWriter:
     """Records events durably. Create it in the event loop, and close it."""
 
-    def __init__(self, database: Database, on_commit: Callable[[str, Sequence[Event], int], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        on_commit: Callable[[str, Sequence[Event], int], None],
+        *,
+        on_lost: Callable[[int], None] | None = None,
+    ) -> None:
         """Start writing.
 
         Args:
             database: Where.
             on_commit: Called in the loop after each commit and before it is acknowledged, with a shop, its
                 new events in their order and its revision; so that what is held in memory has them.
+            on_lost: Called with a number of buffered events that will never be stored, when there are any.
         """
         self._database = database
         self._on_commit = on_commit
+        self._on_lost = on_lost
+        self._closing = False
+        self._stalled = False  # the database refused the last buffered events
+        self._refused: list[_Call] = []  # buffered, to be tried again
         self._commits = GroupCommit(self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE)
 
     async def record(self, shop: str, events: Sequence[Event]) -> Recorded:
@@ -66,9 +87,62 @@ class EventWriter:
         """
         return await self._commits.submit(_Call(shop, events), size=len(events))
 
+    def buffer(self, shop: str, events: Sequence[Event]) -> None:
+        """Take in the events of one call, all of them or none, to be recorded within a second.
+
+        It takes longer while the database refuses writes. A crash loses them; so does an event whose id
+        is another event's, and what the database still refuses when the server stops.
+
+        Raises:
+            Exhausted: The queue is full.
+            Unavailable: Earlier buffered events cannot be written, or the server is stopping.
+        """
+        if self._stalled:
+            raise Unavailable("buffered events wait for the database to take writes again: try again later")
+        self._enter(_Call(shop, events))
+
     async def close(self) -> None:
         """Record what waits, then stop."""
+        self._closing = True
+        self._retry()
         await self._commits.close()
+
+    def _enter(self, call: _Call) -> None:
+        self._commits.enter(call, size=len(call.events)).add_done_callback(partial(self._settle, call))
+
+    def _settle(self, call: _Call, result: "asyncio.Future[Recorded]") -> None:
+        """See to it that buffered events are stored, or count those that never will be."""
+        error = result.exception()
+        if error is None:
+            self._stalled = False
+            self._lose(
+                call.shop, result.result().outcomes.count(Outcome.CONFLICT), "the id is another event's"
+            )
+        else:
+            self._refuse(call, error)
+
+    def _refuse(self, call: _Call, error: BaseException) -> None:
+        if isinstance(error, (Unavailable, Exhausted)) and not self._closing:
+            self._stalled = True
+            if not self._refused:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
+            self._refused.append(call)
+        else:
+            self._lose(call.shop, len(call.events), str(error))
+
+    def _retry(self) -> None:
+        calls, self._refused = self._refused, []
+        for call in calls:
+            try:
+                self._enter(call)
+            except EndcapError as error:
+                self._refuse(call, error)
+
+    def _lose(self, shop: str, count: int, cause: str) -> None:
+        if count:
+            _log.error("buffered events lost", shop=shop, events=count, cause=cause)
+            if self._on_lost is not None:
+                self._on_lost(count)
 
     async def _commit(self, calls: Sequence[_Call]) -> list[Recorded | EndcapError]:
         events: dict[str, list[Event]] = {}

@@ -95,7 +95,7 @@ class Application:
         opened.push_async_callback(self._database.close)
         self._shops = Shops(self._database, host, metrics, max_batch_size=settings.max_batch_size)
         await self._shops.refresh(view_max_age=settings.view_max_age_seconds)
-        self._writer = EventWriter(self._database, self._shops.committed)
+        self._writer = EventWriter(self._database, self._shops.committed, on_lost=metrics.events_lost)
         opened.push_async_callback(self._writer.close)
         self._exposures = ExposureLog(self._database)
         opened.push_async_callback(self._exposures.close)

@@ -47,6 +47,11 @@ class Metrics:
         self._exposures_lost = Counter(
             "endcap_exposures_lost", "Exposures that the log could not keep up with.", registry=self.registry
         )
+        self._events_lost = Counter(
+            "endcap_events_lost",
+            "Buffered events that were acknowledged and will not be stored.",
+            registry=self.registry,
+        )
 
     def call_started(self) -> None:
         """Count a call in."""
@@ -71,6 +76,10 @@ class Metrics:
     def exposures_lost(self, count: int) -> None:
         """Count exposures that were not written."""
         self._exposures_lost.inc(count)
+
+    def events_lost(self, count: int) -> None:
+        """Count buffered events that will not be stored."""
+        self._events_lost.inc(count)
 
     def serve(self, port: int) -> None:
         """Answer Prometheus on a port of 127.0.0.1, from a thread of its own.

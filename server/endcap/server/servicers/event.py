@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -46,32 +47,48 @@ class EventServicer(EventServiceServicer):
     async def RecordEvents(
         self, request: pb.RecordEventsRequest, context: Context
     ) -> pb.RecordEventsResponse:
-        """Record events; each is accepted or rejected alone."""
+        """Record events; each is accepted or rejected alone.
+
+        Buffered ones are answered before anybody looks whether their ids are taken.
+        """
         call = current_call.get()
         shop = self._shops.get(call.shop)
         if not request.events:
             raise InvalidInput("events are required: send at least one", field="events")
         check_limit("events", request.events)
         check_limit("request_id", request.request_id)
-        response = pb.RecordEventsResponse(
-            durability=pb.DURABILITY_DURABLE,
-            revision=shop.revision,
-            request_id=request.request_id or uuid.uuid4().hex,
-        )
+        response = pb.RecordEventsResponse(request_id=request.request_id or uuid.uuid4().hex)
         events, rejections = await _read(request.events, shop, call.time)
-        if events:
-            recorded = await self._writer.record(shop.id, list(events.values()))
-            response.revision = recorded.revision
-            for place, outcome in zip(events, recorded.outcomes, strict=True):
-                if outcome is Outcome.ACCEPTED:
-                    response.accepted_count += 1
-                elif outcome is Outcome.DUPLICATE:
-                    response.duplicate_count += 1
-                else:
-                    refusal = _REFUSALS[outcome]
-                    rejections.append(write_rejection(place, request.events[place], refusal))
+        if request.durability == pb.DURABILITY_BUFFERED:
+            response.durability = pb.DURABILITY_BUFFERED
+            if events:
+                self._writer.buffer(shop.id, list(events.values()))
+            response.accepted_count = len(events)
+        else:
+            response.durability, response.revision = pb.DURABILITY_DURABLE, shop.revision
+            if events:
+                recorded = await self._writer.record(shop.id, list(events.values()))
+                response.revision = recorded.revision
+                outcomes = dict(zip(events, recorded.outcomes, strict=True))
+                rejections += _count(outcomes, request.events, response)
         response.rejections.extend(sorted(rejections, key=lambda rejection: rejection.index))
         return response
+
+
+def _count(
+    outcomes: Mapping[int, Outcome],
+    messages: Sequence[event_pb2.Event],
+    response: pb.RecordEventsResponse,
+) -> list[rejection_pb2.Rejection]:
+    """Count what was stored by its place in the request, and say why the rest was not."""
+    found = Counter(outcomes.values())
+    response.accepted_count = found[Outcome.ACCEPTED]
+    response.duplicate_count = found[Outcome.DUPLICATE]
+    return [
+        write_rejection(place, messages[place], _REFUSALS[outcome])
+        for place, outcome in outcomes.items()
+        if outcome in _REFUSALS
+    ]
 
 
 async def _read(

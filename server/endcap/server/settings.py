@@ -16,7 +16,8 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(
-        "sqlite+aiosqlite:///data/endcap.db", description="SQLAlchemy URL of the catalog database."
+        "sqlite:///data/endcap.db",
+        description="The catalog database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
     )
 
     bundle_store: Path = Field(

@@ -17,7 +17,7 @@ from endcap.catalog.events import Event as StoredEvent
 from endcap.catalog.events import events_after
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.shops import change_shop, create_shop
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings
@@ -336,3 +336,51 @@ async def test_a_durability_that_is_not_known_is_the_durable_one(
 
     assert recorded.durability == DURABILITY_DURABLE
     assert [event.event_id for event in await _stored(url)] == ["1"]
+
+
+async def _change(url: str, **settings: Any) -> None:
+    """Change the shop as another process does."""
+    database = await open_database(url)
+    async with database.write() as connection:
+        await change_shop(connection=connection, shop="default", **settings)
+    await database.close()
+
+
+async def _until_first(client: AsyncClient, item_id: str) -> None:
+    for _ in range(1_000):
+        answer = await client.recommend("rank", candidate_item_ids=["kettle", "mug", "teapot"])
+        if answer.results[0].item_id == item_id:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{item_id} did not come first")
+
+
+async def test_a_custom_type_weighs_nothing_until_the_shop_gives_it_a_weight(url: str) -> None:
+    views = [_view(item_id="mug", user_id=f"user-{number}") for number in range(2)]
+    wishes = [_view(type="wish", item_id="teapot", user_id=f"user-{number}") for number in range(5)]
+
+    async with _serving(url, refresh_seconds=0.05) as address, AsyncClient(address) as client:
+        recorded = await client.record_events([*views, *wishes])
+        await _change(url, event_weights={"view": 2})
+        await _until_first(client, "mug")
+        await _change(url, event_weights={"wish": 3})
+        await _until_first(client, "teapot")
+
+    assert (recorded.accepted_count, list(recorded.rejections)) == (7, [])
+
+
+async def test_a_shop_says_how_old_events_may_be(url: str) -> None:
+    def sixty_days_old() -> Event:
+        return _view(time=_timed(-60 * DAY).time)
+
+    async with _serving(url, refresh_seconds=0.05) as address, AsyncClient(address) as client:
+        refused = await client.record_events([sixty_days_old()])
+        await _change(url, max_event_age_days=61)
+        for _ in range(1_000):
+            if (await client.record_events([sixty_days_old()])).accepted_count:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("the setting was not taken over")
+
+    assert [rejection.reason for rejection in refused.rejections] == ["TIME_TOO_OLD"]

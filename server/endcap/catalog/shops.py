@@ -1,17 +1,20 @@
 """Shops: the tenants of a server."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from sqlalchemy import RowMapping, insert, select
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.placements import DEFAULT_PLACEMENTS, insert_placements
+from endcap.catalog.revisions import advance_revision
 from endcap.catalog.tables import SHOPS
 from endcap.sdk.catalog_view import EVENT_WEIGHTS
-from endcap.sdk.errors import AlreadyExists, NotFound
+from endcap.sdk.errors import AlreadyExists, InvalidInput, NotFound
 
 
 DEFAULT_SHOP = "default"
@@ -19,6 +22,15 @@ DEFAULT_SHOP = "default"
 
 MAX_EVENT_AGE_DAYS = 30
 """Age of the oldest event that a shop takes from a caller, unless it says otherwise."""
+
+EVENT_TYPE = re.compile(r"[a-z0-9_]{1,64}")
+"""What the name of an event type looks like."""
+
+MAX_EVENT_WEIGHT = 1_000.0
+
+_LONGEST_AGE_DAYS = 36_500
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_UNCHANGED: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,7 @@ class Shop:
     """ISO 4217 code that prices are compared and reported in; empty when not said."""
 
     event_weights: Mapping[str, float]
-    """What an event of each type counts for."""
+    """What an event of each type counts for; one of another type counts for nothing."""
 
     max_event_age_days: int
     """Age of the oldest event that is taken from a caller; an import takes older ones."""
@@ -86,6 +98,46 @@ async def create_shop(
     return await get_shop(connection=connection, shop=shop)
 
 
+async def change_shop(
+    *,
+    connection: AsyncConnection,
+    shop: str,
+    currency: str | None = None,
+    event_weights: Mapping[str, float] = _UNCHANGED,
+    max_event_age_days: int | None = None,
+) -> Shop:
+    """Change the settings of a shop: those that are named.
+
+    Args:
+        connection: One that writes.
+        shop: The id.
+        currency: ISO 4217 code of its prices.
+        event_weights: What an event counts for by its type, from 0 to ``MAX_EVENT_WEIGHT``; 0 for nothing.
+        max_event_age_days: Age of the oldest event that is taken from a caller.
+
+    Raises:
+        NotFound: There is no such shop.
+        InvalidInput: A value is none of its setting.
+    """
+    if currency is not None and not _CURRENCY.fullmatch(currency):
+        raise InvalidInput("currency must be an ISO 4217 code, such as EUR", field="currency")
+    for event_type, weight in event_weights.items():
+        _check_weight(event_type, weight)
+    if max_event_age_days is not None and not 1 <= max_event_age_days <= _LONGEST_AGE_DAYS:
+        raise InvalidInput(
+            f"max_event_age_days must be from 1 to {_LONGEST_AGE_DAYS}", field="max_event_age_days"
+        )
+    await advance_revision(connection=connection, shop=shop)  # nobody else changes the shop from here on
+    before = await get_shop(connection=connection, shop=shop)
+    settings = {
+        "event_weights": {**before.event_weights, **event_weights},
+        "max_event_age_days": max_event_age_days or before.max_event_age_days,
+    }
+    values = {"currency": currency or before.currency, "settings": settings}
+    await connection.execute(update(SHOPS).where(SHOPS.c.id == shop).values(values))
+    return await get_shop(connection=connection, shop=shop)
+
+
 async def get_shop(*, connection: AsyncConnection, shop: str) -> Shop:
     """Return one shop.
 
@@ -102,6 +154,17 @@ async def list_shops(*, connection: AsyncConnection) -> list[Shop]:
     """Return every shop, by id."""
     rows = (await connection.execute(select(SHOPS).order_by(SHOPS.c.id))).mappings()
     return [_shop(row) for row in rows]
+
+
+def _check_weight(event_type: str, weight: float) -> None:
+    if not EVENT_TYPE.fullmatch(event_type):
+        raise InvalidInput(
+            f"{event_type!r} is no event type: write 1 to 64 of a-z, 0-9 and _", field="weight"
+        )
+    if not 0 <= weight <= MAX_EVENT_WEIGHT:  # as is no comparison with NaN
+        raise InvalidInput(
+            f"the weight of {event_type} must be from 0 to {MAX_EVENT_WEIGHT:g}", field="event_weights"
+        )
 
 
 def _shop(row: RowMapping) -> Shop:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from endcap.catalog.events import Event
+from endcap.catalog.shops import EVENT_TYPE
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_attributes
 from endcap.server.convert.fields import Fields
@@ -20,7 +21,6 @@ MAX_QUANTITY = 1_000_000
 
 _SHOWN = 128  # characters of an id
 _DAY = 86_400_000  # milliseconds
-_TYPE = re.compile(r"[a-z0-9_]{1,64}")
 _PROPERTY_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 _REASONS: Mapping[str, str] = MappingProxyType(
@@ -71,7 +71,7 @@ def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Even
     for field in ("event_id", "user_id", "visitor_id", "item_id", "order_id"):
         if identifier := getattr(message, field):
             check_id(field, identifier)
-    if not _TYPE.fullmatch(message.type):
+    if not EVENT_TYPE.fullmatch(message.type):
         raise InvalidInput("type must be 1 to 64 of a-z, 0-9 and _", field="type")
     check_limit("attribution_token", message.attribution_token)
     if not 0 <= message.quantity <= MAX_QUANTITY:  # as is no comparison with NaN

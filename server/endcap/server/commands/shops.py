@@ -1,0 +1,163 @@
+"""The commands ``endcap shops …``."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.database import open_database
+from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, get_shop, list_shops
+from endcap.sdk.errors import InvalidInput
+from endcap.server.commands.console import run
+from endcap.server.limits import check_id
+from endcap.server.settings import Settings
+
+
+shops = typer.Typer(
+    help="Create shops and set what holds for each. A server that runs takes a change over within"
+    " ENDCAP_REFRESH_SECONDS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ShopArgument = Annotated[str, typer.Argument(metavar="[SHOP]", help="The shop's id.")]
+CurrencyOption = Annotated[str | None, typer.Option(help="ISO 4217 code of the prices.")]
+WeightOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TYPE=NUMBER", help="What an event of a type counts for, 0 for nothing."),
+]
+AgeOption = Annotated[
+    int | None, typer.Option(help="Age of the oldest event that callers may record; an import takes any.")
+]
+
+
+@shops.command("list")
+def list_all() -> None:
+    """List the shops."""
+    run(_list())
+
+
+@shops.command()
+def create(
+    shop: Annotated[str, typer.Argument(metavar="SHOP", help="The new shop's id.")],
+    currency: CurrencyOption = None,
+    weight: WeightOption = None,
+    max_event_age_days: AgeOption = None,
+) -> None:
+    """Create a shop with the default placements."""
+    run(_create(shop, currency, weight or (), max_event_age_days))
+
+
+@shops.command()
+def show(shop: ShopArgument = DEFAULT_SHOP) -> None:
+    """Print the settings of a shop."""
+    run(_show(shop))
+
+
+@shops.command("set")
+def change(
+    shop: ShopArgument = DEFAULT_SHOP,
+    currency: CurrencyOption = None,
+    weight: WeightOption = None,
+    max_event_age_days: AgeOption = None,
+) -> None:
+    """Change the settings of a shop: those that are named."""
+    run(_set(shop, currency, weight or (), max_event_age_days))
+
+
+async def _list() -> None:
+    async with _reading() as connection:
+        found = await list_shops(connection=connection)
+    table = Table("Shop", "Currency", "Revision", "Created")
+    for shop in found:
+        table.add_row(shop.id, shop.currency, str(shop.revision), f"{_moment(shop):%Y-%m-%d %H:%M} UTC")
+    Console().print(table)
+
+
+async def _create(shop: str, currency: str | None, weights: Sequence[str], age: int | None) -> None:
+    check_id("shop", shop)
+    parsed = _parse(weights)
+    async with _writing() as connection:
+        await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
+        created = await change_shop(
+            connection=connection,
+            shop=shop,
+            currency=currency,
+            event_weights=parsed,
+            max_event_age_days=age,
+        )
+    _print(created)
+
+
+async def _show(shop: str) -> None:
+    async with _reading() as connection:
+        found = await get_shop(connection=connection, shop=shop)
+    _print(found)
+
+
+async def _set(shop: str, currency: str | None, weights: Sequence[str], age: int | None) -> None:
+    if currency is None and age is None and not weights:
+        raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
+    parsed = _parse(weights)
+    async with _writing() as connection:
+        changed = await change_shop(
+            connection=connection,
+            shop=shop,
+            currency=currency,
+            event_weights=parsed,
+            max_event_age_days=age,
+        )
+    _print(changed)
+
+
+def _parse(weights: Sequence[str]) -> dict[str, float]:
+    parsed = {}
+    for weight in weights:
+        event_type, _, number = weight.partition("=")
+        try:
+            parsed[event_type] = float(number)
+        except ValueError:
+            raise InvalidInput(
+                f"{weight!r} is no weight: write TYPE=NUMBER, such as purchase=5", field="weight"
+            ) from None
+    return parsed
+
+
+def _print(shop: Shop) -> None:
+    table = Table("Setting", "Value", title=shop.id)
+    table.add_row("currency", shop.currency or "not set")
+    table.add_row("max event age", f"{shop.max_event_age_days} days")
+    for event_type, weight in sorted(shop.event_weights.items()):
+        table.add_row(f"weight of {event_type}", f"{weight:g}")
+    Console().print(table)
+
+
+def _moment(shop: Shop) -> datetime:
+    return datetime.fromtimestamp(shop.created_time / 1000, UTC)
+
+
+@asynccontextmanager
+async def _reading() -> AsyncIterator[AsyncConnection]:
+    database = await open_database(Settings().database_url)
+    try:
+        async with database.read() as connection:
+            yield connection
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _writing() -> AsyncIterator[AsyncConnection]:
+    database = await open_database(Settings().database_url)
+    try:
+        async with database.write() as connection:
+            yield connection
+    finally:
+        await database.close()

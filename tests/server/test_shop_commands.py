@@ -1,0 +1,113 @@
+"""``endcap shops``, as an operator calls it."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from endcap.catalog.database import open_database
+from endcap.catalog.migration import migrate
+from endcap.catalog.shops import create_shop
+from endcap.server.commands.shops import shops
+
+
+NOW = 1_700_000_000_000
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command on a database with one new shop."""
+    url = f"sqlite:///{tmp_path}/endcap.db"
+    monkeypatch.setenv("ENDCAP_DATABASE_URL", url)
+    monkeypatch.setenv("COLUMNS", "200")
+    asyncio.run(_create_shop(url))
+    return lambda *arguments: CliRunner().invoke(shops, arguments)
+
+
+async def _create_shop(url: str) -> None:
+    await migrate(url)
+    database = await open_database(url)
+    async with database.write() as connection:
+        await create_shop(connection=connection, shop="default", now=NOW, currency="GBP")
+    await database.close()
+
+
+def settings(result: Result) -> dict[str, str]:
+    """Return the settings that a command printed."""
+    assert result.exit_code == 0, result.output
+    cells = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
+    return {name.strip(): value.strip() for _, name, value, _ in cells}
+
+
+def test_a_shop_starts_with_the_weights_of_the_known_types(run: Run) -> None:
+    assert settings(run("show")) == {
+        "currency": "GBP",
+        "max event age": "30 days",
+        "weight of add_to_cart": "3",
+        "weight of click": "1",
+        "weight of purchase": "5",
+        "weight of rating": "5",
+        "weight of view": "1",
+    }
+
+
+def test_what_is_set_changes_and_the_rest_stays(run: Run) -> None:
+    before = settings(run("show"))
+
+    changed = settings(
+        run("set", "--weight", "wishlist=2.5", "--weight", "view=0", "--max-event-age-days", "7")
+    )
+
+    assert changed == {
+        **before,
+        "max event age": "7 days",
+        "weight of view": "0",
+        "weight of wishlist": "2.5",
+    }
+    assert settings(run("show")) == changed
+
+
+def test_a_shop_is_created_with_its_settings_and_listed(run: Run) -> None:
+    created = settings(run("create", "second", "--currency", "EUR", "--weight", "view=2"))
+
+    assert (created["currency"], created["weight of view"], created["weight of purchase"]) == (
+        "EUR",
+        "2",
+        "5",
+    )
+    listed = run("list").stdout
+    assert "default" in listed
+    assert "second" in listed
+    assert settings(run("show"))["weight of view"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("set",), "nothing to change"),
+        (("set", "--weight", "view"), "write TYPE=NUMBER"),
+        (("set", "--weight", "view=much"), "write TYPE=NUMBER"),
+        (("set", "--weight", "view=nan"), "must be from 0 to 1000"),
+        (("set", "--weight", "view=-1"), "must be from 0 to 1000"),
+        (("set", "--weight", "Add to cart=1"), "is no event type"),
+        (("set", "--max-event-age-days", "0"), "must be from 1 to"),
+        (("set", "--currency", "pounds"), "ISO 4217"),
+        (("set", "third", "--currency", "EUR"), "there is no shop 'third'"),
+        (("show", "third"), "there is no shop 'third'"),
+        (("create", "default"), "there is a shop 'default' already"),
+        (("create", "x" * 65), "at most 64"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence_and_changes_nothing(
+    run: Run, arguments: tuple[str, ...], complaint: str
+) -> None:
+    before = settings(run("show"))
+
+    result = run(*arguments)
+
+    assert result.exit_code == 1
+    assert complaint in result.output
+    assert settings(run("show")) == before

@@ -1,204 +1,208 @@
-"""Import: a folder of Parquet files into a shop.
+"""Import: files of items, users and events into a shop, in constant memory, on from where it was stopped.
 
-::
-
-    items.parquet     item_id, title; may have description, categories, brand, price, group_id,
-                      available, created_time
-    users.parquet     user_id; may have created_time; the file may be missing
-    events.parquet    user_id, item_id, type, time; may have event_id, visitor_id, quantity, price, value,
-                      order_id
-
-Times are in Unix milliseconds, prices in units of the currency. An event without an id gets one from its
-content and its row, so importing a folder again adds nothing.
+A row that cannot be read costs itself alone: it goes to a file with the reason. The rows of a batch, and
+how far the file is read, are written in one transaction.
 """
 
-import hashlib
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
-from endcap.catalog.events import Event, Outcome, store_events
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.money import to_nanos
-from endcap.catalog.rejecting import Column, Kind, check_file, read_batches
+from endcap.catalog.events import Outcome, store_events
+from endcap.catalog.import_progress import FileProgress, forget_progress, load_progress, save_progress
+from endcap.catalog.import_reading import Batch, SourceReader
+from endcap.catalog.import_rows import Subject
+from endcap.catalog.import_sources import AS_IT_IS, Layout, Source, find_sources
+from endcap.catalog.items import upsert_items
+from endcap.catalog.reject_file import Reject, RejectFile
 from endcap.catalog.users import remember_users
-from endcap.sdk.errors import InvalidInput
 
 
-Value = TypeVar("Value")
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an import tells while it runs."""
 
-BATCH_SIZE = 10_000
-"""Rows a transaction."""
+    source: Source
 
-ITEM_COLUMNS = (
-    Column("item_id", Kind.TEXT, required=True),
-    Column("title", Kind.TEXT, required=True),
-    Column("description", Kind.TEXT),
-    Column("categories", Kind.TEXTS),
-    Column("brand", Kind.TEXT),
-    Column("price", Kind.AMOUNT),
-    Column("group_id", Kind.TEXT),
-    Column("available", Kind.FLAG),
-    Column("created_time", Kind.TIME),
-)
+    share: float
+    """How much of the file is done, from 0 to 1."""
 
-USER_COLUMNS = (Column("user_id", Kind.TEXT, required=True), Column("created_time", Kind.TIME))
-
-EVENT_COLUMNS = (
-    Column("user_id", Kind.TEXT, required=True),
-    Column("item_id", Kind.TEXT, required=True),
-    Column("type", Kind.TEXT, required=True),
-    Column("time", Kind.TIME, required=True),
-    Column("event_id", Kind.TEXT),
-    Column("visitor_id", Kind.TEXT),
-    Column("quantity", Kind.NUMBER),
-    Column("price", Kind.AMOUNT),
-    Column("value", Kind.NUMBER),
-    Column("order_id", Kind.TEXT),
-)
+    lines: int
+    """How many lines of it are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, in rows."""
+    """What an import did, in rows; together with what it had done before it was stopped."""
 
-    items: int
-    users: int
-    events: int
+    items: int = 0
+    users: int = 0
+    events: int = 0
 
-    duplicates: int
+    duplicates: int = 0
     """Events that were there before."""
 
-    rejected: Mapping[str, int]
+    rejected: Mapping[str, int] = field(default_factory=dict)
     """Rows that were left out, by file and reason."""
+
+    resumed: bool = False
+    """Whether it had been stopped before."""
+
+
+def say_nothing(_: Step) -> None:
+    """Let an import run in silence."""
 
 
 async def import_folder(
+    database: Database, shop: str, folder: Path, *, now: int, currency: str = ""
+) -> ImportReport:
+    """Import the files of a folder that are named for what they hold; see ``import_files``."""
+    return await import_files(database, shop, find_sources(folder), now=now, currency=currency)
+
+
+async def import_files(
     database: Database,
     shop: str,
-    folder: Path,
+    sources: Sequence[Source],
     *,
     now: int,
     currency: str = "",
+    layout: Layout = AS_IT_IS,
     rejects: Path | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    tell: Callable[[Step], None] = say_nothing,
 ) -> ImportReport:
-    """Import a folder into a shop that exists.
+    """Import files into a shop that exists.
+
+    When it is stopped, whatever stops it, the next call with the same files goes on from there.
 
     Args:
         database: Where the shop is.
         shop: Its id.
-        folder: Holds the files.
+        sources: The files, in the order in which they are imported.
         now: Unix milliseconds; the creation time of items and users that have none.
-        currency: ISO 4217 code of the prices; empty for the shop's.
-        rejects: A file for the rejected rows with their reasons, as JSON lines; none if there are none.
-        progress: Told how many rows are done, and of how many.
+        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
+        layout: What the files call their columns.
+        rejects: A file for the rows that are left out; it appears with the first one.
+        tell: Called after each batch.
 
     Raises:
-        InvalidInput: A file or a column is missing.
+        InvalidInput: A file or a column is missing, or a file is not of its format.
+        FailedPrecondition: The file for rejected rows cannot be written.
         NotFound: There is no such shop.
     """
-    files = {
-        folder / "items.parquet": ITEM_COLUMNS,
-        folder / "users.parquet": USER_COLUMNS,
-        folder / "events.parquet": EVENT_COLUMNS,
-    }
-    items_file, users_file, events_file = files
-    for file in (items_file, events_file):
-        if not file.is_file():
-            raise InvalidInput(f"{file} is missing: an import needs items.parquet and events.parquet")
-    total = sum(check_file(file, columns) for file, columns in files.items() if file.is_file())
-    reader = _Reader(rejects, progress, total)
-    items = users = 0
-    for rows in reader.read(items_file, ITEM_COLUMNS):
-        of_batch = [_item(row, currency) for row in rows]
-        async with database.write() as connection:
-            await upsert_items(connection=connection, shop=shop, items=of_batch, now=now)
-        items += len(of_batch)
-    if users_file.is_file():
-        for rows in reader.read(users_file, USER_COLUMNS):
-            times = {row["user_id"]: _or(row["created_time"], now) for row in rows}
+    readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
+    resumed = await _resume(database, shop, readers)
+    # What was written after the last commit is going to be written again.
+    kept = max(reader.progress.rejects_size for reader in readers)
+    reject_file = RejectFile(rejects, size=kept)
+    for reader in readers:
+        async for batch in _ahead(reader.batches()):
             async with database.write() as connection:
-                await remember_users(connection=connection, shop=shop, created_times=times)
-            users += len(rows)
-    outcomes: Counter[Outcome] = Counter()
-    for rows in reader.read(events_file, EVENT_COLUMNS):
-        events = [_event(row, currency) for row in rows]
-        async with database.write() as connection:
-            stored = await store_events(connection=connection, shop=shop, events=events)
-        outcomes.update(stored.outcomes)
-    if outcomes[Outcome.CONFLICT]:
-        reader.rejected["events.parquet: event_id is that of another event"] += outcomes[Outcome.CONFLICT]
+                outcomes = await _store(connection, shop, batch, now)
+                taken = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.CONFLICT]
+                refused = [*batch.rejects, *reader.rejects(batch, taken, "event_id is that of another event")]
+                reject_file.write(reader.source.path.name, refused)
+                reader.progress = _advance(reader.progress, batch, outcomes, refused, reject_file.size)
+                await save_progress(
+                    connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
+                )
+            tell(Step(reader.source, reader.share, reader.progress.position.line))
+    async with database.write() as connection:
+        files = [reader.fingerprint for reader in readers]
+        await forget_progress(connection=connection, shop=shop, files=files)
+    return _report(readers, resumed=resumed)
+
+
+def check_files(
+    sources: Sequence[Source],
+    *,
+    now: int,
+    layout: Layout = AS_IT_IS,
+    rejects: Path | None = None,
+    tell: Callable[[Step], None] = say_nothing,
+) -> ImportReport:
+    """Read files as an import does, and store nothing; see ``import_files``.
+
+    What only the database knows is not found: events that are there already, and ids that others have taken.
+    """
+    readers = [SourceReader(source, layout, currency="", now=now) for source in sources]
+    reject_file = RejectFile(rejects, size=0)
+    for reader in readers:
+        for batch in reader.batches():
+            reject_file.write(reader.source.path.name, batch.rejects)
+            reader.progress = _advance(reader.progress, batch, (), batch.rejects, reject_file.size)
+            tell(Step(reader.source, reader.share, reader.progress.position.line))
+    return _report(readers, resumed=False)
+
+
+async def _resume(database: Database, shop: str, readers: Sequence[SourceReader]) -> bool:
+    """Let readers begin where their import was stopped, and say whether one was."""
+    found = []
+    async with database.read() as connection:
+        for reader in readers:
+            progress = await load_progress(connection=connection, shop=shop, file=reader.fingerprint)
+            if progress is not None:
+                reader.progress = progress
+                found.append(reader)
+    return bool(found)
+
+
+async def _ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
+    """Yield batches, and read the next one in a thread meanwhile."""
+    upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    try:
+        while (batch := await upcoming) is not None:
+            upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            yield batch
+    finally:
+        upcoming.cancel()
+
+
+async def _store(connection: AsyncConnection, shop: str, batch: Batch, now: int) -> Sequence[Outcome]:
+    """Write a batch and return what became of its events."""
+    if batch.items:
+        await upsert_items(connection=connection, shop=shop, items=batch.items, now=now)
+    await remember_users(connection=connection, shop=shop, created_times=batch.users)
+    if not batch.events:
+        return ()
+    return (await store_events(connection=connection, shop=shop, events=batch.events)).outcomes
+
+
+def _advance(
+    progress: FileProgress,
+    batch: Batch,
+    outcomes: Sequence[Outcome],
+    refused: Sequence[Reject],
+    rejects_size: int,
+) -> FileProgress:
+    became = Counter(outcomes)
+    not_new = became[Outcome.DUPLICATE] + became[Outcome.CONFLICT]
+    return FileProgress(
+        position=batch.position,
+        stored=progress.stored + len(batch.lines) - not_new,
+        duplicates=progress.duplicates + became[Outcome.DUPLICATE],
+        rejected=Counter(progress.rejected) + Counter(reject.reason for reject in refused),
+        rejects_size=rejects_size,
+    )
+
+
+def _report(readers: Sequence[SourceReader], *, resumed: bool) -> ImportReport:
+    stored = Counter[Subject]()
+    rejected = Counter[str]()
+    for reader in readers:
+        stored[reader.source.subject] += reader.progress.stored
+        for reason, count in reader.progress.rejected.items():
+            rejected[f"{reader.source.path.name}: {reason}"] += count
     return ImportReport(
-        items, users, outcomes[Outcome.ACCEPTED], outcomes[Outcome.DUPLICATE], dict(reader.rejected)
+        items=stored[Subject.ITEMS],
+        users=stored[Subject.USERS],
+        events=stored[Subject.EVENTS],
+        duplicates=sum(reader.progress.duplicates for reader in readers),
+        rejected=rejected,
+        resumed=resumed,
     )
-
-
-class _Reader:
-    """Reads files, keeps count of what is rejected, and tells how far it is."""
-
-    def __init__(self, rejects: Path | None, progress: Callable[[int, int], None], total: int) -> None:
-        self.rejected: Counter[str] = Counter()
-        self._rejects = rejects
-        self._progress = progress
-        self._done = 0
-        self._total = total
-
-    def read(self, file: Path, columns: Sequence[Column]) -> Iterator[list[dict[str, Any]]]:
-        """Give the good rows, batch after batch; one counts as done when the next is asked for."""
-        for batch in read_batches(file, columns, batch_size=BATCH_SIZE):
-            self.rejected.update(f"{file.name}: {reason}" for reason in batch.rejected["reason"])
-            if self._rejects is not None and not batch.rejected.is_empty():
-                with self._rejects.open("ab") as stream:
-                    batch.rejected.write_ndjson(stream)
-            yield batch.rows.to_dicts()
-            self._done += batch.size
-            self._progress(self._done, self._total)
-
-
-def _item(row: Mapping[str, Any], currency: str) -> Item:
-    return Item(
-        id=row["item_id"],
-        title=row["title"],
-        description=row["description"] or "",
-        categories=tuple(row["categories"] or ()),
-        brand=row["brand"] or "",
-        price_nanos=_nanos(row["price"]),
-        currency=currency,
-        availability=Availability.OUT_OF_STOCK if row["available"] is False else Availability.IN_STOCK,
-        group_id=row["group_id"] or "",
-        created_time=row["created_time"],
-    )
-
-
-def _event(row: Mapping[str, Any], currency: str) -> Event:
-    event_id = row["event_id"]
-    if event_id is None:
-        content = "\x1f".join(map(str, row.values()))
-        digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
-        # Ids that ascend are stored several times faster than ids in no order.
-        event_id = f"row-{row['row']:010d}-{digest}"
-    return Event(
-        event_id=event_id,
-        type=row["type"],
-        item_id=row["item_id"],
-        time=row["time"],
-        user_id=row["user_id"],
-        visitor_id=row["visitor_id"],
-        quantity=_or(row["quantity"], 1.0),
-        price_nanos=_nanos(row["price"]),
-        currency=currency if row["price"] is not None else "",
-        value=row["value"],
-        order_id=row["order_id"] or "",
-    )
-
-
-def _nanos(price: float | None) -> int | None:
-    return None if price is None else to_nanos(price)
-
-
-def _or(value: Value | None, otherwise: Value) -> Value:
-    return otherwise if value is None else value

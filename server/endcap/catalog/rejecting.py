@@ -1,25 +1,34 @@
-"""Reading a Parquet file whose cells may be wrong: a bad cell costs its row, and nothing else."""
+"""Cells that may be wrong: a bad cell costs its row, and nothing else."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from typing import Any, NoReturn
 
 import polars as pl
 
+from endcap.catalog.items import Availability
 from endcap.catalog.money import MAX_UNITS
-from endcap.sdk.errors import InvalidInput
+
+
+MAX_ID_LENGTH = 128
+"""Characters of an id."""
 
 
 class Kind(StrEnum):
     """What a column holds; the text completes "… is not …"."""
 
-    TEXT = "a text"
-    TEXTS = "a list of texts"
+    ID = f"an id of at most {MAX_ID_LENGTH} characters, none of them a control character"
+    TEXT = "a text without NUL"
+    TEXTS = "a list of texts: write them with | between, or as a JSON array"
     FLAG = "true or false"
+    AVAILABILITY = f"one of {', '.join(Availability)}"
     NUMBER = "a finite number"
+    QUANTITY = "a finite number above 0"
     AMOUNT = "an amount of money"
-    TIME = "a time in Unix milliseconds"
+    TIME = "a time: write Unix milliseconds, or 2026-01-31T12:00:00Z"
+    OBJECT = "a JSON object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,124 +43,176 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Some rows of a file in its order, the good ones and the others."""
+class Sifted:
+    """The rows of a chunk, the good ones and the others."""
 
-    rows: pl.DataFrame
-    """The known columns, typed, with nulls where the file has no such column; and ``row``, from 0."""
+    good: pl.DataFrame
+    """``line`` and every column, typed, null where the file has no value."""
 
-    rejected: pl.DataFrame
-    """``file``, ``row``, ``reason`` and the known columns as text."""
-
-    size: int
-    """How many rows there were."""
+    bad: pl.DataFrame
+    """``line``, ``reason`` and the columns that the file has, as texts."""
 
 
-def check_file(file: Path, columns: Sequence[Column]) -> int:
-    """Return the number of rows of a file that can be read.
-
-    Raises:
-        InvalidInput: It is no Parquet file, or a required column is missing.
-    """
-    try:
-        table = pl.scan_parquet(file)
-        found = table.collect_schema()
-        row_count = int(table.select(pl.len()).collect().item())
-    except pl.exceptions.PolarsError:
-        raise InvalidInput(f"{file} is not a Parquet file: write it again") from None
-    required = [column.name for column in columns if column.required]
-    missing = [name for name in required if name not in found]
-    if missing:
-        raise InvalidInput(f"{file} has no column {missing[0]!r}: it needs {', '.join(required)}")
-    return row_count
-
-
-def read_batches(file: Path, columns: Sequence[Column], *, batch_size: int) -> Iterator[Batch]:
-    """Read a file that ``check_file`` has passed, batch after batch.
+def sift(
+    rows: pl.DataFrame, columns: Sequence[Column], refusals: Mapping[str, pl.Expr] | None = None
+) -> Sifted:
+    """Give cells their types, and set aside the rows that have one which cannot be given it.
 
     Args:
-        file: A Parquet file; columns that are not named are left out.
-        columns: What to read.
-        batch_size: Rows a batch.
+        rows: ``line`` and those of the columns that the file has, as texts.
+        columns: All columns.
+        refusals: What a row of typed columns must not be, by the reason that is given.
     """
-    table = pl.scan_parquet(file)
-    schema = table.collect_schema()
-    known = [column for column in columns if column.name in schema]
+    known = [column for column in columns if column.name in rows.columns]
     absent = [
         pl.lit(None, _TYPES[column.kind]).alias(column.name) for column in columns if column not in known
     ]
-    row_count = table.select(pl.len()).collect().item()
-    for start in range(0, row_count, batch_size):
-        found = table.select(column.name for column in known).slice(start, batch_size).collect()
-        found = found.with_row_index("row", start)
-        typed = found.with_columns(_typed(column, schema[column.name]) for column in known)
-        reason = pl.coalesce(*(_reason(column, found[column.name]) for column in known))
-        typed = typed.with_columns(reason.alias("reason"))
-        good = typed["reason"].is_null()
-        yield Batch(
-            typed.filter(good).select("row", *(column.name for column in known), *absent),
-            found.with_columns(_text(column, schema[column.name]) for column in known)
-            .filter(~good)
-            .select(
-                pl.lit(file.name).alias("file"),
-                "row",
-                typed["reason"].filter(~good),
-                *(column.name for column in known),
-            ),
-            found.height,
-        )
+    typed = pl.DataFrame(
+        [rows["line"], *(_typed(rows[column.name], column.kind) for column in known)]
+    ).with_columns(absent)
+    reasons = [_reason(column, rows[column.name], typed[column.name]) for column in known]
+    reasons += [pl.when(refused).then(pl.lit(reason)) for reason, refused in (refusals or {}).items()]
+    reason = typed.select(pl.coalesce(reasons).alias("reason"))["reason"]
+    good = reason.is_null()
+    names = ["line", *(column.name for column in columns)]
+    return Sifted(typed.filter(good).select(names), rows.with_columns(reason).filter(~good))
 
 
-_TYPES = {
+_TYPES: Mapping[Kind, pl.DataType] = {
+    Kind.ID: pl.String(),
     Kind.TEXT: pl.String(),
     Kind.TEXTS: pl.List(pl.String()),
     Kind.FLAG: pl.Boolean(),
+    Kind.AVAILABILITY: pl.String(),
     Kind.NUMBER: pl.Float64(),
+    Kind.QUANTITY: pl.Float64(),
     Kind.AMOUNT: pl.Float64(),
     Kind.TIME: pl.Int64(),
+    Kind.OBJECT: pl.String(),
 }
 
-
-def _text(column: Column, found: pl.DataType) -> pl.Expr:
-    value = pl.col(column.name)
-    if isinstance(found, pl.List):
-        return value.cast(pl.List(pl.String())).list.join(", ")
-    return value.cast(pl.String())
+_FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+_TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_ZONED_FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
 
 
-def _typed(column: Column, found: pl.DataType) -> pl.Expr:
-    """Cast a column by way of text; what cannot be cast becomes null."""
-    value = pl.col(column.name)
-    text = _text(column, found)
-    match column.kind:
-        case Kind.TEXT:
-            return pl.when(text != "").then(text).alias(column.name)
-        case Kind.TEXTS:
-            return value.cast(pl.List(pl.String())) if isinstance(found, pl.List) else pl.concat_list(text)
-        case Kind.FLAG:
-            lower = text.str.to_lowercase()
-            return pl.when(lower.is_in(["true", "false"])).then(lower == "true").alias(column.name)
-        case Kind.NUMBER:
-            number = text.cast(pl.Float64, strict=False)
-            return pl.when(number.is_finite()).then(number).alias(column.name)
-        case Kind.AMOUNT:
-            number = text.cast(pl.Float64, strict=False)
-            return pl.when(number.is_between(0, MAX_UNITS)).then(number).alias(column.name)
-        case Kind.TIME:
-            time = text.cast(pl.Int64, strict=False)
-            return pl.when(time >= 0).then(time).alias(column.name)
+def _typed(texts: pl.Series, kind: Kind) -> pl.Series:
+    """Return a column in its type, null where a text cannot be one of it."""
+    name = texts.name
+    if kind is Kind.TEXTS:
+        return pl.Series(name, [_read(_texts, text) for text in texts], dtype=_TYPES[kind])
+    if kind is Kind.OBJECT:
+        # Kept as a text, for every object has its own types.
+        return pl.Series(name, [text if _read(_object, text) is not None else None for text in texts])
+    return pl.select(_CASTS[kind](pl.lit(texts)).alias(name)).to_series()
 
 
-def _reason(column: Column, found: pl.Series) -> pl.Expr:
+def _text(text: pl.Expr) -> pl.Expr:
+    return pl.when(~text.str.contains("\0", literal=True)).then(text)
+
+
+def _id(text: pl.Expr) -> pl.Expr:
+    is_one = (text.str.len_chars() <= MAX_ID_LENGTH) & ~text.str.contains(r"\p{Cc}")
+    return pl.when(is_one).then(text)
+
+
+def _flag(text: pl.Expr) -> pl.Expr:
+    return text.str.to_lowercase().replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
+
+
+def _availability(text: pl.Expr) -> pl.Expr:
+    lower = text.str.to_lowercase()
+    return pl.when(lower.is_in(list(Availability))).then(lower)
+
+
+def _number(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _quantity(text: pl.Expr) -> pl.Expr:
+    number = _number(text)
+    return pl.when(number > 0).then(number)
+
+
+def _amount(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(number.is_between(0, MAX_UNITS)).then(number)
+
+
+def _time(text: pl.Expr) -> pl.Expr:
+    time = pl.coalesce(text.cast(pl.Int64, strict=False), *_calendar_times(text))
+    return pl.when(time >= 0).then(time)
+
+
+def _calendar_times(text: pl.Expr) -> list[pl.Expr]:
+    """Read dates and times as ISO 8601 has them; those that name no zone are UTC."""
+    spaced = text.str.replace("T", " ", literal=True)
+    zoned = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _ZONED_FORMATS]
+    plain = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _TIME_FORMATS]
+    return [time.dt.epoch("ms") for time in [*plain, *zoned]]
+
+
+def _read(read: Any, text: str | None) -> Any:
+    try:
+        return None if text is None else read(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _texts(text: str) -> list[str]:
+    if not text.startswith("["):
+        texts = [part.strip() for part in text.split("|")]
+    else:
+        texts = _decode(text)
+        if not all(isinstance(part, str) for part in texts):
+            raise ValueError
+    _check_characters(texts)
+    return [part for part in texts if part]
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = _decode(text)
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004 - a cell that is wrong, and no mistake of a caller
+    _check_characters(value)
+    return value
+
+
+def _check_characters(value: Any) -> None:
+    """Refuse what no database stores in a text: NUL, and half a character, which an escape can spell."""
+    text = json.dumps(value, ensure_ascii=False)
+    text.encode()
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError
+
+
+_decode = json.JSONDecoder(parse_constant=_no_number).decode
+
+
+def _reason(column: Column, texts: pl.Series, typed: pl.Series) -> pl.Expr:
     """Say why a row must be rejected for this column, null where it need not."""
-    typed = pl.col(column.name)
-    present = pl.lit(found.is_not_null())
-    if column.kind is Kind.TEXT:
-        present &= typed.is_not_null()  # an empty text is none
-    missing = pl.lit(f"{column.name} is missing" if column.required else None)
+    absent = f"{column.name} is missing" if column.required else None
     return (
-        pl.when(present & typed.is_null())
+        pl.when(pl.lit(texts.is_not_null() & typed.is_null()))
         .then(pl.lit(f"{column.name} is not {column.kind}"))
-        .when(typed.is_null())
-        .then(missing)
+        .when(pl.lit(typed.is_null()))
+        .then(pl.lit(absent, pl.String))
     )
+
+
+_CASTS: Mapping[Kind, Callable[[pl.Expr], pl.Expr]] = {
+    Kind.ID: _id,
+    Kind.TEXT: _text,
+    Kind.FLAG: _flag,
+    Kind.AVAILABILITY: _availability,
+    Kind.NUMBER: _number,
+    Kind.QUANTITY: _quantity,
+    Kind.AMOUNT: _amount,
+    Kind.TIME: _time,
+}
+"""How a column of each kind is read whose cells can all be read at once; what cannot be read becomes null."""

@@ -62,6 +62,9 @@ class TableFile(Protocol):
     size: int
     """The offset of its end."""
 
+    has_header: bool
+    """Whether it says which columns it has; else a row may have any."""
+
     def column_names(self) -> Sequence[str]:
         """Return the names of its columns, as far as they are known before it is read.
 

@@ -1,18 +1,23 @@
 """The commands ``endcap import`` and ``endcap snapshot``."""
 
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from endcap.catalog.database import open_database
-from endcap.catalog.importing import import_folder as import_into
+from endcap.catalog.import_rows import Subject
+from endcap.catalog.import_sources import Layout, Source, find_sources, parse_assignments
+from endcap.catalog.importing import ImportReport, Step, check_files, import_files
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
+from endcap.sdk.errors import InvalidInput
 from endcap.server.commands.console import run
 from endcap.server.settings import Settings
 
@@ -21,12 +26,48 @@ ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
 
 
 def import_folder(
-    folder: Annotated[Path, typer.Argument(help="Holds items.parquet and events.parquet.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Holds files named items, users and events.", show_default=False)
+    ] = None,
+    *,
     shop: ShopOption = DEFAULT_SHOP,
     currency: Annotated[str, typer.Option(help="ISO 4217 code of the prices.")] = "",
+    items: Annotated[Path | None, typer.Option(help="A file of items.")] = None,
+    users: Annotated[Path | None, typer.Option(help="A file of users.")] = None,
+    events: Annotated[Path | None, typer.Option(help="A file of events.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="What the files call a column: item_id=StockCode, or events.item_id=…"),
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--value", help="A column that they lack: type=purchase.")
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file for the rows that are left out, with reasons.",
+            show_default="rejects.csv beside the first file",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, and store nothing.")] = False,
 ) -> None:
-    """Import items and events into a shop, which is created where there is none."""
-    run(_import(folder, shop, currency))
+    """Import items, users and events into a shop, which is created where there is none.
+
+    Files are CSV, JSON Lines or Parquet. An import that was stopped goes on when it is called again.
+    """
+    files = {Subject.ITEMS: items, Subject.USERS: users, Subject.EVENTS: events}
+    run(
+        _import(
+            folder,
+            {subject: path for subject, path in files.items() if path is not None},
+            names or (),
+            values or (),
+            shop=shop,
+            currency=currency,
+            rejects=rejects,
+            dry_run=dry_run,
+        )
+    )
 
 
 def snapshot(
@@ -37,33 +78,95 @@ def snapshot(
     run(_snapshot(folder, shop))
 
 
-async def _import(folder: Path, shop: str, currency: str) -> None:
-    settings = Settings()
+async def _import(
+    folder: Path | None,
+    files: Mapping[Subject, Path],
+    names: Sequence[str],
+    values: Sequence[str],
+    *,
+    shop: str,
+    currency: str,
+    rejects: Path | None,
+    dry_run: bool,
+) -> None:
+    sources = _sources(folder, files)
+    layout = Layout(parse_assignments(names), parse_assignments(values))
+    rejects = rejects or sources[0].path.with_name("rejects.csv")
     now = int(time.time() * 1000)
+    console = Console()
+    if dry_run:
+        with _progress(console) as tell:
+            report = check_files(sources, now=now, layout=layout, rejects=rejects, tell=tell)
+        console.print("nothing was stored; without --dry-run these would be:")
+        _print_report(console, report, rejects)
+        return
+    settings = Settings()
     await migrate(settings.database_url)
     database = await open_database(settings.database_url)
     try:
         async with database.write() as connection:
             if shop not in {known.id for known in await list_shops(connection=connection)}:
                 await create_shop(connection=connection, shop=shop, now=now, currency=currency)
-        console = Console()
-        with Progress(console=console) as progress:
-            bar = progress.add_task("importing events", total=None)
-            report = await import_into(
+        with _progress(console) as tell:
+            report = await import_files(
                 database,
                 shop,
-                folder,
+                sources,
                 now=now,
                 currency=currency,
-                progress=lambda done, of: progress.update(bar, completed=done, total=of),
+                layout=layout,
+                rejects=rejects,
+                tell=tell,
             )
-        console.print(
-            f"{report.items} items, {report.events} events, {report.duplicates} events known before"
-        )
-        for reason, count in report.rejected.items():
-            console.print(f"rejected {count}: {reason}")
+        _print_report(console, report, rejects)
     finally:
         await database.close()
+
+
+def _sources(folder: Path | None, files: Mapping[Subject, Path]) -> list[Source]:
+    """Return the files of the folder, with those that are named in their place, by subject."""
+    if folder is None and not files:
+        raise InvalidInput(
+            "there is nothing to import: name a folder, or files with --items, --users, --events"
+        )
+    found = {} if folder is None else {source.subject: source for source in find_sources(folder)}
+    named = {subject: Source(subject, path) for subject, path in files.items()}
+    chosen = found | named
+    return [chosen[subject] for subject in Subject if subject in chosen]
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[Step], None]]:
+    """Show a bar for each file, while the callable is told of every step."""
+    bars: dict[Source, TaskID] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[lines]:,} lines"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+
+        def tell(step: Step) -> None:
+            if step.source not in bars:
+                bars[step.source] = progress.add_task(step.source.path.name, total=1.0, lines=0)
+            progress.update(bars[step.source], completed=step.share, lines=step.lines)
+
+        yield tell
+
+
+def _print_report(console: Console, report: ImportReport, rejects: Path) -> None:
+    if report.resumed:
+        console.print("went on with an import that had been stopped")
+    console.print(
+        f"{report.items} items, {report.users} users, {report.events} events,"
+        f" {report.duplicates} events known before"
+    )
+    for reason, count in report.rejected.items():
+        console.print(f"rejected {count}: {reason}", markup=False)
+    if report.rejected:
+        console.print(f"the rejected rows are in {rejects}", markup=False)
 
 
 async def _snapshot(folder: Path, shop: str) -> None:

@@ -1,0 +1,112 @@
+"""From a file to what an import stores: batch after batch, each with the rows that it cannot store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+import polars as pl
+
+from endcap.catalog.events import Event
+from endcap.catalog.import_progress import FileProgress, fingerprint
+from endcap.catalog.import_rows import COLUMNS, Subject, read_events, read_items, read_users, refusals
+from endcap.catalog.import_sources import Layout, Source, find_columns
+from endcap.catalog.items import Item
+from endcap.catalog.reject_file import Reject, row_text
+from endcap.catalog.rejecting import sift
+from endcap.catalog.table_files.opening import open_table_file
+from endcap.catalog.table_files.table_file import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What some lines of a file hold; of the first three, one has something."""
+
+    items: Sequence[Item] = ()
+
+    users: Mapping[str, int] = field(default_factory=dict)
+    """Creation times by id."""
+
+    events: Sequence[Event] = ()
+
+    texts: pl.DataFrame = field(kw_only=True)
+    """Every row, as texts, with its ``line``."""
+
+    lines: pl.Series = field(kw_only=True)
+    """Those of the rows that can be stored."""
+
+    rejects: Sequence[Reject] = field(kw_only=True)
+    """The other ones."""
+
+    position: Position = field(kw_only=True)
+    """Where the next batch begins."""
+
+
+class SourceReader:
+    """Reads a source on from where its import is."""
+
+    def __init__(self, source: Source, layout: Layout, *, currency: str, now: int) -> None:
+        """Open the file.
+
+        Args:
+            source: The file.
+            layout: What it calls its columns.
+            currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
+            now: Unix milliseconds; the creation time of users that have none.
+
+        Raises:
+            InvalidInput: The file or a column is missing, or it is not of its format.
+        """
+        self.source = source
+        self.fingerprint = fingerprint(source.path, (source.subject, str(layout), currency))
+        self.progress = FileProgress()
+        self._table = open_table_file(source.path)
+        self._columns = find_columns(self._table, source.subject, layout)
+        self._values = layout.values.get(source.subject, {})
+        self._currency = currency
+        self._now = now
+
+    @property
+    def share(self) -> float:
+        """How much of the file is imported, from 0 to 1."""
+        return self.progress.position.offset / max(1, self._table.size)
+
+    def batches(self) -> Iterator[Batch]:
+        """Read the rest of the file."""
+        subject = self.source.subject
+        values = [pl.lit(text).alias(name) for name, text in self._values.items()]
+        for chunk in self._table.chunks(self._columns, self.progress.position):
+            texts = chunk.rows.with_columns(values)
+            sifted = sift(texts, COLUMNS[subject], refusals(subject, self._now))
+            malformed = [Reject(found.line, found.reason, found.text) for found in chunk.malformed]
+            good = sifted.good
+            yield Batch(
+                items=read_items(good, self._currency) if subject is Subject.ITEMS else (),
+                users=read_users(good, self._now) if subject is Subject.USERS else {},
+                events=read_events(good, self._currency) if subject is Subject.EVENTS else (),
+                texts=texts,
+                lines=good["line"],
+                rejects=sorted(malformed + self._rejects(sifted.bad), key=attrgetter("line")),
+                position=chunk.position,
+            )
+
+    def rejects(self, batch: Batch, places: Sequence[int], reason: str) -> list[Reject]:
+        """Return rejects for rows that could be read and were not stored.
+
+        Args:
+            batch: The batch.
+            places: Which they are among the rows that can be stored.
+            reason: Why.
+        """
+        lines = batch.lines.gather(list(places))
+        return self._rejects(
+            batch.texts.filter(pl.col("line").is_in(lines.implode())).with_columns(reason=pl.lit(reason))
+        )
+
+    def _rejects(self, bad: pl.DataFrame) -> list[Reject]:
+        rejects = []
+        for row in bad.to_dicts():
+            line, reason = row.pop("line"), row.pop("reason")
+            # Under the names of the file, where whoever mends it looks for them.
+            texts = {self._columns.get(name, name): text for name, text in row.items()}
+            rejects.append(Reject(line, reason, row_text(texts)))
+        return rejects

@@ -1,0 +1,119 @@
+"""Where an import reads: its files, and which of their columns mean what."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from endcap.catalog.import_rows import COLUMNS, ONE_OF_EACH, Subject
+from endcap.catalog.table_files.opening import FORMATS
+from endcap.catalog.table_files.table_file import TableFile
+from endcap.sdk.errors import InvalidInput
+
+
+Assignments = Mapping[Subject, Mapping[str, str]]
+"""Texts by column, for each subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file, and what its rows are."""
+
+    subject: Subject
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the files call their columns, where it is not what the import calls them."""
+
+    names: Assignments = field(default_factory=dict)
+    """The names in the files."""
+
+    values: Assignments = field(default_factory=dict)
+    """The values of columns that the files do not have."""
+
+    def __str__(self) -> str:
+        return repr((self.names, self.values))
+
+
+AS_IT_IS = Layout()
+
+
+def find_sources(folder: Path) -> list[Source]:
+    """Return the files of a folder that are named ``items``, ``users`` and ``events``.
+
+    Raises:
+        InvalidInput: There is none, or there are two of one name.
+    """
+    sources = []
+    for subject in Subject:
+        found = [path for ending in FORMATS if (path := folder / f"{subject}{ending}").is_file()]
+        if len(found) > 1:
+            raise InvalidInput(
+                f"{folder} holds {' and '.join(path.name for path in found)}: name one with --{subject}"
+            )
+        sources += [Source(subject, path) for path in found]
+    if not sources:
+        raise InvalidInput(
+            f"{folder} holds no items, users or events: name its files so,"
+            f" with the ending {', '.join(FORMATS)}"
+        )
+    return sources
+
+
+def parse_assignments(texts: Iterable[str]) -> Assignments:
+    """Read ``column=text``, which holds for every subject with that column, and ``subject.column=text``.
+
+    Raises:
+        InvalidInput: One is neither, or names no column.
+    """
+    general: dict[Subject, dict[str, str]] = {subject: {} for subject in Subject}
+    particular: dict[Subject, dict[str, str]] = {subject: {} for subject in Subject}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        if not equals or not value:
+            raise InvalidInput(f"{text!r} assigns nothing: write it as item_id=StockCode")
+        scope, dot, name = target.rpartition(".")
+        subjects = [subject for subject in Subject if not dot or subject == scope]
+        having = [subject for subject in subjects if name in _names(subject)]
+        if not having:
+            known = dict.fromkeys(name for subject in subjects or Subject for name in _names(subject))
+            raise InvalidInput(f"an import knows no column {target!r}: it knows {', '.join(known)}")
+        for subject in having:
+            (particular if dot else general)[subject][name] = value
+    return {subject: general[subject] | particular[subject] for subject in Subject}
+
+
+def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str, str]:
+    """Return what a file calls those of the subject's columns that it has.
+
+    Raises:
+        InvalidInput: It lacks a column that it is said to have, or one that is required.
+    """
+    found = file.column_names()
+    names = layout.names.get(subject, {})
+    values = layout.values.get(subject, {})
+    for column, name in names.items():
+        if name not in found:
+            raise InvalidInput(
+                f"{file.path} has no column {name!r} for {column}: it has {', '.join(map(repr, found))}"
+            )
+    wanted = {name: names.get(name, name) for name in _names(subject) if name not in values}
+    columns = {name: source for name, source in wanted.items() if source in found or not file.has_header}
+    repeated = [source for source in columns.values() if found.count(source) > 1]
+    if repeated:
+        raise InvalidInput(f"{file.path} has two columns {repeated[0]!r}: rename one")
+    required = [column.name for column in COLUMNS[subject] if column.required]
+    missing = [name for name in required if name not in values and wanted[name] not in found]
+    if ONE_OF_EACH[subject] and not any(name in columns or name in values for name in ONE_OF_EACH[subject]):
+        missing.append(ONE_OF_EACH[subject][0])
+    if missing and found:
+        raise InvalidInput(
+            f"{file.path} has no column {missing[0]!r}: it has {', '.join(map(repr, found))};"
+            f" say which it is with --map {missing[0]}=NAME"
+        )
+    return columns
+
+
+def _names(subject: Subject) -> list[str]:
+    return [column.name for column in COLUMNS[subject]]

@@ -1,0 +1,86 @@
+"""The file of rejected rows, for people and for spreadsheets: CSV with file, line, reason and row."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from endcap.sdk.errors import FailedPrecondition, InvalidInput
+
+
+_HEADER = ("file", "line", "reason", "row")
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was left out."""
+
+    line: int
+    reason: str
+    row: str
+    """As JSON where it has columns, else the beginning of its line."""
+
+
+class RejectFile:
+    """Appends rejected rows to a file, which appears with the first one; or to none, where none is wanted."""
+
+    def __init__(self, path: Path | None, *, size: int) -> None:
+        """Go on after the rows that are known to be there.
+
+        Args:
+            path: Where; None for nowhere.
+            size: Bytes to keep; what was written after them is going to be written again.
+
+        Raises:
+            InvalidInput: There is a file that holds something else.
+            FailedPrecondition: It cannot be written.
+        """
+        self._path = path
+        if path is None:
+            return
+        header = ",".join(_HEADER).encode()
+        try:
+            if path.exists():
+                with path.open("r+b") as stream:
+                    if stream.read(len(header)) not in {header, b""}:
+                        raise InvalidInput(
+                            f"{path} is no file of rejected rows: let --rejects name another file"
+                        )
+                    stream.truncate(min(size, path.stat().st_size))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+    @property
+    def size(self) -> int:
+        """How many bytes are written."""
+        return 0 if self._path is None or not self._path.exists() else self._path.stat().st_size
+
+    def write(self, file: str, rejects: Iterable[Reject]) -> None:
+        """Append rows of a file.
+
+        Raises:
+            FailedPrecondition: They cannot be written.
+        """
+        rows = [(file, reject.line, reject.reason, reject.row) for reject in rejects]
+        if self._path is None or not rows:
+            return
+        try:
+            with self._path.open("a", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                if stream.tell() == 0:
+                    writer.writerow(_HEADER)
+                writer.writerows(rows)
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+
+
+def row_text(row: dict[str, str | None]) -> str:
+    """Return the cells of a row as a JSON object."""
+    return json.dumps({name: text for name, text in row.items() if text is not None}, ensure_ascii=False)
+
+
+def _unwritable(path: Path, error: OSError) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{path} cannot be written ({error.strerror}): let --rejects name a file that can"
+    )

@@ -1,0 +1,90 @@
+"""JSON Lines files: an object a line, in UTF-8."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+from endcap.catalog.table_files.table_file import CHUNK_SIZE, START, Chunk, Malformed, Position, text_frame
+from endcap.catalog.table_files.text_lines import TOO_LONG, Line, LineReader, open_text
+
+
+_SAMPLE = 1_000  # lines that are looked at for the names of columns
+
+
+class JsonLinesFile:
+    """A JSON Lines file; an object has the columns that it has."""
+
+    has_header = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+
+    def column_names(self) -> Sequence[str]:
+        """Return the names in the first thousand objects.
+
+        Raises:
+            InvalidInput: The file cannot be read.
+        """
+        with open_text(self.path) as stream:
+            found = [_object(line) for line in islice(_lines(LineReader(stream, START)), _SAMPLE)]
+        return list(dict.fromkeys(name for row in found if isinstance(row, dict) for name in row))
+
+    def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
+        """Read the rest of the file; see ``TableFile``."""
+        with open_text(self.path) as stream:
+            lines = _lines(LineReader(stream, start))
+            while found := list(islice(lines, CHUNK_SIZE)):
+                objects = [(line.number, _object(line)) for line in found]
+                good = [(number, row) for number, row in objects if isinstance(row, dict)]
+                columns = {
+                    name: [_text(row.get(source)) for _, row in good] for name, source in sources.items()
+                }
+                yield Chunk(
+                    text_frame([number for number, _ in good], columns),
+                    [row for _, row in objects if isinstance(row, Malformed)],
+                    found[-1].position,
+                )
+
+
+def _lines(reader: LineReader) -> Iterator[Line]:
+    while (line := reader.read()) is not None:
+        if line.data.strip():
+            yield line
+
+
+def _object(line: Line) -> dict[str, Any] | Malformed:
+    if line.is_cut:
+        return line.malformed(TOO_LONG)
+    try:
+        value = _decode(line.data.decode())
+        if b"\\u" in line.data:
+            json.dumps(value, ensure_ascii=False).encode()  # an escape can spell half a character
+    except UnicodeDecodeError:
+        return line.malformed("the line is not UTF-8")
+    except UnicodeEncodeError:
+        return line.malformed("the line holds half a character")
+    except (ValueError, RecursionError):
+        return line.malformed("the line is not JSON")
+    if not isinstance(value, dict):
+        return line.malformed("the line is not a JSON object")
+    return value
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError
+
+
+_decode = json.JSONDecoder(parse_constant=_no_number).decode
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case None | str():
+            return value
+        case bool() | list() | dict():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return repr(value)

@@ -4,9 +4,11 @@ import asyncio
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,6 +85,21 @@ class PostgresqlServer:
     def stop(self) -> None:
         """Stop as a crash would: hang up on everybody, and leave the rest to the next start."""
         self._process.communicate()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it neither work nor hang up."""
+        main = (self.folder / "data/postmaster.pid").read_text().split()[0]
+        children = subprocess.run(["pgrep", "-P", main], check=True, capture_output=True, text=True).stdout
+        processes = [int(process) for process in (main, *children.split())]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def create_database(self) -> str:
         """Create a database and return its name."""

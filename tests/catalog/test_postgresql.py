@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,31 @@ async def test_a_statement_that_takes_too_long_is_unavailable(database: Database
         with pytest.raises(Unavailable):
             await connection.exec_driver_sql("SELECT pg_sleep(5)")
 
+    assert await read(database) == ["default", "second"]
+
+
+async def test_a_write_that_is_given_up_holds_nobody_up(database: Database) -> None:
+    async def write_slowly() -> None:
+        async with database.write() as connection:
+            await lock_revision(connection=connection, shop="default")
+            await connection.exec_driver_sql("SELECT pg_sleep(30)")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(write_slowly(), 0.3)
+
+    assert await record(database, "1") == 2
+
+
+async def test_a_server_that_hangs_does_not_hold_up_who_gives_up(postgresql: Any, database: Database) -> None:
+    await asyncio.gather(*(read(database) for _ in range(3)))
+    with postgresql.frozen():
+        started = time.monotonic()
+        calls = (asyncio.wait_for(read(database), 0.1) for _ in range(3))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        waited = time.monotonic() - started
+
+    assert set(map(type, outcomes)) == {TimeoutError}
+    assert waited < 1.5  # a polite parting takes two seconds
     assert await read(database) == ["default", "second"]
 
 

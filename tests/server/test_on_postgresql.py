@@ -1,5 +1,6 @@
 """Servers over one PostgreSQL database: what one records the other knows, and both outlive the database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -91,6 +92,28 @@ async def test_an_event_recorded_at_one_server_is_seen_by_the_other_that_is_aske
     assert (first.revision, second.revision) == (4, 5)
     assert (unasked, asked) == (["mug"], ["mug", "teapot"])
     assert await viewed(here, minimum_revision=second.revision) == ["mug", "teapot"]
+
+
+async def test_a_server_answers_in_time_while_the_database_hangs(
+    postgresql: Any, clients: list[AsyncClient]
+) -> None:
+    here, there = clients
+    with postgresql.frozen():
+        calls = (here.recommend("search", query="kettle", deadline=1.5) for _ in range(20))
+        found = await asyncio.gather(*calls)
+        stale = await there.recommend("home", visitor_id="eve", minimum_revision=9, deadline=1.5)
+        request = RecordEventsRequest(events=[view("mug")])
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await here.events.RecordEvents(request, timeout=0.5)
+    again = await here.record_events([view("teapot")])
+
+    assert {answer.results[0].item_id for answer in found} == {"kettle"}
+    assert DEGRADATION_CAUSE_STORE_UNAVAILABLE in {part.cause for part in found[0].degradations}
+    assert DEGRADATION_CAUSE_STALE in {part.cause for part in stale.degradations}
+    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert again.accepted_count == 1
+    # What came too late for its caller is there all the same.
+    assert set(await viewed(here)) == {"teapot", "mug"}
 
 
 async def test_servers_answer_while_the_database_is_down_and_record_again_when_it_is_back(

@@ -1,5 +1,6 @@
 """What is particular to PostgreSQL: how it is opened, how transactions begin, what its errors mean."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,7 @@ WRITERS = 5
 _CONNECTIONS = 2 * WRITERS
 _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 60.0
+_PARTING_SECONDS = 0.1
 _MIGRATION_LOCK = 0x656E_6463_6170  # "endcap"
 
 _NO_ANSWER = "the database does not answer: try again, and check that it runs"
@@ -92,10 +94,15 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
         pool_timeout=lock_timeout,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "invalidate", _hang_up)
     event.listen(engine.sync_engine, "handle_error", _meaning)
     if migrating:
         event.listen(engine.sync_engine, "begin", _lock_schema)
     return engine
+
+
+async def empty_log(engine: AsyncEngine) -> None:
+    """Do nothing: the server recycles its log by itself, and its vacuum overwrites deleted rows."""
 
 
 async def copy_rows(
@@ -124,10 +131,19 @@ def _refuse_closed(
         raise DisconnectionError
 
 
+def _hang_up(connection: DBAPIConnection, _: ConnectionPoolEntry, _error: BaseException | None) -> None:
+    # Whoever gives up a call waits until the server has given it up too, for two seconds if that hangs:
+    # more than the caller has.
+    asyncio.get_running_loop().call_later(_PARTING_SECONDS, connection.driver_connection.terminate)
+
+
 def _meaning(context: ExceptionContext) -> EndcapError | None:
     """Return the error that a failure of PostgreSQL means to a caller; None when it is a bug of ours."""
+    error = context.original_exception
+    if not isinstance(error, Exception):
+        return None  # a call that is given up, which costs the connection
     # A connection that breaks may do so with an error of the driver that has no code.
-    return Unavailable(_NO_ANSWER) if context.is_disconnect else _meaning_of(context.original_exception)
+    return Unavailable(_NO_ANSWER) if context.is_disconnect else _meaning_of(error)
 
 
 def _meaning_of(error: BaseException) -> EndcapError | None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from endcap.catalog.events import events_after
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import change_shop, create_shop
-from endcap.client import AsyncClient
+from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.attribute_value_pb2 import AttributeValue
@@ -384,3 +386,32 @@ async def test_a_shop_says_how_old_events_may_be(url: str) -> None:
             pytest.fail("the setting was not taken over")
 
     assert [rejection.reason for rejection in refused.rejections] == ["TIME_TOO_OLD"]
+
+
+async def test_a_flood_of_events_is_refused_and_leaves_room_for_recommendations(url: str) -> None:
+    writing = sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"), isolation_level=None)
+    codes: list[grpc.StatusCode] = []
+
+    async with (
+        _serving(url, max_concurrent_calls=8) as address,
+        AsyncClient(address, Options(deadline=60)) as client,
+    ):
+
+        async def record(number: int) -> None:
+            try:
+                await client.record_events([_view(str(number))])
+            except grpc.aio.AioRpcError as error:
+                codes.append(error.code())
+
+        writing.execute("BEGIN IMMEDIATE")
+        flood = [asyncio.create_task(record(number)) for number in range(20)]
+        for refused in islice(asyncio.as_completed(flood), 16):
+            await refused
+        answer = await client.recommend("rank", candidate_item_ids=["kettle", "mug"])
+        still_waiting = sum(not call.done() for call in flood)
+        writing.execute("ROLLBACK")
+        await asyncio.gather(*flood)
+
+    assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 16
+    assert (len(answer.results), still_waiting) == (2, 4)
+    assert len(await _stored(url)) == 4

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from endcap.sdk import errors
 from endcap.server.invalid_text import find_invalid_text
-from endcap.server.limits import check_id, max_request_bytes
+from endcap.server.limits import check_id, max_request_bytes, takes_data_in
 from endcap.server.metrics import Metrics
 from endcap.server.statuses import known_error, status_of
 
@@ -31,6 +31,9 @@ DEFAULT_SHOP = "default"
 
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 """Methods for those who look after the server: answered however busy it is, for as long as they are asked."""
+
+_INGEST_SHARE = 0.5
+"""Share of the calls in flight that may take data in: a flood of events leaves room for answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._max_concurrent_calls = max_concurrent_calls
         self._default_deadline_seconds = default_deadline_seconds
+        self._max_ingest_calls = max(1, int(max_concurrent_calls * _INGEST_SHARE))
         self._in_flight = 0
+        self._taking_in = 0  # of those in flight
         self._is_stopping = False
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -121,10 +126,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> AsyncIterator[None]:
         started = time.monotonic()
         code = grpc.StatusCode.OK
+        ingest = takes_data_in(method)
         self._in_flight += 1
+        self._taking_in += ingest
         self._metrics.call_started()
         try:
-            self._admit()
+            self._admit(ingest=ingest)
             time_left = context.time_remaining()
             if time_left is None:  # the stubs say that it never is
                 time_left = default_deadline_seconds  # type: ignore[unreachable]
@@ -141,13 +148,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await context.abort_with_status(status)
         finally:
             self._in_flight -= 1
+            self._taking_in -= ingest
             self._metrics.call_ended(method, code.name, time.monotonic() - started)
 
-    def _admit(self) -> None:
+    def _admit(self, *, ingest: bool) -> None:
         if self._is_stopping:
             raise errors.Unavailable("the server is stopping: try again")
         if self._in_flight > self._max_concurrent_calls:
             raise errors.Exhausted("the server answers as many calls as it can: try again later")
+        if ingest and self._taking_in > self._max_ingest_calls:
+            raise errors.Exhausted("the server takes in as much as it can: send larger batches, or try later")
 
 
 @asynccontextmanager

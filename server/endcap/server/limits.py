@@ -102,13 +102,22 @@ class LimitExceeded(InvalidInput):
     """A text or a list is longer than its limit."""
 
 
+def takes_data_in(method: str) -> bool:
+    """Say whether a method takes data in, which may come in floods.
+
+    Args:
+        method: The full name, ``/package.Service/Method``.
+    """
+    return method.endswith(_INGEST)
+
+
 def max_request_bytes(method: str) -> int:
     """Return the largest message that a method takes.
 
     Args:
         method: The full name, ``/package.Service/Method``.
     """
-    return MAX_INGEST_BYTES if method.endswith(_INGEST) else MAX_REQUEST_BYTES
+    return MAX_INGEST_BYTES if takes_data_in(method) else MAX_REQUEST_BYTES
 
 
 def check_limit(field: str, value: Sized, *, path: str = "") -> None:

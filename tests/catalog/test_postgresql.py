@@ -44,19 +44,38 @@ async def read(database: Database) -> list[str]:
         return [shop.id for shop in await list_shops(connection=connection)]
 
 
-async def test_a_commit_is_on_disk_whatever_the_server_does_for_others(
+async def flushed_before_acknowledged(database: Database, *, promised: bool = True) -> list[bool]:
+    """Store events one after the other, and return of each whether its log was flushed when it was stored."""
+    flushed = []
+    for number in range(10):
+        event = Event(str(number), "view", "mug", 1, user_id="ann")
+        async with database.write() as connection:
+            if not promised:
+                await connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            await store_events(connection=connection, shop="default", events=[event])
+            written = (await connection.exec_driver_sql("SELECT pg_current_wal_insert_lsn()::text")).scalar()
+        async with database.read() as connection:
+            query = f"SELECT pg_current_wal_flush_lsn() >= '{written}'::pg_lsn"
+            flushed.append(bool((await connection.exec_driver_sql(query)).scalar()))
+    return flushed
+
+
+async def test_what_is_acknowledged_is_flushed_whatever_the_server_does_for_others(
     postgresql: Any, postgresql_url: str, database: Database
 ) -> None:
     postgresql.execute("ALTER ROLE endcap SET synchronous_commit = off")
     try:
         other = await open_database(postgresql_url)
-        async with other.write() as connection:
-            setting = (await connection.exec_driver_sql("SHOW synchronous_commit")).scalar()
+        flushed = await flushed_before_acknowledged(other)
         await other.close()
     finally:
         postgresql.execute("ALTER ROLE endcap RESET synchronous_commit")
 
-    assert setting == "on"
+    assert all(flushed)
+
+
+async def test_the_check_finds_what_is_acknowledged_unflushed(database: Database) -> None:
+    assert not all(await flushed_before_acknowledged(database, promised=False))
 
 
 async def test_a_reader_that_sees_a_revision_sees_every_smaller_one(

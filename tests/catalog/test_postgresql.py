@@ -197,6 +197,38 @@ async def test_a_server_that_stops_is_unavailable_and_found_again_without_a_fail
     assert await record(database, "1") == 2
 
 
+async def test_a_crash_of_the_server_loses_nothing_acknowledged_and_a_retry_doubles_nothing(
+    postgresql: Any, database: Database
+) -> None:
+    writer = EventWriter(database, lambda shop, events, revision: None)
+    acknowledged = [0] * 8
+
+    async def record_in_turn(caller: int) -> None:
+        while True:
+            event = Event(f"{caller}-{acknowledged[caller]}", "view", "mug", 1, user_id="ann")
+            await writer.record("default", [event])
+            acknowledged[caller] += 1
+
+    for _ in range(3):
+        callers = [asyncio.create_task(record_in_turn(caller)) for caller in range(8)]
+        await asyncio.sleep(0.2)
+        postgresql.stop()
+        outcomes = await asyncio.gather(*callers, return_exceptions=True)
+        postgresql.start()
+        assert set(map(type, outcomes)) == {Unavailable}
+    await writer.close()
+
+    async with database.read() as connection:
+        events = await events_after(connection=connection, shop="default", revision=0)
+    stored = sorted(event.event_id for _, event in events)
+    certain = {f"{caller}-{number}" for caller, count in enumerate(acknowledged) for number in range(count)}
+    assert min(acknowledged) > 0
+    assert (
+        certain <= set(stored) <= certain | {f"{caller}-{count}" for caller, count in enumerate(acknowledged)}
+    )
+    assert len(stored) == len(set(stored))
+
+
 async def test_a_call_that_finds_every_connection_in_use_is_told_so(database: Database) -> None:
     async def hold() -> None:
         async with database.read() as connection:

@@ -77,7 +77,7 @@ _ITEM_KNN_THEN_POPULAR = (Rung("item_knn"), Rung("popular"))
 
 DEFAULT_PLACEMENTS = (
     Placement("home", Task.FOR_YOU, (Rung("hybrid"), Rung("ease"), Rung("popular")), "Home page"),
-    Placement("product", Task.SIMILAR, _ITEM_KNN_THEN_POPULAR, "Product page"),
+    Placement("product", Task.SIMILAR, (Rung("content"), *_ITEM_KNN_THEN_POPULAR), "Product page"),
     Placement("cart", Task.RELATED, _ITEM_KNN_THEN_POPULAR, "Cart"),
     Placement("trending", Task.TRENDING, (Rung("popular"),), "Trending"),
     Placement(

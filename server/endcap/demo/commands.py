@@ -71,13 +71,16 @@ def demo(
         "Train",
         "train",
         *STRATEGIES,
+        "content",
+        "--set",
+        "content.steps=100",
         "--snapshot",
         str(folder / "snapshot"),
         "--output",
         str(folder / "trained"),
         "--no-measure",
     )
-    bundles = [str(path) for name in STRATEGIES for path in (folder / "trained" / name).iterdir()]
+    bundles = [str(path) for path in sorted((folder / "trained").glob("*/*"))]
     endcap("Activate", "models", "activate", *bundles)
     console.rule("Serve")
     server = subprocess.Popen([sys.executable, "-m", "endcap.cli", "serve"], env=environment)

@@ -57,10 +57,10 @@ class SourceReader:
             InvalidInput: The file or a column is missing, or it is not of its format.
         """
         self.source = source
-        self.fingerprint = fingerprint(source.path, (source.subject, str(layout), currency))
-        self.progress = FileProgress()
         self._table = open_table_file(source.path)
         self._columns = find_columns(self._table, source.subject, layout)
+        self.fingerprint = fingerprint(source.path, (source.subject, str(layout), currency))
+        self.progress = FileProgress()
         self._values = layout.values.get(source.subject, {})
         self._currency = currency
         self._now = now

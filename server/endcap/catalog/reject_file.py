@@ -26,7 +26,7 @@ class RejectFile:
     """Appends rejected rows to a file, which appears with the first one; or to none, where none is wanted."""
 
     def __init__(self, path: Path | None, *, size: int) -> None:
-        """Go on after the rows that are known to be there.
+        """Go on after the rows that are known to be there; where none are, the file goes away.
 
         Args:
             path: Where; None for nowhere.
@@ -48,6 +48,8 @@ class RejectFile:
                             f"{path} is no file of rejected rows: let --rejects name another file"
                         )
                     stream.truncate(min(size, path.stat().st_size))
+                if size == 0:
+                    path.unlink()
         except OSError as error:
             raise _unwritable(path, error) from None
 

@@ -19,6 +19,7 @@ from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
 from endcap.sdk.errors import InvalidInput
 from endcap.server.commands.console import run
+from endcap.server.commands.readiness import print_readiness
 from endcap.server.settings import Settings
 
 
@@ -119,6 +120,7 @@ async def _import(
                 tell=tell,
             )
         _print_report(console, report, rejects)
+        await print_readiness(console, database, shop)
     finally:
         await database.close()
 

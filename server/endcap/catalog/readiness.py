@@ -1,0 +1,220 @@
+"""What a shop's data is enough for, and what to do where it is not: from counts alone.
+
+The floor and the recommendation for what learns from choices are those that Amazon Personalize asks of every
+shop: 1,000 choices, 25 users who made two, and rather 50,000 and 1,000
+(https://docs.aws.amazon.com/personalize/latest/dg/domain-use-cases.html). The other limits are those of the
+trainers and strategies that ship with Endcap.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+DAY = 86_400_000  # milliseconds
+
+FEWEST_CHOICES = 1_000
+FEWEST_RETURNING = 25
+GOOD_CHOICES = 50_000
+GOOD_RETURNING = 1_000
+
+LIST_LENGTH = 10
+"""Items of an answer, unless the caller asks for another number."""
+
+MOST_DENSE_ITEMS = 20_000
+"""Items that a model of every two of them holds: ``ease`` and ``next_purchase``."""
+
+JUDGED_DAYS = 30
+"""The days that trainers hold back to measure what they have learned from the days before."""
+
+PURCHASE_DAYS = 56
+"""The days that ``next_purchase`` learns from: eight windows of seven."""
+
+FEWEST_DESCRIBED = 0.5
+"""The share of items that need more than a title for ``content`` to tell items apart: half of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A shop in numbers.
+
+    Choices are what trainers learn from: the purchases, or every event where there is none. A visitor who is
+    linked to a user is that user.
+    """
+
+    items: int = 0
+    """Those that are not deleted."""
+
+    described_items: int = 0
+    """Those with a description, a brand, categories or tags."""
+
+    users: int = 0
+    visitors: int = 0
+    """Those that are no user."""
+
+    events: Mapping[str, int] = field(default_factory=dict)
+    """By type."""
+
+    first_time: int | None = None
+    """Unix milliseconds of the oldest event."""
+
+    last_time: int | None = None
+
+    repeated_events: int = 0
+    """Events like another one in who, what, which and when."""
+
+    unknown_events: int = 0
+    """Events of items that the catalog does not hold."""
+
+    unknown_items: int = 0
+    """How many such items they name."""
+
+    choices: int = 0
+    chosen_pairs: int = 0
+    """Choices that differ in who or in which, of items that the catalog holds."""
+
+    chosen_items: int = 0
+    """Items of such pairs."""
+
+    choosers: int = 0
+    """Users and visitors of such pairs."""
+
+    returning: int = 0
+    """Choosers of two items and more."""
+
+    judged: int = 0
+    """Choosers of the last 30 days who had chosen before."""
+
+    @property
+    def event_count(self) -> int:
+        """Events of all types."""
+        return sum(self.events.values())
+
+    @property
+    def days(self) -> float:
+        """Days from the oldest event to the newest one."""
+        if self.first_time is None or self.last_time is None:
+            return 0.0
+        return (self.last_time - self.first_time) / DAY
+
+    @property
+    def density(self) -> float:
+        """The share of all pairs of a chooser and an item that was chosen."""
+        return self.chosen_pairs / (self.choosers * self.items) if self.choosers and self.items else 0.0
+
+
+class Level(StrEnum):
+    """How far the data goes."""
+
+    ENOUGH = "enough"
+    THIN = "thin"
+    """It works, and more data would make it better."""
+    TOO_LITTLE = "too little"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the data is worth to a family of strategies."""
+
+    family: tuple[str, ...]
+    """Their names; or ``measuring``, which says how good they are."""
+
+    level: Level
+    advice: str = ""
+    """What to do; empty where it is enough."""
+
+
+def judge(counts: Counts) -> list[Verdict]:
+    """Say for each family of strategies whether the data is enough, and what to do."""
+    choices = _choices(counts)
+    dense = choices if counts.items <= MOST_DENSE_ITEMS else _too_many_items(counts)
+    next_purchase = dense if dense[0] is Level.TOO_LITTLE else _purchases(counts) or dense
+    verdicts = {
+        ("popular",): _popularity(counts),
+        ("content",): _content(counts),
+        ("item_knn", "matrix_factorization", "hybrid"): choices,
+        ("ease",): dense,
+        ("next_purchase",): next_purchase,
+        ("measuring",): _measuring(counts),
+    }
+    return [Verdict(family, level, advice) for family, (level, advice) in verdicts.items()]
+
+
+def warn(counts: Counts) -> list[str]:
+    """Say what looks wrong in the data, whatever it is used for."""
+    warnings = []
+    if counts.unknown_events:
+        warnings.append(
+            f"{counts.unknown_events:,} of {counts.event_count:,} events name {counts.unknown_items:,} items"
+            " that the catalog does not hold, and teach nothing: import these items"
+        )
+    if counts.repeated_events:
+        warnings.append(
+            f"{counts.repeated_events:,} events repeat another one at the same moment: give events ids, so"
+            " that what is sent twice counts once"
+        )
+    if counts.first_time is not None and counts.first_time < 365 * DAY:
+        warnings.append("there are events of 1970: write times in milliseconds, and not in seconds")
+    if counts.event_count and not counts.events.get("purchase"):
+        warnings.append(
+            "no event is a purchase, so that trainers learn from events of every type: record purchases"
+        )
+    return warnings
+
+
+def _popularity(counts: Counts) -> tuple[Level, str]:
+    if not counts.chosen_items:
+        return Level.TOO_LITTLE, "no item was chosen: record events of items that the catalog holds"
+    if counts.chosen_items < LIST_LENGTH:
+        have = f"{counts.chosen_items} items were chosen, and a list has {LIST_LENGTH}"
+        return Level.THIN, f"{have}: end placements with cold_start"
+    return Level.ENOUGH, ""
+
+
+def _content(counts: Counts) -> tuple[Level, str]:
+    if counts.items < LIST_LENGTH:
+        return Level.TOO_LITTLE, f"the catalog holds {counts.items} items: import it whole"
+    if counts.described_items < FEWEST_DESCRIBED * counts.items:
+        bare = f"{counts.items - counts.described_items:,} of {counts.items:,} items"
+        advice = "import descriptions, brands, categories or tags"
+        return Level.THIN, f"{bare} have a title and nothing more: {advice}"
+    return Level.ENOUGH, ""
+
+
+def _choices(counts: Counts) -> tuple[Level, str]:
+    have = f"there are {counts.choices:,} choices, and {counts.returning:,} users chose two items or more"
+    if counts.choices < FEWEST_CHOICES or counts.returning < FEWEST_RETURNING:
+        needed = f"{FEWEST_CHOICES:,} and {FEWEST_RETURNING:,} are needed"
+        return Level.TOO_LITTLE, f"{have}; {needed}: serve popular and content until then"
+    if counts.choices < GOOD_CHOICES or counts.returning < GOOD_RETURNING:
+        better = f"{GOOD_CHOICES:,} and {GOOD_RETURNING:,} are better"
+        return Level.THIN, f"{have}; {better}: compare with popular before you serve it"
+    return Level.ENOUGH, ""
+
+
+def _too_many_items(counts: Counts) -> tuple[Level, str]:
+    have = f"there are {counts.items:,} items, and a model of every two holds {MOST_DENSE_ITEMS:,}"
+    return Level.TOO_LITTLE, f"{have}: train item_knn with neighbours=500, or matrix_factorization"
+
+
+def _purchases(counts: Counts) -> tuple[Level, str] | None:
+    """Judge what ``next_purchase`` needs beside choices; None where it has that."""
+    if not counts.events.get("purchase"):
+        return Level.TOO_LITTLE, "no event is a purchase: record purchases"
+    if counts.days < PURCHASE_DAYS:
+        have = f"the events span {counts.days:.0f} days, and it learns from {PURCHASE_DAYS}"
+        return Level.THIN, f"{have}: train again when there are more, or set 'windows' lower"
+    return None
+
+
+def _measuring(counts: Counts) -> tuple[Level, str]:
+    if counts.days <= JUDGED_DAYS:
+        have = f"the events span {counts.days:.0f} days, and the last {JUDGED_DAYS} are held back"
+        return Level.TOO_LITTLE, f"{have}: train with --no-measure until there are more"
+    have = f"{counts.judged:,} users of the last {JUDGED_DAYS} days had chosen before"
+    if counts.judged < FEWEST_RETURNING:
+        advice = "send the same user_id for the same person, or train with --no-measure"
+        return Level.TOO_LITTLE, f"{have}, {FEWEST_RETURNING} are needed: {advice}"
+    if counts.judged < GOOD_RETURNING:
+        return Level.THIN, f"{have}, {GOOD_RETURNING:,} are better: look at the intervals of the figures"
+    return Level.ENOUGH, ""

@@ -1,0 +1,72 @@
+"""The command ``endcap readiness``, whose report ``endcap import`` prints too."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from endcap.catalog.counting import count_shop
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.readiness import Counts, Level, judge, warn
+from endcap.catalog.shops import DEFAULT_SHOP, get_shop
+from endcap.server.commands.console import run
+from endcap.server.settings import Settings
+
+
+_STYLES = {Level.ENOUGH: "green", Level.THIN: "yellow", Level.TOO_LITTLE: "red"}
+
+
+def readiness(shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP) -> None:
+    """Say what a shop's data is enough for, and what to do where it is not."""
+    run(_readiness(shop))
+
+
+async def _readiness(shop: str) -> None:
+    database = await open_database(Settings().database_url)
+    try:
+        await print_readiness(Console(), database, shop)
+    finally:
+        await database.close()
+
+
+async def print_readiness(console: Console, database: Database, shop: str) -> None:
+    """Print what the data of a shop is enough for.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    async with database.read() as connection:
+        await get_shop(connection=connection, shop=shop)
+        with console.status("counting"):
+            counts = await count_shop(connection=connection, shop=shop)
+    for line in _describe(counts):
+        console.print(line, markup=False, highlight=False)
+    table = Table("for", "the data is", "what to do")
+    for verdict in judge(counts):
+        table.add_row(
+            ", ".join(verdict.family), f"[{_STYLES[verdict.level]}]{verdict.level}[/]", verdict.advice
+        )
+    console.print(table)
+    for warning in warn(counts):
+        console.print(f"note: {warning}", markup=False, highlight=False)
+
+
+def _describe(counts: Counts) -> list[str]:
+    types = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.events.items()))
+    lines = [
+        f"{counts.items:,} items, {counts.described_items:,} of them with more than a title",
+        f"{counts.users:,} users, {counts.visitors:,} visitors that are no user",
+        f"{counts.event_count:,} events" + (f": {types}" if types else ""),
+    ]
+    if counts.first_time is not None and counts.last_time is not None:
+        first, last = (
+            datetime.fromtimestamp(time / 1000, UTC).date() for time in (counts.first_time, counts.last_time)
+        )
+        chosen = f"{counts.choosers:,} users and visitors chose {counts.chosen_items:,} items"
+        lines += [
+            f"from {first} to {last}, which are {counts.days:.0f} days",
+            f"{chosen}: {counts.chosen_pairs:,} pairs, {counts.density:.3%} of all",
+        ]
+    return lines

@@ -1,0 +1,87 @@
+"""``endcap import`` and ``endcap readiness``, as an operator calls them."""
+
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from endcap.server.commands.data import import_folder
+from endcap.server.commands.readiness import readiness
+
+
+app = Typer()
+app.command("import")(import_folder)
+app.command("readiness")(readiness)
+
+ITEMS = "sku;title;price\nmug;Mug;6.95\npot;Pot;free\n"
+EVENTS = '{"item_id": "mug", "user_id": "ann", "when": 1700000000000, "type": "purchase"}\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file of items and one of events; there is no database yet."""
+    monkeypatch.setenv("ENDCAP_DATABASE_URL", f"sqlite:///{tmp_path}/endcap.db")
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "items.csv").write_text(ITEMS, encoding="utf-8")
+    (folder / "events.jsonl").write_text(EVENTS, encoding="utf-8")
+    return folder
+
+
+def _call(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
+    names = ("--map", "items.item_id=sku", "--map", "time=when")
+
+    dry = _call("import", str(folder), *names, "--dry-run")
+    imported = _call("import", str(folder), *names, "--currency", "GBP")
+    rejected = (folder / "rejects.csv").read_text(encoding="utf-8")
+    again = _call("import", "--events", str(folder / "events.jsonl"), "--map", "time=when")
+    ready = _call("readiness")
+
+    assert "nothing was stored" in dry
+    assert "1 items, 0 users, 1 events, 0 events known before" in imported
+    assert "rejected 1: items.csv: price is not an amount of money" in imported
+    assert f"the rejected rows are in {folder / 'rejects.csv'}" in imported
+    assert rejected.splitlines()[1].startswith("items.csv,3,price is not an amount of money,")
+    assert not (folder / "rejects.csv").exists()  # it is that of the last import, which rejected nothing
+    assert "0 items, 0 users, 0 events, 1 events known before" in again
+    assert imported.endswith(ready)
+    for line in (
+        "1 items, 0 of them with more than a title",
+        "1 events: 1 purchase",
+        "from 2023-11-14 to 2023-11-14, which are 0 days",
+        "1 users and visitors chose 1 items: 1 pairs, 100.000% of all",
+    ):
+        assert line in ready
+    assert "1 items were chosen, and a list has 10: end placements with cold_start" in ready
+
+
+def test_a_dry_run_needs_no_database(folder: Path) -> None:
+    _call("import", str(folder), "--map", "items.item_id=sku", "--map", "time=when", "--dry-run")
+
+    assert not (folder.parent / "endcap.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["import"], "name a folder, or files with --items"),
+        (["import", "nowhere"], "holds no items, users or events"),
+        (["import", "--items", "items.csv"], "items.csv is missing"),
+        (["import", "--items", "items.csv", "--map", "sku"], "write it as item_id=StockCode"),
+        (["readiness"], "create it with 'endcap migrate'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert said in result.output

@@ -209,17 +209,19 @@ async def test_times_five_minutes_ahead_and_thirty_days_back_are_taken(client: A
     assert (recorded.accepted_count, older.accepted_count) == (1, 1)
 
 
-async def test_events_without_an_id_are_each_given_one(url: str) -> None:
+async def test_events_without_an_id_are_each_given_one_and_later_ones_a_larger_one(url: str) -> None:
     request = RecordEventsRequest(events=[_view(), _view()])
 
     async with _serving(url) as address, grpc.aio.insecure_channel(address) as channel:
         # Our client names events itself.
         for _ in range(2):
             await EventServiceStub(channel).RecordEvents(request)
+            await asyncio.sleep(0.002)
 
-    ids = {event.event_id for event in await _stored(url)}
-    assert len(ids) == 4
-    assert "" not in ids
+    ids = [event.event_id for event in await _stored(url)]
+    assert len(set(ids)) == 4
+    assert {len(event_id) for event_id in ids} == {32}
+    assert max(ids[:2]) < min(ids[2:])
 
 
 async def test_a_token_of_the_shop_is_kept_and_another_one_is_ignored(url: str, client: AsyncClient) -> None:

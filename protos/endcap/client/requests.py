@@ -1,8 +1,9 @@
 """Building requests: what both clients do alike before they call."""
 
+import secrets
+import time
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
-from uuid import uuid4
 
 from endcap.v1.event_pb2 import Event
 
@@ -35,4 +36,12 @@ def name_events(events: Iterable[Event]) -> None:
     """
     for event in events:
         if not event.event_id:
-            event.event_id = uuid4().hex
+            event.event_id = _new_event_id()
+
+
+def _new_event_id() -> str:
+    """Return an id that is larger than those of a millisecond ago, as a UUID of version 7 is (RFC 9562).
+
+    A database stores ids that grow twice as fast as random ones: they touch the same few pages of an index.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

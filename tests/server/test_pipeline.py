@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from endcap.catalog.histories import Histories
+from endcap.catalog.schedules import NEVER, Schedule
+from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
 from endcap.sdk.testing import Item, catalog
@@ -71,7 +73,7 @@ async def ask(
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
     state = ShopState(VIEW, Masks(VIEW), Histories(VIEW.vocabulary), Generation.of([]), {"home": ladder})
-    shop = Shop("default", b"key", state, loaded_at=0.0)
+    shop = Shop("default", b"key", state, Stock(VIEW, Schedule.of([]), NEVER), loaded_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
     pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _outcome: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + 5)
@@ -105,9 +107,9 @@ async def test_what_is_valid_of_a_bad_ranking_is_used() -> None:
     found = await ask(Scripted(lambda query: ranking([KETTLE, KETTLE, TEAPOT], [3.0, 2.0, 1.0])), FLOOR)
 
     assert [(item.item_id, item.rung) for item in found.items] == [("kettle", 0), ("mug", 1)]
-    assert [(item.row, item.cause) for item in found.rungs[0].dropped] == [
-        (KETTLE, "duplicate"),
-        (TEAPOT, "ineligible"),
+    assert [(dropped.cause, dropped.rows.tolist()) for dropped in found.rungs[0].dropped] == [
+        ("duplicate", [KETTLE]),
+        ("ineligible", [TEAPOT]),
     ]
 
 

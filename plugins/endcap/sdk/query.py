@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.vocabulary import Rows, Scores
+from endcap.sdk.vocabulary import Rows, Scores, frozen
 
 
 class Task(StrEnum):
@@ -35,10 +35,10 @@ class Task(StrEnum):
     """The items that the user looked at, newest first."""
 
 
-NO_ROWS: Rows = np.empty(0, np.int32)
+NO_ROWS: Rows = frozen(np.empty(0, np.int32))
 """The empty list of rows."""
 
-NO_SCORES: Scores = np.empty(0, np.float32)
+NO_SCORES: Scores = frozen(np.empty(0, np.float32))
 """The empty list of scores."""
 
 
@@ -55,6 +55,10 @@ class History:
     times: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Unix milliseconds, ascending."""
 
+    def __post_init__(self) -> None:
+        """Freeze the arrays."""
+        _freeze(self, "rows", "types", "times")
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -69,10 +73,14 @@ class Eligibility:
     """Which rows may be shown: a mask that many queries share, less a few rows of this query."""
 
     mask: NDArray[np.bool_]
-    """True where a row may be shown, ``(rows,)``. Shared and cached: never write to it."""
+    """True where a row may be shown, ``(rows,)``. Shared with other queries, and cached."""
 
     excluded: Rows = field(default_factory=lambda: NO_ROWS)
     """Rows that this query must not show: seen, excluded by the caller, already on the page."""
+
+    def __post_init__(self) -> None:
+        """Freeze the arrays."""
+        _freeze(self, "mask", "excluded")
 
     def allows(self, rows: Rows) -> NDArray[np.bool_]:
         """Return for each of ``rows`` whether it may be shown."""
@@ -120,6 +128,10 @@ class Query:
     seed: int = 0
     """The only source of randomness, unsigned 64 bits."""
 
+    def __post_init__(self) -> None:
+        """Freeze the arrays."""
+        _freeze(self, "items", "relevance", *(() if self.candidates is None else ("candidates",)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reason:
@@ -150,3 +162,9 @@ class Ranking:
 
 NO_RANKING = Ranking(NO_ROWS, NO_SCORES)
 """The ranking that holds nothing."""
+
+
+def _freeze(owner: object, *fields: str) -> None:
+    """Keep plugins from writing to arrays that other queries are answered by."""
+    for field_name in fields:
+        object.__setattr__(owner, field_name, frozen(getattr(owner, field_name)))

@@ -22,7 +22,9 @@ UNKNOWN = -1
 
 
 def frozen(array: Array) -> Array:
-    """Return a view of an array that cannot be written to."""
+    """Return a view of an array that cannot be written to; the array itself where it cannot be, either."""
+    if not array.flags.writeable:
+        return array
     view = array.view()
     view.flags.writeable = False
     return view

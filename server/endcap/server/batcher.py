@@ -4,21 +4,24 @@ While one batch runs in the strategy's own thread, the next one fills. A lone qu
 """
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from traceback import format_exc
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from endcap.sdk import NO_RANKING, CatalogView, Query, Ranking, Reason, Rows, Strategy
-from endcap.server.request import DroppedItem, Failure, RungFailed
+from endcap.server.request import Dropped, Failure, RungFailed
 
 
 _FAILURES_TO_REST = 5
 _REST_SECONDS = 5.0
+_KIND = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a reason, as the contract has it
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +35,7 @@ class CheckedRanking:
     ranked: int
     """Items that the strategy named."""
 
-    dropped: tuple[DroppedItem, ...]
+    dropped: tuple[Dropped, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +144,8 @@ class Batcher:
                 )
             return [checked(ranking, query) for ranking, query in zip(rankings, queries, strict=True)]
         except BaseException:  # noqa: BLE001
-            _log.exception("strategy_failed", strategy=self._name, queries=len(batch))
+            # Written out here, for a logger that shows more of an error than its text would run the plugin.
+            _log.error("strategy_failed", strategy=self._name, queries=len(batch), exception=format_exc())
             return RungFailed(Failure.STRATEGY_FAILED, f"{self._name} raised an error")
 
     def _finish(
@@ -182,14 +186,16 @@ def checked(ranking: Ranking, query: Query) -> CheckedRanking:
         or rows.dtype.kind not in "iu"
         or scores.dtype.kind != "f"
     ):
-        return CheckedRanking(NO_RANKING, 0, (DroppedItem(-1, "malformed"),))
-    dropped: list[DroppedItem] = []
+        return CheckedRanking(NO_RANKING, 0, (Dropped("malformed", np.array([-1])),))
+    with np.errstate(over="ignore"):  # what is too large to be sent is infinite, and dropped below
+        scores = scores.astype(np.float32)
+    dropped: list[Dropped] = []
     kept = np.arange(len(rows))
 
     def keep(allowed: NDArray[np.bool_], cause: str) -> None:
         nonlocal kept
         if not allowed.all():
-            dropped.extend(DroppedItem(int(row), cause) for row in rows[kept[~allowed]])
+            dropped.append(Dropped(cause, rows[kept[~allowed]]))
             kept = kept[allowed]
 
     keep((rows >= 0) & (rows < len(query.eligible.mask)), "foreign")
@@ -199,27 +205,34 @@ def checked(ranking: Ranking, query: Query) -> CheckedRanking:
     if query.candidates is not None:
         keep(np.isin(rows[kept], query.candidates), "ineligible")
     keep(np.arange(len(kept)) < query.limit, "capped")
-    reasons = ranking.reasons if query.explain and len(ranking.reasons) == len(rows) else ()
-    count = len(query.eligible.mask)
     allowed = Ranking(
         rows[kept].astype(np.int32),
-        scores[kept].astype(np.float32),
-        tuple(_sound(reasons[position], count) for position in kept) if reasons else (),
+        scores[kept],
+        _sound_reasons(ranking.reasons, kept, len(rows), len(query.eligible.mask)) if query.explain else (),
     )
     return CheckedRanking(allowed, len(rows), tuple(dropped))
 
 
-def _sound(reasons: object, row_count: int) -> tuple[Reason, ...]:
-    """Return those of an item's reasons that are some, with evidence from the catalog."""
-    if not isinstance(reasons, tuple | list):
+def _sound_reasons(
+    reasons: object, kept: NDArray[np.intp], ranked: int, row_count: int
+) -> tuple[tuple[Reason, ...], ...]:
+    """Return the reasons of the rows that are kept; none unless every ranked row has its own."""
+    if not isinstance(reasons, tuple | list) or len(reasons) != ranked:
         return ()
-    return tuple(
-        reason
-        for reason in reasons
-        if isinstance(reason, Reason)
-        and isinstance(reason.kind, str)
-        and all(0 <= row < row_count for row in np.asarray(reason.evidence).flat)
-    )
+    return tuple(tuple(_sound(reasons[place], row_count)) for place in kept)
+
+
+def _sound(reasons: object, row_count: int) -> Iterator[Reason]:
+    """Yield those of an item's reasons that can be sent: a kind, with rows of the view as evidence."""
+    for reason in reasons if isinstance(reasons, tuple | list) else ():
+        try:
+            kind, evidence = reason.kind, np.asarray(reason.evidence)
+            is_kind = _KIND.fullmatch(kind)
+        except Exception:  # noqa: BLE001, S112 - what stands in a reason's place may raise whatever it likes
+            continue
+        are_rows = evidence.ndim == 1 and (evidence.dtype.kind in "iu" or not len(evidence))
+        if is_kind and are_rows and ((evidence >= 0) & (evidence < row_count)).all():
+            yield Reason(kind, evidence.astype(np.int32))
 
 
 def _first_occurrences(rows: Rows) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from endcap.sdk import CatalogView
 from endcap.sdk.filters import Filter
+from endcap.sdk.vocabulary import frozen
 
 
 _KEPT_MASKS = 64
@@ -68,7 +69,7 @@ class Masks:
         for each in filters:
             mask = mask & self.of(each)
             counts.append(int(np.count_nonzero(mask)))
-        return Eligible(mask, counts[-1], tuple(before - after for before, after in pairwise(counts)))
+        return Eligible(frozen(mask), counts[-1], tuple(before - after for before, after in pairwise(counts)))
 
 
 def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> _Value:

@@ -66,8 +66,8 @@ class Metrics:
     def rung(self, outcome: RungOutcome) -> None:
         """Count what a rung did."""
         self._rungs.labels(outcome.strategy, outcome.failure or "").inc()
-        for item in outcome.dropped:
-            self._dropped.labels(outcome.strategy, item.cause).inc()
+        for dropped in outcome.dropped:
+            self._dropped.labels(outcome.strategy, dropped.cause).inc(len(dropped.rows))
 
     def batch(self, strategy: str, size: int) -> None:
         """Count one run of a strategy."""

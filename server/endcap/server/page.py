@@ -11,7 +11,7 @@ from endcap.sdk.filters import Filter
 from endcap.server.batcher import CheckedRanking
 from endcap.server.ladders import Rung
 from endcap.server.pool import Pool
-from endcap.server.request import DroppedItem, Failure, RecommendedItem, RungOutcome
+from endcap.server.request import Dropped, Failure, RecommendedItem, RungOutcome
 from endcap.server.rules import Arranged, Candidates, Context, Rules
 
 
@@ -27,7 +27,7 @@ class RungRecord:
     strategy: str
     wanted: int
     ranked: int = 0
-    dropped: list[DroppedItem] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     failure: Failure | None = None
     detail: str = ""
     milliseconds: float = 0.0
@@ -39,7 +39,8 @@ class RungRecord:
             self.dropped += answer.dropped
         if self.dropped:
             self.failure = Failure.INVALID_RANKING
-            self.detail = f"{len(self.dropped)} items were not allowed"
+            count = sum(len(dropped.rows) for dropped in self.dropped)
+            self.detail = f"{count} items were not allowed"
 
 
 @dataclass(slots=True, eq=False)

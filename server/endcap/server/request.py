@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from endcap.sdk import Reason
 from endcap.sdk.filters import Filter
@@ -67,13 +71,15 @@ class RungFailed(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedItem:
-    """An item that a strategy named and that was not allowed."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropped:
+    """Items that a strategy named and that were not allowed, all for one cause."""
 
-    row: int
     cause: str
-    """``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``."""
+    """``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``."""
+
+    rows: NDArray[np.integer[Any]]
+    """As the strategy named them: some may be none of the view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class RungOutcome:
     used: int
     """Items of them that are in the answer."""
 
-    dropped: tuple[DroppedItem, ...]
+    dropped: tuple[Dropped, ...]
     failure: Failure | None
     detail: str
     milliseconds: float

@@ -213,10 +213,11 @@ def _trace(answer: RecommendationAnswer, view: CatalogView, milliseconds: float)
 
 def _dropped(rungs: Sequence[RungOutcome], view: CatalogView) -> list[trace_pb2.DroppedItem]:
     return [
-        trace_pb2.DroppedItem(item_id=view.vocabulary.ids[item.row], cause=item.cause, rung=index)
+        trace_pb2.DroppedItem(item_id=view.vocabulary.ids[row], cause=dropped.cause, rung=index)
         for index, rung in enumerate(rungs)
-        for item in rung.dropped
-        if 0 <= item.row < len(view)
+        for dropped in rung.dropped
+        for row in dropped.rows[:_MOST_DROPPED].tolist()
+        if 0 <= row < len(view)
     ][:_MOST_DROPPED]
 
 

@@ -148,6 +148,17 @@ async def test_a_statement_that_takes_too_long_is_unavailable(database: Database
     assert await read(database) == ["default", "second"]
 
 
+async def test_no_plan_of_a_small_table_is_kept_for_a_large_one(database: Database) -> None:
+    for number in range(10):
+        await record(database, f"{number}")
+    async with database.write() as connection:
+        query = (
+            "SELECT sum(generic_plans) = 0 AND max(custom_plans) >= 10 FROM pg_prepared_statements"
+            " WHERE parameter_types <> '{}'"
+        )
+        assert (await connection.exec_driver_sql(query)).scalar()
+
+
 async def test_a_write_that_is_given_up_holds_nobody_up(database: Database) -> None:
     async def write_slowly() -> None:
         async with database.write() as connection:

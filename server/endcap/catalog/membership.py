@@ -11,9 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 def is_among(connection: AsyncConnection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Return the condition that a column has one of some values.
 
-    PostgreSQL plans one array well, whatever it knows of the table. Of a list of parameters it compares every
-    row of the shop with each while the table is young: a second for a thousand values and fifteen thousand
-    rows, where the array takes three milliseconds.
+    For PostgreSQL one array is one short statement, and a list of parameters another one of every length.
 
     Args:
         connection: The one that the condition is for.

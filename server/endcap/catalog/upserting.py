@@ -11,10 +11,13 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.postgresql import copy_rows
+from endcap.catalog.postgresql import copy_rows, keep_plans
 
 
 _Insert = sqlite.Insert | postgresql.Insert
+
+_MANY = 100
+"""Rows that are worth another word with the database."""
 
 _INSERTS: Mapping[str, Callable[[Table], _Insert]] = {
     "sqlite": sqlite.insert,
@@ -45,7 +48,10 @@ async def insert_rows(
         return
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_insert_text(table, changed), list(rows))
-    elif changed is None:
+        return
+    if len(rows) >= _MANY:
+        await keep_plans(connection)
+    if changed is None:
         await copy_rows(connection=connection, table=table, columns=_given(table), rows=rows)
     else:
         await connection.exec_driver_sql(

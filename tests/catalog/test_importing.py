@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from endcap.catalog.database import Database
@@ -282,6 +284,34 @@ def test_only_a_file_of_rejected_rows_is_written_over(tmp_path: Path) -> None:
     assert rejects.read_bytes() == first
     with pytest.raises(InvalidInput, match=r"events\.csv is no file of rejected rows"):
         check_files(sources, now=9, rejects=tmp_path / "events.csv")
+
+
+_CELLS = st.text(max_size=6) | st.sampled_from(
+    ["1", "-1", "1e400", "2010-12-01", "[", "{}", '"', '["a"]', "\ud800"]
+)
+_LINES = st.one_of(
+    st.binary(max_size=40),
+    st.lists(_CELLS, min_size=5, max_size=5).map(
+        lambda cells: ",".join(cells).encode(errors="surrogatepass")
+    ),
+    st.fixed_dictionaries({name: _CELLS | st.none() | st.floats() | st.integers() for name in EVENTS}).map(
+        lambda row: json.dumps(row).encode()
+    ),
+)
+
+
+@given(lines=st.lists(_LINES, max_size=8), ending=st.sampled_from(["csv", "jsonl"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+def test_whatever_lines_hold_each_is_a_row_or_rejected(
+    tmp_path: Path, lines: list[bytes], ending: str
+) -> None:
+    file = tmp_path / f"events.{ending}"
+    header = b"item_id,type,time,user_id,properties\n" if ending == "csv" else b""
+    file.write_bytes(header + b"\n".join(lines))
+
+    report = check_files([Source(Subject.EVENTS, file)], now=2_000_000_000_000)
+
+    assert report.events + sum(report.rejected.values()) <= file.read_bytes().count(b"\n") + 1
 
 
 _IMPORT_AND_DIE = """

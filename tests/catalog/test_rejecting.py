@@ -48,6 +48,7 @@ BAD = [
     (Kind.TIME, "2010-13-01"),
     (Kind.OBJECT, "[]"),
     (Kind.OBJECT, '{"a": NaN}'),
+    (Kind.OBJECT, '{"a": 1e400}'),
     (Kind.OBJECT, '{"a": "\\ud800"}'),
 ]
 

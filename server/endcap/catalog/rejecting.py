@@ -167,7 +167,7 @@ def _texts(text: str) -> list[str]:
         texts = _decode(text)
         if not all(isinstance(part, str) for part in texts):
             raise ValueError
-    _check_characters(texts)
+    _check_storable(texts)
     return [part for part in texts if part]
 
 
@@ -175,13 +175,13 @@ def _object(text: str) -> dict[str, Any]:
     value = _decode(text)
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004 - a cell that is wrong, and no mistake of a caller
-    _check_characters(value)
+    _check_storable(value)
     return value
 
 
-def _check_characters(value: Any) -> None:
-    """Refuse what no database stores in a text: NUL, and half a character, which an escape can spell."""
-    text = json.dumps(value, ensure_ascii=False)
+def _check_storable(value: Any) -> None:
+    """Refuse what no database stores: NUL and half a character, which escapes can spell, and infinity."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     text.encode()
     if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError

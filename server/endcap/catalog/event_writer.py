@@ -75,6 +75,15 @@ class EventWriter:
         self._refused: list[_Call] = []  # buffered, to be tried again
         self._commits = GroupCommit(self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE)
 
+    def check_room(self, count: int) -> None:
+        """Refuse a number of events that would be refused now, before work is put into them.
+
+        Raises:
+            Exhausted: The queue is full.
+            Unavailable: The server is stopping.
+        """
+        self._commits.check_room(count)
+
     async def record(self, shop: str, events: Sequence[Event]) -> Recorded:
         """Record the events of one call, all of them or none.
 

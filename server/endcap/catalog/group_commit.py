@@ -58,6 +58,18 @@ class GroupCommit(Generic[Entry, Result]):
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="group commit")
 
+    def check_room(self, size: int) -> None:
+        """Refuse an entry that would be refused now, before work is put into it.
+
+        Raises:
+            Exhausted: Too many entries wait.
+            Unavailable: The server is stopping.
+        """
+        if self._closing:
+            raise Unavailable("the server is stopping: try again")
+        if self._queue and self._queued + size > self._queue_size:
+            raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
+
     def enter(self, entry: Entry, *, size: int = 1) -> asyncio.Future[Result]:
         """Have an entry committed, and return its result to be.
 
@@ -68,10 +80,7 @@ class GroupCommit(Generic[Entry, Result]):
             Exhausted: Too many entries wait.
             Unavailable: The server is stopping.
         """
-        if self._closing:
-            raise Unavailable("the server is stopping: try again")
-        if self._queue and self._queued + size > self._queue_size:
-            raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
+        self.check_room(size)
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._put(_Waiting(entry, size, result))
         return result

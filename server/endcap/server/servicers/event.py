@@ -57,6 +57,7 @@ class EventServicer(EventServiceServicer):
             raise InvalidInput("events are required: send at least one", field="events")
         check_limit("events", request.events)
         check_limit("request_id", request.request_id)
+        self._writer.check_room(len(request.events))
         response = pb.RecordEventsResponse(request_id=request.request_id or uuid.uuid4().hex)
         events, rejections = await _read(request.events, shop, call.time)
         if request.durability == pb.DURABILITY_BUFFERED:

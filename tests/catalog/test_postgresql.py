@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import create_shop, get_shop, list_shops
+from endcap.catalog.users import count_users, remember_users
 from endcap.sdk.errors import Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
 
@@ -131,6 +132,25 @@ async def test_two_writers_that_wait_for_each_other_are_told_apart(
     await patient.close()
 
     assert sorted(map(type, outcomes), key=str) == [type(None), Unavailable]
+
+
+async def test_writers_of_the_same_people_in_another_order_do_not_wait_for_each_other(
+    postgresql_url: str, database: Database
+) -> None:
+    patient = await open_database(postgresql_url, lock_timeout=10)
+
+    async def remember(users: Sequence[str]) -> None:
+        async with patient.write() as connection:
+            await remember_users(connection=connection, shop="default", created_times=dict.fromkeys(users, 1))
+
+    for turn in range(5):
+        users = [f"{turn}-{number}" for number in range(2_000)]
+        await asyncio.gather(remember(users), remember(users[::-1]))
+    async with patient.read() as connection:
+        found = await count_users(connection=connection, shop="default")
+    await patient.close()
+
+    assert found == 10_000
 
 
 async def test_a_block_that_reads_cannot_write(database: Database) -> None:

@@ -63,6 +63,26 @@ def test_a_database_that_is_up_to_date_is_left_as_it_is(
     assert capsys.readouterr().out == f"the database has schema {HEAD}\nthere is nothing to do\n"
 
 
+def test_postgresql_is_brought_to_the_schema_alike(
+    empty_postgresql_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENDCAP_DATABASE_URL", empty_postgresql_url)
+    for dry_run in (True, False, False):
+        migrate(dry_run=dry_run)
+    printed = capsys.readouterr().out.splitlines()
+
+    steps = [line.split()[0] for line in printed if line.startswith("  ")]
+    assert steps == [f"{number:04}" for number in range(1, int(HEAD) + 1)] * 2
+    assert [line for line in printed if not line.startswith("  ")] == [
+        "the database has no schema",
+        f"nothing was changed: without --dry-run it gets schema {HEAD}",
+        "the database has no schema",
+        f"the database has schema {HEAD}",
+        f"the database has schema {HEAD}",
+        "there is nothing to do",
+    ]
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_newer_schema_is_refused_with_what_to_do(file: Path, dry_run: bool) -> None:
     migrate()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Table, bindparam, func, select
@@ -54,9 +55,11 @@ async def insert_rows(
     if changed is None:
         await copy_rows(connection=connection, table=table, columns=_given(table), rows=rows)
     else:
-        await connection.exec_driver_sql(
-            _insert_arrays_text(table, changed), tuple(map(list, zip(*rows, strict=True)))
-        )
+        # Two writers that meet in the same rows wait for each other in one direction only.
+        names = _given(table)
+        ordered = sorted(rows, key=itemgetter(*(names.index(key.name) for key in table.primary_key)))
+        arrays = tuple(map(list, zip(*ordered, strict=True)))
+        await connection.exec_driver_sql(_insert_arrays_text(table, changed), arrays)
 
 
 async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:

@@ -147,10 +147,7 @@ async def test_a_bad_cell_costs_its_row_and_nothing_else(
     with rejects.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     header = 1 if ending == "csv" else 0  # counts as a line
-    time, an_id = (
-        "a time: write Unix milliseconds, or 2026-01-31T12:00:00Z",
-        "an id of at most 128 characters",
-    )
+    time = "a time: write Unix milliseconds, or 2026-01-31T12:00:00Z"
     assert [(row["file"], int(row["line"]) - header, row["reason"]) for row in rows] == [
         (f"items.{ending}", 1, "price is not an amount of money"),
         (f"events.{ending}", 2, "user_id and visitor_id are missing"),
@@ -158,7 +155,7 @@ async def test_a_bad_cell_costs_its_row_and_nothing_else(
         (f"events.{ending}", 4, f"time is not {time}"),
         (f"events.{ending}", 5, f"time is not {time}"),
         (f"events.{ending}", 6, "value is not a finite number"),
-        (f"events.{ending}", 8, f"item_id is not {an_id}, none of them a control character"),
+        (f"events.{ending}", 8, "item_id has more than 128 characters"),
         (f"events.{ending}", 9, "time lies in the future"),
         (f"events.{ending}", 7, "event_id is that of another event"),
     ]

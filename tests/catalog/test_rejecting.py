@@ -29,7 +29,6 @@ GOOD = [
 ]
 
 BAD = [
-    (Kind.ID, "m" * 129),
     (Kind.ID, "a\tb"),
     (Kind.TEXT, "a\0b"),
     (Kind.TEXTS, "[1]"),
@@ -73,6 +72,22 @@ def test_a_bad_cell_is_set_aside_as_it_is_written(kind: Kind, text: str) -> None
 
     assert sifted.good["line"].to_list() == [1]
     assert sifted.bad.rows() == [(2, text, f"cell is not {kind}")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        (Kind.ID, "éééé", "cell has more than 3 characters"),
+        (Kind.TEXT, "éééé", "cell has more than 3 characters"),
+        (Kind.TEXTS, "a|b|c", "cell has more than 2 texts"),
+        (Kind.TEXTS, "a|éééé", "a text of cell has more than 3 characters"),
+    ],
+)
+def test_a_text_has_as_many_characters_as_its_column_allows(kind: Kind, text: str, reason: str) -> None:
+    sifted = sift(_rows("ééé", text, None), [Column("cell", kind, length=3, entries=2)])
+
+    assert sifted.good["line"].to_list() == [1, 3]
+    assert sifted.bad["reason"].to_list() == [reason]
 
 
 def test_a_row_needs_what_is_required_and_must_not_be_refused() -> None:

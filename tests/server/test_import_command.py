@@ -6,8 +6,11 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from endcap.catalog.import_rows import COLUMNS
+from endcap.catalog.rejecting import Kind
 from endcap.server.commands.data import import_folder
 from endcap.server.commands.readiness import readiness
+from endcap.server.limits import LIMITS
 
 
 app = Typer()
@@ -61,6 +64,19 @@ def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
     ):
         assert line in ready
     assert "1 items were chosen, and a list has 10: end placements with cold_start" in ready
+
+
+def test_what_an_import_takes_is_as_long_as_what_a_request_may_hold() -> None:
+    columns = {column.name: column for of_subject in COLUMNS.values() for column in of_subject}
+    texts = {name for name, column in columns.items() if column.kind in {Kind.ID, Kind.TEXT}}
+    lists = {name for name, column in columns.items() if column.kind is Kind.TEXTS}
+
+    assert {name: columns[name].length for name in texts - {"currency"}} == {
+        name: LIMITS[name] for name in texts - {"currency"}
+    }
+    assert {name: (columns[name].entries, columns[name].length) for name in lists} == {
+        name: (LIMITS[name], LIMITS[f"{name} value"]) for name in lists
+    }
 
 
 def test_a_dry_run_needs_no_database(folder: Path) -> None:

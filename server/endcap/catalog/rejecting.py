@@ -12,14 +12,10 @@ from endcap.catalog.items import Availability
 from endcap.catalog.money import MAX_UNITS
 
 
-MAX_ID_LENGTH = 128
-"""Characters of an id."""
-
-
 class Kind(StrEnum):
     """What a column holds; the text completes "… is not …"."""
 
-    ID = f"an id of at most {MAX_ID_LENGTH} characters, none of them a control character"
+    ID = "an id without control characters"
     TEXT = "a text without NUL"
     TEXTS = "a list of texts: write them with | between, or as a JSON array"
     FLAG = "true or false"
@@ -40,6 +36,12 @@ class Column:
 
     required: bool = False
     """Whether the file must have the column, and every row a value in it."""
+
+    length: int = 128
+    """The most characters of an id or a text, or of each text of a list."""
+
+    entries: int = 64
+    """The most texts of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ def sift(
         [rows["line"], *(_typed(rows[column.name], column.kind) for column in known)]
     ).with_columns(absent)
     reasons = [_reason(column, rows[column.name], typed[column.name]) for column in known]
-    reasons += [pl.when(refused).then(pl.lit(reason)) for reason, refused in (refusals or {}).items()]
+    refused = [limit for column in known for limit in _limits(column)] + list((refusals or {}).items())
+    reasons += [pl.when(condition).then(pl.lit(reason)) for reason, condition in refused]
     reason = typed.select(pl.coalesce(reasons).alias("reason"))["reason"]
     good = reason.is_null()
     names = ["line", *(column.name for column in columns)]
@@ -112,8 +115,7 @@ def _text(text: pl.Expr) -> pl.Expr:
 
 
 def _id(text: pl.Expr) -> pl.Expr:
-    is_one = (text.str.len_chars() <= MAX_ID_LENGTH) & ~text.str.contains(r"\p{Cc}")
-    return pl.when(is_one).then(text)
+    return pl.when(~text.str.contains(r"\p{Cc}")).then(text)
 
 
 def _flag(text: pl.Expr) -> pl.Expr:
@@ -192,6 +194,22 @@ def _no_number(_: str) -> NoReturn:
 
 
 _decode = json.JSONDecoder(parse_constant=_no_number).decode
+
+
+def _limits(column: Column) -> list[tuple[str, pl.Expr]]:
+    """Return what is too much in a column that has its type, each with the reason."""
+    cell = pl.col(column.name)
+    too_long = f"{column.name} has more than {column.length} characters"
+    if column.kind in {Kind.ID, Kind.TEXT}:
+        return [(too_long, cell.str.len_chars() > column.length)]
+    if column.kind is Kind.TEXTS:
+        longest = cell.list.eval(pl.element().str.len_chars()).list.max()
+        too_many = f"{column.name} has more than {column.entries} texts"
+        return [
+            (too_many, cell.list.len() > column.entries),
+            (f"a text of {too_long}", longest > column.length),
+        ]
+    return []
 
 
 def _reason(column: Column, texts: pl.Series, typed: pl.Series) -> pl.Expr:

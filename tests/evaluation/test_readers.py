@@ -101,8 +101,8 @@ def test_invoice_lines_are_cleaned(tmp_path: Path) -> None:
 def test_a_snapshot_is_read(tmp_path: Path) -> None:
     items = pl.DataFrame(
         [
-            ("mug", "Mug", None, ["home"], None, None, 1.5, None, None, None, True, 5, None),
-            ("tea", "Tea", None, [], None, None, None, None, None, None, False, 6, None),
+            ("mug", "Mug", None, None, ["home"], None, None, None, 1.5, None, None, None, True, 5, None),
+            ("tea", "Tea", None, None, [], None, None, None, None, None, None, None, False, 6, None),
         ],
         schema=item_schema(),
         orient="row",

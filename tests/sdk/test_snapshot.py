@@ -53,7 +53,7 @@ def test_a_snapshot_is_read_as_it_was_written(tmp_path: Path) -> None:
     snapshot = Snapshot.open(tmp_path / "snapshot")
 
     assert snapshot == written
-    assert snapshot.manifest.counts == {"items": 0, "users": 1, "events": 4}
+    assert snapshot.manifest.counts == {"items": 0, "users": 1, "events": 4, "exposures": 0}
     assert (snapshot.manifest.shop, snapshot.manifest.as_of, snapshot.manifest.currency) == (
         "default",
         5,
@@ -95,7 +95,7 @@ def test_a_folder_without_a_snapshot_says_how_to_make_one(tmp_path: Path) -> Non
         Snapshot.open(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["items.parquet", "users.parquet", "events.parquet"])
+@pytest.mark.parametrize("name", ["items-00000.parquet", "users-00000.parquet", "events-00000.parquet"])
 def test_an_altered_or_missing_file_is_found(name: str, tmp_path: Path) -> None:
     write(tmp_path / "snapshot")
     file = tmp_path / "snapshot" / name

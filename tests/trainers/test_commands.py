@@ -10,7 +10,7 @@ from endcap.evaluation import read_evaluation_data
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.snapshot import Snapshot
+from endcap.sdk.snapshot import TABLES, Snapshot, snapshot_writer
 from endcap.trainers import commands
 from endcap.trainers.commands import read_values
 from endcap.trainers.comparison import compare
@@ -79,6 +79,25 @@ def test_train_writes_a_bundle_and_says_where(snapshot: Snapshot, tmp_path: Path
     bundle = Bundle.open(next((tmp_path / "bundles" / "popular").iterdir()))
     assert str(bundle.folder) in result.output
     assert bundle.manifest.parameters == {"window_days": 7.0, "half_life_days": 0.0, "choose": False}
+
+
+def test_train_reads_a_snapshot_from_an_object_store(snapshot: Snapshot, bucket: str, tmp_path: Path) -> None:
+    with snapshot_writer(f"{bucket}/monday") as writer:
+        for table in TABLES:
+            writer.append(table, snapshot.scan(table).collect())
+        writer.finish(shop="circle", as_of=snapshot.manifest.as_of)
+
+    result = run("train", "popular", "--snapshot", f"{bucket}/monday", "--output", tmp_path / "bundles")
+    missing = run("train", "popular", "--snapshot", f"{bucket}/sunday", "--output", tmp_path / "bundles")
+
+    assert result.exit_code == 0, result.output
+    bundle = Bundle.open(next((tmp_path / "bundles" / "popular").iterdir()))
+    assert bundle.manifest.snapshot == Snapshot.open(f"{bucket}/monday").manifest.fingerprint
+    assert missing.exit_code == 1
+    assert missing.output == (
+        f"Error: {bucket}/sunday holds no finished snapshot:"
+        f" write one with 'endcap snapshot {bucket}/sunday'\n"
+    )
 
 
 @pytest.mark.parametrize(

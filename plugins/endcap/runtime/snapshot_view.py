@@ -54,7 +54,8 @@ def snapshot_view(snapshot: Snapshot) -> tuple[CatalogView, Histories]:
 
     Events of items that the snapshot does not hold are left out.
     """
-    items, events = snapshot.items(), snapshot.events()
+    items = snapshot.items()
+    events = snapshot.scan("events").select("user", "item_id", "type", "time", "price").collect()
     item_ids, users = items["item_id"].to_list(), sorted(events["user"].unique().to_list())
     rows = _codes(events["item_id"], item_ids)
     known = rows != UNKNOWN

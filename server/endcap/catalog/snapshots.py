@@ -1,131 +1,228 @@
-"""Snapshot export: a shop as the Parquet files that trainers read."""
+"""Snapshot export: a shop as the tables that trainers read, in memory that does not grow with its events."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import polars as pl
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.attributes import load_attributes
 from endcap.catalog.database import Database
 from endcap.catalog.items import Availability
 from endcap.catalog.money import NANOS
-from endcap.catalog.shops import get_shop
-from endcap.catalog.tables import EVENTS, ITEMS, USERS, VISITORS
+from endcap.catalog.shops import Shop, get_shop
+from endcap.catalog.tables import EVENTS, EXPOSURES, ITEMS, USERS, VISITORS
 from endcap.catalog.users import pseudonym
-from endcap.sdk.snapshot import Snapshot, event_schema, item_schema, user_schema, write_snapshot
+from endcap.sdk.snapshot import (
+    Place,
+    SnapshotManifest,
+    SnapshotWriter,
+    event_schema,
+    exposure_schema,
+    item_schema,
+    snapshot_writer,
+    user_schema,
+)
 
 
-_PARTITION = 10_000  # events turned into columns at a time
+_PARTITION = 10_000  # rows turned into columns at a time
 
 
-async def export_snapshot(database: Database, shop: str, folder: Path) -> Snapshot:
+async def export_snapshot(database: Database, shop: str, place: Place) -> SnapshotManifest:
     """Write a snapshot of a shop as of its newest event, as one transaction sees it.
 
-    Users and visitors appear under pseudonyms, linked visitors under that of their user. A deleted item
-    is there and not available; events of items that the catalog never held are left out.
+    Users and visitors appear under pseudonyms, linked visitors under that of their user; whoever was deleted
+    does not appear. A deleted item is there and not available. Left out are events of items that the catalog
+    never held, and what might name a person: order ids, properties and attribution tokens.
+
+    Only the ids of users and visitors are held in memory all at once.
+
+    Args:
+        database: Where the shop is.
+        shop: Its id.
+        place: A folder that does not exist yet, or ``s3://BUCKET/PREFIX`` where there is nothing yet.
 
     Raises:
-        InvalidInput: The folder exists.
+        InvalidInput: There is something at the place already.
         NotFound: There is no such shop.
+        AlreadyExists: Somebody else writes to the same prefix.
+        FailedPrecondition: The bucket or the credentials are missing.
+        Unavailable: The database or the object store does not answer.
     """
-    async with database.read() as connection:
-        about = await get_shop(connection=connection, shop=shop)
-        items = await _items(connection, shop)
-        people = await _people(connection, shop)
-        events = await _events(connection, shop, people)
-    newest = events.select(pl.col("time").max()).item()
-    return write_snapshot(
-        folder,
-        items=items,
-        users=people.frame,
-        events=events.filter(pl.col("item_id").is_in(items["item_id"].implode())),
-        shop=shop,
-        as_of=about.created_time if newest is None else newest,
-        currency=about.currency,
-    )
+    with snapshot_writer(place) as writer:
+        async with database.read() as connection:
+            about = await get_shop(connection=connection, shop=shop)
+            as_of = await _newest(connection, about)
+            people = await _write_people(connection, shop, writer)
+            await _write_items(connection, about, as_of, writer)
+            await _write_events(connection, about, people, writer)
+            await _write_exposures(connection, shop, people, writer)
+        return writer.finish(shop=shop, as_of=as_of, currency=about.currency)
 
 
 @dataclass(frozen=True, slots=True)
 class _People:
-    user_names: Mapping[str, str]
-    """Pseudonyms by user id."""
+    """Who has a pseudonym. It is made of id and key when it is needed: keys are half as long."""
 
-    visitor_names: Mapping[str, str]
-    """Pseudonyms by visitor id; those of the users where visitors are linked."""
+    user_keys: Mapping[str, bytes]
+    visitor_keys: Mapping[str, bytes]
+    links: Mapping[str, str]
+    """User ids by the visitors linked to them."""
 
-    frame: pl.DataFrame
-    """As in ``user_schema``; a linked visitor is its user."""
-
-    def name(self, user_id: str | None, visitor_id: str) -> str:
-        return self.visitor_names[visitor_id] if user_id is None else self.user_names[user_id]
-
-
-async def _items(connection: AsyncConnection, shop: str) -> pl.DataFrame:
-    query = (
-        select(
-            ITEMS.c.id,
-            ITEMS.c.title,
-            ITEMS.c.description,
-            ITEMS.c.categories,
-            ITEMS.c.brand,
-            ITEMS.c.tags,
-            ITEMS.c.price_nanos / float(NANOS),
-            ITEMS.c.original_price_nanos / float(NANOS),
-            ITEMS.c.cost_nanos / float(NANOS),
-            ITEMS.c.group_id,
-            ~ITEMS.c.deleted & (ITEMS.c.availability != Availability.OUT_OF_STOCK.value),
-            ITEMS.c.created_time,
-            ITEMS.c.attributes,
-        )
-        .where(ITEMS.c.shop == shop)
-        .order_by(ITEMS.c.position)
-    )
-    rows = [(*row[:-1], json.dumps(load_attributes(row[-1]))) for row in await connection.execute(query)]
-    return pl.DataFrame(rows, schema=item_schema(), orient="row")
+    def name(self, user_id: str | None, visitor_id: str | None) -> str | None:
+        """Return somebody's pseudonym; None for nobody that the shop knows."""
+        if user_id is None and visitor_id is not None:
+            user_id = self.links.get(visitor_id)
+            if user_id is None:
+                return _pseudonym(visitor_id, self.visitor_keys)
+        return None if user_id is None else _pseudonym(user_id, self.user_keys)
 
 
-async def _people(connection: AsyncConnection, shop: str) -> _People:
+def _pseudonym(identifier: str, keys: Mapping[str, bytes]) -> str | None:
+    key = keys.get(identifier)
+    return None if key is None else pseudonym(identifier, key)
+
+
+async def _newest(connection: AsyncConnection, shop: Shop) -> int:
+    """Return the moment of the newest event; that at which the shop was created where there is none."""
+    query = select(func.max(EVENTS.c.time)).where(EVENTS.c.shop == shop.id)
+    newest: int | None = (await connection.execute(query)).scalar()
+    return shop.created_time if newest is None else newest
+
+
+async def _write_people(connection: AsyncConnection, shop: str, writer: SnapshotWriter) -> _People:
+    user_keys: dict[str, bytes] = {}
+    visitor_keys: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    frames = [user_schema().to_frame()]
     users = select(USERS.c.id, USERS.c.pseudonym_key, USERS.c.created_time).where(USERS.c.shop == shop)
+    async for partition in _partitions(connection, users):
+        user_keys |= {user_id: key for user_id, key, _ in partition}
+        frames.append(_table(user_schema(), [(pseudonym(each, key), time) for each, key, time in partition]))
     visitors = select(
         VISITORS.c.id, VISITORS.c.pseudonym_key, VISITORS.c.created_time, VISITORS.c.user_id
     ).where(VISITORS.c.shop == shop)
-    user_names: dict[str, str] = {}
-    visitor_names: dict[str, str] = {}
-    rows: list[tuple[str, int]] = []
-    for user_id, key, created_time in await connection.execute(users.order_by(USERS.c.id)):
-        user_names[user_id] = pseudonym(user_id, key)
-        rows.append((user_names[user_id], created_time))
-    for visitor_id, key, created_time, user_id in await connection.execute(visitors.order_by(VISITORS.c.id)):
-        if user_id is None:
-            visitor_names[visitor_id] = pseudonym(visitor_id, key)
-            rows.append((visitor_names[visitor_id], created_time))
-        else:
-            visitor_names[visitor_id] = user_names[user_id]
+    async for partition in _partitions(connection, visitors):
+        links |= {visitor_id: user_id for visitor_id, _, _, user_id in partition if user_id is not None}
+        anonymous = [
+            (visitor_id, key, time) for visitor_id, key, time, user_id in partition if user_id is None
+        ]
+        visitor_keys |= {visitor_id: key for visitor_id, key, _ in anonymous}
+        frames.append(_table(user_schema(), [(pseudonym(each, key), time) for each, key, time in anonymous]))
     # In the order of the pseudonyms, so that not even the order says who is who.
-    return _People(user_names, visitor_names, pl.DataFrame(sorted(rows), schema=user_schema(), orient="row"))
+    writer.append("users", pl.concat(frames).sort("user"))
+    return _People(user_keys, visitor_keys, links)
 
 
-async def _events(connection: AsyncConnection, shop: str, people: _People) -> pl.DataFrame:
+async def _write_items(connection: AsyncConnection, shop: Shop, as_of: int, writer: SnapshotWriter) -> None:
+    item = ITEMS.c
+    available = and_(
+        ~item.deleted,
+        item.availability != Availability.OUT_OF_STOCK.value,
+        or_(item.available_time.is_(None), item.available_time <= as_of),
+        or_(item.expire_time.is_(None), item.expire_time > as_of),
+    )
     query = (
         select(
-            EVENTS.c.user_id,
-            EVENTS.c.visitor_id,
-            EVENTS.c.item_id,
-            EVENTS.c.type,
-            EVENTS.c.time,
-            EVENTS.c.quantity,
-            EVENTS.c.price_nanos / float(NANOS),
-            EVENTS.c.value,
+            item.id,
+            item.title,
+            item.description,
+            item.language_code,
+            item.categories,
+            item.brand,
+            item.tags,
+            item.image_uris,
+            _amount(item.price_nanos, item.currency, shop),
+            _amount(item.original_price_nanos, item.currency, shop),
+            _amount(item.cost_nanos, item.currency, shop),
+            item.group_id,
+            available,
+            item.created_time,
+            item.attributes,
         )
-        .where(EVENTS.c.shop == shop)
-        .order_by(EVENTS.c.revision, EVENTS.c.sequence)
+        .where(item.shop == shop.id)
+        .order_by(item.position)
     )
-    frames = [event_schema().to_frame()]
-    async for partition in (await connection.stream(query)).partitions(_PARTITION):
+    async for partition in _partitions(connection, query):
+        rows = [(*values, json.dumps(load_attributes(attributes))) for *values, attributes in partition]
+        writer.append("items", _table(item_schema(), rows))
+
+
+async def _write_events(
+    connection: AsyncConnection, shop: Shop, people: _People, writer: SnapshotWriter
+) -> None:
+    event = EVENTS.c
+    known = exists().where(ITEMS.c.shop == event.shop, ITEMS.c.id == event.item_id)
+    query = (
+        select(
+            event.user_id,
+            event.visitor_id,
+            event.item_id,
+            event.type,
+            event.time,
+            event.quantity,
+            _amount(event.price_nanos, event.currency, shop),
+            event.value,
+        )
+        .where(event.shop == shop.id, known)
+        # The database sorts on its disk what is too much for its memory.
+        .order_by(event.time, event.revision, event.sequence)
+    )
+    async for partition in _partitions(connection, query):
         rows = [(people.name(user_id, visitor_id), *values) for user_id, visitor_id, *values in partition]
-        frames.append(pl.DataFrame(rows, schema=event_schema(), orient="row"))
-    return pl.concat(frames)
+        # Nobody's event may be of somebody who was deleted.
+        writer.append("events", _table(event_schema(), rows).filter(pl.col("user").is_not_null()))
+
+
+async def _write_exposures(
+    connection: AsyncConnection, shop: str, people: _People, writer: SnapshotWriter
+) -> None:
+    exposure = EXPOSURES.c
+    query = (
+        select(
+            exposure.user_id,
+            exposure.visitor_id,
+            exposure["items"],
+            exposure.time,
+            exposure.request_id,
+            exposure.placement,
+            exposure.experiment,
+            exposure.variant,
+        )
+        .where(exposure.shop == shop)
+        .order_by(exposure.time, exposure.sequence)
+    )
+    async for partition in _partitions(connection, query):
+        rows = [
+            (
+                people.name(user_id, visitor_id),
+                *values,
+                position,
+                item["item_id"],
+                item["strategy"],
+                item["bundle"],
+                item["log_propensity"],
+            )
+            for user_id, visitor_id, items, *values in partition
+            for position, item in enumerate(items, start=1)
+        ]
+        writer.append("exposures", _table(exposure_schema(), rows))
+
+
+def _amount(nanos: ColumnElement[int], currency: ColumnElement[str], shop: Shop) -> ColumnElement[float]:
+    """Return an amount in the shop's currency; null for one in another, which cannot be compared."""
+    return case((currency.in_(("", shop.currency)), nanos / float(NANOS)))
+
+
+async def _partitions(
+    connection: AsyncConnection, query: Select[Any]
+) -> AsyncIterator[Sequence[Sequence[Any]]]:
+    async for partition in (await connection.stream(query)).partitions(_PARTITION):
+        yield partition
+
+
+def _table(schema: pl.Schema, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema, orient="row")

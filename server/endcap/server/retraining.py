@@ -64,11 +64,12 @@ class Retraining:
         """
         before = self._bundles()
         with tempfile.TemporaryDirectory(prefix="endcap-retraining-") as folder:
-            snapshot = await export_snapshot(self._database, self._shop, Path(folder) / "snapshot")
-            if snapshot.manifest.fingerprint == self._last_snapshot:
+            snapshot = Path(folder) / "snapshot"
+            manifest = await export_snapshot(self._database, self._shop, snapshot)
+            if manifest.fingerprint == self._last_snapshot:
                 return
-            await self._train(snapshot.folder)
-            self._last_snapshot = snapshot.manifest.fingerprint
+            await self._train(snapshot)
+            self._last_snapshot = manifest.fingerprint
         for bundle in sorted(self._bundles() - before):
             yield bundle, await promote(self._registry, self._shop, bundle, self._gate)
         self._prune()

@@ -23,7 +23,11 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
     return Log(
         name=snapshot.manifest.shop,
         items=item_columns(items),
-        events=_events(snapshot.events(), items["item_id"], generator),
+        events=_events(
+            snapshot.scan("events").select("user", "item_id", "type", "time").collect(),
+            items["item_id"],
+            generator,
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from endcap.sdk.errors import InvalidInput
 FORMATS = """\
 sequences.txt or sequences.txt.gz     lines of 'user item item …' or 'user item', in time order
 train_sessions.parquet, test.parquet  columns 'session'; 'prefix' and 'target'
-manifest.json, events.parquet, …      a snapshot written with 'endcap snapshot'
+manifest.json, events-00000.parquet…  a snapshot written with 'endcap snapshot'
 *.parquet, one file                   invoice lines: Invoice, StockCode, Quantity, InvoiceDate, …"""
 """The known formats, one a line."""
 

@@ -32,7 +32,9 @@ Values = Annotated[
 def train(
     strategies: Annotated[list[str], typer.Argument(help="The strategies to train.")],
     *,
-    snapshot: Annotated[Path, typer.Option(help="A snapshot, as 'endcap snapshot' writes it.")],
+    snapshot: Annotated[
+        str, typer.Option(help="A snapshot, as 'endcap snapshot' writes it: a folder, or s3://BUCKET/PREFIX.")
+    ],
     output: Annotated[Path, typer.Option(help="The folder of all bundles.")],
     values: Values = None,
     measure: Annotated[

@@ -39,7 +39,7 @@ class Interactions:
         Raises:
             InvalidInput: It has no events.
         """
-        table = snapshot.events()
+        table = snapshot.scan("events").select("user", "item_id", "type", "time").collect()
         if table.is_empty():
             raise InvalidInput("the snapshot has no events to learn from: record or import some first")
         interactions = cls.of_columns(

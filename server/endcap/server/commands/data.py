@@ -72,11 +72,11 @@ def import_folder(
 
 
 def snapshot(
-    folder: Annotated[Path, typer.Argument(help="A new folder for the snapshot.")],
+    place: Annotated[str, typer.Argument(help="A new folder, or s3://BUCKET/PREFIX with nothing there yet.")],
     shop: ShopOption = DEFAULT_SHOP,
 ) -> None:
     """Write a snapshot of a shop for trainers."""
-    run(_snapshot(folder, shop))
+    run(_snapshot(place, shop))
 
 
 async def _import(
@@ -171,11 +171,11 @@ def _print_report(console: Console, report: ImportReport, rejects: Path) -> None
         console.print(f"the rejected rows are in {rejects}", markup=False)
 
 
-async def _snapshot(folder: Path, shop: str) -> None:
+async def _snapshot(place: str, shop: str) -> None:
     database = await open_database(Settings().database_url)
     try:
-        written = await export_snapshot(database, shop, folder)
+        manifest = await export_snapshot(database, shop, place)
     finally:
         await database.close()
-    counts = ", ".join(f"{count} {name}" for name, count in written.manifest.counts.items())
-    Console().print(f"{folder}: {counts}")
+    counts = ", ".join(f"{count} {name}" for name, count in manifest.counts.items())
+    Console().print(f"{place}: {counts}", soft_wrap=True)

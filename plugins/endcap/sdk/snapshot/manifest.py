@@ -1,0 +1,87 @@
+"""The manifest of a snapshot, which says what belongs to it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from endcap.sdk.errors import DataLoss, FailedPrecondition
+
+
+FORMAT_VERSION = 3
+
+TABLES = ("items", "users", "events", "exposures")
+"""The tables of a snapshot."""
+
+MANIFEST = "manifest.json"
+"""The name of the manifest's file."""
+
+_PART = re.compile(rf"({'|'.join(TABLES)})-\d{{5}}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotManifest:
+    """What ``manifest.json`` says."""
+
+    format_version: int
+    shop: str
+
+    as_of: int
+    """Unix milliseconds; no event is later."""
+
+    currency: str
+    """ISO 4217 code of every price; empty when the shop has not said."""
+
+    counts: Mapping[str, int]
+    """Rows of each table."""
+
+    files: Mapping[str, str]
+    """SHA-256 of each file, in hexadecimal."""
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            DataLoss: It is no manifest.
+            FailedPrecondition: It is one of another format version.
+        """
+        try:
+            manifest = cls(**json.loads(content))
+        except (TypeError, ValueError) as error:
+            raise _unreadable() from error
+        if manifest.format_version != FORMAT_VERSION:
+            raise FailedPrecondition(
+                f"the snapshot has format {manifest.format_version}, this release reads {FORMAT_VERSION}:"
+                " write it again with 'endcap snapshot'"
+            )
+        # A name becomes a path, so none but our own is taken.
+        if not isinstance(manifest.files, dict) or not all(map(_PART.fullmatch, manifest.files)):
+            raise _unreadable()
+        if not all(manifest.parts(table) for table in TABLES):
+            raise _unreadable()
+        return manifest
+
+    def to_bytes(self) -> bytes:
+        """Return the content of ``manifest.json``."""
+        return json.dumps(asdict(self), indent=2).encode()
+
+    def parts(self, table: str) -> list[str]:
+        """Return the files of a table, in the order of its rows."""
+        return sorted(name for name in self.files if name.startswith(f"{table}-"))
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for the content: equal for equal tables."""
+        return hashlib.sha256(json.dumps(dict(self.files), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def part_name(table: str, number: int) -> str:
+    """Return the name of one file of a table; the first has the number 0."""
+    return f"{table}-{number:05}.parquet"
+
+
+def _unreadable() -> DataLoss:
+    return DataLoss("the snapshot's manifest cannot be read: write the snapshot again")

@@ -20,7 +20,7 @@ from endcap.demo.tour import swap_and_roll_back, tour
 
 
 STRATEGIES = ("popular", "item_knn", "ease", "matrix_factorization", "next_purchase", "hybrid")
-SWAPPED = "ease"
+SWAPPED = "item_knn"
 """The model that another bundle stands in for, and comes back."""
 
 _CUTOFF = "2010-11-01"
@@ -95,7 +95,7 @@ def demo(
                 "train",
                 SWAPPED,
                 "--set",
-                f"{SWAPPED}.regularization=5000",
+                f"{SWAPPED}.neighbours=3",
                 "--snapshot",
                 str(folder / "snapshot"),
                 "--output",

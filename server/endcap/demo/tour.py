@@ -29,7 +29,6 @@ VISITOR = "visitor-1"
 VIEWED = ("22041", "21232")
 CART = ("22423", "85123A")
 QUERY = "hanging hearts"
-CANDIDATES = (PRODUCT, *VIEWED, *CART)
 RULES = (
     Rule(name="star", pin=PinRule(position=1, item_id="22423")),
     Rule(name="pocket money", boost=BoostRule(filter="price < 1", strength=0.5)),
@@ -82,12 +81,12 @@ def swap_and_roll_back(client: Client, console: Console, path: str) -> None:
         console: Where the answers go.
         path: The bundle's folder in the server's store.
     """
-    ask = partial(client.recommend, "rank", user_id=CUSTOMER, candidate_item_ids=CANDIDATES, page_size=5)
+    ask = partial(client.recommend, "cart", item_ids=CART, page_size=5, include_reasons=True)
     bundle = client.models.RegisterBundle(RegisterBundleRequest(path=path), timeout=_SWAP_SECONDS).bundle
     client.models.ActivateBundle(
         ActivateBundleRequest(model=bundle.model, version=bundle.version), timeout=_SWAP_SECONDS
     )
-    _show(client, console, f"Five products in order, with {_serving(ask(), bundle.model)}", ask())
+    _show(client, console, f"The same cart, with {_serving(ask(), bundle.model)}", ask())
     client.models.RollBackModel(RollBackModelRequest(model=bundle.model), timeout=_SWAP_SECONDS)
     _show(client, console, f"Rolled back to {_serving(ask(), bundle.model)}", ask())
 

@@ -1,4 +1,4 @@
-"""What an import takes: rows a second, peak memory, and the same after it is killed in the middle.
+"""What an import takes: rows a second, processor time, peak memory, and all that after it is killed.
 
 Run it with ``python tests/benchmarks/importing.py --items 100000 --events 1000000``. Each import is a process
 of its own, as an operator starts it, into a new database of SQLite.
@@ -7,6 +7,7 @@ of its own, as an operator starts it, into a new database of SQLite.
 import argparse
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -31,6 +32,7 @@ class Run:
     """What one process took."""
 
     seconds: float
+    processor_seconds: float
     peak_megabytes: float
     output: str
 
@@ -58,19 +60,23 @@ def measure(ending: str, files: Path, item_count: int, event_count: int) -> None
     whole = importing(files, files / "whole.db")
     print(f"{ending}: {item_count:,} items, {event_count:,} events")
     rate = (item_count + event_count) / whole.seconds
-    print(f"  whole:   {whole.seconds:7.1f} s, {rate:,.0f} rows/s, peak {whole.peak_megabytes:.0f} MB")
+    print(f"  whole:   {said(whole)}, {rate:,.0f} rows/s")
     again = importing(files, files / "whole.db")
-    print(f"  again:   {again.seconds:7.1f} s, peak {again.peak_megabytes:.0f} MB, adds nothing")
+    print(f"  again:   {said(again)}, adds nothing")
     killed = importing(files, files / "killed.db", kill_after=whole.seconds / 2)
     there = count_events(files / "killed.db")
     resumed = importing(files, files / "killed.db")
-    print(
-        f"  killed:  {killed.seconds:7.1f} s, {there:,} events there; the rest in {resumed.seconds:.1f} s,"
-        f" peak {resumed.peak_megabytes:.0f} MB"
-    )
+    print(f"  killed:  {said(killed)}, {there:,} events are there")
+    print(f"  resumed: {said(resumed)}")
     for database in ("whole.db", "killed.db"):
         assert count_events(files / database) == event_count, database
     print(f"  the database has {(files / 'whole.db').stat().st_size / 1e6:,.0f} MB")
+
+
+def said(run: Run) -> str:
+    """Return a run in words."""
+    processor = f"{run.processor_seconds:6.1f} s of a processor"
+    return f"{run.seconds:7.1f} s, {processor}, peak {run.peak_megabytes:.0f} MB"
 
 
 def importing(files: Path, database: Path, *, kill_after: float | None = None) -> Run:
@@ -78,6 +84,7 @@ def importing(files: Path, database: Path, *, kill_after: float | None = None) -
     environment = {**os.environ, "ENDCAP_DATABASE_URL": f"sqlite:///{database}"}
     command = [sys.executable, "-m", "endcap.cli", "import", str(files), "--currency", "GBP"]
     started = time.perf_counter()
+    used = processor_seconds()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     peak = 0.0
     while process.poll() is None:
@@ -88,7 +95,13 @@ def importing(files: Path, database: Path, *, kill_after: float | None = None) -
     output = process.communicate()[0]
     if process.returncode not in {0, -signal.SIGKILL}:
         sys.exit(output)
-    return Run(time.perf_counter() - started, peak, output)
+    return Run(time.perf_counter() - started, processor_seconds() - used, peak, output)
+
+
+def processor_seconds() -> float:
+    """Return what the processes that have ended took."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def peak_megabytes(process: int) -> float:

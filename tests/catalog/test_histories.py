@@ -13,6 +13,8 @@ from endcap.sdk.vocabulary import Vocabulary
 
 MakeEvent = Callable[..., Event]
 
+NOW = 1_700_000_000_000
+VOCABULARY = Vocabulary(["mug", "kettle", "spoon"])
 MUG, KETTLE, SPOON = range(3)
 
 
@@ -24,7 +26,7 @@ def settle(request: pytest.FixtureRequest) -> Callable[[Histories], None]:
 
 @pytest.fixture
 def histories() -> Histories:
-    return Histories(Vocabulary(["mug", "kettle", "spoon"]))
+    return Histories(VOCABULARY)
 
 
 def _told(history: History) -> list[tuple[int, str, int]]:
@@ -140,17 +142,24 @@ def test_what_makes_an_item_seen_can_be_chosen(
     assert histories.seen("ann", types=("view", "never")).tolist() == [MUG]
 
 
-def test_events_of_unknown_items_are_left_out_and_still_link(
-    histories: Histories, catalog_event: MakeEvent
-) -> None:
+def test_events_of_unknown_items_wait_and_still_link(histories: Histories, catalog_event: MakeEvent) -> None:
     histories.append(
         [
             catalog_event("1", user_id=None, visitor_id="phone"),
-            catalog_event("2", visitor_id="phone", item_id="not there yet"),
+            catalog_event("2", visitor_id="phone", item_id="not there yet", type="purchase", time=NOW + 1),
         ]
     )
+    known_before = histories.of("ann").rows.tolist()
 
-    assert histories.of("ann").rows.tolist() == [MUG]
+    histories.follow(VOCABULARY.extended(["new", "not there yet"]))
+    histories.append([catalog_event("3", item_id="not there yet", time=NOW + 2)])
+
+    later = histories.of("ann")
+    assert known_before == [MUG]
+    assert later.rows.tolist() == [MUG, len(VOCABULARY) + 1, len(VOCABULARY) + 1]
+    assert later.types.tolist() == ["view", "purchase", "view"]
+    assert later.times.tolist() == [NOW, NOW + 1, NOW + 2]
+    assert histories.seen("ann").tolist() == [len(VOCABULARY) + 1]
 
 
 def test_columns_count_a_linked_visitor_as_its_user(

@@ -46,7 +46,7 @@ async def test_a_moment_among_attributes_is_told_from_a_number_and_compares_as_o
         await upsert_items(connection=connection, shop="default", items=[mug], now=9)
         found = await get_items(connection=connection, shop="default", item_ids=["mug"])
 
-    view = (await load_shop(catalog_database, "default")).view
+    view = (await load_shop(catalog_database, "default", now=10)).view
 
     assert isinstance(found["mug"].attributes["since"], Moment)
     assert not isinstance(found["mug"].attributes["litres"], Moment)
@@ -62,7 +62,7 @@ async def test_a_written_item_replaces_the_old_one_in_its_row(catalog_database: 
             await upsert_items(connection=connection, shop="default", items=items, now=now)
         found = await get_items(connection=connection, shop="default", item_ids=["mug", "spoon"])
 
-    view = (await load_shop(catalog_database, "default")).view
+    view = (await load_shop(catalog_database, "default", now=10)).view
 
     assert view.vocabulary.ids == ("mug", "kettle", "spoon")
     assert view.titles == ("Big mug", "Kettle", "Spoon")
@@ -76,7 +76,7 @@ async def test_a_deleted_item_is_gone_and_keeps_its_row(catalog_database: Databa
         await delete_items(connection=connection, shop="default", item_ids=["mug", "missing"], now=2)
         found = await get_items(connection=connection, shop="default", item_ids=["mug", "kettle"])
 
-    view = (await load_shop(catalog_database, "default")).view
+    view = (await load_shop(catalog_database, "default", now=10)).view
 
     assert list(found) == ["kettle"]
     assert view.vocabulary.ids == ("mug", "kettle")

@@ -14,6 +14,8 @@ from endcap.sdk.errors import NotFound
 from endcap.sdk.features import DAY
 
 
+NOW = 1_700_000_000_000
+
 MakeEvent = Callable[..., Event]
 
 
@@ -24,7 +26,7 @@ async def _fill(database: Database, items: list[Item], events: list[Event], *, s
 
 
 async def test_an_empty_shop_loads(catalog_database: Database) -> None:
-    loaded = await load_shop(catalog_database, "default")
+    loaded = await load_shop(catalog_database, "default", now=NOW)
 
     assert (len(loaded.view), len(loaded.histories), loaded.shop.revision) == (0, 0, 1)
     assert loaded.view.version == "default@1"
@@ -32,7 +34,7 @@ async def test_an_empty_shop_loads(catalog_database: Database) -> None:
 
 async def test_an_unknown_shop_is_not_found(catalog_database: Database) -> None:
     with pytest.raises(NotFound):
-        await load_shop(catalog_database, "nowhere")
+        await load_shop(catalog_database, "nowhere", now=NOW)
 
 
 async def test_the_view_has_the_items_in_their_rows(catalog_database: Database) -> None:
@@ -43,7 +45,7 @@ async def test_the_view_has_the_items_in_their_rows(catalog_database: Database) 
     ]
     await _fill(catalog_database, items, [])
 
-    view = (await load_shop(catalog_database, "default")).view
+    view = (await load_shop(catalog_database, "default", now=NOW)).view
 
     assert view.vocabulary.ids == ("mug", "kettle", "spoon")
     assert view.titles == ("Mug", "Kettle", "")
@@ -57,7 +59,7 @@ async def test_an_item_is_available_within_its_time(catalog_database: Database) 
     items = [Item("early", available_time=11), Item("now", available_time=10, expire_time=11), Item("late")]
     await _fill(catalog_database, [*items[:2], Item("late", expire_time=10)], [])
 
-    view = (await load_shop(catalog_database, "default", as_of=10)).view
+    view = (await load_shop(catalog_database, "default", now=10)).view
 
     assert view.available.tolist() == [False, True, False]
 
@@ -72,7 +74,7 @@ async def test_the_view_counts_from_its_newest_event(
     ]
     await _fill(catalog_database, [Item("mug")], events)
 
-    loaded = await load_shop(catalog_database, "default")
+    loaded = await load_shop(catalog_database, "default", now=NOW)
 
     assert loaded.view.as_of == 100 * DAY
     assert loaded.view.users_by_age["view"][:3].tolist() == [[1], [1], [0]]
@@ -94,7 +96,7 @@ async def test_the_usual_price_is_the_median_of_what_was_paid(
     ]
     await _fill(catalog_database, [Item("kettle"), Item("mug")], events)
 
-    view = (await load_shop(catalog_database, "default")).view
+    view = (await load_shop(catalog_database, "default", now=NOW)).view
 
     np.testing.assert_array_equal(view.usual_prices, [np.nan, 2])
 
@@ -109,7 +111,7 @@ async def test_histories_are_loaded_with_their_links(
     ]
     await _fill(catalog_database, [Item("mug")], events)
 
-    histories = (await load_shop(catalog_database, "default")).histories
+    histories = (await load_shop(catalog_database, "default", now=NOW)).histories
 
     assert histories.of(visitor_id="phone").types.tolist() == ["view", "purchase"]
     assert histories.seen("ann").tolist() == [0]
@@ -121,7 +123,7 @@ async def test_an_item_that_comes_after_its_events_gets_them(
     await _fill(catalog_database, [], [catalog_event("1", item_id="new")])
     await _fill(catalog_database, [Item("new")], [])
 
-    histories = (await load_shop(catalog_database, "default")).histories
+    histories = (await load_shop(catalog_database, "default", now=NOW)).histories
 
     assert histories.of("ann").rows.tolist() == [0]
 
@@ -133,8 +135,8 @@ async def test_two_shops_do_not_see_each_other(catalog_database: Database, catal
     second = [Item("kettle"), Item("mug", title="Second")]
     await _fill(catalog_database, second, [catalog_event("1", item_id="kettle")], shop="second")
 
-    first_loaded = await load_shop(catalog_database, "default")
-    second_loaded = await load_shop(catalog_database, "second")
+    first_loaded = await load_shop(catalog_database, "default", now=NOW)
+    second_loaded = await load_shop(catalog_database, "second", now=NOW)
 
     assert first_loaded.view.titles == ("First",)
     assert second_loaded.view.titles == ("", "Second")

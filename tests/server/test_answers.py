@@ -24,6 +24,8 @@ from endcap.catalog.rules import (
     QuotaRule,
     Rule,
 )
+from endcap.catalog.schedules import NEVER, Schedule
+from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.filters import parse_filter
@@ -168,7 +170,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         shown=shown,
     )
     pipeline = Pipeline(UNASKED, rung_timeout=5, observe_rung=lambda _outcome: None)
-    shop = Shop("default", b"key", state, loaded_at=0.0)
+    shop = Shop("default", b"key", state, Stock(view, Schedule.of([]), NEVER), loaded_at=0.0)
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 
 

@@ -10,18 +10,19 @@ import pytest
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event
-from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.items import Availability, Item, upsert_items
 from endcap.catalog.loading import LoadedShop, load_shop
 from endcap.catalog.migration import migrate
 from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, put_placement
+from endcap.catalog.revisions import advance_revision
 from endcap.catalog.shops import create_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import Unavailable
 from endcap.server import shops as shops_module
 from endcap.server.metrics import Metrics
-from endcap.server.shops import Shop, Shops
+from endcap.server.shops import Shop, Shops, ShopState
 
 
 NOW = 1_700_000_000_000
@@ -36,9 +37,9 @@ class SlowLoading:
         self.reading_done = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def __call__(self, database: Database, shop: str) -> LoadedShop:
+    async def __call__(self, database: Database, shop: str, *, now: int) -> LoadedShop:
         self.loads += 1
-        loaded = await load_shop(database, shop)
+        loaded = await load_shop(database, shop, now=now)
         self.reading_done.set()
         await self.gate.wait()
         return loaded
@@ -86,6 +87,12 @@ async def write_item(database: Database, item_id: str) -> int:
     """Write as another process does: nobody tells the shops."""
     async with database.write() as connection:
         return await upsert_items(connection=connection, shop="default", items=[Item(item_id)], now=NOW)
+
+
+async def change_settings(database: Database) -> int:
+    """Write what cannot be taken in piece by piece."""
+    async with database.write() as connection:
+        return await advance_revision(connection=connection, shop="default")
 
 
 def views_of_eve(shop: Shop) -> int:
@@ -153,7 +160,7 @@ async def test_calls_that_wait_for_one_revision_share_a_load(
     database: Database, shops: Shops, slow_loading: SlowLoading
 ) -> None:
     shop = shops.get("default")
-    revision = await write_item(database, "teapot")
+    revision = await change_settings(database)
 
     deadline = time.monotonic() + 5
     calls = [asyncio.create_task(shops.reach(shop, revision, deadline)) for _ in range(20)]
@@ -177,7 +184,7 @@ async def test_a_call_waits_for_a_revision_no_longer_than_its_time(
     database: Database, shops: Shops, slow_loading: SlowLoading
 ) -> None:
     shop = shops.get("default")
-    revision = await write_item(database, "teapot")
+    revision = await change_settings(database)
 
     await shops.reach(shop, revision, time.monotonic() + 0.05)
 
@@ -190,9 +197,112 @@ async def test_a_database_that_fails_leaves_a_call_with_what_is_in_memory(
     async def fail(**_: object) -> None:
         raise Unavailable("the database does not answer")
 
-    monkeypatch.setattr(shops_module, "get_shop", fail)
+    monkeypatch.setattr(shops_module, "read_news", fail)
     shop = shops.get("default")
 
     await shops.reach(shop, shop.revision + 1, time.monotonic() + 5)
 
     assert len(shop.state.view) == 1
+
+
+async def test_another_process_s_items_need_no_load_of_the_catalog(
+    database: Database, shops: Shops, slow_loading: SlowLoading
+) -> None:
+    """The teapot is written twice, so that only a note is left of the first time."""
+    shop = shops.get("default")
+    await write_item(database, "teapot")
+    await write_item(database, "kettle")
+    revision = await write_item(database, "teapot")
+
+    await shops.reach(shop, revision, time.monotonic() + 5)
+
+    assert (shop.state.view.vocabulary.ids, shop.state.view.version) == (
+        ("mug", "teapot", "kettle"),
+        f"default@{revision}",
+    )
+    assert shop.revision == revision
+    assert slow_loading.loads == 0
+
+
+async def test_events_that_came_before_their_item_are_there_with_it(
+    database: Database, shops: Shops, writer: EventWriter
+) -> None:
+    shop = shops.get("default")
+    await writer.record("default", [Event("early", "view", "teapot", NOW, visitor_id="eve")])
+    known_before = views_of_eve(shop)
+
+    await shops.reach(shop, await write_item(database, "teapot"), time.monotonic() + 5)
+
+    assert (known_before, shop.state.history(None, "eve").rows.tolist()) == (0, [1])
+
+
+async def test_an_answer_that_began_before_an_item_came_in_does_not_hear_of_it(
+    database: Database, shops: Shops, writer: EventWriter
+) -> None:
+    shop = shops.get("default")
+    before = shop.state
+    await shops.reach(shop, await write_item(database, "teapot"), time.monotonic() + 5)
+    bought = Event("bought", "purchase", "teapot", NOW, visitor_id="eve")
+    await writer.record("default", [view("viewed"), bought])
+
+    def told(state: ShopState) -> tuple[list[int], list[int]]:
+        seen = state.seen(None, "eve", types=["view", "purchase"], since=0)
+        return state.history(None, "eve").rows.tolist(), seen.tolist()
+
+    assert told(before) == ([0], [0])
+    assert told(shop.state) == ([0, 1], [0, 1])
+
+
+async def test_items_that_are_written_during_a_load_are_found_after_it(
+    database: Database, shops: Shops, slow_loading: SlowLoading
+) -> None:
+    """One call asks for the item while the load is under way, and waits for the load."""
+    shop = shops.get("default")
+    refreshing = asyncio.create_task(shops.refresh(view_max_age=0.0))
+    await slow_loading.reading_done.wait()
+    revision = await write_item(database, "teapot")
+    reaching = asyncio.create_task(shops.reach(shop, revision, time.monotonic() + 5))
+    slow_loading.gate.set()
+    await asyncio.gather(refreshing, reaching)
+
+    assert shop.state.view.vocabulary.ids == ("mug", "teapot")
+    assert (shop.revision, slow_loading.loads) == (revision, 1)
+
+
+async def test_a_time_that_passes_counts_without_a_write(database: Database) -> None:
+    items = [
+        Item("soon", available_time=NOW + 1_000),
+        Item("until", expire_time=NOW + 2_000),
+        Item("sold out", available_time=NOW + 1_000, availability=Availability.OUT_OF_STOCK),
+    ]
+    async with database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=items, now=NOW)
+    now = NOW
+    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8, clock=lambda: now / 1000)
+    available = []
+    for now in (NOW, NOW + 999, NOW + 1_000, NOW + 1_999, NOW + 2_000):  # noqa: B007
+        await shops.refresh(view_max_age=YEAR)
+        state = shops.get("default").state
+        assert state.masks.eligible([]).mask.tolist() == state.view.available.tolist()
+        available.append(state.view.available.tolist()[1:])
+
+    assert available == [
+        [False, True, False],
+        [False, True, False],
+        [True, True, False],
+        [True, True, False],
+        [True, False, False],
+    ]
+
+
+async def test_what_was_computed_of_items_survives_a_load(database: Database, shops: Shops) -> None:
+    shop = shops.get("default")
+    before = shop.state.view
+    await write_item(database, "teapot")
+
+    await shops.refresh(view_max_age=0.0)
+    await shops.refresh(view_max_age=0.0)
+
+    changed = shop.state.view.changed_since(before)
+    assert changed is not None
+    assert changed.tolist() == [1]

@@ -32,8 +32,7 @@ _Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]  # rows,
 class Histories:
     """The events of one shop by person. Use it from one thread.
 
-    Events of items that the vocabulary does not hold are left out; they appear when the shop is loaded
-    again with the item.
+    Events of items that the vocabulary does not hold wait until it does.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -60,6 +59,9 @@ class Histories:
         self._new_types = array("i")
         self._new_times = array("q")
 
+        # By item id, each event as three numbers: person, type code, time.
+        self._waiting: dict[str, array[int]] = {}
+
     def __len__(self) -> int:
         """Return the number of events."""
         return len(self._sorted[0]) + len(self._new_rows)
@@ -79,13 +81,19 @@ class Histories:
                 person = self._user(user_id)
                 if visitor_id is not None:
                     self.link(visitor_id, user_id)
-            row = self._vocabulary.row(item_id)
-            if row != UNKNOWN:
-                self._recent.setdefault(person, array("i")).append(len(self._new_rows))
-                self._new_people.append(person)
-                self._new_rows.append(row)
-                self._new_types.append(self._type_code(event_type))
-                self._new_times.append(time)
+            row, type_code = self._vocabulary.row(item_id), self._type_code(event_type)
+            if row == UNKNOWN:
+                self._waiting.setdefault(item_id, array("q")).extend((person, type_code, time))
+            else:
+                self._add(person, row, type_code, time)
+
+    def follow(self, vocabulary: Vocabulary) -> None:
+        """Use a vocabulary that holds further items after the last one, and add what waited for them."""
+        for row in range(len(self._vocabulary), len(vocabulary)):
+            waiting = self._waiting.pop(vocabulary.ids[row], ())
+            for person, type_code, time in zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True):
+                self._add(person, row, type_code, time)
+        self._vocabulary = vocabulary
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
         """Add the events of one revision, unless they are in; revisions may come in any order."""
@@ -159,6 +167,13 @@ class Histories:
         for visitor, user in self._user_of.items():
             users[visitor] = user
         return EventColumns(users=users[people], rows=rows, types=self._type_names[types], times=times)
+
+    def _add(self, person: int, row: int, type_code: int, time: int) -> None:
+        self._recent.setdefault(person, array("i")).append(len(self._new_rows))
+        self._new_people.append(person)
+        self._new_rows.append(row)
+        self._new_types.append(type_code)
+        self._new_times.append(time)
 
     def _user(self, user_id: str) -> int:
         person = self._users.get(user_id)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.attributes import AttributeValue, load_attributes, store_attributes
+from endcap.catalog.item_changes import note_item_write
 from endcap.catalog.membership import is_among
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.search_index import index_items, unindex_items
@@ -149,6 +150,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
         NotFound: There is no such shop.
     """
     revision = await advance_revision(connection=connection, shop=shop)
+    await note_item_write(connection=connection, shop=shop, revision=revision)
     written = {item.id: item for item in items}
     if not written:
         return revision
@@ -186,6 +188,7 @@ async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iter
         NotFound: There is no such shop.
     """
     revision = await advance_revision(connection=connection, shop=shop)
+    await note_item_write(connection=connection, shop=shop, revision=revision)
     wanted = list(item_ids)
     await unindex_items(connection=connection, shop=shop, item_ids=wanted)
     for start in range(0, len(wanted), _CHUNK):

@@ -83,6 +83,16 @@ class ItemTable(SQLModel, table=True):
     revision: int = Field(sa_type=BigInteger)
 
 
+class ItemWriteTable(SQLModel, table=True):
+    """A revision that wrote items; kept for a while when later ones wrote the same."""
+
+    __tablename__ = "item_writes"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="item_writes_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    revision: int = Field(sa_type=BigInteger, primary_key=True)
+
+
 class ItemTextTable(SQLModel, table=True):
     """What one item is found by: words joined by spaces.
 
@@ -295,6 +305,7 @@ class ImportTable(SQLModel, table=True):
 METADATA = SQLModel.metadata
 SHOPS = METADATA.tables["shops"]
 ITEMS = METADATA.tables["items"]
+ITEM_WRITES = METADATA.tables["item_writes"]
 ITEM_TEXTS = METADATA.tables["item_texts"]
 USERS = METADATA.tables["users"]
 VISITORS = METADATA.tables["visitors"]

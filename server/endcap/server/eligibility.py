@@ -48,7 +48,7 @@ def ask(
     """
     vocabulary = state.view.vocabulary
     person = (request.user_id or None, request.visitor_id or None)
-    history = state.histories.of(*person)
+    history = state.history(*person)
     items = np.unique(vocabulary.known(request.item_ids))
     candidates: Rows | None = None
     if ladder.task is Task.RANK:
@@ -60,7 +60,7 @@ def ask(
     seen = NO_ROWS
     if ladder.exclude_seen:
         since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
-        seen = state.histories.seen(*person, types=ladder.seen_types, since=since)
+        seen = state.seen(*person, types=ladder.seen_types, since=since)
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
     may_be_shown, removed = eligibility(

@@ -132,7 +132,7 @@ class Pipeline:
         self, request: RecommendationRequest, state: ShopState, *, shop: str, since: int, deadline: float
     ) -> Exposures:
         """Return what the user was shown since a time and did not act on."""
-        history = state.histories.of(request.user_id or None, request.visitor_id or None)
+        history = state.history(request.user_id or None, request.visitor_id or None)
         acted_on = set(history.rows[history.times >= since].tolist())
         exposures = await self.lookups.exposures(
             shop,

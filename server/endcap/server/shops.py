@@ -2,22 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from endcap.catalog.bundles import list_models, swap_revisions
+from endcap.catalog.bundles import list_models
 from endcap.catalog.database import Database
-from endcap.catalog.events import Event, events_after
+from endcap.catalog.events import Event
 from endcap.catalog.histories import Histories
 from endcap.catalog.loading import load_shop
-from endcap.catalog.placement_changes import change_revisions
+from endcap.catalog.news import read_news
 from endcap.catalog.placements import Placement, list_placements
-from endcap.catalog.shops import MAX_EVENT_AGE_DAYS, get_shop, list_shops
+from endcap.catalog.shops import MAX_EVENT_AGE_DAYS, list_shops
+from endcap.catalog.view_updates import Stock, stock_at, update_stock
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import CatalogView, Strategy
+from endcap.sdk import CatalogView, History, Rows, Strategy
 from endcap.sdk.errors import EndcapError, NotFound
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, LadderBuilder
@@ -36,8 +37,23 @@ class ShopState:
     view: CatalogView
     masks: Masks
     histories: Histories
+    """Shared with later states, so it may hold events of items that the view does not."""
+
     generation: Generation
     ladders: Mapping[str, Ladder]
+
+    def history(self, user_id: str | None, visitor_id: str | None) -> History:
+        """Return the events of a person that concern items of the view, as ``Histories.of`` has them."""
+        history = self.histories.of(user_id, visitor_id)
+        held = history.rows < len(self.view)
+        if held.all():
+            return history
+        return History(history.rows[held], history.types[held], history.times[held])
+
+    def seen(self, user_id: str | None, visitor_id: str | None, *, types: Sequence[str], since: int) -> Rows:
+        """Return the rows of the view that a person has seen, as ``Histories.seen`` has them."""
+        seen = self.histories.seen(user_id, visitor_id, types=types, since=since)
+        return seen[seen < len(self.view)]
 
     def ladder(self, placement: str) -> Ladder:
         """Return a placement's ladder.
@@ -57,6 +73,10 @@ class Shop:
     id: str
     token_key: bytes
     state: ShopState
+
+    stock: Stock
+    """Whose view the state has."""
+
     loaded_at: float
 
     max_event_age_days: int = MAX_EVENT_AGE_DAYS
@@ -67,7 +87,7 @@ class Shop:
 
     @property
     def revision(self) -> int:
-        """The last revision of the shop's events that is in memory, all earlier ones included."""
+        """The last revision of the shop that is in memory, all earlier ones included."""
         return self.state.histories.revision
 
 
@@ -75,12 +95,19 @@ class Shops:
     """All shops of the server."""
 
     def __init__(
-        self, database: Database, host: PluginHost, metrics: Metrics, *, max_batch_size: int
+        self,
+        database: Database,
+        host: PluginHost,
+        metrics: Metrics,
+        *,
+        max_batch_size: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._host = host
         self._metrics = metrics
         self._max_batch_size = max_batch_size
+        self._clock = clock
         self.models = LoadedModels(host)
         """Loads the bundles that the shops serve with."""
         self._shops: dict[str, Shop] = {}
@@ -105,10 +132,10 @@ class Shops:
             self._shops[shop].state.histories.apply(events, revision)
 
     async def refresh(self, *, view_max_age: float) -> None:
-        """Take in what other processes wrote: events at once, everything else by loading the shop again.
+        """Take in what other processes wrote, and let items come and go whose time has come.
 
         Args:
-            view_max_age: Seconds after which a shop with new events is loaded again for its counts.
+            view_max_age: Seconds after which a shop is loaded again for its counts.
         """
         async with self._refreshing:
             async with self._database.read() as connection:
@@ -117,11 +144,14 @@ class Shops:
                 shop = self._shops.get(about.id)
                 if shop is None:
                     self._shops[about.id] = await self._load(about.id)
-                elif about.revision != shop.revision:
-                    await self._catch_up(shop)
-                elif time.monotonic() - shop.loaded_at > view_max_age:
-                    async with shop.catching_up:
+                    continue
+                await self._catch_up(shop, about.revision)
+                async with shop.catching_up:
+                    if time.monotonic() - shop.loaded_at > view_max_age:
                         await self._reload(shop)
+                    elif shop.stock.changes_at <= self._now():
+                        view, schedule = shop.stock.view, shop.stock.schedule
+                        _serve(shop, await asyncio.to_thread(stock_at, view, schedule, self._now()))
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
         """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
@@ -130,8 +160,7 @@ class Shops:
         """
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                if shop.revision < revision:
-                    await self._catch_up(shop)
+                await self._catch_up(shop, revision)
         except TimeoutError:
             pass
         except EndcapError as error:
@@ -143,46 +172,54 @@ class Shops:
             shop.state = await self._rebuilt(shop)
             self.committed(shop.id, (), revision)
 
-    async def _catch_up(self, shop: Shop) -> None:
-        """Append other processes' events, take over their bundles and placements; load again for all else."""
+    async def _catch_up(self, shop: Shop, revision: int) -> None:
+        """Take in others' events, items, bundles and placements up to a revision; load again for all else."""
+        if shop.revision >= revision:
+            return
         async with shop.catching_up:
+            if shop.revision >= revision:  # somebody who waited before has taken it in
+                return
             async with self._database.read() as connection:
-                about = await get_shop(connection=connection, shop=shop.id)
-                news = await events_after(connection=connection, shop=shop.id, revision=shop.revision)
-                rebuilds = await swap_revisions(connection=connection, shop=shop.id, revision=shop.revision)
-                rebuilds |= await change_revisions(
-                    connection=connection, shop=shop.id, revision=shop.revision
+                news = await read_news(connection=connection, shop=shop.id, revision=shop.revision)
+            stock: Stock | None = shop.stock
+            if news.items:
+                stock = await asyncio.to_thread(
+                    update_stock, shop.stock, news.shop, news.items, now=self._now()
                 )
-            by_revision: dict[int, list[Event]] = {revision: [] for revision in rebuilds}
-            for revision, event in news:
-                by_revision.setdefault(revision, []).append(event)
-            if by_revision.keys() >= set(range(shop.revision + 1, about.revision + 1)):
-                if rebuilds:
-                    shop.state = await self._rebuilt(shop)
-                for revision, events in by_revision.items():
-                    self.committed(shop.id, events, revision)
-            else:
+            if stock is None or not news.revisions >= set(range(shop.revision + 1, news.shop.revision + 1)):
                 await self._reload(shop)
+                return
+            if news.rebuilds:
+                shop.state = await self._rebuilt(shop)
+            _serve(shop, stock)
+            for known in news.revisions:
+                self.committed(shop.id, news.events.get(known, ()), known)
 
     async def _reload(self, shop: Shop) -> None:
         loaded = await self._load(shop.id)
-        shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
+        shop.state, shop.stock, shop.loaded_at = loaded.state, loaded.stock, loaded.loaded_at
         shop.max_event_age_days = loaded.max_event_age_days
 
     async def _load(self, shop_id: str) -> Shop:
         """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
         commits = self._commits[shop_id] = []
-        before = self._shops[shop_id].state.generation if shop_id in self._shops else Generation.of(())
+        before = self._shops.get(shop_id)
+        revision_before = 0 if before is None else before.revision
         try:
-            loaded = await load_shop(self._database, shop_id)
-            generation, ladders = await self._serving(shop_id, before)
+            loaded = await load_shop(self._database, shop_id, now=self._now())
+            generation, ladders = await self._serving(
+                shop_id, Generation.of(()) if before is None else before.state.generation
+            )
         finally:
             del self._commits[shop_id]
         for events, revision in commits:
             loaded.histories.apply(events, revision)
-        state = ShopState(loaded.view, Masks(loaded.view), loaded.histories, generation, ladders)
-        about = loaded.shop
-        return Shop(shop_id, about.token_key, state, time.monotonic(), about.max_event_age_days)
+        about, stock = loaded.shop, loaded.stock
+        if before is not None and about.revision >= revision_before:
+            # What was computed from the view before holds for the items that have not changed.
+            stock = replace(stock, view=replace(stock.view, lineage=before.state.view.lineage))
+        state = ShopState(stock.view, Masks(stock.view), loaded.histories, generation, ladders)
+        return Shop(shop_id, about.token_key, state, stock, time.monotonic(), about.max_event_age_days)
 
     async def _rebuilt(self, shop: Shop) -> ShopState:
         generation, ladders = await self._serving(shop.id, shop.state.generation)
@@ -200,5 +237,16 @@ class Shops:
         builder = LadderBuilder(self._host, generation, self._batcher)
         return {placement.id: builder.ladder(placement) for placement in placements}
 
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
     def _batcher(self, name: str, strategy: Strategy) -> Batcher:
         return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch)
+
+
+def _serve(shop: Shop, stock: Stock) -> None:
+    """Answer from other items from now on; histories get the events that waited for new ones."""
+    shop.stock = stock
+    if stock.view is not shop.state.view:
+        shop.state.histories.follow(stock.view.vocabulary)
+        shop.state = replace(shop.state, view=stock.view, masks=Masks(stock.view))

@@ -1,0 +1,111 @@
+"""Bringing the view of a shop up to date with the items that were written since."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.catalog.attributes import load_attributes
+from endcap.catalog.item_changes import ItemRow
+from endcap.catalog.money import to_units
+from endcap.catalog.schedules import Schedule
+from endcap.catalog.shops import Shop
+from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
+from endcap.sdk.view_updates import update_view
+
+
+_NOTHING_PAID: NDArray[np.float64] = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stock:
+    """The items of a shop at one revision, and which can be bought at one moment."""
+
+    view: CatalogView
+    schedule: Schedule
+
+    changes_at: int
+    """Unix milliseconds of the first moment at which others can be bought."""
+
+
+def stock_at(view: CatalogView, schedule: Schedule, now: int) -> Stock:
+    """Return a view in which those items are available that can be bought at a moment.
+
+    Args:
+        view: Of any moment.
+        schedule: When its items can be bought.
+        now: Unix milliseconds of the moment.
+    """
+    available = schedule.available(now)
+    if not np.array_equal(available, view.available):
+        view = replace(view, available=available)
+    return Stock(view, schedule, schedule.next_change(now))
+
+
+def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int) -> Stock | None:
+    """Return the items of a shop at a later revision.
+
+    Args:
+        stock: The items before.
+        shop: The shop at the later revision.
+        items: What was written after the earlier one, in the order of the rows.
+        now: Unix milliseconds of the moment that says which items can be bought.
+
+    Returns:
+        None where only loading the shop again can tell, as for ``update_view``.
+    """
+    rows = np.array([item.position for item in items], np.int32)
+    schedule = stock.schedule.updated(rows, items)
+    changed = build_view(
+        item_columns(items, shop.currency, schedule.available(now)[rows]),
+        EventColumns.none(),
+        version="",
+        as_of=stock.view.as_of,
+    )
+    view = update_view(stock.view, changed, rows, version=view_version(shop))
+    return None if view is None else stock_at(view, schedule, now)
+
+
+def item_columns(
+    items: Sequence[ItemRow],
+    currency: str,
+    available: NDArray[np.bool_],
+    paid_prices: NDArray[np.float64] = _NOTHING_PAID,
+) -> ItemColumns:
+    """Turn items into columns.
+
+    Args:
+        items: Rows of ``select_items``.
+        currency: ISO 4217 code that amounts are compared in; those in another one count as unknown.
+        available: Which of them can be bought.
+        paid_prices: The median of what was paid for each; empty for nothing.
+    """
+    return ItemColumns(
+        ids=[item.id for item in items],
+        titles=[item.title for item in items],
+        categories=[item.categories for item in items],
+        prices=_prices(items, "price_nanos", currency),
+        available=available,
+        created=np.array([item.created_time for item in items], np.int64),
+        descriptions=[item.description for item in items],
+        brands=[item.brand for item in items],
+        tags=[item.tags for item in items],
+        group_ids=[item.group_id for item in items],
+        original_prices=_prices(items, "original_price_nanos", currency),
+        costs=_prices(items, "cost_nanos", currency),
+        attributes=[load_attributes(item.attributes) for item in items],
+        paid_prices=paid_prices,
+        revisions=np.array([item.revision for item in items], np.int64),
+    )
+
+
+def view_version(shop: Shop) -> str:
+    """Return the name of a shop's view."""
+    return f"{shop.id}@{shop.revision}"
+
+
+def _prices(items: Sequence[ItemRow], column: str, currency: str) -> NDArray[np.float64]:
+    """Return amounts in the shop's currency, NaN for none; those in another one cannot be compared."""
+    amounts = [getattr(item, column) if item.currency in {"", currency} else None for item in items]
+    return np.array([np.nan if nanos is None else to_units(nanos) for nanos in amounts], np.float64)

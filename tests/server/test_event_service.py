@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from endcap.catalog import event_writer
 from endcap.catalog.database import open_database
 from endcap.catalog.events import Event as StoredEvent
 from endcap.catalog.events import events_after
@@ -417,3 +418,28 @@ async def test_a_flood_of_events_is_refused_and_leaves_room_for_recommendations(
     assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 16
     assert (len(answer.results), still_waiting) == (2, 4)
     assert len(await _stored(url)) == 4
+
+
+async def test_a_full_queue_refuses_events_and_takes_them_again_once_it_is_emptied(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_writer, "QUEUE_SIZE", 10)
+    writing = sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"), isolation_level=None)
+
+    async with _serving(url) as address, AsyncClient(address, Options(deadline=60)) as client:
+        writing.execute("BEGIN IMMEDIATE")
+        waiting = []
+        for _ in range(2):  # the first is being committed, the second waits
+            waiting.append(asyncio.create_task(client.record_events([_view() for _ in range(10)])))
+            await client.recommend("home")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.record_events([_view("late")])
+        with pytest.raises(grpc.aio.AioRpcError) as refused_buffered:
+            await client.record_events([_view("late")], durability=DURABILITY_BUFFERED)
+        writing.execute("ROLLBACK")
+        recorded = [await call for call in waiting]
+        late = await client.record_events([_view("late")])
+
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused_buffered.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert [answer.accepted_count for answer in [*recorded, late]] == [10, 10, 1]

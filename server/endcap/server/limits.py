@@ -62,11 +62,9 @@ LIMITS = MappingProxyType(
         "categories value": 128,
         "tags value": 128,
         "image_uris value": 2048,
-        "attributes key": 64,
         "attributes value": 1024,
         "context key": 64,
         "context value": 256,
-        "properties key": 64,
         "properties value": 1024,
     }
 )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from endcap.catalog.attributes import AttributeValue, Moment
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.fields import Fields
-from endcap.server.limits import check_id, check_limit, check_text
+from endcap.server.limits import check_limit, check_text
 from endcap.v1 import attribute_value_pb2
 
 
@@ -24,11 +24,11 @@ def read_attributes(
         field: The map's name in the table of limits, and its path in the request.
 
     Raises:
-        InvalidInput: There are too many, or a value is missing, too long or no number.
+        InvalidInput: There are too many, a name is none, or a value is missing, too long or no number.
     """
     check_limit(field, messages)
     for name in messages:
-        check_id(f"{field} key", name)
+        _check_name(name, field)
     return {name: _read(message, field=field, path=f"{field}.{name}") for name, message in messages.items()}
 
 
@@ -44,10 +44,7 @@ def read_named_attributes(fields: Fields, names: Collection[str] | None = None) 
     """
     messages = fields.message.attributes  # type: ignore[attr-defined]
     for name in messages.keys() | set(names or ()):
-        if not _NAME.fullmatch(name):
-            raise fields.refused(
-                "attributes", "must have names of 1 to 64 of a-z, 0-9 and _ that start with a letter"
-            )
+        _check_name(name, fields.path_of("attributes"))
     chosen = messages if names is None else {name: messages[name] for name in names if name in messages}
     return read_attributes(chosen, field="attributes")
 
@@ -68,6 +65,13 @@ def write_attribute(value: AttributeValue) -> attribute_value_pb2.AttributeValue
             message.texts.values.extend(value)
             message.texts.SetInParent()  # an empty list is a value too
     return message
+
+
+def _check_name(name: str, field: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{field} must have names of 1 to 64 of a-z, 0-9 and _ that start with a letter", field=field
+        )
 
 
 def _read(message: attribute_value_pb2.AttributeValue, *, field: str, path: str) -> AttributeValue:

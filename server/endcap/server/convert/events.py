@@ -1,6 +1,5 @@
 """Events, and why one is rejected."""
 
-import re
 import secrets
 from collections.abc import Mapping
 from math import isfinite
@@ -25,7 +24,6 @@ _ID_LENGTH = LIMITS["event_id"]  # of every identifier, and of the one that a re
 _DAY = 86_400_000  # milliseconds
 _NANOS = 1_000_000_000
 _IDENTIFIERS = ("event_id", "user_id", "visitor_id", "item_id", "order_id")
-_PROPERTY_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -157,10 +155,4 @@ def _read_properties(messages: Mapping[str, AttributeValue]) -> dict[str, Any]:
             f"properties has {len(messages)} entries; at most {LIMITS['properties']} are allowed",
             field="properties",
         )
-    for name in messages:
-        if not _PROPERTY_NAME.fullmatch(name):
-            raise InvalidInput(
-                "properties must have names of 1 to 64 of a-z, 0-9 and _ that start with a letter",
-                field="properties",
-            )
     return dict(read_attributes(messages, field="properties"))

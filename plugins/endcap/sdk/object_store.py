@@ -30,7 +30,7 @@ _CLIENT: "ClientConfig" = {
 _RETRIES: "RetryConfig" = {"max_retries": 3}
 _CHUNK_BYTES = 8 << 20
 
-# Only some of the library's errors have a class of their own; the others are told by what the store answered.
+# The library gives a class of its own to what happens to one object. A list's errors are told by their text.
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
 _REFUSED = re.compile("status code: 40[13]")
 
@@ -129,7 +129,8 @@ class ObjectStore:
                 raise FailedPrecondition(
                     f"there is no bucket {bucket!r}: create it, or name another"
                 ) from error
-            if _REFUSED.search(str(error)):
+            refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+            if isinstance(error, refusals) or _REFUSED.search(str(error)):
                 raise FailedPrecondition(
                     f"the object store refuses these credentials for {self.url}: correct them, or what"
                     " they allow"

@@ -39,9 +39,7 @@ class JsonLinesFile:
             while found := list(islice(lines, CHUNK_SIZE)):
                 objects = [(line.number, _object(line)) for line in found]
                 good = [(number, row) for number, row in objects if isinstance(row, dict)]
-                columns = {
-                    name: [_text(row.get(source)) for _, row in good] for name, source in sources.items()
-                }
+                columns = {name: _texts(good, source) for name, source in sources.items()}
                 yield Chunk(
                     text_frame([number for number, _ in good], columns),
                     [row for _, row in objects if isinstance(row, Malformed)],
@@ -80,11 +78,10 @@ def _no_number(_: str) -> NoReturn:
 _decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 
-def _text(value: Any) -> str | None:
-    match value:
-        case None | str():
-            return value
-        case bool() | list() | dict():
-            return json.dumps(value, ensure_ascii=False)
-        case _:
-            return repr(value)
+def _texts(rows: Sequence[tuple[int, dict[str, Any]]], source: str) -> list[str | None]:
+    values = [row.get(source) for _, row in rows]
+    return [value if value is None or isinstance(value, str) else _text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | list | dict) else repr(value)

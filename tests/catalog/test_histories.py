@@ -195,3 +195,30 @@ def test_a_revision_is_added_once_and_in_any_order(histories: Histories, catalog
     histories.reach(8)
     histories.apply([catalog_event("9", time=9)], 9)
     assert histories.of("ann").times.tolist() == [6, 7, 9]
+
+
+def test_somebody_who_is_forgotten_leaves_no_event_and_no_name(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", user_id="bob", item_id="spoon", time=1),
+            catalog_event("2", visitor_id="phone", time=2),
+            catalog_event("3", user_id=None, visitor_id="phone", item_id="kettle", time=3),
+            catalog_event("4", item_id="not there yet", time=4),
+            catalog_event("5", user_id="bob", item_id="not there yet", time=5),
+        ]
+    )
+    settle(histories)
+    histories.append([catalog_event("6", time=6), catalog_event("7", user_id="bob", time=7)])
+
+    histories.forget(["ann", "nobody"], ["phone"])
+    histories.follow(VOCABULARY.extended(["not there yet"]))
+
+    assert histories.of("ann").rows.tolist() == histories.of(visitor_id="phone").rows.tolist() == []
+    assert _told(histories.of("bob")) == [(SPOON, "view", 1), (len(VOCABULARY), "view", 5), (MUG, "view", 7)]
+    assert sorted(histories.event_columns().times.tolist()) == [1, 5, 7]
+    histories.append([catalog_event("8", visitor_id="phone", time=8)])
+    histories.compact()
+    assert histories.of("ann").times.tolist() == histories.of(visitor_id="phone").times.tolist() == [8]
+    assert len(set(histories.event_columns().users.tolist())) == 2

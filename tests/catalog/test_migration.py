@@ -23,6 +23,8 @@ from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, get_placement, put_placement
 from endcap.catalog.search import search_items
 from endcap.catalog.tables import ITEMS, METADATA, SHOPS
+from endcap.catalog.tombstones import People, add_tombstones
+from endcap.catalog.user_records import UserRecord, upsert_user_records
 from endcap.sdk import Task
 from endcap.sdk.errors import FailedPrecondition
 
@@ -222,6 +224,9 @@ async def full_url(catalog_database: Database, catalog_url: str, catalog_event: 
         change = PlacementChange("shelf", shelf.revision, 3, None, shelf)
         await record_change(connection=connection, shop="default", change=change)
         progress = FileProgress(rejected={"title is missing": 1})
+        records = [UserRecord("ann", tags=("trade",))]
+        await upsert_user_records(connection=connection, shop="default", records=records, now=4)
+        await add_tombstones(connection=connection, shop="default", people=People(frozenset({"ben"})))
         await save_progress(connection=connection, shop="default", file="0", progress=progress)
     return catalog_url
 

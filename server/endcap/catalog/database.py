@@ -28,6 +28,8 @@ class _Kind(Protocol):
 
     def create_engine(self, url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine: ...
 
+    async def empty_log(self, engine: AsyncEngine) -> None: ...
+
 
 _KINDS: Mapping[str, _Kind] = {"sqlite": sqlite, "postgresql": postgresql}
 
@@ -51,7 +53,7 @@ class Database:
             FailedPrecondition: There is no such file, or it cannot be written.
         """
         parsed = parse_url(url)
-        kind = _KINDS[parsed.get_backend_name()]
+        kind = self._kind = _KINDS[parsed.get_backend_name()]
         self._engine = kind.create_engine(parsed, lock_timeout=lock_timeout, migrating=migrating)
         self._reading = self._engine.execution_options(**kind.READING)
         self._writing = self._engine.execution_options(**kind.WRITING)
@@ -92,6 +94,10 @@ class Database:
             raise _all_in_use() from error
         finally:
             self._writers.release()
+
+    async def empty_log(self) -> None:
+        """Keep no page of the past in the log of a database that is a file, unless somebody is at it."""
+        await self._kind.empty_log(self._engine)
 
     async def close(self) -> None:
         """Close every connection."""

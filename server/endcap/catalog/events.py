@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.membership import is_among
 from endcap.catalog.revisions import advance_revision, lock_revision
 from endcap.catalog.tables import EVENTS
+from endcap.catalog.tombstones import find_deleted
 from endcap.catalog.upserting import insert_rows
 from endcap.catalog.users import remember_users, remember_visitors
 
@@ -74,6 +75,9 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
     """Another event was stored before under this id; this one was not."""
 
+    USER_DELETED = "user_deleted"
+    """Its user or visitor was deleted: it was not stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -101,11 +105,20 @@ async def store_events(*, connection: AsyncConnection, shop: str, events: Sequen
         NotFound: There is no such shop.
     """
     revision = await lock_revision(connection=connection, shop=shop)
+    deleted = await find_deleted(
+        connection=connection,
+        shop=shop,
+        users={event.user_id for event in events if event.user_id is not None},
+        visitors={event.visitor_id for event in events if event.visitor_id is not None},
+    )
     hashes = await _stored_hashes(connection, shop, [event.event_id for event in events])
     outcomes: list[Outcome] = []
     accepted: list[Event] = []
     rows: list[tuple[Any, ...]] = []
     for event in events:
+        if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
+            outcomes.append(Outcome.USER_DELETED)
+            continue
         body_hash = event.body_hash()
         known = hashes.get(event.event_id)
         if known is None:

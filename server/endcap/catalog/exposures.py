@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.group_commit import GroupCommit
-from endcap.catalog.tables import EXPOSURES
+from endcap.catalog.tables import EXPOSURES, SHOPS
+from endcap.catalog.tombstones import People, find_deleted
 from endcap.sdk.errors import EndcapError
 
 
@@ -116,7 +117,7 @@ class ExposureLog:
         return self._commits.dropped
 
     def record(self, exposure: Exposure) -> None:
-        """Write an exposure some time soon; never waits, never fails."""
+        """Write an exposure some time soon, unless its user was deleted; never waits, never fails."""
         self._commits.offer(exposure)
 
     async def close(self) -> None:
@@ -134,5 +135,28 @@ class ExposureLog:
             for exposure in exposures
         ]
         async with self._database.write() as connection:
-            await connection.execute(insert(EXPOSURES), rows)
+            shops = sorted({exposure.shop for exposure in exposures})
+            deleted = {shop: await _deleted(connection, shop, exposures) for shop in shops}
+            kept = [
+                row
+                for row, exposure in zip(rows, exposures, strict=True)
+                if exposure.user_id not in deleted[exposure.shop].users
+                and exposure.visitor_id not in deleted[exposure.shop].visitors
+            ]
+            if kept:
+                await connection.execute(insert(EXPOSURES), kept)
         return [None] * len(exposures)
+
+
+async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> People:
+    """Return who of those that a shop showed something to was deleted; nobody is before the commit."""
+    await connection.execute(
+        select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
+    )
+    shown = [exposure for exposure in exposures if exposure.shop == shop]
+    return await find_deleted(
+        connection=connection,
+        shop=shop,
+        users={exposure.user_id for exposure in shown if exposure.user_id is not None},
+        visitors={exposure.visitor_id for exposure in shown if exposure.visitor_id is not None},
+    )

@@ -8,7 +8,7 @@ nothing and can change.
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import numpy as np
@@ -40,7 +40,7 @@ class Histories:
         """Every event of this revision of the shop and of earlier ones is in."""
         self._ahead: set[int] = set()  # later revisions that are in, where one before is not
         self._vocabulary = vocabulary
-        self._next_person = count()
+        self._people_count = 0  # numbers given to people, those who were forgotten included
         self._users: dict[str, int] = {}
         self._visitors: dict[str, int] = {}
         self._user_of: dict[int, int] = {}
@@ -118,6 +118,19 @@ class Histories:
             self._user_of[visitor] = user
             self._visitors_of.setdefault(user, set()).add(visitor)
 
+    def forget(self, user_ids: Iterable[str], visitor_ids: Iterable[str]) -> None:
+        """Drop people and what they did."""
+        gone = [self._users.pop(user_id) for user_id in user_ids if user_id in self._users]
+        gone += [self._visitors.pop(visitor_id) for visitor_id in visitor_ids if visitor_id in self._visitors]
+        for person in gone:
+            user = self._user_of.pop(person, None)
+            if user is not None:
+                self._visitors_of[user].discard(person)
+            for visitor in self._visitors_of.pop(person, ()):
+                self._user_of.pop(visitor, None)
+        if gone:
+            self._drop_events(set(gone))
+
     def of(self, user_id: str | None = None, visitor_id: str | None = None) -> History:
         """Return the newest ``LENGTH`` events of a person, oldest first.
 
@@ -154,16 +167,14 @@ class Histories:
         people, (rows, types, times) = self._all()
         order = np.lexsort((times, people))
         self._sorted = (rows[order], types[order], times[order])
-        counts = np.bincount(people, minlength=len(self._users) + len(self._visitors))
+        counts = np.bincount(people, minlength=self._people_count)
         self._offsets = np.concatenate(([0], np.cumsum(counts)))
-        self._recent.clear()
-        self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
-        self._new_times = array("q")
+        self._clear_new()
 
     def event_columns(self) -> EventColumns:
         """Return every event, visitors counted as the users that they are linked to."""
         people, (rows, types, times) = self._all()
-        users = np.arange(len(self._users) + len(self._visitors))
+        users = np.arange(self._people_count)
         for visitor, user in self._user_of.items():
             users[visitor] = user
         return EventColumns(users=users[people], rows=rows, types=self._type_names[types], times=times)
@@ -175,13 +186,44 @@ class Histories:
         self._new_types.append(type_code)
         self._new_times.append(time)
 
+    def _drop_events(self, people: AbstractSet[int]) -> None:
+        known = [person for person in people if self._has_sorted(person)]
+        places = [np.arange(*self._offsets[person : person + 2]) for person in known]
+        dropped = np.concatenate([np.empty(0, np.int64), *places])
+        rows, types, times = self._sorted
+        self._sorted = (np.delete(rows, dropped), np.delete(types, dropped), np.delete(times, dropped))
+        counts = np.diff(self._offsets)
+        counts[known] = 0
+        self._offsets = np.concatenate(([0], np.cumsum(counts)))
+        appended = zip(self._new_people, self._new_rows, self._new_types, self._new_times, strict=True)
+        kept = [event for event in appended if event[0] not in people]
+        self._clear_new()
+        for event in kept:
+            self._add(*event)
+        for item_id, waiting in list(self._waiting.items()):
+            events = zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True)
+            left = [number for event in events if event[0] not in people for number in event]
+            if left:
+                self._waiting[item_id] = array("q", left)
+            else:
+                del self._waiting[item_id]
+
+    def _clear_new(self) -> None:
+        self._recent.clear()
+        self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
+        self._new_times = array("q")
+
     def _user(self, user_id: str) -> int:
         person = self._users.get(user_id)
-        return self._users.setdefault(user_id, next(self._next_person)) if person is None else person
+        return self._users.setdefault(user_id, self._new_person()) if person is None else person
 
     def _visitor(self, visitor_id: str) -> int:
         person = self._visitors.get(visitor_id)
-        return self._visitors.setdefault(visitor_id, next(self._next_person)) if person is None else person
+        return self._visitors.setdefault(visitor_id, self._new_person()) if person is None else person
+
+    def _new_person(self) -> int:
+        self._people_count += 1
+        return self._people_count - 1
 
     def _type_code(self, name: str) -> int:
         code = self._type_codes.get(name)

@@ -20,6 +20,7 @@ from endcap.catalog.import_rows import Subject
 from endcap.catalog.import_sources import AS_IT_IS, Layout, Source, find_sources
 from endcap.catalog.items import upsert_items
 from endcap.catalog.reject_file import Reject, RejectFile
+from endcap.catalog.tombstones import find_deleted
 from endcap.catalog.users import remember_users
 
 
@@ -105,7 +106,12 @@ async def import_files(
             async with database.write() as connection:
                 outcomes = await _store(connection, shop, batch, now)
                 taken = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.CONFLICT]
-                refused = [*batch.rejects, *reader.rejects(batch, taken, "event_id is that of another event")]
+                gone = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.USER_DELETED]
+                refused = [
+                    *batch.rejects,
+                    *reader.rejects(batch, taken, "event_id is that of another event"),
+                    *reader.rejects(batch, gone, "the user was deleted"),
+                ]
                 reject_file.write(reader.source.path.name, refused)
                 reader.progress = _advance(reader.progress, batch, outcomes, refused, reject_file.size)
                 await save_progress(
@@ -167,7 +173,9 @@ async def _store(connection: AsyncConnection, shop: str, batch: Batch, now: int)
     """Write a batch and return what became of its events."""
     if batch.items:
         await upsert_items(connection=connection, shop=shop, items=batch.items, now=now)
-    await remember_users(connection=connection, shop=shop, created_times=batch.users)
+    deleted = await find_deleted(connection=connection, shop=shop, users=batch.users)
+    users = {user_id: time for user_id, time in batch.users.items() if user_id not in deleted.users}
+    await remember_users(connection=connection, shop=shop, created_times=users)
     if not batch.events:
         return ()
     return (await store_events(connection=connection, shop=shop, events=batch.events)).outcomes
@@ -181,7 +189,7 @@ def _advance(
     rejects_size: int,
 ) -> FileProgress:
     became = Counter(outcomes)
-    not_new = became[Outcome.DUPLICATE] + became[Outcome.CONFLICT]
+    not_new = len(outcomes) - became[Outcome.ACCEPTED]
     return FileProgress(
         position=batch.position,
         stored=progress.stored + len(batch.lines) - not_new,

@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.filter_conditions import FilterColumns, equivalent_condition, implied_condition
@@ -20,7 +20,8 @@ from endcap.catalog.filtering import FieldValue, ListFields, matches
 from endcap.catalog.items import Availability, Item, list_items
 from endcap.catalog.money import to_units
 from endcap.catalog.shops import Shop
-from endcap.catalog.tables import ITEMS
+from endcap.catalog.tables import ITEMS, USER_RECORDS
+from endcap.catalog.user_records import UserRecord, list_user_records
 from endcap.sdk.filter_expression import Expression
 from endcap.sdk.filter_fields import FieldType
 from endcap.sdk.filters import ITEM_FIELDS
@@ -45,6 +46,23 @@ ITEM_LIST_FIELDS = ListFields(
     searched=("title", "brand", "categories", "tags"),
 )
 """What a list of items is filtered by: what answers are filtered by, and a little more."""
+
+
+USER_LIST_FIELDS = ListFields(
+    MappingProxyType(
+        {
+            "id": FieldType.TEXT,
+            "user_id": FieldType.TEXT,
+            "tags": FieldType.TEXTS,
+            "language_code": FieldType.CODE,
+            "create_time": FieldType.TIME,
+            "update_time": FieldType.TIME,
+            "attributes": FieldType.ATTRIBUTES,
+        }
+    ),
+    searched=("id", "tags"),
+)
+"""What a list of users is filtered by."""
 
 
 class _Identified(Protocol):
@@ -153,6 +171,51 @@ def item_values(item: Item, currency: str, now: int) -> Mapping[str, FieldValue]
         "available_time": item.available_time,
         "expire_time": item.expire_time,
         "attributes": item.attributes,
+    }
+
+
+async def list_matching_users(
+    *, connection: AsyncConnection, shop: str, expression: Expression, limit: int, after: str
+) -> FilteredPage[UserRecord]:
+    """Return a page of the user records that meet a filter.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        expression: Read with ``USER_LIST_FIELDS``.
+        limit: How many records at most.
+        after: The ``last`` of the page before; empty for the first page.
+    """
+    columns = FilterColumns(
+        texts={
+            "id": USER_RECORDS.c.id,
+            "user_id": USER_RECORDS.c.id,
+            "language_code": USER_RECORDS.c.language_code,
+        },
+        lists={"tags": USER_RECORDS.c.tags},
+        times={"create_time": USER_RECORDS.c.created_time, "update_time": USER_RECORDS.c.updated_time},
+        amounts={},
+        comparable=false(),
+    )
+    return await _page(
+        partial(list_user_records, connection=connection, shop=shop),
+        lambda record: matches(expression, USER_LIST_FIELDS, _user_values(record)),
+        implied_condition(expression, columns, connection.dialect.name),
+        is_exact=equivalent_condition(expression, columns, connection.dialect.name) is not None,
+        limit=limit,
+        after=after,
+    )
+
+
+def _user_values(record: UserRecord) -> Mapping[str, FieldValue]:
+    return {
+        "id": record.id,
+        "user_id": record.id,
+        "tags": record.tags,
+        "language_code": record.language_code,
+        "create_time": record.created_time,
+        "update_time": record.updated_time,
+        "attributes": record.attributes,
     }
 
 

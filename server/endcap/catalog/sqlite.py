@@ -53,8 +53,14 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
         # Without an isolation level Python begins no transactions of its own; _begin does.
         connect_args={"isolation_level": None, "timeout": lock_timeout},
     )
-    # WAL lets readers and the writer go on side by side; FULL syncs the log at every commit.
-    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={'OFF' if migrating else 'ON'}")
+    # WAL lets readers and the writer go on side by side; FULL syncs the log at every commit. What is deleted
+    # is overwritten with zeros, for it may be somebody who wants to be forgotten.
+    pragmas = (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        f"foreign_keys={'OFF' if migrating else 'ON'}",
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -66,6 +72,18 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "handle_error", _meaning)
     return engine
+
+
+async def empty_log(engine: AsyncEngine) -> None:
+    """Write the log back to the file and cut it to nothing, so that it holds no page of the past.
+
+    While somebody reads an older state, or writes, the log stays as it is.
+    """
+    async with engine.connect() as connection:
+        # By the driver's own connection, for SQLAlchemy would begin a transaction.
+        driver = (await connection.get_raw_connection()).driver_connection
+        if driver is not None:
+            await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
 
 
 def database_file(url: URL) -> Path:

@@ -147,6 +147,36 @@ class VisitorTable(SQLModel, table=True):
     """The user of the newest event that carried both."""
     created_time: int = Field(sa_type=BigInteger)
     pseudonym_key: bytes
+    linked_time: int | None = Field(sa_type=BigInteger)
+    """That of the event."""
+
+
+class UserRecordTable(SQLModel, table=True):
+    """What the shop says of a user; one who only has events has none."""
+
+    __tablename__ = "user_records"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="user_records_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    id: str = Field(sa_type=_Id, primary_key=True)
+    tags: list[str] = Field(sa_type=_Json)
+    attributes: dict[str, Any] = Field(sa_type=_Json)
+    language_code: str
+    created_time: int = Field(sa_type=BigInteger)
+    updated_time: int = Field(sa_type=BigInteger)
+    version: int = Field(sa_type=BigInteger)
+    """Counts the writes."""
+
+
+class TombstoneTable(SQLModel, table=True):
+    """A user or visitor who was deleted."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="tombstones_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    digest: bytes = Field(primary_key=True)
+    """A hash of the id, keyed by the shop's key."""
 
 
 class EventTable(SQLModel, table=True):
@@ -308,7 +338,9 @@ ITEMS = METADATA.tables["items"]
 ITEM_WRITES = METADATA.tables["item_writes"]
 ITEM_TEXTS = METADATA.tables["item_texts"]
 USERS = METADATA.tables["users"]
+USER_RECORDS = METADATA.tables["user_records"]
 VISITORS = METADATA.tables["visitors"]
+TOMBSTONES = METADATA.tables["tombstones"]
 EVENTS = METADATA.tables["events"]
 PLACEMENTS = METADATA.tables["placements"]
 PLACEMENT_CHANGES = METADATA.tables["placement_changes"]

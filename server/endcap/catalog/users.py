@@ -42,17 +42,24 @@ async def remember_visitors(
     Args:
         connection: One that writes.
         shop: The shop's id.
-        created_times: Unix milliseconds by visitor id.
+        created_times: Unix milliseconds by visitor id, which are also those of the links.
         links: User ids by visitor id, all of them in ``created_times``; a new link replaces the old one.
     """
     keys = _new_keys(len(created_times))
     rows = [
-        (shop, visitor_id, links.get(visitor_id), created_time, key)
+        (
+            shop,
+            visitor_id,
+            links.get(visitor_id),
+            created_time,
+            key,
+            created_time if visitor_id in links else None,
+        )
         for (visitor_id, created_time), key in zip(created_times.items(), keys, strict=True)
     ]
     linked = [row for row in rows if row[1] in links]
     anonymous = [row for row in rows if row[1] not in links]
-    await insert_rows(connection=connection, table=VISITORS, rows=linked, changed=("user_id",))
+    await insert_rows(connection=connection, table=VISITORS, rows=linked, changed=("user_id", "linked_time"))
     await insert_rows(connection=connection, table=VISITORS, rows=anonymous, changed=())
 
 

@@ -160,8 +160,7 @@ class Application:
             EventServicer(self._shops, self._writer), server
         )
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
-            CatalogServicer(self._shops, self._database),  # type: ignore[abstract]
-            server,
+            CatalogServicer(self._shops, self._database), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelServicer(self._shops, self._database, registry), server

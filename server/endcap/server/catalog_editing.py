@@ -13,9 +13,12 @@ from endcap.catalog.database import Database
 from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import get_shop
-from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError
+from endcap.catalog.tombstones import find_deleted
+from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
+from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError, FailedPrecondition
 from endcap.server.convert.items import read_item, read_item_selection
-from endcap.v1 import item_pb2
+from endcap.server.convert.users import read_user, read_user_selection
+from endcap.v1 import item_pb2, user_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,34 @@ class ItemKind(EntryKind[item_pb2.Item, Item]):
     async def store(self, connection: AsyncConnection, shop: str, entries: Sequence[Item], now: int) -> int:
         """Store items, and return the shop's revision that holds them."""
         return await upsert_items(connection=connection, shop=shop, items=entries, now=now)
+
+
+class UserKind(EntryKind[user_pb2.User, UserRecord]):
+    """Users."""
+
+    def __init__(self, mask: FieldMask | None) -> None:
+        self._selection = read_user_selection(mask)
+
+    def read(self, message: user_pb2.User, *, now: int) -> Change[UserRecord]:
+        """Read what a message says of a user."""
+        return read_user(message, self._selection, now=now)
+
+    async def get(
+        self, connection: AsyncConnection, shop: str, ids: Sequence[str]
+    ) -> Mapping[str, UserRecord | EndcapError]:
+        """Return by id the records that exist; a user who was deleted stays so."""
+        found: dict[str, UserRecord | EndcapError] = {}
+        found.update(await get_user_records(connection=connection, shop=shop, user_ids=ids))
+        deleted = await find_deleted(connection=connection, shop=shop, users=ids)
+        refusal = FailedPrecondition("this user was deleted: send it no more")
+        return found | dict.fromkeys(deleted.users, refusal)
+
+    async def store(
+        self, connection: AsyncConnection, shop: str, entries: Sequence[UserRecord], now: int
+    ) -> int:
+        """Store records, and return the shop's revision, which they leave as it is: no answer shows them."""
+        await upsert_user_records(connection=connection, shop=shop, records=entries, now=now)
+        return await lock_revision(connection=connection, shop=shop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import structlog
 from endcap.catalog.bundles import list_models
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event
+from endcap.catalog.forgetting import Forgotten
 from endcap.catalog.histories import Histories
 from endcap.catalog.loading import load_shop
 from endcap.catalog.news import read_news
@@ -171,6 +172,13 @@ class Shops:
         async with shop.catching_up:
             shop.state = await self._rebuilt(shop)
             self.committed(shop.id, (), revision)
+
+    async def forget(self, shop: Shop, forgotten: Forgotten) -> None:
+        """Take people out of memory who are not in the database any more."""
+        people = forgotten.people
+        async with shop.catching_up:  # what is being loaded may know them still
+            shop.state.histories.forget(people.users, people.visitors)
+            self.committed(shop.id, (), forgotten.revision)
 
     async def _catch_up(self, shop: Shop, revision: int) -> None:
         """Take in others' events, items, bundles and placements up to a revision; load again for all else."""

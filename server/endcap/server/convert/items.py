@@ -14,7 +14,7 @@ from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_named_attributes, write_attribute
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.money import Money, read_money, write_money
-from endcap.server.convert.selections import Selection, read_selection
+from endcap.server.convert.selections import Selection, merge_entries, read_selection
 from endcap.server.limits import MAX_EVENT_LEAD_SECONDS, check_id, check_limit, check_text
 from endcap.v1 import item_pb2
 
@@ -56,7 +56,7 @@ class ItemChange:
         item = Item(self.id) if stored is None else stored
         changes = dict(self.values)
         for name, entries in self.entries.items():
-            changes[name] = _merged(getattr(item, name), entries)
+            changes[name] = merge_entries(getattr(item, name), entries)
             check_limit(name, changes[name])
         for name, amount in self.amounts.items():
             changes[f"{name}_nanos"] = None if amount is None else amount.nanos
@@ -89,7 +89,7 @@ def read_item_selection(mask: FieldMask | None) -> Selection:
     Raises:
         InvalidInput: A path is none of a field of items that can be written.
     """
-    return read_selection(mask, fields=(*_READERS, *_AMOUNTS), maps=_MAPS, ignored=_IGNORED)
+    return read_selection(mask, fields=(*_READERS, *_AMOUNTS, "create_time"), maps=_MAPS, ignored=_IGNORED)
 
 
 def read_item(message: item_pb2.Item, selection: Selection, *, now: int) -> ItemChange:
@@ -106,12 +106,9 @@ def read_item(message: item_pb2.Item, selection: Selection, *, now: int) -> Item
     check_id("item_id", message.id, path="id")
     check_limit("etag", message.etag)
     fields = Fields(message, "")
-    values = {
-        _NAMES.get(name, name): read(fields) for name, read in _READERS.items() if name in selection.fields
-    }
-    created = values.get("created_time")
-    if created is not None and created > now + MAX_EVENT_LEAD_SECONDS * 1000:
-        raise fields.refused("create_time", f"lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future")
+    values = {name: read(fields) for name, read in _READERS.items() if name in selection.fields}
+    if "create_time" in selection.fields:
+        values["created_time"] = read_create_time(fields, now)
     amounts = {name: _amount(message, name) for name in _AMOUNTS if name in selection.fields}
     entries: dict[str, dict[str, Any]] = {
         name: dict.fromkeys(keys) for name, keys in selection.entries.items()
@@ -159,6 +156,18 @@ def write_item(value: Item, *, currency: str) -> item_pb2.Item:
         if time is not None:
             getattr(message, field).FromMilliseconds(time)
     return message
+
+
+def read_create_time(fields: Fields, now: int) -> int | None:
+    """Read when the shop took something in; None where that is not said.
+
+    Raises:
+        InvalidInput: It is no time, or lies in the future.
+    """
+    time = fields.time("create_time")
+    if time is not None and time > now + MAX_EVENT_LEAD_SECONDS * 1000:
+        raise fields.refused("create_time", f"lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future")
+    return time
 
 
 def read_language(fields: Fields, name: str = "language_code") -> str:
@@ -249,10 +258,6 @@ def _amount(message: item_pb2.Item, name: str) -> Money | None:
     return amount
 
 
-def _merged(stored: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in {**stored, **entries}.items() if value is not None}
-
-
 _READERS: Mapping[str, Callable[[Fields], Any]] = MappingProxyType(
     {
         "group_id": lambda fields: fields.optional_text("group_id"),
@@ -270,10 +275,6 @@ _READERS: Mapping[str, Callable[[Fields], Any]] = MappingProxyType(
         ),
         "available_time": lambda fields: fields.time("available_time"),
         "expire_time": lambda fields: fields.time("expire_time"),
-        "create_time": lambda fields: fields.time("create_time"),
     }
 )
-"""How each field that can be written is read, by its name in the contract; amounts aside."""
-
-_NAMES: Mapping[str, str] = MappingProxyType({"create_time": "created_time"})
-"""Fields that ``Item`` calls otherwise."""
+"""How each field that can be written is read; not the amounts and the time that it was created."""

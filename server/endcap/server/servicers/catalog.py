@@ -9,14 +9,31 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.database import Database
 from endcap.catalog.filtering import parse_list_filter
+from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import delete_items, get_items
-from endcap.catalog.listing import ITEM_LIST_FIELDS, list_matching_items
+from endcap.catalog.listing import (
+    ITEM_LIST_FIELDS,
+    USER_LIST_FIELDS,
+    list_matching_items,
+    list_matching_users,
+)
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import get_shop
+from endcap.catalog.tombstones import People
+from endcap.catalog.user_records import get_user_records
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server.catalog_editing import Edit, EntryKind, ItemKind, Written, check_etag, write_entries
+from endcap.server.catalog_editing import (
+    Edit,
+    EntryKind,
+    ItemKind,
+    UserKind,
+    Written,
+    check_etag,
+    write_entries,
+)
 from endcap.server.convert.items import write_item
 from endcap.server.convert.rejections import write_rejection
+from endcap.server.convert.users import write_user
 from endcap.server.interceptors import Context, current_call
 from endcap.server.limits import MAX_REJECTIONS, check_id, check_limit
 from endcap.server.paging import ListPage
@@ -116,6 +133,90 @@ class CatalogServicer(CatalogServiceServicer):
         """Create or change the items of a stream."""
         response = pb.ImportItemsResponse()
         await self._import(request_iterator, "items", ItemKind, response)
+        return response
+
+    async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
+        """Return one user."""
+        check_id("user_id", request.user_id)
+        check_limit("request_id", request.request_id)
+        async with self._database.read() as connection:
+            found = await get_user_records(
+                connection=connection, shop=self._shop().id, user_ids=[request.user_id]
+            )
+        if request.user_id not in found:
+            raise NotFound("there is no record of this user: write one, or do without")
+        return pb.GetUserResponse(user=write_user(found[request.user_id]))
+
+    async def BatchGetUsers(
+        self, request: pb.BatchGetUsersRequest, context: Context
+    ) -> pb.BatchGetUsersResponse:
+        """Return several users, and the ids of those that have no record."""
+        user_ids = _read_ids(request.user_ids, "user_id")
+        check_limit("request_id", request.request_id)
+        async with self._database.read() as connection:
+            found = await get_user_records(connection=connection, shop=self._shop().id, user_ids=user_ids)
+        return pb.BatchGetUsersResponse(
+            users=[write_user(found[user_id]) for user_id in user_ids if user_id in found],
+            missing_user_ids=[user_id for user_id in user_ids if user_id not in found],
+        )
+
+    async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
+        """Return a page of users, by id."""
+        shop = self._shop()
+        page = ListPage.read(request, key=shop.token_key, now=current_call.get().time)
+        expression = parse_list_filter(request.filter, USER_LIST_FIELDS)
+        async with self._database.read() as connection:
+            found = await list_matching_users(
+                connection=connection,
+                shop=shop.id,
+                expression=expression,
+                limit=page.size,
+                after=page.cursor.get("after", ""),
+            )
+        return pb.ListUsersResponse(
+            users=map(write_user, found.entries),
+            next_page_token=page.next_token({"after": found.last}) if found.last else "",
+        )
+
+    async def BatchUpsertUsers(
+        self, request: pb.BatchUpsertUsersRequest, context: Context
+    ) -> pb.BatchUpsertUsersResponse:
+        """Create or change users, or only check them."""
+        shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
+        written = await self._write(UserKind(_mask(request)), _required("users", request.users), edit)
+        return pb.BatchUpsertUsersResponse(
+            upserted_count=written.count,
+            rejections=_rejections(written),
+            revision=await self._serve(shop, written.revision),
+            request_id=edit.request_id,
+        )
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.DeleteUserResponse:
+        """Remove every trace of a user."""
+        if not (request.user_id or request.visitor_id):
+            raise InvalidInput("user_id or visitor_id is required: say who", field="user_id")
+        for field in ("user_id", "visitor_id"):
+            if identifier := getattr(request, field):
+                check_id(field, identifier)
+        shop, edit = self._shop(), _edit(request.request_id)
+        named = People(
+            frozenset(filter(None, (request.user_id,))), frozenset(filter(None, (request.visitor_id,)))
+        )
+        forgotten = await forget_user(self._database, shop.id, named, allow_missing=request.allow_missing)
+        await self._shops.forget(shop, forgotten)
+        return pb.DeleteUserResponse(
+            event_count=forgotten.event_count,
+            exposure_count=forgotten.exposure_count,
+            revision=await self._serve(shop, forgotten.revision),
+            request_id=edit.request_id,
+        )
+
+    async def ImportUsers(
+        self, request_iterator: AsyncIterator[pb.ImportUsersRequest], context: Context
+    ) -> pb.ImportUsersResponse:
+        """Create or change the users of a stream."""
+        response = pb.ImportUsersResponse()
+        await self._import(request_iterator, "users", UserKind, response)
         return response
 
     async def _import(

@@ -28,7 +28,10 @@ _REFUSALS: Mapping[Outcome, EventRefused] = MappingProxyType(
     {
         Outcome.CONFLICT: EventRefused(
             "ALREADY_EXISTS", "this id is another event's: give the new one its own id", field="event_id"
-        )
+        ),
+        Outcome.USER_DELETED: EventRefused(
+            "USER_DELETED", "the user was deleted: send no more of these events", field="user_id"
+        ),
     }
 )
 """What only the database tells of an event that it does not take."""

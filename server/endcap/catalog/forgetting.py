@@ -1,0 +1,147 @@
+"""Forgetting: every trace of a user leaves the database in one transaction, and none comes back.
+
+What goes is the record, the key behind the pseudonym, the linked visitors, and the events and exposures of
+all of them. What somebody else did on a device that is now linked to the user stays theirs and loses the
+device's id. A tombstone for each id, which does not hold it, keeps late events and exposures out.
+
+SQLite overwrites what is deleted, and its log is emptied afterwards. PostgreSQL keeps dead rows until its
+vacuum has been there.
+"""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.database import Database
+from endcap.catalog.membership import is_among
+from endcap.catalog.revisions import advance_revision
+from endcap.catalog.shops import get_shop
+from endcap.catalog.tables import EVENTS, EXPOSURES, SHOPS, USER_RECORDS, USERS, VISITORS
+from endcap.catalog.tombstones import People, add_tombstones
+from endcap.sdk.errors import NotFound
+
+
+_CHUNK = 5_000  # rows a statement: far below what a database allows of parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Who was forgotten."""
+
+    people: People
+    """The users and visitors, to be taken out of memory too."""
+
+    event_count: int
+    exposure_count: int
+
+    revision: int
+    """The shop's revision that knows nothing of them."""
+
+
+@dataclass(slots=True)
+class _Events:
+    """Events that carry an id of somebody, by their sequence."""
+
+    own: set[int] = field(default_factory=set)
+
+    of_others: set[int] = field(default_factory=set)
+    """Those of other users that carry the id of a visitor."""
+
+
+async def forget_user(
+    database: Database, shop: str, named: People, *, allow_missing: bool = False
+) -> Forgotten:
+    """Remove every trace of users, and of the visitors linked to them.
+
+    Args:
+        database: Where.
+        shop: The shop's id.
+        named: The users; visitors among them go together with the users that they are linked to.
+        allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
+
+    Raises:
+        NotFound: There is no trace, or no such shop.
+    """
+    found = _Events()
+    # There is no index of events by person, for every event would pay for it: all of them are looked
+    # through, before the transaction that keeps others from writing.
+    async with database.read() as connection:
+        searched = (await get_shop(connection=connection, shop=shop)).revision
+        expected = await _with_links(connection, shop, named)
+        await _find_events(connection, shop, expected, found, after=0)
+    async with database.write() as connection:
+        # The strongest lock: events and exposures are there before, or find the tombstones.
+        await connection.execute(select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update())
+        people = await _with_links(connection, shop, named)
+        if people != expected:
+            searched = 0
+        await _find_events(connection, shop, people, found, after=searched)
+        forgotten = await _forget(connection, shop, people, found, allow_missing=allow_missing)
+    await database.empty_log()
+    return forgotten
+
+
+async def _with_links(connection: AsyncConnection, shop: str, named: People) -> People:
+    """Return people with the users that the visitors are linked to, and with all visitors of the users."""
+    of_shop = VISITORS.c.shop == shop
+    users = select(VISITORS.c.user_id).where(
+        of_shop, is_among(connection, VISITORS.c.id, list(named.visitors)), VISITORS.c.user_id.is_not(None)
+    )
+    all_users = named.users.union((await connection.execute(users)).scalars())
+    visitors = select(VISITORS.c.id).where(of_shop, is_among(connection, VISITORS.c.user_id, list(all_users)))
+    return People(all_users, named.visitors.union((await connection.execute(visitors)).scalars()))
+
+
+async def _find_events(
+    connection: AsyncConnection, shop: str, people: People, found: _Events, *, after: int
+) -> None:
+    query = select(EVENTS.c.sequence, EVENTS.c.user_id).where(
+        EVENTS.c.shop == shop,
+        EVENTS.c.revision > after,
+        or_(
+            is_among(connection, EVENTS.c.user_id, list(people.users)),
+            is_among(connection, EVENTS.c.visitor_id, list(people.visitors)),
+        ),
+    )
+    for sequence, user_id in await connection.execute(query):
+        is_own = user_id is None or user_id in people.users
+        (found.own if is_own else found.of_others).add(sequence)
+
+
+async def _forget(
+    connection: AsyncConnection, shop: str, people: People, events: _Events, *, allow_missing: bool
+) -> Forgotten:
+    rows = 0
+    for table, ids in ((USER_RECORDS, people.users), (USERS, people.users), (VISITORS, people.visitors)):
+        among = is_among(connection, table.c.id, list(ids))
+        rows += (await connection.execute(delete(table).where(table.c.shop == shop, among))).rowcount
+    own, of_others = sorted(events.own), sorted(events.of_others)
+    for start in range(0, len(own), _CHUNK):
+        among = is_among(connection, EVENTS.c.sequence, own[start : start + _CHUNK])
+        await connection.execute(delete(EVENTS).where(among))
+    for start in range(0, len(of_others), _CHUNK):
+        among = is_among(connection, EVENTS.c.sequence, of_others[start : start + _CHUNK])
+        await connection.execute(update(EVENTS).where(among).values(visitor_id=None))
+    exposures = await _forget_exposures(connection, shop, people)
+    if not (rows or own or of_others or exposures or allow_missing):
+        raise NotFound(
+            "there is no trace of this user: send allow_missing to refuse late events all the same"
+        )
+    await add_tombstones(connection=connection, shop=shop, people=people)
+    revision = await advance_revision(connection=connection, shop=shop)
+    return Forgotten(people, len(own), exposures, revision)
+
+
+async def _forget_exposures(connection: AsyncConnection, shop: str, people: People) -> int:
+    """Delete exposures, and return how many."""
+    of_shop = EXPOSURES.c.shop == shop
+    by_visitor = is_among(connection, EXPOSURES.c.visitor_id, list(people.visitors))
+    count = 0
+    for own in (
+        is_among(connection, EXPOSURES.c.user_id, list(people.users)),
+        and_(by_visitor, EXPOSURES.c.user_id.is_(None)),
+    ):
+        count += (await connection.execute(delete(EXPOSURES).where(of_shop, own))).rowcount
+    await connection.execute(update(EXPOSURES).where(of_shop, by_visitor).values(visitor_id=None))
+    return count

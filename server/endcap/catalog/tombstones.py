@@ -1,0 +1,88 @@
+"""Tombstones: what is left of people who were deleted, so that nothing of them is stored again.
+
+A tombstone is a keyed hash of the id. The id is not in it, and only who holds the shop's key can ask whether
+an id is meant.
+"""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.membership import is_among
+from endcap.catalog.tables import SHOPS, TOMBSTONES
+from endcap.catalog.upserting import insert_rows
+
+
+_DIGEST_BYTES = 16
+_CHUNK = 5_000  # digests a query: far below what a database allows of parameters
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Some users and visitors, by their ids."""
+
+    users: frozenset[str] = frozenset()
+    visitors: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.visitors)
+
+
+async def find_deleted(
+    *, connection: AsyncConnection, shop: str, users: Collection[str] = (), visitors: Collection[str] = ()
+) -> People:
+    """Return those of some people that were deleted.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        users: Ids of users.
+        visitors: Ids of visitors.
+    """
+    # Most shops have no tombstone: they pay for one look, and for no hashes.
+    query = select(SHOPS.c.token_key).where(
+        SHOPS.c.id == shop, exists(select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == shop))
+    )
+    key = (await connection.execute(query)).scalar()
+    if key is None:
+        return People()
+    user_digests = {_digest(key, "user", user_id): user_id for user_id in users}
+    visitor_digests = {_digest(key, "visitor", visitor_id): visitor_id for visitor_id in visitors}
+    found = await _stored(connection, shop, [*user_digests, *visitor_digests])
+    return People(
+        frozenset(user_id for digest, user_id in user_digests.items() if digest in found),
+        frozenset(visitor_id for digest, visitor_id in visitor_digests.items() if digest in found),
+    )
+
+
+async def add_tombstones(*, connection: AsyncConnection, shop: str, people: People) -> None:
+    """Keep people from being stored again.
+
+    Args:
+        connection: One that writes.
+        shop: The id of a shop that exists.
+        people: Who was deleted.
+    """
+    key = (await connection.execute(select(SHOPS.c.token_key).where(SHOPS.c.id == shop))).scalar_one()
+    digests = [_digest(key, "user", user_id) for user_id in people.users]
+    digests += [_digest(key, "visitor", visitor_id) for visitor_id in people.visitors]
+    rows = [(shop, digest) for digest in digests]
+    await insert_rows(connection=connection, table=TOMBSTONES, rows=rows, changed=())
+
+
+async def _stored(connection: AsyncConnection, shop: str, digests: list[bytes]) -> set[bytes]:
+    stored: set[bytes] = set()
+    for start in range(0, len(digests), _CHUNK):
+        among = is_among(connection, TOMBSTONES.c.digest, digests[start : start + _CHUNK])
+        query = select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == shop, among)
+        stored.update((await connection.execute(query)).scalars())
+    return stored
+
+
+def _digest(key: bytes, kind: str, identifier: str) -> bytes:
+    return hashlib.blake2b(
+        identifier.encode(), key=key, person=kind.encode(), digest_size=_DIGEST_BYTES
+    ).digest()

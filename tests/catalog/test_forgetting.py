@@ -1,0 +1,214 @@
+"""Forgetting: what is left of a user is searched for in everything that the database keeps."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from endcap.catalog.database import Database
+from endcap.catalog.event_writer import EventWriter
+from endcap.catalog.events import Event, Outcome, store_events
+from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.forgetting import forget_user
+from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.shops import create_shop
+from endcap.catalog.snapshots import export_snapshot
+from endcap.catalog.tables import EVENTS, EXPOSURES, METADATA, VISITORS
+from endcap.catalog.tombstones import People
+from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
+from endcap.sdk.errors import NotFound
+from endcap.sdk.snapshot import Snapshot
+
+
+NOW = 1_700_000_000_000
+ANN = People(users=frozenset({"ann-of-green-gables"}))
+IDS = ("ann-of-green-gables", "visitor-phone", "visitor-laptop")
+
+MakeEvent = Callable[..., Event]
+EXPOSURE = Exposure("default", "1", NOW, "home", "view", {}, (ExposedItem("mug", "popular"),))
+
+
+async def _store(database: Database, *events: Event, shop: str = "default") -> tuple[Outcome, ...]:
+    async with database.write() as connection:
+        return (await store_events(connection=connection, shop=shop, events=events)).outcomes
+
+
+async def _show(database: Database, *exposures: Exposure) -> None:
+    log = ExposureLog(database)
+    for exposure in exposures:
+        log.record(exposure)
+    await log.close()
+
+
+async def _record(database: Database, user_id: str) -> None:
+    async with database.write() as connection:
+        record = UserRecord(user_id, tags=("trade",))
+        await upsert_user_records(connection=connection, shop="default", records=[record], now=NOW)
+
+
+@pytest.fixture
+async def shop(catalog_database: Database, catalog_event: MakeEvent) -> Database:
+    """A shop where Ann came by phone and by laptop, and Ben used her laptop before."""
+    ann, phone, laptop = IDS
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=NOW)
+    await _record(catalog_database, ann)
+    await _record(catalog_database, "ben")
+    await _store(
+        catalog_database,
+        catalog_event("1", user_id=None, visitor_id=phone),
+        catalog_event("2", user_id=ann, visitor_id=phone, time=NOW + 1),
+        catalog_event("3", user_id="ben", visitor_id=laptop),
+        catalog_event("4", user_id=ann, visitor_id=laptop, properties={"note": "first"}),
+        catalog_event("5", user_id=ann, visitor_id=None),
+        catalog_event("6", user_id="ben", visitor_id="visitor-other"),
+        catalog_event("7", user_id=ann, visitor_id="visitor-other"),
+        catalog_event("8", user_id="ben", visitor_id="visitor-other"),
+    )
+    await _show(
+        catalog_database,
+        replace(EXPOSURE, user_id=ann),
+        replace(EXPOSURE, visitor_id=phone),
+        replace(EXPOSURE, user_id="ben", visitor_id=laptop),
+        replace(EXPOSURE, user_id="ben"),
+    )
+    return catalog_database
+
+
+async def _everything(database: Database) -> str:
+    """Return the contents of every table, as text."""
+    async with database.read() as connection:
+        rows = [
+            repr(tuple(row))
+            for table in METADATA.sorted_tables
+            for row in await connection.execute(select(table))
+        ]
+    return "\n".join(rows)
+
+
+async def test_no_trace_of_a_user_and_their_visitors_is_left_in_any_table(shop: Database) -> None:
+    before = await _everything(shop)
+    forgotten = await forget_user(shop, "default", ANN)
+    after = await _everything(shop)
+
+    assert all(each in before for each in IDS)
+    assert not [each for each in IDS if each in after]
+    assert forgotten.people == People(frozenset({IDS[0]}), frozenset(IDS[1:]))
+    assert (forgotten.event_count, forgotten.exposure_count) == (5, 2)
+
+
+async def test_no_trace_of_a_user_is_left_in_the_files_of_sqlite(shop: Database, catalog_url: str) -> None:
+    if not catalog_url.startswith("sqlite"):
+        pytest.skip("the files of PostgreSQL are for its vacuum to clean")
+    folder = Path(catalog_url.removeprefix("sqlite:///")).parent
+
+    def found() -> list[str]:
+        content = b"".join(file.read_bytes() for file in folder.iterdir())
+        return [each for each in IDS if each.encode() in content]
+
+    before = found()
+    await forget_user(shop, "default", ANN)
+
+    assert before == list(IDS)
+    assert found() == []
+
+
+async def test_what_others_did_stays_theirs(shop: Database) -> None:
+    await forget_user(shop, "default", ANN)
+
+    async with shop.read() as connection:
+        events = [
+            tuple(row)
+            for row in await connection.execute(
+                select(EVENTS.c.event_id, EVENTS.c.user_id, EVENTS.c.visitor_id).order_by(EVENTS.c.event_id)
+            )
+        ]
+        exposures = [
+            tuple(row)
+            for row in await connection.execute(select(EXPOSURES.c.user_id, EXPOSURES.c.visitor_id))
+        ]
+        visitors = [tuple(row) for row in await connection.execute(select(VISITORS.c.id, VISITORS.c.user_id))]
+        records = await get_user_records(connection=connection, shop="default", user_ids=[IDS[0], "ben"])
+    assert events == [("3", "ben", None), ("6", "ben", "visitor-other"), ("8", "ben", "visitor-other")]
+    assert exposures == [("ben", None), ("ben", None)]
+    assert visitors == [("visitor-other", "ben")]
+    assert list(records) == ["ben"]
+
+
+async def test_a_visitor_takes_the_user_along_that_they_are_linked_to(shop: Database) -> None:
+    forgotten = await forget_user(shop, "default", People(visitors=frozenset({"visitor-phone"})))
+
+    assert forgotten.people == People(frozenset({IDS[0]}), frozenset(IDS[1:]))
+
+
+async def test_late_events_and_exposures_of_a_deleted_user_are_refused(
+    shop: Database, catalog_event: MakeEvent
+) -> None:
+    await forget_user(shop, "default", ANN)
+    outcomes = await _store(
+        shop,
+        catalog_event("9", user_id=IDS[0]),
+        catalog_event("10", user_id=None, visitor_id=IDS[1]),
+        catalog_event("11", user_id="ben", visitor_id=IDS[2]),
+        catalog_event("12", user_id="ben"),
+    )
+    await _show(shop, replace(EXPOSURE, user_id=IDS[0]), replace(EXPOSURE, visitor_id=IDS[2]), EXPOSURE)
+
+    deleted = Outcome.USER_DELETED
+    assert outcomes == (deleted, deleted, deleted, Outcome.ACCEPTED)
+    assert not [each for each in IDS if each in await _everything(shop)]
+    async with shop.read() as connection:
+        assert len((await connection.execute(select(EXPOSURES.c.sequence))).all()) == 3
+
+
+async def test_events_that_wait_for_their_commit_leave_no_trace(
+    shop: Database, catalog_event: MakeEvent
+) -> None:
+    writer = EventWriter(shop, lambda *_: None)
+    recording = [
+        asyncio.create_task(writer.record("default", [catalog_event(f"late-{number}", user_id=IDS[0])]))
+        for number in range(20)
+    ]
+    await forget_user(shop, "default", ANN)
+    outcomes = [(await each).outcomes for each in recording]
+    await writer.close()
+
+    assert {outcome for each in outcomes for outcome in each} <= {Outcome.ACCEPTED, Outcome.USER_DELETED}
+    assert IDS[0] not in await _everything(shop)
+
+
+async def test_the_same_id_in_another_shop_is_somebody_else(shop: Database, catalog_event: MakeEvent) -> None:
+    async with shop.write() as connection:
+        await create_shop(connection=connection, shop="second", now=NOW)
+    await _store(shop, catalog_event("1", user_id=IDS[0]), shop="second")
+    await forget_user(shop, "default", ANN)
+
+    assert await _store(shop, catalog_event("2", user_id=IDS[0]), shop="second") == (Outcome.ACCEPTED,)
+
+
+async def test_somebody_without_a_trace_is_forgotten_only_where_that_is_allowed(
+    shop: Database, catalog_event: MakeEvent
+) -> None:
+    nobody = People(users=frozenset({"nobody"}))
+    with pytest.raises(NotFound):
+        await forget_user(shop, "default", nobody)
+    forgotten = await forget_user(shop, "default", nobody, allow_missing=True)
+
+    assert (forgotten.event_count, forgotten.exposure_count) == (0, 0)
+    assert await _store(shop, catalog_event("9", user_id="nobody")) == (Outcome.USER_DELETED,)
+    with pytest.raises(NotFound):
+        await forget_user(shop, "nowhere", nobody, allow_missing=True)
+
+
+async def test_a_snapshot_after_it_has_nobody_of_that_pseudonym(shop: Database, tmp_path: Path) -> None:
+    await export_snapshot(shop, "default", tmp_path / "before")
+    await forget_user(shop, "default", ANN)
+    await export_snapshot(shop, "default", tmp_path / "after")
+    before, after = (set(Snapshot.open(tmp_path / name).users()["user"]) for name in ("before", "after"))
+
+    assert len(before) == 2
+    assert len(after) == 1
+    assert after < before

@@ -1,8 +1,11 @@
-"""The house: traps of the layout, and what each install may bring along."""
+"""The house: traps of the layout, who may import whom, and what each install may bring along."""
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -12,6 +15,40 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 ROOTS = ("protos", "plugins", "server", "trainers")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+ARROWS = {
+    "v1": set(),
+    "client": {"v1"},
+    "sdk": set(),
+    "strategies": {"sdk"},
+    "runtime": {"sdk"},
+    "evaluation": {"sdk"},
+    "trainers": {"sdk", "runtime", "evaluation"},
+    "catalog": {"sdk"},
+    "experiments": {"sdk"},
+    "server": {"v1", "client", "sdk", "runtime", "catalog", "experiments"},
+    "cli": set(),
+}
+"""Which rooms a room may import; the demo, on top, may import any."""
+
+SPEAKERS = {"app", "catalog_editing", "commands", "convert", "servicers"}
+"""The parts of the server that speak the contract: the others know the platform's own terms only."""
+
+
+def _portions() -> list[Path]:
+    """Return the folder of each room."""
+    folders = [path for root in ROOTS for path in (ROOT / root / "endcap").iterdir()]
+    return [path for path in folders if path.is_dir() and path.name != "__pycache__"]
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """Yield what a module imports."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 def _closure(extra: str) -> set[str]:
@@ -36,13 +73,72 @@ def test_no_root_hides_the_namespace() -> None:
 
 
 def test_every_portion_is_typed() -> None:
-    portions = [path for root in ROOTS for path in (ROOT / root / "endcap").iterdir() if path.is_dir()]
+    assert [path.name for path in _portions() if not (path / "py.typed").exists()] == []
 
-    untyped = [
-        path.name for path in portions if path.name != "__pycache__" and not (path / "py.typed").exists()
-    ]
 
-    assert untyped == []
+def test_no_root_is_left_out_of_the_editable_install_the_wheel_or_the_type_checker() -> None:
+    """The first would lack modules, and the type checker would see one room and report success."""
+    build = PYPROJECT["tool"]["hatch"]["build"]
+
+    assert build["dev-mode-dirs"] == [*ROOTS]
+    assert build["targets"]["wheel"]["packages"] == [f"{root}/endcap" for root in ROOTS]
+    assert PYPROJECT["tool"]["mypy"]["mypy_path"][: len(ROOTS)] == [*ROOTS]
+    assert PYPROJECT["tool"]["mypy"]["explicit_package_bases"]
+    assert "packages" not in PYPROJECT["tool"]["mypy"]
+
+
+def test_the_generated_code_is_in_the_repository_and_so_in_the_wheel() -> None:
+    """What git ignores, the wheel lacks."""
+    generated = [str(path) for path in ROOT.glob("protos/endcap/v1/*_pb2*.py*")]
+
+    ignored = subprocess.run(
+        ["git", "check-ignore", *generated], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert generated
+    assert ignored.stdout == ""
+
+
+def test_stubs_are_generated_of_services_only() -> None:
+    stubs = {path.name.removesuffix("_pb2_grpc.py") for path in ROOT.glob("protos/endcap/v1/*_pb2_grpc.py")}
+
+    assert stubs == {path.stem for path in ROOT.glob("protos/endcap/v1/*_service.proto")}
+
+
+def test_clients_need_no_newer_packages_than_the_generator_writes_code_for() -> None:
+    project = PYPROJECT["project"]
+    lines = map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]])
+    versions = {line.name: str(line.specifier) for line in lines}
+    generated = (ROOT / "protos" / "endcap" / "v1" / "item_pb2.py").read_text(encoding="utf-8")
+
+    assert versions["grpcio"] == versions["grpcio-tools"].replace("==", ">=")
+    assert f"# Protobuf Python Version: {versions['protobuf'].removeprefix('>=')}\n" in generated
+
+
+def test_the_rules_of_imports_cover_every_arrow() -> None:
+    rooms = {path.name for path in _portions()}
+    rules = PYPROJECT["tool"]["importlinter"]
+    forbidden: dict[str, set[str]] = {room: set() for room in rooms}
+    for contract in rules["contracts"]:
+        importing = contract.get("source_modules", contract.get("modules"))
+        imported = contract.get("forbidden_modules", contract.get("modules"))
+        for room in rooms & {name.removeprefix("endcap.") for name in importing}:
+            forbidden[room] |= rooms & {name.removeprefix("endcap.") for name in imported} - {room}
+
+    assert {root.removeprefix("endcap.") for root in rules["root_packages"]} == {*ARROWS, "demo"}
+    assert {room: rooms - forbidden[room] - {room} for room in ARROWS} == ARROWS
+
+
+def test_the_contract_is_spoken_in_a_few_parts_of_the_server() -> None:
+    server = ROOT / "server" / "endcap" / "server"
+
+    speakers = {
+        file.relative_to(server).parts[0].removesuffix(".py")
+        for file in server.rglob("*.py")
+        if any(name.startswith("endcap.v1") for name in _imported(file))
+    }
+
+    assert speakers == SPEAKERS
 
 
 def test_a_base_install_brings_no_torch_no_onnxruntime_and_no_database() -> None:

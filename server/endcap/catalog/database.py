@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from endcap.catalog import postgresql, sqlite
 from endcap.catalog.schema import require_current, schema_version
-from endcap.sdk.errors import InvalidInput, Unavailable
+from endcap.sdk.errors import DataLoss, InvalidInput, Unavailable
 
 
 LOCK_TIMEOUT = 5.0
@@ -59,6 +59,8 @@ class Database:
         self._writing = self._engine.execution_options(**kind.WRITING)
         self._writers = asyncio.Semaphore(kind.WRITERS)
         self._lock_timeout = lock_timeout
+        self.damaged = False
+        """Whether damage was met: what is stored there is not to be trusted before it is restored."""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -66,12 +68,16 @@ class Database:
 
         Raises:
             Unavailable: The database does not answer, or every connection is in use.
+            DataLoss: The database is damaged where it was read.
         """
         try:
             async with self._reading.connect() as connection:
                 yield connection
         except PoolTimeout as error:
             raise _all_in_use() from error
+        except DataLoss:
+            self.damaged = True
+            raise
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -81,6 +87,7 @@ class Database:
             Unavailable: Others wrote all the time, or the database does not answer: a commit that it did not
                 confirm may be there all the same.
             Exhausted: The disk is full.
+            DataLoss: The database is damaged where it was read.
         """
         try:
             async with asyncio.timeout(self._lock_timeout):
@@ -92,6 +99,9 @@ class Database:
                 yield connection
         except PoolTimeout as error:
             raise _all_in_use() from error
+        except DataLoss:
+            self.damaged = True
+            raise
         finally:
             self._writers.release()
 

@@ -4,12 +4,15 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from endcap.sdk.errors import DataLoss, EndcapError, Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
@@ -27,6 +30,7 @@ SQLite polls for its lock with growing pauses; among our own writers a queue is 
 """
 
 _PRIMARY_CODE = 0xFF
+_FILE = "endcap_file"  # where a connection notes which file it has open
 
 
 def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine:
@@ -48,8 +52,10 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     elif not file.exists():
         raise FailedPrecondition(f"{file} does not exist: create it with 'endcap migrate'")
     _check_writable(file)
+    # A connection that is opened when the file is gone must not put an empty one in its place.
+    mode = {"uri": "true", "mode": "rwc" if migrating else "rw"}
     engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite"),
+        url.set(drivername="sqlite+aiosqlite", database=f"file:{quote(str(file))}").update_query_dict(mode),
         # Without an isolation level Python begins no transactions of its own; _begin does.
         connect_args={"isolation_level": None, "timeout": lock_timeout},
     )
@@ -63,11 +69,24 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    def _set_up(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info[_FILE] = _identity(file)
         cursor = connection.cursor()
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _refuse_another_file(
+        _connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection
+    ) -> None:
+        if not _is_there(file, entry.info):
+            raise DisconnectionError  # the pool opens the file that is there now, if there is one
+
+    @event.listens_for(engine.sync_engine, "commit")
+    def _refuse_to_lose(connection: Connection) -> None:
+        if not _is_there(file, connection.info):
+            raise Unavailable("the database file was taken away or replaced: try again; nothing was stored")
 
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "handle_error", _meaning)
@@ -119,6 +138,24 @@ def _begin(connection: Connection) -> None:
     # in between, whatever the timeout. One that takes the lock at the start waits for it.
     writes = connection.get_execution_options().get("endcap_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_there(file: Path, info: Mapping[Any, Any]) -> bool:
+    """Say whether the file that a connection has open is the one that has its name.
+
+    A file that was deleted takes writes for as long as it is open, and is gone with them afterwards.
+    """
+    found = _identity(file)
+    return found is not None and found == info[_FILE]
 
 
 def _check_writable(file: Path) -> None:

@@ -197,6 +197,10 @@ class Application:
                 await self._shops.refresh(view_max_age=self._settings.view_max_age_seconds)
             except EndcapError as error:
                 _log.warning("refresh_failed", reason=str(error))
+            if self._database.damaged:
+                # Answers from memory go on; whoever looks at health sends callers to a server that is well.
+                _log.error("database_damaged", remedy="restore it from a backup, and start again")
+                await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -10,10 +10,11 @@ import structlog
 
 from endcap.catalog.database import Database
 from endcap.catalog.exposures import exposed_items
-from endcap.catalog.search import search_items
+from endcap.catalog.search import Match, search_items
 from endcap.sdk import CatalogView, Rows, Scores
 from endcap.sdk.errors import EndcapError
 from endcap.sdk.vocabulary import Vocabulary
+from endcap.server.patience import answer_within
 from endcap.server.title_search import match_titles
 
 
@@ -82,14 +83,8 @@ class Lookups:
             deadline: When the answer must be there, by ``time.monotonic``.
         """
         try:
-            async with asyncio.timeout(_patience(deadline)), self._database.read() as connection:
-                exposed = await exposed_items(
-                    connection=connection,
-                    shop=shop,
-                    user_id=user_id or None,
-                    visitor_id=visitor_id or None,
-                    since=since,
-                )
+            work = self._exposed(shop, user_id or None, visitor_id or None, since)
+            exposed = await answer_within(_patience(deadline), work)
         except (TimeoutError, EndcapError) as error:
             _log.warning("exposures_unknown", shop=shop, reason=str(error))
             return Exposures(failed=True)
@@ -107,8 +102,7 @@ class Lookups:
             deadline: When the answer must be there, by ``time.monotonic``.
         """
         try:
-            async with asyncio.timeout(_patience(deadline)), self._database.read() as connection:
-                found = await search_items(connection=connection, shop=shop, text=text, limit=MAX_MATCHES)
+            found = await answer_within(_patience(deadline), self._found(shop, text))
         except (TimeoutError, EndcapError) as error:
             _log.warning("search_failed", shop=shop, reason=str(error))
             return Matches(*await asyncio.to_thread(match_titles, view, text), failed=True)
@@ -118,6 +112,18 @@ class Lookups:
             np.array([match.position for match in found], np.int32),
             np.array([match.score for match in found], np.float32),
         )
+
+    async def _exposed(
+        self, shop: str, user_id: str | None, visitor_id: str | None, since: int
+    ) -> list[tuple[int, str]]:
+        async with self._database.read() as connection:
+            return await exposed_items(
+                connection=connection, shop=shop, user_id=user_id, visitor_id=visitor_id, since=since
+            )
+
+    async def _found(self, shop: str, text: str) -> list[Match]:
+        async with self._database.read() as connection:
+            return await search_items(connection=connection, shop=shop, text=text, limit=MAX_MATCHES)
 
 
 def _patience(deadline: float) -> float:

@@ -26,6 +26,7 @@ from endcap.server.ladders import Ladder, LadderBuilder
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.masks import Masks
 from endcap.server.metrics import Metrics
+from endcap.server.patience import answer_within
 
 
 _log = structlog.get_logger(__name__)
@@ -160,8 +161,7 @@ class Shops:
         A revision is stored before anybody is told of it, so one look at the database is enough.
         """
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                await self._catch_up(shop, revision)
+            await answer_within(deadline - time.monotonic(), self._catch_up(shop, revision))
         except TimeoutError:
             pass
         except EndcapError as error:

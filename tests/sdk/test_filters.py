@@ -42,6 +42,7 @@ SHOP = [
         price=8.5,
         days_old=30,
         brand="Zenith Acme",
+        availability="preorder",
         attributes={"colour": "blue", "dimmable": False, "mixed": 2},
     ),
     Item("toy", "花园玩具 Toy", ("toys",), available=False, days_old=400, tags=("sale",)),
@@ -130,6 +131,9 @@ def met_by(text: str, view: CatalogView = VIEW) -> list[str]:
         ('create_time < "2023-11-13T22:13:20.000Z"', "mug toy"),
         ("create_time = 2023-11-13T23:13:20+01:00", "lamp"),
         ('currency = "EUR"', ""),
+        ("availability = preorder", "mug"),
+        ("availability = Preorder", ""),
+        ("availability != in_stock", "mug"),
         # Attributes: of whatever type the items have.
         ("attributes.colour = red", "lamp"),
         ("attributes.colour:re", ""),

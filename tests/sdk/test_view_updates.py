@@ -24,6 +24,7 @@ ITEMS = st.builds(
     categories=LABELS,
     price=PRICES,
     available=st.booleans(),
+    availability=st.sampled_from(["", "in_stock", "preorder"]),
     days_old=st.integers(0, 3),
     description=NAMES,
     brand=NAMES,

@@ -90,6 +90,9 @@ class ItemColumns:
     brands: Sequence[str] = ()
     """Empty texts where there is none."""
 
+    availabilities: Sequence[str] = ()
+    """What the catalog calls it, such as ``in_stock`` or ``preorder``; empty texts where it does not say."""
+
     tags: Sequence[Iterable[str]] = ()
 
     group_ids: Sequence[str] = ()
@@ -158,6 +161,9 @@ class CatalogView:
 
     brands: Labels
     """None or one a row."""
+
+    availabilities: Labels
+    """None or one a row, such as ``in_stock``; whether a row may be shown is what ``available`` says."""
 
     tags: Labels
     group_ids: tuple[str, ...]
@@ -265,7 +271,8 @@ def build_view(
         available=frozen(items.available),
         created=frozen(items.created),
         descriptions=tuple(items.descriptions) or ("",) * count,
-        brands=Labels.of([[brand] if brand else [] for brand in items.brands] or [()] * count),
+        brands=_codes(items.brands, count),
+        availabilities=_codes(items.availabilities, count),
         tags=Labels.of(items.tags or [()] * count),
         group_ids=group_ids,
         groups=frozen(groups),
@@ -290,9 +297,15 @@ def usual_prices(
 
 def first_of_group(group_ids: Sequence[str]) -> Rows:
     """Return the first row of each row's group, the row itself where its group has no id."""
-    first: dict[str, int] = {}
-    rows = (first.setdefault(group, row) if group else row for row, group in enumerate(group_ids))
-    return np.fromiter(rows, np.int32, len(group_ids))
+    count = len(group_ids)
+    first = dict(zip(reversed(group_ids), reversed(range(count)), strict=True))  # the first row comes last
+    rows = np.fromiter(map(first.__getitem__, group_ids), np.int32, count)
+    has_id = np.fromiter(map(bool, group_ids), np.bool_, count)
+    return np.where(has_id, rows, np.arange(count, dtype=np.int32))
+
+
+def _codes(codes: Sequence[str], count: int) -> Labels:
+    return Labels.of([[code] if code else [] for code in codes] or [()] * count)
 
 
 def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -52,6 +52,7 @@ class Item:
     days_old: float = 0
     description: str = ""
     brand: str = ""
+    availability: str = ""
     tags: tuple[str, ...] = ()
     group_id: str = ""
     original_price: float = nan
@@ -120,6 +121,7 @@ def catalog(items: Iterable[Item | str], events: Iterable[Event] = ()) -> Catalo
             created=np.array([NOW - item.days_old * DAY for item in stocked], np.int64),
             descriptions=[item.description for item in stocked],
             brands=[item.brand for item in stocked],
+            availabilities=[item.availability for item in stocked],
             tags=[item.tags for item in stocked],
             group_ids=[item.group_id for item in stocked],
             original_prices=np.array([item.original_price for item in stocked], np.float64),

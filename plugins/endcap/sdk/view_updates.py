@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -46,7 +47,7 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
     paid_prices = _padded(view.paid_prices, count, blank=np.nan)
     same_prices = original_prices is view.original_prices and paid_prices is view.paid_prices
     group_ids = _replaced_texts(view.group_ids, changed.group_ids, rows)
-    groups = view.groups if group_ids is view.group_ids else frozen(first_of_group(group_ids))
+    groups = _groups(view, group_ids, changed.group_ids, rows)
     return replace(
         view,
         version=version,
@@ -58,6 +59,7 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         created=_replaced(view.created, changed.created, rows, count, blank=0),
         descriptions=_replaced_texts(view.descriptions, changed.descriptions, rows),
         brands=_replaced_labels(view.brands, changed.brands, rows, count),
+        availabilities=_replaced_labels(view.availabilities, changed.availabilities, rows, count),
         tags=_replaced_labels(view.tags, changed.tags, rows, count),
         group_ids=group_ids,
         groups=groups,
@@ -72,6 +74,16 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         ),
         revisions=_replaced(view.revisions, changed.revisions, rows, count, blank=0),
     )
+
+
+def _groups(view: CatalogView, group_ids: tuple[str, ...], new: Sequence[str], rows: Rows) -> Rows:
+    if all(
+        view.group_ids[row] == group if row < len(view) else not group
+        for row, group in zip(rows.tolist(), new, strict=True)
+    ):
+        alone = np.arange(len(view), len(group_ids), dtype=np.int32)
+        return frozen(np.concatenate([view.groups, alone])) if len(alone) else view.groups
+    return frozen(first_of_group(group_ids))
 
 
 def _vocabulary(view: CatalogView, changed: CatalogView, added: int) -> Vocabulary:
@@ -140,11 +152,9 @@ def _replaced_texts(old: tuple[str, ...], new: Sequence[str], rows: Rows) -> tup
 
 def _replaced_labels(old: Labels, new: Labels, rows: Rows, count: int) -> Labels:
     known = len(old.offsets) - 1
-    if count == known and all(
-        old.of_row(row) == new.of_row(place) for place, row in enumerate(rows.tolist())
-    ):
-        return old
     names, of_old, of_new = _merged_names(old.names, new.names)
+    if count == known and names is old.names and _carry(old, rows, of_new[new.codes], new.offsets):
+        return old
     is_new = np.zeros(count, np.bool_)
     is_new[rows] = True
     lengths = np.zeros(count, np.int64)
@@ -158,6 +168,15 @@ def _replaced_labels(old: Labels, new: Labels, rows: Rows, count: int) -> Labels
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return _without_unused(Labels(names, frozen(codes), frozen(offsets)))
+
+
+def _carry(labels: Labels, rows: Rows, codes: NDArray[np.int32], offsets: NDArray[np.int64]) -> bool:
+    """Return whether rows have exactly the given codes, which lie as those of ``Labels`` do."""
+    starts, lengths = labels.offsets[rows], labels.offsets[rows + 1] - labels.offsets[rows]
+    if not np.array_equal(lengths, np.diff(offsets)):
+        return False
+    places = np.arange(len(codes)) + np.repeat(starts - offsets[:-1], lengths)
+    return np.array_equal(labels.codes[places], codes)
 
 
 def _merged_names(
@@ -183,6 +202,6 @@ def _without_unused(labels: Labels) -> Labels:
     used = np.bincount(labels.codes, minlength=len(labels.names)) > 0
     if used.all():
         return labels
-    names = tuple(name for name, is_used in zip(labels.names, used, strict=True) if is_used)
+    names = tuple(compress(labels.names, used.tolist()))
     codes = (np.cumsum(used) - 1)[labels.codes].astype(np.int32)
     return Labels(names, frozen(codes), labels.offsets)

@@ -36,7 +36,6 @@ ITEM_LIST_FIELDS = ListFields(
     MappingProxyType(
         {
             **ITEM_FIELDS,
-            "availability": FieldType.CODE,
             "language_code": FieldType.CODE,
             "available_time": FieldType.TIME,
             "expire_time": FieldType.TIME,

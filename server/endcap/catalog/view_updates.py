@@ -90,6 +90,7 @@ def item_columns(
         created=np.array([item.created_time for item in items], np.int64),
         descriptions=[item.description for item in items],
         brands=[item.brand for item in items],
+        availabilities=[item.availability for item in items],
         tags=[item.tags for item in items],
         group_ids=[item.group_id for item in items],
         original_prices=_prices(items, "original_price_nanos", currency),

@@ -22,7 +22,7 @@ from endcap.catalog.import_sources import Layout, Source, find_sources, parse_as
 from endcap.catalog.importing import ImportReport, Step, check_files, import_files, import_folder
 from endcap.catalog.items import Availability, Item, get_items, upsert_items
 from endcap.catalog.tables import IMPORTS, USERS
-from endcap.sdk.errors import InvalidInput
+from endcap.sdk.errors import InvalidInput, NotFound
 
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -239,6 +239,13 @@ async def test_what_is_missing_is_named_with_what_is_there(
     _write(tmp_path, "csv", items=ITEMS)
     with pytest.raises(InvalidInput, match=r"holds items\.csv and items\.parquet: name one with --items"):
         find_sources(tmp_path)
+
+
+async def test_a_shop_that_is_missing_is_named(catalog_database: Database, tmp_path: Path) -> None:
+    folder = _write(tmp_path, users={"user_id": ["ann"]})
+
+    with pytest.raises(NotFound, match="there is no shop 'elsewhere'"):
+        await import_folder(catalog_database, "elsewhere", folder, now=9)
 
 
 async def test_steps_tell_how_far_every_file_is(catalog_database: Database, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ how far the file is read, are written in one transaction.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from endcap.catalog.import_rows import Subject
 from endcap.catalog.import_sources import AS_IT_IS, Layout, Source, find_sources
 from endcap.catalog.items import upsert_items
 from endcap.catalog.reject_file import Reject, RejectFile
+from endcap.catalog.shops import get_shop
 from endcap.catalog.tombstones import find_deleted
 from endcap.catalog.users import remember_users
 
@@ -53,6 +55,12 @@ class ImportReport:
 
     resumed: bool = False
     """Whether it had been stopped before."""
+
+
+_REASONS: Mapping[Outcome, str] = {
+    Outcome.CONFLICT: "event_id is that of another event",
+    Outcome.USER_DELETED: "the user was deleted",
+}
 
 
 def say_nothing(_: Step) -> None:
@@ -102,22 +110,17 @@ async def import_files(
     kept = max(reader.progress.rejects_size for reader in readers)
     reject_file = RejectFile(rejects, size=kept)
     for reader in readers:
-        async for batch in _ahead(reader.batches()):
-            async with database.write() as connection:
-                outcomes = await _store(connection, shop, batch, now)
-                taken = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.CONFLICT]
-                gone = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.USER_DELETED]
-                refused = [
-                    *batch.rejects,
-                    *reader.rejects(batch, taken, "event_id is that of another event"),
-                    *reader.rejects(batch, gone, "the user was deleted"),
-                ]
-                reject_file.write(reader.source.path.name, refused)
-                reader.progress = _advance(reader.progress, batch, outcomes, refused, reject_file.size)
-                await save_progress(
-                    connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
-                )
-            tell(Step(reader.source, reader.share, reader.progress.position.line))
+        async with aclosing(_ahead(reader.batches())) as batches:
+            async for batch in batches:
+                async with database.write() as connection:
+                    outcomes = await _store(connection, shop, batch, now)
+                    refused = [*batch.rejects, *_refused(reader, batch, outcomes)]
+                    reject_file.write(reader.source.path.name, refused)
+                    reader.progress = _advance(reader.progress, batch, outcomes, refused, reject_file.size)
+                    await save_progress(
+                        connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
+                    )
+                tell(Step(reader.source, reader.share, reader.progress.position.line))
     async with database.write() as connection:
         files = [reader.fingerprint for reader in readers]
         await forget_progress(connection=connection, shop=shop, files=files)
@@ -150,6 +153,7 @@ async def _resume(database: Database, shop: str, readers: Sequence[SourceReader]
     """Let readers begin where their import was stopped, and say whether one was."""
     found = []
     async with database.read() as connection:
+        await get_shop(connection=connection, shop=shop)
         for reader in readers:
             progress = await load_progress(connection=connection, shop=shop, file=reader.fingerprint)
             if progress is not None:
@@ -158,7 +162,7 @@ async def _resume(database: Database, shop: str, readers: Sequence[SourceReader]
     return bool(found)
 
 
-async def _ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
+async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
     """Yield batches, and read the next one in a thread meanwhile."""
     upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
@@ -179,6 +183,13 @@ async def _store(connection: AsyncConnection, shop: str, batch: Batch, now: int)
     if not batch.events:
         return ()
     return (await store_events(connection=connection, shop=shop, events=batch.events)).outcomes
+
+
+def _refused(reader: SourceReader, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Reject]:
+    """Yield the events of a batch that the shop does not take."""
+    for refusal, reason in _REASONS.items():
+        places = [place for place, outcome in enumerate(outcomes) if outcome is refusal]
+        yield from reader.rejects(batch, places, reason)
 
 
 def _advance(

@@ -297,15 +297,9 @@ def usual_prices(
 
 def first_of_group(group_ids: Sequence[str]) -> Rows:
     """Return the first row of each row's group, the row itself where its group has no id."""
-    count = len(group_ids)
-    first = dict(zip(reversed(group_ids), reversed(range(count)), strict=True))  # the first row comes last
-    rows = np.fromiter(map(first.__getitem__, group_ids), np.int32, count)
-    has_id = np.fromiter(map(bool, group_ids), np.bool_, count)
-    return np.where(has_id, rows, np.arange(count, dtype=np.int32))
-
-
-def _codes(codes: Sequence[str], count: int) -> Labels:
-    return Labels.of([[code] if code else [] for code in codes] or [()] * count)
+    first: dict[str, int] = {}
+    rows = (first.setdefault(group, row) if group else row for row, group in enumerate(group_ids))
+    return np.fromiter(rows, np.int32, len(group_ids))
 
 
 def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:

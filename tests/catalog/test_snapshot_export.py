@@ -11,8 +11,10 @@ from endcap.catalog import snapshots
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, store_events
 from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Item, delete_items, upsert_items
 from endcap.catalog.snapshots import export_snapshot
+from endcap.catalog.tombstones import People
 from endcap.sdk.errors import NotFound
 from endcap.sdk.snapshot import Snapshot
 
@@ -166,6 +168,21 @@ async def test_people_appear_under_pseudonyms_and_linked_visitors_as_their_users
     assert all(re.fullmatch("[0-9a-f]{32}", name) for name in (ann, stranger))
     for file in snapshot.folder.iterdir():
         assert b"stranger" not in file.read_bytes()
+
+
+async def test_who_was_forgotten_is_in_no_table(
+    catalog_database: Database, tmp_path: Path, catalog_event: MakeEvent
+) -> None:
+    await _fill(catalog_database, catalog_event)
+    await _show(catalog_database, _SHOWN, replace(_SHOWN, user_id=None, visitor_id="stranger"))
+
+    await forget_user(catalog_database, "default", People(frozenset({"ann"})))
+    await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
+    snapshot = Snapshot.open(tmp_path / "snapshot")
+
+    (stranger,) = snapshot.users()["user"]
+    assert set(snapshot.events()["user"]) == set(snapshot.exposures()["user"]) == {stranger}
+    assert dict(snapshot.manifest.counts) == {"items": 2, "users": 1, "events": 1, "exposures": 2}
 
 
 async def test_equal_shops_give_equal_snapshots(

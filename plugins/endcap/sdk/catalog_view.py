@@ -302,6 +302,10 @@ def first_of_group(group_ids: Sequence[str]) -> Rows:
     return np.fromiter(rows, np.int32, len(group_ids))
 
 
+def _codes(codes: Sequence[str], count: int) -> Labels:
+    return Labels.of([[code] if code else [] for code in codes] or [()] * count)
+
+
 def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return frozen(prices if len(prices) else np.full(count, np.nan))
 

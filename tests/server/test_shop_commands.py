@@ -46,6 +46,8 @@ def test_a_shop_starts_with_the_weights_of_the_known_types(run: Run) -> None:
     assert settings(run("show")) == {
         "currency": "GBP",
         "max event age": "30 days",
+        "events are kept": "for ever",
+        "exposures are kept": "for ever",
         "weight of add_to_cart": "3",
         "weight of click": "1",
         "weight of purchase": "5",
@@ -68,6 +70,14 @@ def test_what_is_set_changes_and_the_rest_stays(run: Run) -> None:
         "weight of wishlist": "2.5",
     }
     assert settings(run("show")) == changed
+
+
+def test_what_is_kept_for_a_while_is_set_and_may_be_kept_for_ever_again(run: Run) -> None:
+    kept = settings(run("set", "--keep-events-days", "365", "--keep-exposures-days", "90"))
+    again = settings(run("set", "--keep-events-days", "0"))
+
+    assert (kept["events are kept"], kept["exposures are kept"]) == ("365 days", "90 days")
+    assert (again["events are kept"], again["exposures are kept"]) == ("for ever", "90 days")
 
 
 def test_a_shop_is_created_with_its_settings_and_listed(run: Run) -> None:
@@ -94,6 +104,8 @@ def test_a_shop_is_created_with_its_settings_and_listed(run: Run) -> None:
         (("set", "--weight", "view=-1"), "must be from 0 to 1000"),
         (("set", "--weight", "Add to cart=1"), "is no event type"),
         (("set", "--max-event-age-days", "0"), "must be from 1 to"),
+        (("set", "--keep-events-days", "29"), "must not be less than max_event_age_days"),
+        (("set", "--keep-exposures-days", "-1"), "must be from 0"),
         (("set", "--currency", "pounds"), "ISO 4217"),
         (("set", "third", "--currency", "EUR"), "there is no shop 'third'"),
         (("show", "third"), "there is no shop 'third'"),

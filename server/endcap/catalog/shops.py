@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -47,6 +48,12 @@ class Shop:
 
     max_event_age_days: int
     """Age of the oldest event that is taken from a caller; an import takes older ones."""
+
+    keep_events_days: int
+    """For how long events are kept; 0 for ever."""
+
+    keep_exposures_days: int
+    """For how long the records of what was shown are kept; 0 for ever."""
 
     token_key: bytes
     """Signs the tokens that the server hands out and gets back, 32 random bytes."""
@@ -105,6 +112,8 @@ async def change_shop(
     currency: str | None = None,
     event_weights: Mapping[str, float] = _UNCHANGED,
     max_event_age_days: int | None = None,
+    keep_events_days: int | None = None,
+    keep_exposures_days: int | None = None,
 ) -> Shop:
     """Change the settings of a shop: those that are named.
 
@@ -114,6 +123,8 @@ async def change_shop(
         currency: ISO 4217 code of its prices.
         event_weights: What an event counts for by its type, from 0 to ``MAX_EVENT_WEIGHT``; 0 for nothing.
         max_event_age_days: Age of the oldest event that is taken from a caller.
+        keep_events_days: For how long events are kept, 0 for ever.
+        keep_exposures_days: For how long the records of what was shown are kept, 0 for ever.
 
     Raises:
         NotFound: There is no such shop.
@@ -127,12 +138,28 @@ async def change_shop(
         raise InvalidInput(
             f"max_event_age_days must be from 1 to {_LONGEST_AGE_DAYS}", field="max_event_age_days"
         )
+    for name, days in (("keep_events_days", keep_events_days), ("keep_exposures_days", keep_exposures_days)):
+        if days is not None and not 0 <= days <= _LONGEST_AGE_DAYS:
+            raise InvalidInput(
+                f"{name} must be from 0, which is for ever, to {_LONGEST_AGE_DAYS}", field=name
+            )
     await advance_revision(connection=connection, shop=shop)  # nobody else changes the shop from here on
     before = await get_shop(connection=connection, shop=shop)
-    settings = {
+    settings: dict[str, Any] = {
         "event_weights": {**before.event_weights, **event_weights},
         "max_event_age_days": max_event_age_days or before.max_event_age_days,
+        "keep_events_days": before.keep_events_days if keep_events_days is None else keep_events_days,
+        "keep_exposures_days": (
+            before.keep_exposures_days if keep_exposures_days is None else keep_exposures_days
+        ),
     }
+    if 0 < settings["keep_events_days"] < settings["max_event_age_days"]:
+        # One that was deleted, and is sent again, would be taken for a new one.
+        raise InvalidInput(
+            "keep_events_days must not be less than max_event_age_days: keep events for longer, or take only"
+            " younger ones",
+            field="keep_events_days",
+        )
     values = {"currency": currency or before.currency, "settings": settings}
     await connection.execute(update(SHOPS).where(SHOPS.c.id == shop).values(values))
     return await get_shop(connection=connection, shop=shop)
@@ -173,6 +200,8 @@ def _shop(row: RowMapping) -> Shop:
         currency=row["currency"],
         event_weights=row["settings"]["event_weights"],
         max_event_age_days=row["settings"].get("max_event_age_days", MAX_EVENT_AGE_DAYS),
+        keep_events_days=row["settings"].get("keep_events_days", 0),
+        keep_exposures_days=row["settings"].get("keep_exposures_days", 0),
         token_key=row["token_key"],
         revision=row["revision"],
         created_time=row["created_time"],

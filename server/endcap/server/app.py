@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from contextlib import AsyncExitStack, suppress
 
 import grpc
@@ -12,6 +13,8 @@ from grpc_reflection.v1alpha import reflection
 from endcap.catalog.database import open_database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.retention import prune_shop
+from endcap.catalog.shops import list_shops
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import EndcapError, Unavailable
 from endcap.server.interceptors import CallInterceptor
@@ -125,6 +128,8 @@ class Application:
         await self._server.start()
         refreshing = asyncio.create_task(self._keep_fresh())
         opened.push_async_callback(_cancel, refreshing)
+        if settings.prune_seconds:
+            opened.push_async_callback(_cancel, asyncio.create_task(self._keep_pruned()))
         if settings.metrics_port:
             metrics.serve(settings.metrics_port)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -201,6 +206,22 @@ class Application:
                 # Answers from memory go on; whoever looks at health sends callers to a server that is well.
                 _log.error("database_damaged", remedy="restore it from a backup, and start again")
                 await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def _keep_pruned(self) -> None:
+        while True:
+            try:
+                await self._prune()
+            except EndcapError as error:
+                _log.warning("prune_failed", reason=str(error))
+            await asyncio.sleep(self._settings.prune_seconds)
+
+    async def _prune(self) -> None:
+        async with self._database.read() as connection:
+            shops = await list_shops(connection=connection)
+        for shop in shops:
+            pruned = await prune_shop(self._database, shop.id, now=int(time.time() * 1000))
+            if pruned.events or pruned.exposures:
+                _log.info("pruned", shop=shop.id, events=pruned.events, exposures=pruned.exposures)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         300.0, gt=0, description="How old the counts behind popularity may become before they are taken anew."
     )
 
+    prune_seconds: float = Field(
+        86_400.0, ge=0, description="How often what shops no longer keep is deleted; 0 for never."
+    )
+
     drain_seconds: float = Field(
         10.0, ge=0, description="Time that calls in flight get to finish after SIGTERM."
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -36,6 +36,12 @@ WeightOption = Annotated[
 AgeOption = Annotated[
     int | None, typer.Option(help="Age of the oldest event that callers may record; an import takes any.")
 ]
+KeepEventsOption = Annotated[
+    int | None, typer.Option(help="Days after which 'endcap prune' deletes events; 0 for never.")
+]
+KeepExposuresOption = Annotated[
+    int | None, typer.Option(help="Days after which it deletes the records of what was shown; 0 for never.")
+]
 
 
 @shops.command("list")
@@ -47,12 +53,24 @@ def list_all() -> None:
 @shops.command()
 def create(
     shop: Annotated[str, typer.Argument(metavar="SHOP", help="The new shop's id.")],
+    *,
     currency: CurrencyOption = None,
     weight: WeightOption = None,
     max_event_age_days: AgeOption = None,
+    keep_events_days: KeepEventsOption = None,
+    keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Create a shop with the default placements."""
-    run(_create(shop, currency, weight or (), max_event_age_days))
+    run(
+        _create(
+            shop,
+            weight or (),
+            currency=currency,
+            max_event_age_days=max_event_age_days,
+            keep_events_days=keep_events_days,
+            keep_exposures_days=keep_exposures_days,
+        )
+    )
 
 
 @shops.command()
@@ -64,12 +82,24 @@ def show(shop: ShopArgument = DEFAULT_SHOP) -> None:
 @shops.command("set")
 def change(
     shop: ShopArgument = DEFAULT_SHOP,
+    *,
     currency: CurrencyOption = None,
     weight: WeightOption = None,
     max_event_age_days: AgeOption = None,
+    keep_events_days: KeepEventsOption = None,
+    keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Change the settings of a shop: those that are named."""
-    run(_set(shop, currency, weight or (), max_event_age_days))
+    run(
+        _set(
+            shop,
+            weight or (),
+            currency=currency,
+            max_event_age_days=max_event_age_days,
+            keep_events_days=keep_events_days,
+            keep_exposures_days=keep_exposures_days,
+        )
+    )
 
 
 async def _list() -> None:
@@ -81,18 +111,12 @@ async def _list() -> None:
     Console().print(table)
 
 
-async def _create(shop: str, currency: str | None, weights: Sequence[str], age: int | None) -> None:
+async def _create(shop: str, weights: Sequence[str], **settings: Any) -> None:
     check_id("shop", shop)
     parsed = _parse(weights)
     async with _writing() as connection:
         await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
-        created = await change_shop(
-            connection=connection,
-            shop=shop,
-            currency=currency,
-            event_weights=parsed,
-            max_event_age_days=age,
-        )
+        created = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
     _print(created)
 
 
@@ -102,18 +126,12 @@ async def _show(shop: str) -> None:
     _print(found)
 
 
-async def _set(shop: str, currency: str | None, weights: Sequence[str], age: int | None) -> None:
-    if currency is None and age is None and not weights:
+async def _set(shop: str, weights: Sequence[str], **settings: Any) -> None:
+    if not weights and all(value is None for value in settings.values()):
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
     parsed = _parse(weights)
     async with _writing() as connection:
-        changed = await change_shop(
-            connection=connection,
-            shop=shop,
-            currency=currency,
-            event_weights=parsed,
-            max_event_age_days=age,
-        )
+        changed = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
     _print(changed)
 
 
@@ -134,9 +152,15 @@ def _print(shop: Shop) -> None:
     table = Table("Setting", "Value", title=shop.id)
     table.add_row("currency", shop.currency or "not set")
     table.add_row("max event age", f"{shop.max_event_age_days} days")
+    table.add_row("events are kept", _duration(shop.keep_events_days))
+    table.add_row("exposures are kept", _duration(shop.keep_exposures_days))
     for event_type, weight in sorted(shop.event_weights.items()):
         table.add_row(f"weight of {event_type}", f"{weight:g}")
     Console().print(table)
+
+
+def _duration(days: int) -> str:
+    return f"{days} days" if days else "for ever"
 
 
 def _moment(shop: Shop) -> datetime:

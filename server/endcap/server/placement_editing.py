@@ -11,6 +11,7 @@ from endcap.catalog.database import Database
 from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, delete_placement, get_placement, put_placement
 from endcap.catalog.revisions import lock_revision
+from endcap.catalog.shops import get_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound
@@ -121,7 +122,10 @@ class PlacementEditor:
     async def _changing(self, edit: Edit) -> AsyncIterator[AsyncConnection]:
         opened = self._database.read() if edit.validate_only else self._database.write()
         async with opened as connection:
-            await lock_revision(connection=connection, shop=edit.shop)
+            if edit.validate_only:  # PostgreSQL locks nothing for those who only read
+                await get_shop(connection=connection, shop=edit.shop)
+            else:
+                await lock_revision(connection=connection, shop=edit.shop)
             yield connection
 
     async def _store(

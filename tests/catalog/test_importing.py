@@ -17,11 +17,13 @@ from sqlalchemy import func, select
 
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, events_after
+from endcap.catalog.forgetting import forget_user
 from endcap.catalog.import_rows import Subject
 from endcap.catalog.import_sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.importing import ImportReport, Step, check_files, import_files, import_folder
 from endcap.catalog.items import Availability, Item, get_items, upsert_items
 from endcap.catalog.tables import IMPORTS, USERS
+from endcap.catalog.tombstones import People
 from endcap.sdk.errors import InvalidInput, NotFound
 
 
@@ -239,6 +241,20 @@ async def test_what_is_missing_is_named_with_what_is_there(
     _write(tmp_path, "csv", items=ITEMS)
     with pytest.raises(InvalidInput, match=r"holds items\.csv and items\.parquet: name one with --items"):
         find_sources(tmp_path)
+
+
+async def test_a_user_who_was_deleted_does_not_come_back(catalog_database: Database, tmp_path: Path) -> None:
+    folder = _write(tmp_path, users={"user_id": ["ann", "bob"]}, events=EVENTS)
+    await import_folder(catalog_database, "default", folder, now=9)
+    await forget_user(catalog_database, "default", People(users=frozenset({"ann"})))
+
+    report = await import_folder(catalog_database, "default", folder, now=9)
+
+    assert (report.events, report.duplicates) == (0, 1)
+    assert report.rejected == {"events.parquet: the user was deleted": 1}
+    async with catalog_database.read() as connection:
+        users = select(USERS.c.id).where(USERS.c.shop == "default")
+        assert (await connection.execute(users)).scalars().all() == ["bob"]
 
 
 async def test_a_shop_that_is_missing_is_named(catalog_database: Database, tmp_path: Path) -> None:

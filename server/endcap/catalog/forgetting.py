@@ -8,9 +8,12 @@ SQLite overwrites what is deleted, and its log is emptied afterwards. PostgreSQL
 vacuum has been there.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TypeVar
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
@@ -21,6 +24,8 @@ from endcap.catalog.tables import EVENTS, EXPOSURES, SHOPS, USER_RECORDS, USERS,
 from endcap.catalog.tombstones import People, add_tombstones
 from endcap.sdk.errors import NotFound
 
+
+_Value = TypeVar("_Value", int, str)
 
 _CHUNK = 5_000  # rows a statement: far below what a database allows of parameters
 
@@ -84,29 +89,33 @@ async def forget_user(
 
 async def _with_links(connection: AsyncConnection, shop: str, named: People) -> People:
     """Return people with the users that the visitors are linked to, and with all visitors of the users."""
-    of_shop = VISITORS.c.shop == shop
-    users = select(VISITORS.c.user_id).where(
-        of_shop, is_among(connection, VISITORS.c.id, list(named.visitors)), VISITORS.c.user_id.is_not(None)
+    linked = select(VISITORS.c.user_id).where(
+        VISITORS.c.shop == shop,
+        is_among(connection, VISITORS.c.id, list(named.visitors)),
+        VISITORS.c.user_id.is_not(None),
     )
-    all_users = named.users.union((await connection.execute(users)).scalars())
-    visitors = select(VISITORS.c.id).where(of_shop, is_among(connection, VISITORS.c.user_id, list(all_users)))
-    return People(all_users, named.visitors.union((await connection.execute(visitors)).scalars()))
+    users = named.users.union((await connection.execute(linked)).scalars())
+    theirs = select(VISITORS.c.id).where(
+        VISITORS.c.shop == shop, is_among(connection, VISITORS.c.user_id, list(users))
+    )
+    return People(users, named.visitors.union((await connection.execute(theirs)).scalars()))
 
 
 async def _find_events(
     connection: AsyncConnection, shop: str, people: People, found: _Events, *, after: int
 ) -> None:
-    query = select(EVENTS.c.sequence, EVENTS.c.user_id).where(
-        EVENTS.c.shop == shop,
-        EVENTS.c.revision > after,
-        or_(
-            is_among(connection, EVENTS.c.user_id, list(people.users)),
-            is_among(connection, EVENTS.c.visitor_id, list(people.visitors)),
-        ),
-    )
-    for sequence, user_id in await connection.execute(query):
-        is_own = user_id is None or user_id in people.users
-        (found.own if is_own else found.of_others).add(sequence)
+    for users, visitors in zip_longest(_chunks(people.users), _chunks(people.visitors), fillvalue=()):
+        query = select(EVENTS.c.sequence, EVENTS.c.user_id).where(
+            EVENTS.c.shop == shop,
+            EVENTS.c.revision > after,
+            or_(
+                is_among(connection, EVENTS.c.user_id, users),
+                is_among(connection, EVENTS.c.visitor_id, visitors),
+            ),
+        )
+        for sequence, user_id in await connection.execute(query):
+            is_own = user_id is None or user_id in people.users
+            (found.own if is_own else found.of_others).add(sequence)
 
 
 async def _forget(
@@ -114,34 +123,37 @@ async def _forget(
 ) -> Forgotten:
     rows = 0
     for table, ids in ((USER_RECORDS, people.users), (USERS, people.users), (VISITORS, people.visitors)):
-        among = is_among(connection, table.c.id, list(ids))
-        rows += (await connection.execute(delete(table).where(table.c.shop == shop, among))).rowcount
-    own, of_others = sorted(events.own), sorted(events.of_others)
-    for start in range(0, len(own), _CHUNK):
-        among = is_among(connection, EVENTS.c.sequence, own[start : start + _CHUNK])
-        await connection.execute(delete(EVENTS).where(among))
-    for start in range(0, len(of_others), _CHUNK):
-        among = is_among(connection, EVENTS.c.sequence, of_others[start : start + _CHUNK])
+        for chunk in _chunks(ids):
+            among = is_among(connection, table.c.id, chunk)
+            rows += (await connection.execute(delete(table).where(table.c.shop == shop, among))).rowcount
+    for own in _chunks(events.own):
+        await connection.execute(delete(EVENTS).where(is_among(connection, EVENTS.c.sequence, own)))
+    for of_others in _chunks(events.of_others):
+        among = is_among(connection, EVENTS.c.sequence, of_others)
         await connection.execute(update(EVENTS).where(among).values(visitor_id=None))
     exposures = await _forget_exposures(connection, shop, people)
-    if not (rows or own or of_others or exposures or allow_missing):
-        raise NotFound(
-            "there is no trace of this user: send allow_missing to refuse late events all the same"
-        )
+    if not (rows or events.own or events.of_others or exposures or allow_missing):
+        raise NotFound("there is no trace of this user: send allow_missing to refuse late events even so")
     await add_tombstones(connection=connection, shop=shop, people=people)
     revision = await advance_revision(connection=connection, shop=shop)
-    return Forgotten(people, len(own), exposures, revision)
+    return Forgotten(people, len(events.own), exposures, revision)
 
 
 async def _forget_exposures(connection: AsyncConnection, shop: str, people: People) -> int:
     """Delete exposures, and return how many."""
     of_shop = EXPOSURES.c.shop == shop
-    by_visitor = is_among(connection, EXPOSURES.c.visitor_id, list(people.visitors))
     count = 0
-    for own in (
-        is_among(connection, EXPOSURES.c.user_id, list(people.users)),
-        and_(by_visitor, EXPOSURES.c.user_id.is_(None)),
-    ):
-        count += (await connection.execute(delete(EXPOSURES).where(of_shop, own))).rowcount
-    await connection.execute(update(EXPOSURES).where(of_shop, by_visitor).values(visitor_id=None))
+    for users in _chunks(people.users):
+        by_user = is_among(connection, EXPOSURES.c.user_id, users)
+        count += (await connection.execute(delete(EXPOSURES).where(of_shop, by_user))).rowcount
+    for visitors in _chunks(people.visitors):
+        by_visitor = is_among(connection, EXPOSURES.c.visitor_id, visitors)
+        own = EXPOSURES.c.user_id.is_(None)
+        count += (await connection.execute(delete(EXPOSURES).where(of_shop, by_visitor, own))).rowcount
+        await connection.execute(update(EXPOSURES).where(of_shop, by_visitor).values(visitor_id=None))
     return count
+
+
+def _chunks(values: Iterable[_Value]) -> Iterator[Sequence[_Value]]:
+    every = sorted(values)
+    return (every[start : start + _CHUNK] for start in range(0, len(every), _CHUNK))

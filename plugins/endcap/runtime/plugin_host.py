@@ -18,7 +18,6 @@ from endcap.sdk.parameters import json_schema, read_parameters
 
 ENTRY_POINT_GROUP = "endcap.strategies"
 _BUILT_IN = "endcap"
-_LONGEST_NAME = 64
 _STRATEGY_NAME = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 

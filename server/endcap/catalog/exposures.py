@@ -1,6 +1,6 @@
 """Exposures: the record of what was shown, written off the request path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from sqlalchemy import false, insert, or_, select
@@ -107,14 +107,18 @@ _COLUMNS = tuple(attribute.name for attribute in fields(Exposure))
 class ExposureLog:
     """Writes exposures in groups. Create it in the event loop, and close it."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._commits = GroupCommit(self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE)
+    def __init__(self, database: Database, *, on_lost: Callable[[int], None] = lambda _count: None) -> None:
+        """Start writing.
 
-    @property
-    def dropped(self) -> int:
-        """How many exposures were lost: too many waited, or the database refused them."""
-        return self._commits.dropped
+        Args:
+            database: Where exposures go.
+            on_lost: Called with a number of exposures that will never be written, for too many waited or the
+                database refused them.
+        """
+        self._database = database
+        self._commits = GroupCommit(
+            self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE, on_dropped=on_lost
+        )
 
     def record(self, exposure: Exposure) -> None:
         """Write an exposure some time soon, unless its user was deleted; never waits, never fails."""

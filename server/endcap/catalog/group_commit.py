@@ -38,6 +38,7 @@ class GroupCommit(Generic[Entry, Result]):
         *,
         group_size: int,
         queue_size: int,
+        on_dropped: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Start the task that commits.
 
@@ -46,9 +47,9 @@ class GroupCommit(Generic[Entry, Result]):
                 When it raises, nothing of the group was committed.
             group_size: The sizes of one group's entries add up to no more, unless it is a single entry.
             queue_size: The sizes of the entries that wait add up to no more.
+            on_dropped: Called with a number of entries of ``offer`` that will never be committed.
         """
-        self.dropped = 0
-        """How many entries of ``offer`` were never committed."""
+        self._on_dropped = on_dropped
         self._commit = commit
         self._group_size = group_size
         self._queue_size = queue_size
@@ -158,6 +159,6 @@ class GroupCommit(Generic[Entry, Result]):
     def _fail(self, group: Sequence[_Waiting[Entry, Result]], error: Exception) -> None:
         for waiting in group:
             if waiting.result is None:
-                self.dropped += 1
+                self._on_dropped(1)
             elif not waiting.result.done():
                 waiting.result.set_exception(error)

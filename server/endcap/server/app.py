@@ -100,7 +100,7 @@ class Application:
         await self._shops.refresh(view_max_age=settings.view_max_age_seconds)
         self._writer = EventWriter(self._database, self._shops.committed, on_lost=metrics.events_lost)
         opened.push_async_callback(self._writer.close)
-        self._exposures = ExposureLog(self._database)
+        self._exposures = ExposureLog(self._database, on_lost=metrics.exposures_lost)
         opened.push_async_callback(self._exposures.close)
         interceptor = CallInterceptor(
             metrics,

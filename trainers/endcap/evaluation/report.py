@@ -1,9 +1,8 @@
 """What an evaluation found, as a value, as JSON and as a table."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 
 class Measure(NamedTuple):
@@ -64,22 +63,6 @@ class Report:
         for part in values["slices"].values():
             part["metrics"] = {metric: measure._asdict() for metric, measure in part["metrics"].items()}
         return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build a report from what ``to_dict`` returned."""
-        slices = {
-            name: SliceReport(
-                cases=part["cases"],
-                metrics={metric: Measure(**measure) for metric, measure in part["metrics"].items()},
-            )
-            for name, part in values["slices"].items()
-        }
-        return cls(**{**values, "slices": slices})
-
-    def to_json(self) -> str:
-        """Return the report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
 
 
 def table(

@@ -155,6 +155,10 @@ def _replaced_labels(old: Labels, new: Labels, rows: Rows, count: int) -> Labels
     names, of_old, of_new = _merged_names(old.names, new.names)
     if count == known and names is old.names and _carry(old, rows, of_new[new.codes], new.offsets):
         return old
+    old_codes, new_codes = old.codes if names is old.names else of_old[old.codes], of_new[new.codes]
+    if rows.min(initial=known) == known:  # further rows, and nothing else
+        offsets = np.concatenate([old.offsets, old.offsets[-1] + new.offsets[1:]])
+        return Labels(names, frozen(np.concatenate([old_codes, new_codes])), frozen(offsets))
     is_new = np.zeros(count, np.bool_)
     is_new[rows] = True
     lengths = np.zeros(count, np.int64)
@@ -163,8 +167,8 @@ def _replaced_labels(old: Labels, new: Labels, rows: Rows, count: int) -> Labels
     lengths[rows] = np.diff(new.offsets)
     codes = np.empty(lengths.sum(), np.int32)
     own = np.repeat(is_new, lengths)
-    codes[~own] = of_old[old.codes[kept]]
-    codes[own] = of_new[new.codes]
+    codes[~own] = old_codes[kept]
+    codes[own] = new_codes
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return _without_unused(Labels(names, frozen(codes), frozen(offsets)))

@@ -156,7 +156,9 @@ def _query(golden: GoldenQuery, view: CatalogView) -> Query:
     history = view.vocabulary.known(golden.history)
     items = view.vocabulary.known(golden.items)
     if len(history) + len(items) != len(golden.history) + len(golden.items):
-        raise BundleRefused("a golden query names items that the vocabulary does not hold")
+        raise BundleRefused(
+            "a golden query names items that the vocabulary does not hold: export the bundle again"
+        )
     return Query(
         task=Task(golden.task),
         limit=_LIMIT,

@@ -183,7 +183,10 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
 
 def _input(model: str, argument: Any) -> _Input:
     if argument.type not in _TYPES:
-        raise BundleRefused(f"input {argument.name!r} of model {model!r} has a type that is not supported")
+        raise BundleRefused(
+            f"input {argument.name!r} of model {model!r} has a type that is not supported: use one of"
+            f" {', '.join(sorted(_TYPES))}"
+        )
     rows = argument.name == "rows" or argument.name.endswith("_rows")
     return _Input(np.dtype(_TYPES[argument.type]), tuple(argument.shape), rows)
 

@@ -132,7 +132,7 @@ async def register_bundle(*, connection: AsyncConnection, shop: str, bundle: Reg
         await connection.execute(insert(BUNDLES).values(values))
     except IntegrityError:
         raise AlreadyExists(
-            f"version {bundle.version!r} of the model {bundle.model!r} is registered already"
+            f"version {bundle.version!r} of the model {bundle.model!r} is registered already: activate it"
         ) from None
 
 

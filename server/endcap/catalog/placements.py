@@ -177,7 +177,7 @@ async def delete_placement(*, connection: AsyncConnection, shop: str, placement_
     revision = await advance_revision(connection=connection, shop=shop)
     statement = delete(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
     if not (await connection.execute(statement)).rowcount:
-        raise NotFound(f"there is no placement {placement_id!r}")
+        raise NotFound(f"there is no placement {placement_id!r}: list those that there are")
     return revision
 
 

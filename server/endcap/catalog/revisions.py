@@ -39,5 +39,5 @@ async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
 
 def _existing(shop: str, revision: int | None) -> int:
     if revision is None:
-        raise NotFound(f"there is no shop {shop!r}")
+        raise NotFound(f"there is no shop {shop!r}: create it with 'endcap shops create'")
     return revision

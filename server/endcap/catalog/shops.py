@@ -97,7 +97,7 @@ async def create_shop(
     try:
         await connection.execute(insert(SHOPS).values(values))
     except IntegrityError:
-        raise AlreadyExists(f"there is a shop {shop!r} already") from None
+        raise AlreadyExists(f"there is a shop {shop!r} already: choose another id") from None
     placements = [
         replace(placement, created_time=now, updated_time=now, revision=1) for placement in DEFAULT_PLACEMENTS
     ]
@@ -173,7 +173,7 @@ async def get_shop(*, connection: AsyncConnection, shop: str) -> Shop:
     """
     row = (await connection.execute(select(SHOPS).where(SHOPS.c.id == shop))).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"there is no shop {shop!r}")
+        raise NotFound(f"there is no shop {shop!r}: create it with 'endcap shops create'")
     return _shop(row)
 
 

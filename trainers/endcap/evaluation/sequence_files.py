@@ -54,7 +54,7 @@ def _titles(path: Path) -> dict[int, str]:
         table = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         header = next(table, [])
         if "title" not in header:
-            raise InvalidInput(f"{path} needs a column 'title'")
+            raise InvalidInput(f"{path} needs a column 'title': name it in the first line")
         column = header.index("title")
         return {int(line[0]): line[column] for line in table}
 
@@ -66,7 +66,7 @@ def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
     test_path = folder / "test.parquet"
     if not test_path.is_file():
         raise InvalidInput(
-            f"{folder} has train_sessions.parquet but no test.parquet with prefixes and targets"
+            f"{folder} has train_sessions.parquet but no test.parquet: add one with prefixes and targets"
         )
     train, test = pl.read_parquet(folder / "train_sessions.parquet"), pl.read_parquet(test_path)
     require_columns(folder / "train_sessions.parquet", train, ("session",))

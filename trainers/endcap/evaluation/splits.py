@@ -93,7 +93,9 @@ def leave_one_out(data_set: Sequences, setting: Setting = Setting.STRICT) -> Eva
     users = np.flatnonzero(sequences.lengths >= 3)
     fitted_events = in_time_order(select(events, ~judged | (until_end >= fitted)))
     if not len(users):
-        raise InvalidInput(f"{data_set.name} has no sequence of at least three items to hold one out of")
+        raise InvalidInput(
+            f"{data_set.name} has no sequence of at least three items to hold one out of: collect more"
+        )
     targets = Ragged(sequences.flat[judged & (until_end == target)], np.arange(len(users) + 1))
     histories = Histories.of_users(select(events, judged & (until_end > target)), users)
     return EvaluationData(

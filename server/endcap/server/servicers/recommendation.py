@@ -156,7 +156,9 @@ def _shown(request: pb.RecommendRequest, shop: Shop, digest: str, now: int) -> t
         return ()
     shown = decode_rows(read_page_token(shop.token_key, digest, request.page_token, now)["shown"])
     if len(shown) >= MAX_SHOWN:
-        raise PageOutOfRange(f"there are no pages beyond {MAX_SHOWN} items")
+        raise PageOutOfRange(
+            f"there are no pages beyond {MAX_SHOWN} items: begin anew, or narrow the request by a filter"
+        )
     return shown
 
 

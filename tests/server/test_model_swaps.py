@@ -10,7 +10,10 @@ from endcap.client import AsyncClient, Options
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
 from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
+from endcap.v1.placement_pb2 import Placement, Rung
+from endcap.v1.placement_service_pb2 import CreatePlacementRequest
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
+from endcap.v1.task_pb2 import TASK_FOR_YOU
 
 
 SWAPS = 50
@@ -20,7 +23,10 @@ KNOWN = {
     "ease": [f"item-{number}" for number in range(10)],
     "item_knn": [f"item-{number}" for number in range(20)],
 }
-"""An answer of 15 items takes 10 from the first and 5 from the second."""
+SHELF = Placement(
+    id="shelf", task=TASK_FOR_YOU, ladder=[Rung(strategy=strategy) for strategy in (*KNOWN, "popular")]
+)
+"""An answer of 15 items takes 10 from the first rung and 5 from the second."""
 
 
 @dataclass
@@ -33,7 +39,7 @@ class Load:
 
     async def run(self) -> None:
         while not self.stopping:
-            self.answers.append(await self.client.recommend("home", visitor_id="eve", page_size=15))
+            self.answers.append(await self.client.recommend("shelf", visitor_id="eve", page_size=15))
 
 
 async def test_no_call_fails_and_no_answer_mixes_two_generations(
@@ -41,6 +47,7 @@ async def test_no_call_fails_and_no_answer_mixes_two_generations(
 ) -> None:
     settings, port = model_server
     async with AsyncClient(f"127.0.0.1:{port}", PATIENT) as client:
+        await client.placements.CreatePlacement(CreatePlacementRequest(placement=SHELF))
         await client.record_events([Event(type="view", visitor_id="eve", item_id="item-3")])
         versions: dict[str, list[str]] = defaultdict(list)
         for model, item_ids in KNOWN.items():

@@ -63,7 +63,7 @@ def measure(ending: str, files: Path, item_count: int, event_count: int) -> None
     print(f"  whole:   {said(whole)}, {rate:,.0f} rows/s")
     again = importing(files, files / "whole.db")
     print(f"  again:   {said(again)}, adds nothing")
-    killed = importing(files, files / "killed.db", kill_after=whole.seconds / 2)
+    killed = importing(files, files / "killed.db", kill_at=event_count // 2)
     there = count_events(files / "killed.db")
     resumed = importing(files, files / "killed.db")
     print(f"  killed:  {said(killed)}, {there:,} events are there")
@@ -79,8 +79,8 @@ def said(run: Run) -> str:
     return f"{run.seconds:7.1f} s, {processor}, peak {run.peak_megabytes:.0f} MB"
 
 
-def importing(files: Path, database: Path, *, kill_after: float | None = None) -> Run:
-    """Run ``endcap import``, or kill it after some seconds."""
+def importing(files: Path, database: Path, *, kill_at: int | None = None) -> Run:
+    """Run ``endcap import``, or kill it when there are some events."""
     environment = {**os.environ, "ENDCAP_DATABASE_URL": f"sqlite:///{database}"}
     command = [sys.executable, "-m", "endcap.cli", "import", str(files), "--currency", "GBP"]
     started = time.perf_counter()
@@ -89,9 +89,9 @@ def importing(files: Path, database: Path, *, kill_after: float | None = None) -
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, peak_megabytes(process.pid))
-        if kill_after is not None and time.perf_counter() - started > kill_after:
+        if kill_at is not None and count_events(database) >= kill_at:
             process.send_signal(signal.SIGKILL)
-        time.sleep(0.02)
+        time.sleep(0.05)
     output = process.communicate()[0]
     if process.returncode not in {0, -signal.SIGKILL}:
         sys.exit(output)
@@ -114,10 +114,13 @@ def peak_megabytes(process: int) -> float:
 
 
 def count_events(database: Path) -> int:
-    """Return how many events a database holds."""
-    with closing(sqlite3.connect(database)) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    return int(count)
+    """Return how many events a database holds; nothing was deleted."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            (count,) = connection.execute("SELECT max(sequence) FROM events").fetchone()
+    except sqlite3.OperationalError:  # it is not there yet
+        return 0
+    return int(count or 0)
 
 
 def items(count: int) -> Iterator[pl.DataFrame]:

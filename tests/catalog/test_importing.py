@@ -24,6 +24,7 @@ from endcap.catalog.importing import ImportReport, Step, check_files, import_fil
 from endcap.catalog.items import Availability, Item, get_items, upsert_items
 from endcap.catalog.tables import IMPORTS, USERS
 from endcap.catalog.tombstones import People
+from endcap.catalog.user_records import get_user_records
 from endcap.sdk.errors import InvalidInput, NotFound
 
 
@@ -78,7 +79,8 @@ async def _events(database: Database) -> list[Event]:
 async def test_good_rows_are_imported_from_every_format(
     catalog_database: Database, tmp_path: Path, ending: str
 ) -> None:
-    users: Mapping[str, list[Any]] = {"user_id": ["bob"], "created_time": [3]}
+    users: Mapping[str, list[Any]] = {"user_id": ["bob"], "created_time": [3], "tags": ["vip|b2b"]}
+    users = {**users, "attributes": ['{"floor": 3}'], "language_code": ["de"]}
     folder = _write(tmp_path, ending, items=ITEMS, users=users, events=EVENTS)
 
     report = await import_folder(catalog_database, "default", folder, now=9, currency="GBP")
@@ -97,6 +99,10 @@ async def test_good_rows_are_imported_from_every_format(
     async with catalog_database.read() as connection:
         stored = await connection.execute(select(USERS.c.id, USERS.c.created_time).order_by(USERS.c.id))
         assert [tuple(row) for row in stored] == [("ann", 10), ("bob", 3)]
+        records = await get_user_records(connection=connection, shop="default", user_ids=["ann", "bob"])
+    assert list(records) == ["bob"]
+    assert (records["bob"].tags, records["bob"].language_code) == (("vip", "b2b"), "de")
+    assert (records["bob"].attributes, records["bob"].created_time) == ({"floor": 3}, 3)
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -204,7 +210,7 @@ async def test_files_may_call_columns_as_they_like(catalog_database: Database, t
         ("item_id", "'item_id' assigns nothing"),
         ("item_id=", "assigns nothing"),
         ("itemid=sku", "knows no column 'itemid': it knows item_id, title"),
-        ("users.item_id=sku", "knows no column 'users.item_id': it knows user_id, created_time"),
+        ("users.item_id=sku", "knows no column 'users.item_id': it knows user_id, tags, language_code"),
         ("orders.item_id=sku", "knows no column 'orders.item_id'"),
     ],
 )

@@ -1,6 +1,6 @@
 """From a file to what an import stores: batch after batch, each with the rows that it cannot store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -15,6 +15,7 @@ from endcap.catalog.reject_file import Reject, row_text
 from endcap.catalog.rejecting import sift
 from endcap.catalog.table_files.opening import open_table_file
 from endcap.catalog.table_files.table_file import Position
+from endcap.catalog.user_records import UserRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,7 @@ class Batch:
     """What some lines of a file hold; of the first three, one has something."""
 
     items: Sequence[Item] = ()
-
-    users: Mapping[str, int] = field(default_factory=dict)
-    """Creation times by id."""
-
+    users: Sequence[UserRecord] = ()
     events: Sequence[Event] = ()
 
     texts: pl.DataFrame = field(kw_only=True)
@@ -51,7 +49,7 @@ class SourceReader:
             source: The file.
             layout: What it calls its columns.
             currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
-            now: Unix milliseconds; the creation time of users that have none.
+            now: Unix milliseconds, the moment that no event may lie far after.
 
         Raises:
             InvalidInput: The file or a column is missing, or it is not of its format.
@@ -81,7 +79,7 @@ class SourceReader:
             good = sifted.good
             yield Batch(
                 items=read_items(good, self._currency) if subject is Subject.ITEMS else (),
-                users=read_users(good, self._now) if subject is Subject.USERS else {},
+                users=read_users(good) if subject is Subject.USERS else (),
                 events=read_events(good, self._currency) if subject is Subject.EVENTS else (),
                 texts=texts,
                 lines=good["line"],

@@ -13,6 +13,7 @@ from endcap.catalog.events import Event
 from endcap.catalog.items import Availability, Item
 from endcap.catalog.money import to_nanos
 from endcap.catalog.rejecting import Column, Kind
+from endcap.catalog.user_records import UserRecord
 
 
 class Subject(StrEnum):
@@ -47,6 +48,9 @@ COLUMNS: Mapping[Subject, tuple[Column, ...]] = {
     ),
     Subject.USERS: (
         Column("user_id", Kind.ID, required=True),
+        Column("tags", Kind.TEXTS),
+        Column("language_code", Kind.TEXT, length=35),
+        Column("attributes", Kind.OBJECT),
         Column("created_time", Kind.TIME),
     ),
     Subject.EVENTS: (
@@ -103,9 +107,22 @@ def read_items(rows: pl.DataFrame, currency: str) -> list[Item]:
     return [_item(row, currency) for row in rows.to_dicts()]
 
 
-def read_users(rows: pl.DataFrame, now: int) -> dict[str, int]:
-    """Return the creation times of the users of good rows, by id; ``now`` for those that have none."""
-    return dict(rows.select("user_id", pl.col("created_time").fill_null(now)).iter_rows())
+def read_users(rows: pl.DataFrame) -> list[UserRecord]:
+    """Return the users of good rows.
+
+    Args:
+        rows: With the columns of users.
+    """
+    return [
+        UserRecord(
+            id=row["user_id"],
+            tags=tuple(row["tags"] or ()),
+            attributes=json.loads(row["attributes"] or "{}"),
+            language_code=row["language_code"] or "",
+            created_time=row["created_time"],
+        )
+        for row in rows.to_dicts()
+    ]
 
 
 def read_events(rows: pl.DataFrame, currency: str) -> list[Event]:

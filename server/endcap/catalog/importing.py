@@ -21,9 +21,10 @@ from endcap.catalog.import_rows import Subject
 from endcap.catalog.import_sources import AS_IT_IS, Layout, Source, find_sources
 from endcap.catalog.items import upsert_items
 from endcap.catalog.reject_file import Reject, RejectFile
+from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import get_shop
 from endcap.catalog.tombstones import find_deleted
-from endcap.catalog.users import remember_users
+from endcap.catalog.user_records import upsert_user_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +178,12 @@ async def _store(connection: AsyncConnection, shop: str, batch: Batch, now: int)
     """Write a batch and return what became of its events."""
     if batch.items:
         await upsert_items(connection=connection, shop=shop, items=batch.items, now=now)
-    deleted = await find_deleted(connection=connection, shop=shop, users=batch.users)
-    users = {user_id: time for user_id, time in batch.users.items() if user_id not in deleted.users}
-    await remember_users(connection=connection, shop=shop, created_times=users)
+    if batch.users:
+        await lock_revision(connection=connection, shop=shop)
+        named = {user.id for user in batch.users}
+        deleted = await find_deleted(connection=connection, shop=shop, users=named)
+        users = [user for user in batch.users if user.id not in deleted.users]
+        await upsert_user_records(connection=connection, shop=shop, records=users, now=now)
     if not batch.events:
         return ()
     return (await store_events(connection=connection, shop=shop, events=batch.events)).outcomes

@@ -298,9 +298,8 @@ async def test_answers_come_in_time_while_every_statement_takes_two_seconds(
 
     assert home[0] == "kettle"
     assert {answer.results[0].item_id for answer in found} == {"mug"}
-    assert {part.cause for answer in found for part in answer.degradations} == {
-        DEGRADATION_CAUSE_STORE_UNAVAILABLE
-    }
+    for answer in found:
+        assert DEGRADATION_CAUSE_STORE_UNAVAILABLE in {part.cause for part in answer.degradations}
 
 
 def _damage(file: Path, index: str) -> None:

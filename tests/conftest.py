@@ -47,7 +47,7 @@ class PostgresqlServer:
     """A server in a folder of its own, reached through a socket there."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs = programs
+        self.programs = programs
         self.folder = folder
         # PostgreSQL refuses to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -74,7 +74,7 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start, and wait until it answers."""
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _SERVE, self._programs, self.folder],
+            ["/bin/sh", "-c", _SERVE, self.programs, self.folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -116,7 +116,7 @@ class PostgresqlServer:
         self._run("psql", "-q", "-h", self.folder, "-U", "endcap", "-d", database, "-c", statement)
 
     def _run(self, program: str, *arguments: str | Path, check: bool = True) -> int:
-        command = [self._programs / program, *arguments]
+        command = [self.programs / program, *arguments]
         return subprocess.run(command, check=check, capture_output=True, user=self._user).returncode
 
 

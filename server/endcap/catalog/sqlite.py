@@ -116,9 +116,8 @@ def database_file(url: URL) -> Path:
     return Path(url.database)
 
 
-def _meaning(context: ExceptionContext) -> EndcapError | None:
+def meaning_of(cause: BaseException) -> EndcapError | None:
     """Return the error that a failure of SQLite means to a caller; None when it is a bug of ours."""
-    cause = context.original_exception
     if not isinstance(cause, sqlite3.DatabaseError):
         return None
     code = getattr(cause, "sqlite_errorcode", 0)
@@ -131,6 +130,10 @@ def _meaning(context: ExceptionContext) -> EndcapError | None:
     if code & _PRIMARY_CODE in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("another process is writing to the database: try again")
     return Unavailable("the database does not answer: try again, and check its file and disk")
+
+
+def _meaning(context: ExceptionContext) -> EndcapError | None:
+    return meaning_of(context.original_exception)
 
 
 def _begin(connection: Connection) -> None:

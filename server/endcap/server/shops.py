@@ -140,6 +140,7 @@ class Shops:
             view_max_age: Seconds after which a shop is loaded again for its counts.
         """
         async with self._refreshing:
+            held = {shop.id: shop.revision for shop in self._shops.values()}
             async with self._database.read() as connection:
                 stored = await list_shops(connection=connection)
             for about in stored:
@@ -149,7 +150,9 @@ class Shops:
                     continue
                 await self._catch_up(shop, about.revision)
                 async with shop.catching_up:
-                    if time.monotonic() - shop.loaded_at > view_max_age:
+                    # What was held before the look must be there, unless a backup was restored.
+                    went_back = about.revision < held[about.id]
+                    if went_back or time.monotonic() - shop.loaded_at > view_max_age:
                         await self._reload(shop)
                     elif shop.stock.changes_at <= self._now():
                         view, schedule = shop.stock.view, shop.stock.schedule

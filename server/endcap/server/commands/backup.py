@@ -1,0 +1,33 @@
+"""The commands ``endcap backup`` and ``endcap restore``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from endcap.catalog.backup import back_up
+from endcap.catalog.backup import restore as restore_database
+from endcap.server.commands.console import run
+from endcap.server.settings import Settings
+
+
+def backup(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
+    """Write the whole database to a file, while servers run; the files of models are not in it."""
+    settings = Settings()
+    run(back_up(settings.database_url, file))
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes, checked")
+    typer.echo(f"the files of models are not in it: copy {settings.bundles_folder} too, now")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What 'endcap backup' wrote.")],
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the shops that the database holds.")
+    ] = False,
+) -> None:
+    """Bring the database to what a backup holds, all of it or nothing; servers that run take it over."""
+    settings = Settings()
+    run(restore_database(settings.database_url, file, replace=replace))
+    typer.echo(f"the database holds what is in {file}")
+    typer.echo(f"the files of models are not in it: put back {settings.bundles_folder} from the same day too")

@@ -111,27 +111,31 @@ async def store_events(*, connection: AsyncConnection, shop: str, events: Sequen
         users={event.user_id for event in events if event.user_id is not None},
         visitors={event.visitor_id for event in events if event.visitor_id is not None},
     )
-    hashes = await _stored_hashes(connection, shop, [event.event_id for event in events])
+    hashes = [event.body_hash() for event in events]
+    firsts: dict[str, int] = {}  # places of the events to store, by their ids
+    for place, event in enumerate(events):
+        if event.user_id not in deleted.users and event.visitor_id not in deleted.visitors:
+            firsts.setdefault(event.event_id, place)
+    rows = [_row(events[place], shop, hashes[place], revision + 1) for place in firsts.values()]
+    # Nearly always all of them are new: to ask first which are not would take as long as to store them.
+    stored = {}
+    if await insert_rows(connection=connection, table=EVENTS, rows=rows, changed=()) < len(rows):
+        stored = await _stored_hashes(connection, shop, list(firsts), revision)
     outcomes: list[Outcome] = []
     accepted: list[Event] = []
-    rows: list[tuple[Any, ...]] = []
-    for event in events:
-        if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
+    for place, event in enumerate(events):
+        first = firsts.get(event.event_id)
+        if first is None or event.user_id in deleted.users or event.visitor_id in deleted.visitors:
             outcomes.append(Outcome.USER_DELETED)
-            continue
-        body_hash = event.body_hash()
-        known = hashes.get(event.event_id)
-        if known is None:
-            hashes[event.event_id] = body_hash
+        elif first == place and event.event_id not in stored:
             outcomes.append(Outcome.ACCEPTED)
             accepted.append(event)
-            rows.append(_row(event, shop, body_hash, revision + 1))
         else:
-            outcomes.append(Outcome.DUPLICATE if known == body_hash else Outcome.CONFLICT)
+            known = stored.get(event.event_id, hashes[first])
+            outcomes.append(Outcome.DUPLICATE if known == hashes[place] else Outcome.CONFLICT)
     if accepted:
         revision = await advance_revision(connection=connection, shop=shop)
         await _remember(connection, shop, accepted)
-        await insert_rows(connection=connection, table=EVENTS, rows=rows)
     return Stored(tuple(outcomes), tuple(accepted), revision)
 
 
@@ -147,12 +151,15 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
 
 
 async def _stored_hashes(
-    connection: AsyncConnection, shop: str, event_ids: Sequence[str]
+    connection: AsyncConnection, shop: str, event_ids: Sequence[str], revision: int
 ) -> dict[str, bytes]:
+    """Return the hashes of those of some events that were stored up to a revision, by event id."""
     hashes: dict[str, bytes] = {}
     for start in range(0, len(event_ids), _CHUNK):
         query = select(EVENTS.c.event_id, EVENTS.c.body_hash).where(
-            EVENTS.c.shop == shop, is_among(connection, EVENTS.c.event_id, event_ids[start : start + _CHUNK])
+            EVENTS.c.shop == shop,
+            EVENTS.c.revision <= revision,
+            is_among(connection, EVENTS.c.event_id, event_ids[start : start + _CHUNK]),
         )
         hashes.update((event_id, body_hash) for event_id, body_hash in await connection.execute(query))
     return hashes

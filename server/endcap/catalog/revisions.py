@@ -4,11 +4,18 @@ Whoever writes holds the shop's row until the commit, so revisions appear in the
 that has seen revision ``n`` needs only the rows of later ones.
 """
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.tables import SHOPS
 from endcap.sdk.errors import NotFound
+
+
+# Built once: every write of an event runs them.
+_OF_SHOP = SHOPS.c.id == bindparam("shop_id")
+# The weaker of PostgreSQL's locks for it: rows that only refer to the shop are written meanwhile.
+_LOCKED = select(SHOPS.c.revision).where(_OF_SHOP).with_for_update(key_share=True)
+_ADVANCED = update(SHOPS).where(_OF_SHOP).values(revision=SHOPS.c.revision + 1).returning(SHOPS.c.revision)
 
 
 async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
@@ -17,9 +24,7 @@ async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
     Raises:
         NotFound: There is no such shop.
     """
-    # The weaker of PostgreSQL's locks for it: rows that only refer to the shop are written meanwhile.
-    query = select(SHOPS.c.revision).where(SHOPS.c.id == shop).with_for_update(key_share=True)
-    return _existing(shop, (await connection.execute(query)).scalar())
+    return _existing(shop, (await connection.execute(_LOCKED, {"shop_id": shop})).scalar())
 
 
 async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
@@ -28,13 +33,7 @@ async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
     Raises:
         NotFound: There is no such shop.
     """
-    statement = (
-        update(SHOPS)
-        .where(SHOPS.c.id == shop)
-        .values(revision=SHOPS.c.revision + 1)
-        .returning(SHOPS.c.revision)
-    )
-    return _existing(shop, (await connection.execute(statement)).scalar())
+    return _existing(shop, (await connection.execute(_ADVANCED, {"shop_id": shop})).scalar())
 
 
 def _existing(shop: str, revision: int | None) -> int:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from endcap.catalog.sqlite_driver import connect
 from endcap.sdk.errors import DataLoss, EndcapError, Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
 
@@ -53,11 +55,9 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
         raise FailedPrecondition(f"{file} does not exist: create it with 'endcap migrate'")
     _check_writable(file)
     # A connection that is opened when the file is gone must not put an empty one in its place.
-    mode = {"uri": "true", "mode": "rwc" if migrating else "rw"}
+    path = f"file:{quote(str(file))}?mode={'rwc' if migrating else 'rw'}"
     engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite", database=f"file:{quote(str(file))}").update_query_dict(mode),
-        # Without an isolation level Python begins no transactions of its own; _begin does.
-        connect_args={"isolation_level": None, "timeout": lock_timeout},
+        "sqlite+aiosqlite:///file", async_creator=partial(connect, path, lock_timeout=lock_timeout)
     )
     # WAL lets readers and the writer go on side by side; FULL syncs the log at every commit. What is deleted
     # is overwritten with zeros, for it may be somebody who wants to be forgotten.

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.membership import is_among
@@ -18,6 +18,12 @@ from endcap.catalog.upserting import insert_rows
 
 _DIGEST_BYTES = 16
 _CHUNK = 5_000  # digests a query: far below what a database allows of parameters
+
+# Most shops have no tombstone: they pay for one look, and for no hashes.
+_KEY_OF_TOMBSTONES = select(SHOPS.c.token_key).where(
+    SHOPS.c.id == bindparam("shop_id"),
+    exists(select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == SHOPS.c.id)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +48,7 @@ async def find_deleted(
         users: Ids of users.
         visitors: Ids of visitors.
     """
-    # Most shops have no tombstone: they pay for one look, and for no hashes.
-    query = select(SHOPS.c.token_key).where(
-        SHOPS.c.id == shop, exists(select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == shop))
-    )
-    key = (await connection.execute(query)).scalar()
+    key = (await connection.execute(_KEY_OF_TOMBSTONES, {"shop_id": shop})).scalar()
     if key is None:
         return People()
     user_digests = {_digest(key, "user", user_id): user_id for user_id in users}

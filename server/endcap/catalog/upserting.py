@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +21,9 @@ _Insert = sqlite.Insert | postgresql.Insert
 _MANY = 100
 """Rows that are worth another word with the database."""
 
+_SQLITE_PARAMETERS = 8_000
+"""Values a statement: a quarter of what SQLite allows."""
+
 _INSERTS: Mapping[str, Callable[[Table], _Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -32,34 +36,57 @@ async def insert_rows(
     table: Table,
     rows: Sequence[tuple[Any, ...]],
     changed: tuple[str, ...] | None = None,
-) -> None:
-    """Insert many rows the short way: the driver gets them as they are.
+) -> int:
+    """Insert many rows the short way, and return how many were inserted or changed.
 
-    SQLAlchemy takes longer to look at each value of a row than a database to store it.
+    The driver gets them as they are: SQLAlchemy takes longer to look at each value of a row than a database
+    takes to store it.
 
     Args:
         connection: One that writes.
         table: Where.
         rows: Values for all columns in the table's order, but for a key that the database counts up; as the
             driver takes them, so JSON is a text.
-        changed: The columns that a row whose primary key is taken takes over, maybe none; None when no key
-            can be taken.
+        changed: The columns that a row whose primary key is taken takes over; empty to leave out a row that
+            is there, by whatever key; None when no key can be taken.
     """
     if not rows:
-        return
+        return 0
     if connection.dialect.name == "sqlite":
-        await connection.exec_driver_sql(_insert_text(table, changed), list(rows))
-        return
+        return await _insert_values(connection, table, rows, changed)
     if len(rows) >= _MANY:
         await keep_plans(connection)
     if changed is None:
         await copy_rows(connection=connection, table=table, columns=_given(table), rows=rows)
-    else:
-        # Two writers that meet in the same rows wait for each other in one direction only.
-        names = _given(table)
-        ordered = sorted(rows, key=itemgetter(*(names.index(key.name) for key in table.primary_key)))
-        arrays = tuple(map(list, zip(*ordered, strict=True)))
-        await connection.exec_driver_sql(_insert_arrays_text(table, changed), arrays)
+        return len(rows)
+    names = _given(table)
+    keys = [names.index(key.name) for key in table.primary_key if key.name in names]
+    # Two writers that meet in the same rows wait for each other in one direction only.
+    ordered = sorted(rows, key=itemgetter(*keys)) if keys else rows
+    arrays = tuple(map(list, zip(*ordered, strict=True)))
+    result = await connection.exec_driver_sql(_insert_arrays_text(table, changed), arrays)
+    return result.rowcount
+
+
+async def _insert_values(
+    connection: AsyncConnection,
+    table: Table,
+    rows: Sequence[tuple[Any, ...]],
+    changed: tuple[str, ...] | None,
+) -> int:
+    """Insert hundreds of rows a statement.
+
+    SQLite gives Python's lock away for each statement that it runs. With one a row, a busy event loop would
+    have its turn, of milliseconds, after every row.
+    """
+    size = _SQLITE_PARAMETERS // len(rows[0])
+    count = 0
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        statement = _insert_text(table, changed, len(chunk))
+        result = await connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
+        count += result.rowcount
+    return count
 
 
 async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
@@ -76,10 +103,12 @@ def _given(table: Table) -> list[str]:
 
 
 @cache
-def _insert_text(table: Table, changed: tuple[str, ...] | None) -> str:
+def _insert_text(table: Table, changed: tuple[str, ...] | None, count: int) -> str:
     # Inline: nobody asks for the keys that the database counted up.
     statement = _insert("sqlite", table, changed).inline()
-    return str(statement.compile(dialect=SQLiteDialect_aiosqlite(), column_keys=_given(table)))
+    text = str(statement.compile(dialect=SQLiteDialect_aiosqlite(), column_keys=_given(table)))
+    row = f"({', '.join('?' * len(_given(table)))})"
+    return text.replace(row, ", ".join([row] * count), 1)
 
 
 @cache
@@ -99,5 +128,5 @@ def _insert(dialect: str, table: Table, changed: tuple[str, ...] | None) -> _Ins
     keys = [column.name for column in table.primary_key]
     taken_over = {name: statement.excluded[name] for name in changed if name not in keys}
     if not taken_over:
-        return statement.on_conflict_do_nothing(index_elements=keys)
+        return statement.on_conflict_do_nothing()
     return statement.on_conflict_do_update(index_elements=keys, set_=taken_over)

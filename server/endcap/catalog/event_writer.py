@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
+from typing import Self
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,6 +48,11 @@ class Recorded:
 class _Call:
     shop: str
     events: Sequence[Event]
+    hashes: Sequence[bytes]
+
+    @classmethod
+    def of(cls, shop: str, events: Sequence[Event]) -> Self:
+        return cls(shop, events, [event.body_hash() for event in events])
 
 
 class EventWriter:
@@ -94,7 +100,7 @@ class EventWriter:
             Exhausted: The queue or the disk is full.
             Unavailable: The database is locked, or the server is stopping.
         """
-        return await self._commits.submit(_Call(shop, events), size=len(events))
+        return await self._commits.submit(_Call.of(shop, events), size=len(events))
 
     def buffer(self, shop: str, events: Sequence[Event]) -> None:
         """Take in the events of one call, all of them or none, to be recorded within a second.
@@ -108,7 +114,7 @@ class EventWriter:
         """
         if self._stalled:
             raise Unavailable("buffered events wait for the database to take writes again: try again later")
-        self._enter(_Call(shop, events))
+        self._enter(_Call.of(shop, events))
 
     async def close(self) -> None:
         """Record what waits, then stop."""
@@ -154,13 +160,11 @@ class EventWriter:
                 self._on_lost(count)
 
     async def _commit(self, calls: Sequence[_Call]) -> list[Recorded | EndcapError]:
-        events: dict[str, list[Event]] = {}
+        by_shop: dict[str, list[_Call]] = {}
         for call in calls:
-            events.setdefault(call.shop, []).extend(call.events)
+            by_shop.setdefault(call.shop, []).append(call)
         async with self._database.write() as connection:
-            stored = {
-                shop: await _store(connection, shop, of_shop) for shop, of_shop in sorted(events.items())
-            }
+            stored = {shop: await _store(connection, shop, by_shop[shop]) for shop in sorted(by_shop)}
         outcomes: dict[str, Iterator[Outcome]] = {}
         for shop, result in stored.items():
             if isinstance(result, Stored):
@@ -181,8 +185,10 @@ class EventWriter:
                 _log.exception("listener failed", shop=shop, revision=stored.revision)
 
 
-async def _store(connection: AsyncConnection, shop: str, events: Sequence[Event]) -> Stored | NotFound:
+async def _store(connection: AsyncConnection, shop: str, calls: Sequence[_Call]) -> Stored | NotFound:
+    events = list(chain.from_iterable(call.events for call in calls))
+    hashes = list(chain.from_iterable(call.hashes for call in calls))
     try:
-        return await store_events(connection=connection, shop=shop, events=events)
+        return await store_events(connection=connection, shop=shop, events=events, hashes=hashes)
     except NotFound as error:
         return error

@@ -93,13 +93,20 @@ class Stored:
     """The shop's revision that holds all of them."""
 
 
-async def store_events(*, connection: AsyncConnection, shop: str, events: Sequence[Event]) -> Stored:
+async def store_events(
+    *,
+    connection: AsyncConnection,
+    shop: str,
+    events: Sequence[Event],
+    hashes: Sequence[bytes] | None = None,
+) -> Stored:
     """Store events that are not stored yet, with the users and visitors that they name.
 
     Args:
         connection: One that writes.
         shop: The shop's id.
         events: Any number, in the order that they are to have.
+        hashes: Of their bodies, when they were computed while another transaction was being written.
 
     Raises:
         NotFound: There is no such shop.
@@ -111,7 +118,8 @@ async def store_events(*, connection: AsyncConnection, shop: str, events: Sequen
         users={event.user_id for event in events if event.user_id is not None},
         visitors={event.visitor_id for event in events if event.visitor_id is not None},
     )
-    hashes = [event.body_hash() for event in events]
+    if hashes is None:
+        hashes = [event.body_hash() for event in events]
     firsts: dict[str, int] = {}  # places of the events to store, by their ids
     for place, event in enumerate(events):
         if event.user_id not in deleted.users and event.visitor_id not in deleted.visitors:

@@ -145,6 +145,21 @@ def test_a_base_install_brings_no_torch_no_onnxruntime_and_no_database() -> None
     assert _closure("") & {"torch", "onnxruntime", "sqlmodel", "sqlalchemy", "polars"} == set()
 
 
+def test_images_give_up_root_after_the_last_command_that_needs_it() -> None:
+    for image in ROOT.glob("docker/*.Dockerfile"):
+        steps = [line.split()[0] for line in image.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+        assert "USER" in steps, image
+        assert "RUN" not in steps[steps.index("USER") :], image
+
+
+def test_the_image_that_trains_reaches_the_database_too() -> None:
+    """What ``endcap retrain`` needs."""
+    image = (ROOT / "docker" / "trainer.Dockerfile").read_text(encoding="utf-8")
+
+    assert "'.[server,train]'" in image
+
+
 def test_a_server_install_brings_no_torch() -> None:
     closure = _closure("server")
 

@@ -21,8 +21,8 @@ _Insert = sqlite.Insert | postgresql.Insert
 _MANY = 100
 """Rows that are worth another word with the database."""
 
-_SQLITE_PARAMETERS = 8_000
-"""Values a statement: a quarter of what SQLite allows."""
+_SQLITE_ROWS = 256
+"""Rows a statement: one size for most of them, since to parse a new one takes longer than to run it."""
 
 _INSERTS: Mapping[str, Callable[[Table], _Insert]] = {
     "sqlite": sqlite.insert,
@@ -79,10 +79,9 @@ async def _insert_values(
     SQLite gives Python's lock away for each statement that it runs. With one a row, a busy event loop would
     have its turn, of milliseconds, after every row.
     """
-    size = _SQLITE_PARAMETERS // len(rows[0])
     count = 0
-    for start in range(0, len(rows), size):
-        chunk = rows[start : start + size]
+    for start in range(0, len(rows), _SQLITE_ROWS):
+        chunk = rows[start : start + _SQLITE_ROWS]
         statement = _insert_text(table, changed, len(chunk))
         result = await connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
         count += result.rowcount

@@ -51,14 +51,19 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "docker" / "compose.yaml"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_databases_are_named_without_their_drivers(page: Path) -> None:
+    assert re.findall(r"\b(?:sqlite|postgresql)\+\w+:", page.read_text(encoding="utf-8")) == []
+
+
 BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINES = sorted(
     {
         re.split(r" [#>]", line)[0].strip()
         for page in PAGES
-        for block in re.findall(
-            r"^```[a-z]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-        )
+        for block in BLOCK.findall(page.read_text(encoding="utf-8"))
         for line in block.splitlines()
         if line.startswith("endcap ")
     }

@@ -97,7 +97,7 @@ def main() -> int:
         folder = Path(name)
         environment = {
             **os.environ,
-            "ENDCAP_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'endcap.db'}",
+            "ENDCAP_DATABASE_URL": f"sqlite:///{folder / 'endcap.db'}",
             "ENDCAP_BUNDLES_FOLDER": str(folder / "bundles"),
             "ENDCAP_BUNDLE_STORE": str(folder / "trained"),
             "ENDCAP_STRATEGY_TIMEOUT_SECONDS": "5",

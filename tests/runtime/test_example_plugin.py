@@ -33,7 +33,7 @@ async def priced_shop(tmp_path: Path) -> str:
     pl.DataFrame(
         schema={"user_id": pl.String, "item_id": pl.String, "type": pl.String, "time": pl.Int64}
     ).write_parquet(tmp_path / "events.parquet")
-    url = f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}"
+    url = f"sqlite:///{tmp_path / 'endcap.db'}"
     await migrate(url)
     database = await open_database(url)
     async with database.write() as connection:

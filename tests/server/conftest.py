@@ -84,7 +84,7 @@ async def model_server(tmp_path: Path) -> AsyncIterator[tuple[Settings, int]]:
     """The settings and the port of a server whose shops ``default`` and ``second`` sell ``item-0`` to 19."""
     settings = Settings(
         address="127.0.0.1:0",
-        database_url=f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}",
+        database_url=f"sqlite:///{tmp_path / 'endcap.db'}",
         bundle_store=tmp_path / "trained",
         bundles_folder=tmp_path / "bundles",
         refresh_seconds=0.1,

@@ -56,7 +56,7 @@ EVENTS = [
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
     """A client of a server whose placement ``home`` has the one strategy."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}"
+    url = f"sqlite:///{tmp_path / 'endcap.db'}"
     await migrate(url)
     database = await open_database(url)
     async with database.write() as connection:

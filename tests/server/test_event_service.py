@@ -44,7 +44,7 @@ NAN, INFINITY = float("nan"), float("inf")
 @pytest.fixture
 async def url(tmp_path: Path) -> str:
     """The URL of a database whose shop sells a kettle, a mug and a teapot."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}"
+    url = f"sqlite:///{tmp_path / 'endcap.db'}"
     await migrate(url)
     database = await open_database(url)
     async with database.write() as connection:
@@ -392,7 +392,7 @@ async def test_a_shop_says_how_old_events_may_be(url: str) -> None:
 
 
 async def test_a_flood_of_events_is_refused_and_leaves_room_for_recommendations(url: str) -> None:
-    writing = sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"), isolation_level=None)
+    writing = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     codes: list[grpc.StatusCode] = []
 
     async with (
@@ -424,7 +424,7 @@ async def test_a_full_queue_refuses_events_and_takes_them_again_once_it_is_empti
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_writer, "QUEUE_SIZE", 10)
-    writing = sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"), isolation_level=None)
+    writing = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
 
     async with _serving(url) as address, AsyncClient(address, Options(deadline=60)) as client:
         writing.execute("BEGIN IMMEDIATE")

@@ -28,7 +28,7 @@ MakeBundle = Callable[..., Path]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """What tells the commands of a shop of 20 items and 40 customers, who bought over 60 days."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}"
+    url = f"sqlite:///{tmp_path / 'endcap.db'}"
     asyncio.run(_open_shop(url, _sales(tmp_path / "import")))
     return {
         **os.environ,

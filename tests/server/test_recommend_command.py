@@ -29,7 +29,7 @@ USERS = {f"user-{number:04}": NOW for number in range(1_203)}
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """Where a server listens whose shop has three items and 1,203 users."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}"
+    url = f"sqlite:///{tmp_path / 'endcap.db'}"
     monkeypatch.setenv("ENDCAP_DATABASE_URL", url)
     await migrate(url)
     database = await open_database(url)

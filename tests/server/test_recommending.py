@@ -47,7 +47,7 @@ ITEMS = [
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'endcap.db'}"
+    url = f"sqlite:///{tmp_path / 'endcap.db'}"
     await migrate(url)
     database = await open_database(url)
     async with database.write() as connection:

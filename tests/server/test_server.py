@@ -28,7 +28,7 @@ DAY = 86_400_000
 
 
 async def _database(folder: Path, purchases: list[tuple[str, str, int]]) -> str:
-    url = f"sqlite+aiosqlite:///{folder / 'endcap.db'}"
+    url = f"sqlite:///{folder / 'endcap.db'}"
     await migrate(url)
     database = await open_database(url)
     async with database.write() as connection:

@@ -43,7 +43,7 @@ def demo(
     port = _PORT if keep_serving else _free_port()
     environment = {
         **os.environ,
-        "ENDCAP_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'endcap.db'}",
+        "ENDCAP_DATABASE_URL": f"sqlite:///{folder / 'endcap.db'}",
         "ENDCAP_BUNDLES_FOLDER": str(folder / "bundles"),
         "ENDCAP_BUNDLE_STORE": str(folder / "trained"),
         "ENDCAP_ADDRESS": f"127.0.0.1:{port}",

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 
 from endcap.sdk import NO_ROWS, History
 from endcap.sdk.features import (
@@ -14,7 +13,6 @@ from endcap.sdk.features import (
     age_decay,
     last_occurrences,
     last_positions,
-    pad_histories,
     recency_weights,
 )
 
@@ -43,28 +41,6 @@ def test_a_repeated_row_stands_where_it_was_last() -> None:
     assert last_positions(np.array([1, 2, 1, 3, 2], np.int32)).tolist() == [2, 3, 4]
     assert last_occurrences(np.array([1, 2, 1, 3, 2], np.int32)).tolist() == [1, 3, 2]
     assert last_occurrences(NO_ROWS).tolist() == []
-
-
-def test_histories_are_padded_on_the_left_with_weightless_rows() -> None:
-    rows, weights = pad_histories(
-        [np.array([4], np.int32), NO_ROWS, np.array([2, 3], np.int32)],
-        [np.ones(1, np.float32), np.ones(0, np.float32), np.array([0.5, 1], np.float32)],
-    )
-
-    assert rows.tolist() == [[0, 4], [0, 0], [2, 3]]
-    assert weights.tolist() == [[0, 1], [0, 0], [0.5, 1]]
-    assert rows.dtype == np.int64
-    assert weights.dtype == np.float32
-
-
-def test_a_batch_of_nothing_still_has_a_column() -> None:
-    assert pad_histories([], [])[0].shape == (0, 1)
-    assert pad_histories([NO_ROWS], [np.ones(0, np.float32)])[0].shape == (1, 1)
-
-
-def test_unknown_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match="known rows only"):
-        pad_histories([np.array([1, -1], np.int32)], [np.ones(2, np.float32)])
 
 
 def test_a_history_can_be_read_by_event_type() -> None:

@@ -149,3 +149,17 @@ def test_items_survive_the_way_into_a_snapshot_and_back() -> None:
     assert np.isnan(read.costs).all()
     assert list(read.brands) == ["Acme", ""]
     assert read.attributes == [{"colours": ["red"], "watts": 40.0}, {}]
+
+
+def test_what_an_item_of_a_snapshot_lacks_is_blank() -> None:
+    table = pl.DataFrame(
+        {name: [None] for name in item_schema()}
+        | {"item_id": ["mug"], "available": [True], "created_time": [1]},
+        schema=item_schema(),
+    )
+
+    read = item_columns(table)
+
+    assert (read.titles, read.descriptions, read.brands, read.group_ids) == ([""], [""], [""], [""])
+    assert ([*read.categories], [*read.tags], read.attributes) == ([()], [()], [{}])
+    np.testing.assert_array_equal([read.prices, read.original_prices, read.costs], np.full((3, 1), np.nan))

@@ -10,11 +10,10 @@ import torch
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.plugin_host import PluginHost
-from endcap.runtime.snapshot_view import snapshot_view
-from endcap.sdk import Eligibility, ItemColumns, Query, Task
+from endcap.sdk import Eligibility, EventColumns, ItemColumns, Query, Task, build_view
 from endcap.sdk.content_features import BUCKETS, TermIndex
 from endcap.sdk.features import DAY
-from endcap.sdk.snapshot import Snapshot, event_schema, item_table, user_schema, write_snapshot
+from endcap.sdk.snapshot import Snapshot, event_schema, item_columns, item_table, user_schema, write_snapshot
 from endcap.trainers import content
 from endcap.trainers.content import Content, ContentParameters
 from endcap.trainers.interactions import Interactions
@@ -214,7 +213,7 @@ def test_what_serves_recommends_an_item_that_nobody_bought(snapshot: Snapshot, t
     )
     model = load_bundle(training.bundle, host)
     strategy = Instances(host, Generation.of([model])).get("content")
-    view, _ = snapshot_view(snapshot)
+    view = build_view(item_columns(snapshot.items()), EventColumns.none(), version="1", as_of=NOW)
     new = len(TITLES)
     similar = Query(Task.SIMILAR, limit=12, time=NOW, eligible=Eligibility(view.available))
     search = replace(similar, task=Task.SEARCH, text="绿茶", candidates=np.arange(13, dtype=np.int32))

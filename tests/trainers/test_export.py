@@ -6,16 +6,16 @@ import onnx
 import pytest
 import torch
 
+from endcap.evaluation.data import EvaluationData, Histories
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.runtime.snapshot_view import snapshot_view
-from endcap.sdk import NO_ROWS, Eligibility, Query, Task, Vocabulary
+from endcap.sdk import NO_ROWS, Eligibility, EventColumns, ItemColumns, Query, Task, Vocabulary
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import BundleRefused, InvalidInput, NotFound
 from endcap.sdk.features import DAY
-from endcap.sdk.snapshot import Snapshot, event_schema, item_schema, user_schema, write_snapshot
+from endcap.sdk.snapshot import Snapshot
 from endcap.trainers import ease, item_knn
 from endcap.trainers.export import check_parity, run_module, to_onnx
 from endcap.trainers.interactions import Interactions
@@ -32,31 +32,31 @@ def quiet(_share: float, _what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def shop() -> EvaluationData:
     """Return a shop of twelve items in which 30 users bought three baskets of three each."""
-    import polars as pl
-
     generator = np.random.default_rng(3)
-    events = [
-        (f"user{user}", f"item{item}", "purchase", NOW - (3 - basket) * DAY)
-        for basket in range(3)
-        for user in range(30)
-        for item in generator.choice(12, 3, replace=False).tolist()
-    ]
-    table = pl.DataFrame(events, schema=["user", "item_id", "type", "time"], orient="row")
-    return write_snapshot(
-        tmp_path_factory.mktemp("shop") / "snapshot",
-        items=pl.DataFrame({"item_id": ITEMS, "title": ITEMS})
-        .with_columns(pl.lit(None).alias(name) for name in item_schema() if name not in {"item_id", "title"})
-        .with_columns(available=True, created_time=0)
-        .select(pl.col(name).cast(kind) for name, kind in item_schema().items()),
-        users=user_schema().to_frame(),
-        events=table.with_columns(pl.lit(None).alias(name) for name in ("quantity", "price", "value")).select(
-            pl.col(name).cast(kind) for name, kind in event_schema().items()
-        ),
-        shop="tiny",
-        as_of=NOW,
+    baskets = [generator.choice(12, 3, replace=False) for _ in range(90)]
+    items = ItemColumns(
+        ids=ITEMS,
+        titles=ITEMS,
+        categories=[()] * 12,
+        prices=np.full(12, np.nan),
+        available=np.ones(12, np.bool_),
+        created=np.zeros(12, np.int64),
     )
+    events = EventColumns(
+        users=np.tile(np.repeat(np.arange(30), 3), 3),
+        rows=np.concatenate(baskets).astype(np.int32),
+        types=np.full(270, "purchase"),
+        times=NOW - np.repeat([3, 2, 1], 90) * DAY,
+    )
+    return EvaluationData("tiny", "whole", items, events, as_of=NOW, groups=())
+
+
+@pytest.fixture(scope="module")
+def snapshot(shop: EvaluationData, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """Return the shop as trainers read it."""
+    return shop.snapshot(tmp_path_factory.mktemp("shop") / "snapshot")
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +109,15 @@ def test_a_bundle_says_what_it_is(training: Training, snapshot: Snapshot) -> Non
     assert manifest.golden_queries
 
 
-def test_what_serves_ranks_as_pytorch_does(training: Training, snapshot: Snapshot, host: PluginHost) -> None:
+def test_what_serves_ranks_as_pytorch_does(
+    training: Training, shop: EvaluationData, snapshot: Snapshot, host: PluginHost
+) -> None:
     """From the snapshot to the answer, by way of the bundle, against the module itself."""
     name = training.bundle.parent.name
     trainer = find_trainer(name)
     trained = trainer.train(Interactions.of_snapshot(snapshot), trainer.parameters(), quiet)
     strategy = Instances(host, Generation.of([load_bundle(training.bundle, host)])).get(name)
-    view, histories = snapshot_view(snapshot)
-    history = histories["user4"]
+    view, history = shop.view(), Histories.of_users(shop.events, np.array([4]))[0]
     query = Query(
         task=Task.FOR_YOU,
         limit=5,

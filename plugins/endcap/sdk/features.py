@@ -3,12 +3,10 @@
 A bundle's manifest carries ``VERSION``; a server refuses a bundle of another one.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.vocabulary import UNKNOWN, Rows
+from endcap.sdk.vocabulary import Rows
 
 
 VERSION = 1
@@ -65,30 +63,3 @@ def last_positions(rows: Rows) -> NDArray[np.int64]:
     """Return where each distinct row occurs last, ascending."""
     _, from_end = np.unique(rows[::-1], return_index=True)
     return np.sort(len(rows) - 1 - from_end)
-
-
-def pad_histories(
-    histories: Sequence[Rows], weights: Sequence[NDArray[np.float32]]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Lay histories of different lengths into one batch.
-
-    Padding stands on the left and is row 0 with weight 0: a model must multiply by the weight.
-
-    Args:
-        histories: Model rows of each query, oldest first, none ``UNKNOWN``.
-        weights: One weight a row.
-
-    Returns:
-        Rows ``(queries, length)`` int64 and weights ``(queries, length)`` float32, where ``length`` is
-        that of the longest history, at least 1.
-    """
-    length = max((len(history) for history in histories), default=0) or 1
-    batch = np.zeros((len(histories), length), np.int64)
-    batch_weights = np.zeros((len(histories), length), np.float32)
-    for index, (history, weight) in enumerate(zip(histories, weights, strict=True)):
-        if len(history):
-            if history.min() <= UNKNOWN:
-                raise ValueError("histories must hold known rows only")
-            batch[index, -len(history) :] = history
-            batch_weights[index, -len(history) :] = weight
-    return batch, batch_weights

@@ -1,9 +1,9 @@
-# The only entry points. Each creates the virtual environment by itself when it is not there yet.
+# The only entry points; `make help` lists them. Each creates the virtual environment by itself when it is not there yet.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: demo serve test check format protos clean
+.PHONY: demo serve test check format protos clean help
 
 demo: $(VENV)/installed  ## import a real shop, train, evaluate, serve, and ask for recommendations
 	$(BIN)/endcap demo
@@ -11,7 +11,7 @@ demo: $(VENV)/installed  ## import a real shop, train, evaluate, serve, and ask 
 serve: $(VENV)/installed  ## the demo's server, left running on 127.0.0.1:50051
 	$(BIN)/endcap demo --keep-serving
 
-test: $(VENV)/installed
+test: $(VENV)/installed  ## run the test suite
 	$(BIN)/pytest -q
 
 check: $(VENV)/installed  ## everything that reads the code instead of running it
@@ -24,15 +24,18 @@ check: $(VENV)/installed  ## everything that reads the code instead of running i
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/hadolint docker/*.Dockerfile
 
-format: $(VENV)/installed
+format: $(VENV)/installed  ## bring the code to the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 protos: $(VENV)/installed  ## generate the Python code of the contract
 	$(BIN)/python protos/generate.py
 
-clean:
+clean:  ## remove the virtual environment, the demo's data and what was built
 	rm -rf $(VENV) data build dist
+
+help:  ## what each target does
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=10
 
 $(VENV)/installed: pyproject.toml tests/example_plugin/pyproject.toml
 	$(PYTHON) -m venv $(VENV)

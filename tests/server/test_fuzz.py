@@ -16,7 +16,7 @@ def test_random_and_mutated_messages_to_every_rpc_get_a_stated_status() -> None:
     contract = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "protos").rglob("*.proto"))
 
     ran = subprocess.run(
-        [sys.executable, ROOT / "tests/benchmarks/fuzz.py", str(MESSAGES)],
+        [sys.executable, ROOT / "tests/server/fuzzing.py", str(MESSAGES)],
         capture_output=True,
         encoding="utf-8",
         check=False,

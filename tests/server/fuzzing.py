@@ -1,6 +1,6 @@
 """Random and mutated messages to every RPC: no answer may be UNKNOWN, nor INTERNAL, which is a bug of ours.
 
-Run it with ``python tests/benchmarks/fuzz.py``; an argument is another number of messages to each RPC. It
+Run it with ``python tests/server/fuzzing.py``; an argument is another number of messages to each RPC. It
 starts a server of its own, finds the RPCs in the contract, and fails and prints the message when there is
 such an answer.
 """

@@ -1,7 +1,13 @@
-"""What recording events over gRPC takes, against a bare sqlite3 on the same disk.
+"""What recording events takes, in the event writer and over gRPC, against a bare sqlite3 on the same disk.
 
 Run it with ``python tests/benchmarks/ingest.py``. Server, client and flood are processes of their own, so on
 two cores they are in each other's way. Every round measures all of them in turn.
+
+What a group commit gains depends on how long the disk takes to sync, which is printed. To see it as on a
+slower disk, let strace hold up each sync, here by 4 ms::
+
+    strace -f --seccomp-bpf -o /dev/null -e trace=fdatasync -e inject=fdatasync:delay_exit=4000 \\
+        python tests/benchmarks/ingest.py
 """
 
 import argparse
@@ -18,15 +24,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 import grpc
 
-from endcap.catalog.database import open_database
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient, Options
 from endcap.client.requests import name_events
+from endcap.server.convert.events import read_event
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import DURABILITY_BUFFERED, DURABILITY_DURABLE, Durability
 
@@ -67,27 +76,36 @@ def main() -> None:
 async def measure(address: str, folder: Path, count: int, singles: int, rounds: int) -> None:
     """Take turns between the bare database and the server, so that both see the same disk."""
     rates: dict[str, list[float]] = {}
+    print(f"a sync of the disk: {sync_milliseconds(folder / 'synced'):.2f} ms")
     bare = Bare(folder / "bare.db")
+    writer = await Writer.open(f"sqlite:///{folder / 'writer.db'}")
     async with AsyncClient(address, Options(deadline=60)) as client:
         await record(client, 5_000, batch=1_000, callers=4)
         for _ in range(rounds):
             for name, rate in (
                 ("bare 1000", bare.record(count, batch=1_000)),
+                ("writer 1000", await writer.record(count, batch=1_000, callers=4)),
                 ("durable 1000", await record(client, count, batch=1_000, callers=4)),
                 (
                     "buffered 1000",
                     await record(client, count, batch=1_000, callers=4, durability=DURABILITY_BUFFERED),
                 ),
                 ("bare 1", bare.record(singles // 10, batch=1)),
+                ("writer 1", await writer.record(singles, batch=1, callers=CALLERS)),
                 ("durable 1", await record(client, singles, batch=1, callers=CALLERS)),
             ):
                 rates.setdefault(name, []).append(rate)
         bare.close()
+        await writer.close()
         medians = {name: statistics.median(values) for name, values in rates.items()}
         for name, values in rates.items():
             print(f"{name:>14}: {medians[name]:>9,.0f} events/s  ({', '.join(f'{v:,.0f}' for v in values)})")
         for batch in ("1000", "1"):
-            print(f"batch {batch}: {medians[f'durable {batch}'] / medians[f'bare {batch}']:.2f} of the bare")
+            bare_rate = medians[f"bare {batch}"]
+            shares = (
+                f"{name} {medians[f'{name} {batch}'] / bare_rate:.2f}" for name in ("writer", "durable")
+            )
+            print(f"batches of {batch}, of the bare: {', '.join(shares)}")
     await measure_flood(address)
 
 
@@ -175,6 +193,39 @@ async def waits(client: AsyncClient, count: int) -> list[float]:
     return times
 
 
+class Writer:
+    """The event writer of the catalog, in this process: what the server does without gRPC."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writer = EventWriter(database, lambda _shop, _events, _revision: None)
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Create a shop of items and open it."""
+        await create(url)
+        return cls(await open_database(url))
+
+    async def record(self, count: int, *, batch: int, callers: int) -> float:
+        """Record events from many callers at once and return events a second."""
+        now = int(time.time() * 1000)
+        read = [read_event(event, now=now, max_age_days=30) for event in events(count)]
+        batches = iter([read[start : start + batch] for start in range(0, count, batch)])
+
+        async def call() -> None:
+            for each in batches:
+                await self._writer.record("default", each)
+
+        started = time.perf_counter()
+        await asyncio.gather(*(call() for _ in range(callers)))
+        return count / (time.perf_counter() - started)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._writer.close()
+        await self._database.close()
+
+
 class Bare:
     """The least that stores events durably: the same columns and indices, and nothing else done."""
 
@@ -252,6 +303,18 @@ def events(count: int) -> Iterator[Event]:
         event.time.FromMilliseconds(now - random.randrange(86_400_000))
         name_events([event])
         yield event
+
+
+def sync_milliseconds(path: Path) -> float:
+    """Return the median time that the disk takes to sync a page that was appended to a file."""
+    times = []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(50):
+            file.write(bytes(4_096))
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from endcap.catalog import forgetting
+from endcap.catalog import membership
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome, store_events
@@ -94,7 +94,7 @@ async def _everything(database: Database) -> str:
 async def test_no_trace_of_a_user_and_their_visitors_is_left_in_any_table(
     shop: Database, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "_CHUNK", chunk)
+    monkeypatch.setattr(membership, "CHUNK", chunk)
     before = await _everything(shop)
     forgotten = await forget_user(shop, "default", ANN)
     after = await _everything(shop)

@@ -17,7 +17,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
-from endcap.catalog.membership import is_among
+from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.shops import get_shop
 from endcap.catalog.tables import EVENTS, EXPOSURES, SHOPS, USER_RECORDS, USERS, VISITORS
@@ -26,8 +26,6 @@ from endcap.sdk.errors import NotFound
 
 
 _Value = TypeVar("_Value", int, str)
-
-_CHUNK = 5_000  # rows a statement: far below what a database allows of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,5 +153,4 @@ async def _forget_exposures(connection: AsyncConnection, shop: str, people: Peop
 
 
 def _chunks(values: Iterable[_Value]) -> Iterator[Sequence[_Value]]:
-    every = sorted(values)
-    return (every[start : start + _CHUNK] for start in range(0, len(every), _CHUNK))
+    return in_chunks(sorted(values))

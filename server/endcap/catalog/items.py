@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.attributes import AttributeValue, load_attributes, store_attributes
 from endcap.catalog.item_changes import note_item_write
-from endcap.catalog.membership import is_among
+from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.search_index import index_items, unindex_items
 from endcap.catalog.tables import ITEMS
@@ -85,17 +85,16 @@ class Item:
 
 _COLUMNS = tuple(ITEMS.c[attribute.name] for attribute in fields(Item))
 _TUPLES = ("categories", "tags", "image_uris")
-_CHUNK = 5_000  # ids a query: far below what a database allows of parameters
 
 
 async def get_items(*, connection: AsyncConnection, shop: str, item_ids: Iterable[str]) -> dict[str, Item]:
     """Return by id those of the items that exist."""
     wanted = list(dict.fromkeys(item_ids))
     found: dict[str, Item] = {}
-    for start in range(0, len(wanted), _CHUNK):
+    for chunk in in_chunks(wanted):
         query = select(*_COLUMNS).where(
             ITEMS.c.shop == shop,
-            is_among(connection, ITEMS.c.id, wanted[start : start + _CHUNK]),
+            is_among(connection, ITEMS.c.id, chunk),
             ITEMS.c.deleted.is_(False),
         )
         rows = (await connection.execute(query)).mappings()
@@ -191,10 +190,10 @@ async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iter
     await note_item_write(connection=connection, shop=shop, revision=revision)
     wanted = list(item_ids)
     await unindex_items(connection=connection, shop=shop, item_ids=wanted)
-    for start in range(0, len(wanted), _CHUNK):
+    for chunk in in_chunks(wanted):
         await connection.execute(
             update(ITEMS)
-            .where(ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, wanted[start : start + _CHUNK]))
+            .where(ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, chunk))
             .values(deleted=True, updated_time=now, revision=revision)
         )
     return revision
@@ -205,9 +204,9 @@ async def _positions(
 ) -> dict[str, tuple[int, int]]:
     """Return position and created time of the items that have a row, the deleted ones included."""
     stored: dict[str, tuple[int, int]] = {}
-    for start in range(0, len(item_ids), _CHUNK):
+    for chunk in in_chunks(item_ids):
         query = select(ITEMS.c.id, ITEMS.c.position, ITEMS.c.created_time).where(
-            ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, item_ids[start : start + _CHUNK])
+            ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, chunk)
         )
         for item_id, position, created in await connection.execute(query):
             stored[item_id] = (position, created)

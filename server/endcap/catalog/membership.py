@@ -1,11 +1,22 @@
 """Asking for the rows of many values; each database has its own way that stays fast."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, any_, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+_Value = TypeVar("_Value")
+
+CHUNK = 5_000
+"""Values a statement, where they may be many: far below what a database allows of parameters."""
+
+
+def in_chunks(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+    """Yield values in their order, ``CHUNK`` at a time, for one statement each."""
+    return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
 
 
 def is_among(connection: AsyncConnection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:

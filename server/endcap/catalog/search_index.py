@@ -5,21 +5,18 @@ that no database cuts or folds them its own way. SQLite indexes the rows by FTS5
 PostgreSQL by a generated ``tsvector``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.membership import is_among
+from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.tables import ITEM_TEXTS, ITEMS
 from endcap.sdk.text import tokenize
 
 
-_Value = TypeVar("_Value")
-
 _TEXTS = ("title", "labels", "description")
-_CHUNK = 5_000  # positions or ids a query, as for items
 
 
 def word_forms(word: str) -> tuple[str, ...]:
@@ -67,7 +64,7 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
         shop: The shop's id.
         items: As for ``searchable_texts``, each with its ``position``.
     """
-    for chunk in _chunks(items):
+    for chunk in in_chunks(items):
         wanted = {item["position"]: searchable_texts(item) for item in chunk}
         query = select(ITEM_TEXTS).where(
             ITEM_TEXTS.c.shop == shop, is_among(connection, ITEM_TEXTS.c.position, list(wanted))
@@ -91,14 +88,10 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
 
 async def unindex_items(*, connection: AsyncConnection, shop: str, item_ids: Sequence[str]) -> None:
     """Make items found no more."""
-    for chunk in _chunks(item_ids):
+    for chunk in in_chunks(item_ids):
         positions = select(ITEMS.c.position).where(
             ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, chunk)
         )
         await connection.execute(
             delete(ITEM_TEXTS).where(ITEM_TEXTS.c.shop == shop, ITEM_TEXTS.c.position.in_(positions))
         )
-
-
-def _chunks(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

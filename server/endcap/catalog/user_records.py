@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, RowMapping, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.attributes import AttributeValue, load_attributes, store_attributes
-from endcap.catalog.membership import is_among
+from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.tables import USER_RECORDS, VISITORS
 from endcap.catalog.upserting import upsert
 from endcap.catalog.users import remember_users
@@ -16,8 +16,6 @@ from endcap.catalog.users import remember_users
 
 MAX_VISITORS = 100
 """Linked visitors that a record names, those that were linked last."""
-
-_CHUNK = 5_000  # ids a query: far below what a database allows of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,9 @@ async def get_user_records(
     """Return by id the records of those of the users that have one."""
     wanted = list(dict.fromkeys(user_ids))
     found: dict[str, UserRecord] = {}
-    for start in range(0, len(wanted), _CHUNK):
+    for chunk in in_chunks(wanted):
         query = select(USER_RECORDS).where(
-            USER_RECORDS.c.shop == shop,
-            is_among(connection, USER_RECORDS.c.id, wanted[start : start + _CHUNK]),
+            USER_RECORDS.c.shop == shop, is_among(connection, USER_RECORDS.c.id, chunk)
         )
         for record in await _records(connection, shop, (await connection.execute(query)).mappings().all()):
             found[record.id] = record

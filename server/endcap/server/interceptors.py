@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.descriptor_pool import Default as DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
+from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.sdk import errors
 from endcap.server.invalid_text import find_invalid_text
 from endcap.server.limits import check_id, max_request_bytes, takes_data_in
@@ -27,7 +28,6 @@ from endcap.server.statuses import known_error, status_of
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 SHOP_METADATA = "endcap-shop"
-DEFAULT_SHOP = "default"
 
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 """Methods for those who look after the server: answered however busy it is, for as long as they are asked."""

@@ -1,6 +1,5 @@
 """Shops: the tenants of a server."""
 
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.field_rules import CURRENCY, EVENT_TYPE
 from endcap.catalog.placements import DEFAULT_PLACEMENTS, insert_placements
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.tables import SHOPS
@@ -24,13 +24,9 @@ DEFAULT_SHOP = "default"
 MAX_EVENT_AGE_DAYS = 30
 """Age of the oldest event that a shop takes from a caller, unless it says otherwise."""
 
-EVENT_TYPE = re.compile(r"[a-z0-9_]{1,64}")
-"""What the name of an event type looks like."""
-
 MAX_EVENT_WEIGHT = 1_000.0
 
 _LONGEST_AGE_DAYS = 36_500
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _UNCHANGED: Mapping[str, float] = MappingProxyType({})
 
 
@@ -130,7 +126,7 @@ async def change_shop(
         NotFound: There is no such shop.
         InvalidInput: A value is none of its setting.
     """
-    if currency is not None and not _CURRENCY.fullmatch(currency):
+    if currency is not None and not CURRENCY.fullmatch(currency):
         raise InvalidInput("currency must be an ISO 4217 code, such as EUR", field="currency")
     for event_type, weight in event_weights.items():
         _check_weight(event_type, weight)

@@ -3,7 +3,7 @@
 from collections.abc import Sized
 from types import MappingProxyType
 
-from endcap.sdk.errors import InvalidInput
+from endcap.catalog import field_rules
 
 
 LIMITS = MappingProxyType(
@@ -11,15 +11,9 @@ LIMITS = MappingProxyType(
         # Characters of a text, by field.
         "shop": 64,
         "placement": 128,
-        "user_id": 128,
-        "visitor_id": 128,
-        "item_id": 128,
-        "event_id": 128,
         "request_id": 128,
-        "type": 64,
         "query": 256,
         "filter": 4096,
-        "language_code": 35,
         "etag": 128,
         "model": 64,
         "version": 64,
@@ -28,20 +22,12 @@ LIMITS = MappingProxyType(
         "strategy": 64,
         "rule": 64,
         "attribute": 128,
-        "order_id": 128,
-        "attribution_token": 2048,
-        "title": 1024,
-        "description": 16384,
-        "brand": 128,
-        "group_id": 128,
         "page_token": 8192,
         # Entries of a list, by field.
         "item_ids": 100,
         "candidate_item_ids": 1000,
         "exclude_item_ids": 1000,
         "context": 32,
-        "properties": 64,
-        "properties values": 64,
         "events": 1000,
         "requests": 1000,
         "get_item_ids": 1000,
@@ -49,26 +35,16 @@ LIMITS = MappingProxyType(
         "items": 1000,
         "users": 1000,
         "update_mask": 256,
-        "localized_texts": 32,
-        "categories": 64,
-        "tags": 64,
-        "image_uris": 16,
-        "attributes": 128,
-        "attributes values": 64,
         "ladder": 8,
         "rules": 64,
         "event_types": 16,
-        # Characters of the entries of a list, and of the keys and values of a map.
-        "categories value": 128,
-        "tags value": 128,
-        "image_uris value": 2048,
-        "attributes value": 1024,
+        # Characters of the keys and values of a map.
         "context key": 64,
         "context value": 256,
-        "properties value": 1024,
     }
+    | field_rules.LIMITS
 )
-"""The most characters or entries of each field."""
+"""The most characters or entries of each field; those of items, users and events hold for imports too."""
 
 MAX_REJECTIONS = 1_000
 """Rejections that the answer to an import lists; it counts them all."""
@@ -91,13 +67,6 @@ MAX_PARAMETERS_BYTES = 16 * 1024
 
 MAX_PARAMETERS_DEPTH = 8
 """Levels of nesting that parameters of a strategy may have."""
-
-MAX_EVENT_LEAD_SECONDS = 300
-"""How far in the future an event's time may lie, for clocks differ."""
-
-
-class LimitExceeded(InvalidInput):
-    """A text or a list is longer than its limit."""
 
 
 def takes_data_in(method: str) -> bool:
@@ -129,12 +98,7 @@ def check_limit(field: str, value: Sized, *, path: str = "") -> None:
     Raises:
         LimitExceeded: It is too long.
     """
-    if len(value) > LIMITS[field]:
-        path = path or field
-        unit = "characters" if isinstance(value, str) else "entries"
-        raise LimitExceeded(
-            f"{path} has {len(value)} {unit}; at most {LIMITS[field]} are allowed", field=path
-        )
+    field_rules.check_length(value, LIMITS[field], path=path or field)
 
 
 def check_id(field: str, value: str, *, path: str = "") -> None:
@@ -148,12 +112,7 @@ def check_id(field: str, value: str, *, path: str = "") -> None:
     Raises:
         InvalidInput: It does.
     """
-    path = path or field
-    if not value:
-        raise InvalidInput(f"{path} is required", field=path)
-    check_limit(field, value, path=path)
-    if not value.isprintable():
-        raise InvalidInput(f"{path} must not hold control characters", field=path)
+    field_rules.check_id(value, LIMITS[field], path=path or field)
 
 
 def check_text(field: str, value: str, *, path: str = "") -> None:
@@ -167,6 +126,4 @@ def check_text(field: str, value: str, *, path: str = "") -> None:
     Raises:
         InvalidInput: It is.
     """
-    check_limit(field, value, path=path)
-    if "\0" in value:
-        raise InvalidInput(f"{path or field} must not hold the character NUL", field=path or field)
+    field_rules.check_text(value, LIMITS[field], path=path or field)

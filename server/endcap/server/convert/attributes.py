@@ -1,17 +1,12 @@
 """Typed values: of an event's properties, and of what items and users are described by."""
 
-import math
-import re
 from collections.abc import Collection, Mapping
 
 from endcap.catalog.attributes import AttributeValue, Moment
+from endcap.catalog.field_rules import LIMITS, check_attribute_name, check_attributes, check_length
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.fields import Fields
-from endcap.server.limits import check_limit, check_text
 from endcap.v1 import attribute_value_pb2
-
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def read_attributes(
@@ -26,10 +21,10 @@ def read_attributes(
     Raises:
         InvalidInput: There are too many, a name is none, or a value is missing, too long or no number.
     """
-    check_limit(field, messages)
-    for name in messages:
-        _check_name(name, field)
-    return {name: _read(message, field=field, path=f"{field}.{name}") for name, message in messages.items()}
+    check_length(messages, LIMITS[field], path=field)  # before any is read
+    values = {name: _read(message, path=f"{field}.{name}") for name, message in messages.items()}
+    check_attributes(values, field=field)
+    return values
 
 
 def read_named_attributes(fields: Fields, names: Collection[str] | None = None) -> dict[str, AttributeValue]:
@@ -44,7 +39,7 @@ def read_named_attributes(fields: Fields, names: Collection[str] | None = None) 
     """
     messages = fields.message.attributes  # type: ignore[attr-defined]
     for name in messages.keys() | set(names or ()):
-        _check_name(name, fields.path_of("attributes"))
+        check_attribute_name(name, field=fields.path_of("attributes"))
     chosen = messages if names is None else {name: messages[name] for name in names if name in messages}
     return read_attributes(chosen, field="attributes")
 
@@ -67,30 +62,17 @@ def write_attribute(value: AttributeValue) -> attribute_value_pb2.AttributeValue
     return message
 
 
-def _check_name(name: str, field: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{field} must have names of 1 to 64 of a-z, 0-9 and _ that start with a letter", field=field
-        )
-
-
-def _read(message: attribute_value_pb2.AttributeValue, *, field: str, path: str) -> AttributeValue:
+def _read(message: attribute_value_pb2.AttributeValue, *, path: str) -> AttributeValue:
     match message.WhichOneof("value"):
         case "text":
-            check_text(f"{field} value", message.text, path=path)
             return message.text
-        case "number" if math.isfinite(message.number):
-            return message.number
         case "number":
-            raise InvalidInput(f"{path} must be a finite number", field=path)
+            return message.number
         case "boolean":
             return message.boolean
         case "time":
             return Moment(Fields(message, path).time("time") or 0)
         case "texts":
-            check_limit(f"{field} values", message.texts.values, path=path)
-            for text in message.texts.values:
-                check_text(f"{field} value", text, path=path)
             return list(message.texts.values)
         case _:
             raise InvalidInput(f"{path} has no value: set one, or leave the name out", field=path)

@@ -9,16 +9,14 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.events import Event
-from endcap.catalog.shops import EVENT_TYPE
+from endcap.catalog.field_rules import EVENT_TYPE, LIMITS, MAX_LEAD, MAX_QUANTITY
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_attributes
 from endcap.server.convert.money import read_money
-from endcap.server.limits import LIMITS, MAX_EVENT_LEAD_SECONDS, check_id, check_limit
+from endcap.server.limits import check_id, check_text
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue
 
-
-MAX_QUANTITY = 1_000_000
 
 _ID_LENGTH = LIMITS["event_id"]  # of every identifier, and of the one that a rejection shows
 _DAY = 86_400_000  # milliseconds
@@ -82,7 +80,7 @@ def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Even
     if not EVENT_TYPE.fullmatch(event_type):
         raise InvalidInput("type must be 1 to 64 of a-z, 0-9 and _", field="type")
     if token:
-        check_limit("attribution_token", token)
+        check_text("attribution_token", token)
     if not 0 <= quantity <= MAX_QUANTITY:  # as is no comparison with NaN
         raise InvalidInput(f"quantity must be from 0 to {MAX_QUANTITY}; 0 stands for 1", field="quantity")
     if not isfinite(value):
@@ -133,10 +131,10 @@ def _read_time(message: Timestamp, *, now: int, max_age_days: int) -> int:
     if seconds < 0 or not 0 <= nanos < _NANOS:
         raise InvalidInput("time must not lie before 1970, and its nanos from 0 to 999,999,999", field="time")
     time = seconds * 1000 + nanos // 1_000_000
-    if time > now + MAX_EVENT_LEAD_SECONDS * 1000:
+    if time > now + MAX_LEAD:
         raise EventRefused(
             "TIME_IN_FUTURE",
-            f"time lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future: set the sender's clock",
+            f"time lies more than {MAX_LEAD // 1000} seconds in the future: set the sender's clock",
             field="time",
         )
     if time < now - max_age_days * _DAY:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from endcap.catalog.attributes import EARLIEST, LATEST
 from endcap.sdk.errors import InvalidInput
 from endcap.server.limits import check_id, check_limit
 
@@ -13,7 +14,6 @@ from endcap.server.limits import check_id, check_limit
 _Kind = TypeVar("_Kind", bound=Enum)
 
 _NANOS = 1_000_000_000
-_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799  # seconds; the years 1 to 9999
 _LONGEST = 315_576_000_000  # seconds; 10,000 years
 
 
@@ -90,7 +90,7 @@ class Fields:
         if not self.message.HasField(name):
             return None
         value = self._value(name)
-        if not (_EARLIEST <= value.seconds <= _LATEST and 0 <= value.nanos < _NANOS):
+        if not (EARLIEST // 1000 <= value.seconds <= LATEST // 1000 and 0 <= value.nanos < _NANOS):
             raise self.refused(name, "must lie between the years 1 and 9999")
         return int(value.seconds * 1000 + value.nanos // 1_000_000)
 

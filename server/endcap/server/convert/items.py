@@ -1,26 +1,29 @@
 """Items."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from endcap.catalog.field_rules import (
+    MAX_LEAD,
+    check_availability_times,
+    check_image_uris,
+    check_language,
+    check_localized_texts,
+)
 from endcap.catalog.items import Availability, Item
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_named_attributes, write_attribute
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.money import Money, read_money, write_money
 from endcap.server.convert.selections import Selection, merge_entries, read_selection
-from endcap.server.limits import MAX_EVENT_LEAD_SECONDS, check_id, check_limit, check_text
+from endcap.server.limits import check_id, check_limit, check_text
 from endcap.v1 import item_pb2
 
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-_SCHEMES = frozenset({"https", "http", "s3"})
 _AMOUNTS = ("price", "original_price", "cost")
 _MAPS = ("attributes", "localized_texts")
 _IGNORED = ("id", "update_time", "etag")
@@ -62,10 +65,7 @@ class ItemChange:
             changes[f"{name}_nanos"] = None if amount is None else amount.nanos
         changed = replace(item, **changes)
         changed = replace(changed, currency=self._currency(item, changed, currency))
-        if None not in (changed.available_time, changed.expire_time) and not (
-            (changed.available_time or 0) < (changed.expire_time or 0)
-        ):
-            raise InvalidInput("expire_time must be later than available_time", field="expire_time")
+        check_availability_times(changed.available_time, changed.expire_time)
         return changed
 
     def _currency(self, before: Item, after: Item, of_shop: str) -> str:
@@ -165,8 +165,8 @@ def read_create_time(fields: Fields, now: int) -> int | None:
         InvalidInput: It is no time, or lies in the future.
     """
     time = fields.time("create_time")
-    if time is not None and time > now + MAX_EVENT_LEAD_SECONDS * 1000:
-        raise fields.refused("create_time", f"lies more than {MAX_EVENT_LEAD_SECONDS} seconds in the future")
+    if time is not None and time > now + MAX_LEAD:
+        raise fields.refused("create_time", f"lies more than {MAX_LEAD // 1000} seconds in the future")
     return time
 
 
@@ -176,7 +176,9 @@ def read_language(fields: Fields, name: str = "language_code") -> str:
     Raises:
         InvalidInput: It is none.
     """
-    return _language(getattr(fields.message, name), fields.path_of(name))
+    code: str = getattr(fields.message, name)
+    check_language(code, path=fields.path_of(name))
+    return code
 
 
 def read_labels(fields: Fields, name: str) -> tuple[str, ...]:
@@ -207,44 +209,20 @@ def _text(name: str) -> Callable[[Fields], str]:
 def _localized_texts(fields: Fields, names: frozenset[str] | None = None) -> dict[str, dict[str, str]]:
     messages = fields.message.localized_texts  # type: ignore[attr-defined]
     check_limit("localized_texts", messages)
-    texts: dict[str, dict[str, str]] = {}
-    for language in messages if names is None else names & messages.keys():
-        path = f"localized_texts.{language}"
-        if not language:
-            raise InvalidInput("localized_texts needs a language for each text", field="localized_texts")
-        _language(language, "localized_texts")
-        texts[language] = {}
-        for name in ("title", "description"):
-            text = getattr(messages[language], name)
-            check_text(name, text, path=f"{path}.{name}")
-            if text:
-                texts[language][name] = text
+    chosen = messages.keys() if names is None else names & messages.keys()
+    texts = {
+        language: {
+            name: text for name in ("title", "description") if (text := getattr(messages[language], name))
+        }
+        for language in chosen
+    }
+    check_localized_texts(texts)
     return texts
-
-
-def _language(code: str, path: str) -> str:
-    check_limit("language_code", code, path=path)
-    if code and not _LANGUAGE.fullmatch(code):
-        raise InvalidInput(f"{path} must be a BCP 47 tag, such as en-GB", field=path)
-    return code
 
 
 def _image_uris(fields: Fields) -> tuple[str, ...]:
     addresses = read_labels(fields, "image_uris")
-    for index, address in enumerate(addresses):
-        path = f"image_uris[{index}]"
-        try:
-            parts = urlsplit(address)
-        except ValueError:
-            parts = None
-        if (
-            parts is None
-            or parts.scheme not in _SCHEMES
-            or not parts.netloc
-            or not address.isprintable()
-            or " " in address
-        ):
-            raise InvalidInput(f"{path} must be an https, http or s3 address", field=path)
+    check_image_uris(addresses)
     return addresses
 
 

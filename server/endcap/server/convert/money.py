@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from endcap.catalog.field_rules import CURRENCY
 from endcap.catalog.money import MAX_UNITS, NANOS
 from endcap.sdk.errors import InvalidInput
 from endcap.v1 import money_pb2
@@ -28,7 +29,7 @@ def read_money(message: money_pb2.Money, *, field: str) -> Money:
             f"{field} must have units from 0 to {MAX_UNITS} and nanos from 0 to {NANOS - 1}", field=field
         )
     code = message.currency_code
-    if code and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+    if code and not CURRENCY.fullmatch(code):
         raise InvalidInput(f"{field} must have an ISO 4217 currency_code, such as EUR", field=field)
     return Money(message.units * NANOS + message.nanos, code)
 

@@ -1,7 +1,7 @@
 """Entries of a batch that were not stored."""
 
+from endcap.catalog.field_rules import LimitExceeded
 from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError, FailedPrecondition, InvalidInput
-from endcap.server.limits import LimitExceeded
 from endcap.v1 import rejection_pb2
 
 

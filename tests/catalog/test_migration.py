@@ -65,10 +65,12 @@ def test_the_newest_revision_is_the_one_this_release_names() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == migrations.HEAD
 
 
-async def test_migrating_again_changes_nothing(catalog_database: Database, catalog_url: str) -> None:
-    await migrate(catalog_url)
+async def test_migrating_again_changes_nothing(full_url: str) -> None:
+    before = await _contents(full_url)
 
-    await (await open_database(catalog_url)).close()
+    await migrate(full_url)
+
+    assert await _contents(full_url) == before
 
 
 async def test_a_newer_schema_is_left_alone(catalog_database: Database, catalog_url: str) -> None:

@@ -16,8 +16,10 @@ from endcap.catalog.event_writer import EventWriter, Recorded
 from endcap.catalog.events import Event, events_after, store_events
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
+from endcap.catalog.migrations import HEAD
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import create_shop, get_shop, list_shops
+from endcap.catalog.tables import METADATA
 from endcap.catalog.users import count_users, remember_users
 from endcap.sdk.errors import Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
@@ -337,10 +339,21 @@ async def test_what_libpq_understands_may_be_in_the_url(postgresql_url: str) -> 
     assert name == "shop"
 
 
-async def test_two_processes_that_migrate_at_once_do_it_once(empty_postgresql_url: str) -> None:
+async def test_three_that_migrate_at_once_do_it_once(empty_postgresql_url: str) -> None:
     await asyncio.gather(*(migrate(empty_postgresql_url) for _ in range(3)))
 
-    await (await open_database(empty_postgresql_url)).close()
+    database = await open_database(empty_postgresql_url)
+    async with database.read() as connection:
+        versions = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all()
+        created = await connection.execute(
+            text("SELECT relname, xmin::text FROM pg_class WHERE relname = ANY(:names)"),
+            {"names": [*METADATA.tables]},
+        )
+        transactions = {str(name): transaction for name, transaction in created}
+    await database.close()
+    assert versions == [HEAD]
+    assert transactions.keys() == METADATA.tables.keys()
+    assert len({*transactions.values()}) == 1
 
 
 async def test_the_character_that_postgresql_cannot_store_is_refused_with_its_event_alone(

@@ -211,7 +211,7 @@ async def test_what_is_no_backup_is_refused(catalog_url: str, tmp_path: Path) ->
     other = b"PGDMP" if catalog_url.startswith("sqlite") else b"SQLite format 3\0"
     (tmp_path / "other").write_bytes(other + bytes(100))
 
-    with pytest.raises(NotFound, match="there is no file"):
+    with pytest.raises(NotFound, match=r"there is no file .*: name one that 'endcap backup' wrote"):
         await restore(catalog_url, tmp_path / "nothing")
     with pytest.raises(InvalidInput, match="is no backup"):
         await restore(catalog_url, tmp_path / "letter")

@@ -176,5 +176,5 @@ def test_a_file_of_another_format_is_refused(
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"items\.csv is missing"):
+    with pytest.raises(InvalidInput, match=r"items\.csv is missing: check its name"):
         open_table_file(tmp_path / "items.csv")

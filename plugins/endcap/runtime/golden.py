@@ -130,7 +130,9 @@ def _ask(golden_queries: Sequence[GoldenQuery], model: Model, host: PluginHost) 
             f"the bundle of model {model.name!r} cannot be checked: {type(error).__name__} was raised"
         ) from error
     if len(rankings) != len(golden_queries):
-        raise BundleRefused(f"strategy {model.name!r} must answer each query with one ranking")
+        raise BundleRefused(
+            f"strategy {model.name!r} must answer each query with one ranking: correct its method recommend"
+        )
     return rankings
 
 

@@ -160,7 +160,9 @@ class Bundle:
             )
         found = {path.name for path in islice(folder.iterdir(), len(_FILES) + 2)}
         if manifest.files.keys() != _FILES or found != {MANIFEST, *_FILES}:
-            raise BundleRefused(f"a bundle holds exactly {', '.join(sorted(_FILES))} and its manifest")
+            raise BundleRefused(
+                f"a bundle holds exactly {', '.join(sorted(_FILES))} and its manifest: copy the bundle again"
+            )
         contents = {name: _read(folder, name) for name in manifest.files}
         for name, checksum in manifest.files.items():
             if hashlib.sha256(contents[name]).hexdigest() != checksum:

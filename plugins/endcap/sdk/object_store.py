@@ -136,7 +136,9 @@ class ObjectStore:
                     " they allow"
                 ) from error
             if isinstance(error, FileNotFoundError | exceptions.NotFoundError):
-                raise NotFound(f"{self.url} lacks what was asked for") from error
+                raise NotFound(
+                    f"{self.url} lacks what was asked for: check the URL, or write it again"
+                ) from error
             if self.url.startswith("s3:") and not any(name in os.environ for name in _S3_CREDENTIALS):
                 raise FailedPrecondition(
                     f"there are no credentials for {self.url}:"

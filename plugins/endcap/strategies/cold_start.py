@@ -86,7 +86,9 @@ class ColdStart:
     def __init__(self, resources: Resources, parameters: ColdStartParameters) -> None:
         popular = resources.strategy("popular")
         if not isinstance(popular, ScoringStrategy):
-            raise FailedPrecondition("cold_start goes by the scores of 'popular', which must have some")
+            raise FailedPrecondition(
+                "cold_start goes by the scores of 'popular', which has none: give it one with a method score"
+            )
         self._popular = popular
         self._parameters = parameters
         self._rungs = (FLOOR, *reversed(_read_rungs(parameters.rungs)))

@@ -106,7 +106,7 @@ def _check_new(file: Path) -> None:
 
 def _check_kind(kind: _Kind, file: Path) -> None:
     if not file.is_file():
-        raise NotFound(f"there is no file {file}")
+        raise NotFound(f"there is no file {file}: name one that 'endcap backup' wrote")
     with file.open("rb") as content:
         start = content.read(16)
     for other in _KINDS.values():

@@ -102,7 +102,9 @@ class ModelRegistry:
         store = self._store.resolve()
         folder = (store / path).resolve()
         if not folder.is_relative_to(store):
-            raise InvalidInput("path must not lead out of the bundle store", field="path")
+            raise InvalidInput(
+                "path must not lead out of the bundle store: name a folder in it", field="path"
+            )
         if not folder.is_dir():
             raise NotFound(f"there is no bundle {path!r} in the bundle store: copy it there first")
         return folder

@@ -28,5 +28,5 @@ def open_table_file(path: Path) -> TableFile:
     if path.suffix not in FORMATS:
         raise InvalidInput(f"{path} is of no known format: its name must end in {', '.join(FORMATS)}")
     if not path.is_file():
-        raise InvalidInput(f"{path} is missing")
+        raise InvalidInput(f"{path} is missing: check its name and its folder")
     return FORMATS[path.suffix](path)

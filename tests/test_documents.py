@@ -81,6 +81,16 @@ def test_commands_are_shown_with_options_that_exist(line: str, monkeypatch: pyte
     assert ended.value.code == 0
 
 
+def test_every_command_is_in_the_changelog() -> None:
+    line = next(
+        line
+        for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+        if "The commands" in line
+    )
+
+    assert sorted(re.findall(r"`(\w+)`", line)) == sorted(entry_points(group="endcap.commands").names)
+
+
 def test_the_strategies_that_ship_are_listed_with_their_tasks() -> None:
     ours = {
         name: each.tasks

@@ -31,7 +31,7 @@ LIFE = (
 
 CONVERT = "server/convert/recommendations.py"
 RULES = "server/rules/"
-WRITING = {"catalog/group_commit.py", "catalog/database.py", "catalog/sqlite.py"}
+WRITING = {"catalog/group_commit.py", "catalog/database.py", "catalog/sqlite.py", "catalog/sqlite_driver.py"}
 """What writes exposures off the request path, which may fall into the time of a call."""
 
 

@@ -1,19 +1,20 @@
 """Forgetting: what is left of a user is searched for in everything that the database keeps."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from endcap.catalog import membership
+from endcap.catalog import membership, postgresql
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome, store_events
 from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
-from endcap.catalog.forgetting import forget_user
+from endcap.catalog.forgetting import erase_forgotten, forget_user
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.shops import create_shop
 from endcap.catalog.snapshots import export_snapshot
@@ -105,20 +106,95 @@ async def test_no_trace_of_a_user_and_their_visitors_is_left_in_any_table(
     assert (forgotten.event_count, forgotten.exposure_count) == (5, 2)
 
 
-async def test_no_trace_of_a_user_is_left_in_the_files_of_sqlite(shop: Database, catalog_url: str) -> None:
-    if not catalog_url.startswith("sqlite"):
-        pytest.skip("the files of PostgreSQL are for its vacuum to clean")
-    folder = Path(catalog_url.removeprefix("sqlite:///")).parent
+@pytest.fixture
+def found_in_files(
+    request: pytest.FixtureRequest, shop: Database, catalog_url: str
+) -> Callable[[], Awaitable[list[str]]]:
+    """Search the database's own files for Ann's ids; those of PostgreSQL without the server's log."""
 
-    def found() -> list[str]:
-        content = b"".join(file.read_bytes() for file in folder.iterdir())
-        return [each for each in IDS if each.encode() in content]
+    async def of_sqlite() -> list[str]:
+        return _found_below(Path(catalog_url.removeprefix("sqlite:///")).parent)
 
-    before = found()
+    async def of_postgresql() -> list[str]:
+        server = request.getfixturevalue("postgresql")
+        server.execute("CHECKPOINT")
+        async with shop.read() as connection:
+            query = "SELECT oid FROM pg_database WHERE datname = current_database()"
+            oid = (await connection.exec_driver_sql(query)).scalar_one()
+        return _found_below(server.folder / "data/base" / str(oid))
+
+    return of_sqlite if catalog_url.startswith("sqlite") else of_postgresql
+
+
+def _found_below(folder: Path) -> list[str]:
+    content = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+    return [each for each in IDS if each.encode() in content]
+
+
+async def test_no_trace_of_a_user_is_left_in_the_files_of_the_database(
+    shop: Database, found_in_files: Callable[[], Awaitable[list[str]]]
+) -> None:
+    async with shop.write() as connection:
+        await connection.exec_driver_sql("ANALYZE")  # what the planner samples are values too
+
+    before = await found_in_files()
     await forget_user(shop, "default", ANN)
+    is_done = await erase_forgotten(shop)
 
     assert before == list(IDS)
-    assert found() == []
+    assert is_done
+    assert await found_in_files() == []
+
+
+async def test_what_a_reader_still_sees_is_erased_when_the_reader_has_ended(
+    shop: Database, found_in_files: Callable[[], Awaitable[list[str]]]
+) -> None:
+    async with shop.read() as reader:
+        await reader.execute(select(EVENTS.c.sequence))
+        await forget_user(shop, "default", ANN)
+        is_done_early = await erase_forgotten(shop)
+        left = await found_in_files()
+    is_done = await erase_forgotten(shop)
+
+    assert (is_done_early, left) == (False, list(IDS))
+    assert is_done
+    assert await found_in_files() == []
+
+
+async def test_writers_go_on_while_a_reader_keeps_the_past(shop: Database, catalog_event: MakeEvent) -> None:
+    await forget_user(shop, "default", ANN)
+    async with shop.read() as reader:
+        await reader.execute(select(EVENTS.c.sequence))
+        erasing = asyncio.create_task(erase_forgotten(shop))
+        outcomes = [
+            await _store(shop, catalog_event(f"late-{number}", user_id="ben")) for number in range(20)
+        ]
+        await erasing
+
+    assert outcomes == [(Outcome.ACCEPTED,)] * 20
+
+
+@pytest.mark.parametrize("catalog_url", ["postgresql"], indirect=True)
+async def test_a_large_table_is_vacuumed_where_it_is(shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "_REWRITTEN_BYTES", 0)
+    query = "SELECT pg_relation_filenode(relid), n_dead_tup FROM pg_stat_user_tables WHERE relname = 'events'"
+
+    async def place_and_dead_rows() -> tuple[Any, ...]:
+        async with shop.read() as connection:
+            return tuple((await connection.exec_driver_sql(query)).one())
+
+    place = (await place_and_dead_rows())[0]
+    await forget_user(shop, "default", ANN)
+    is_done = await erase_forgotten(shop)
+
+    assert is_done
+    assert await place_and_dead_rows() == (place, 0)
+
+
+async def test_nothing_is_erased_where_nobody_was_forgotten(shop: Database) -> None:
+    async with shop.read() as reader:
+        await reader.execute(select(EVENTS.c.sequence))
+        assert await erase_forgotten(shop)
 
 
 async def test_what_others_did_stays_theirs(shop: Database) -> None:

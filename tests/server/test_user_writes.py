@@ -1,8 +1,9 @@
 """Users, written, listed and forgotten over the wire of a real server, in process."""
 
+import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
+from sqlalchemy import select
 
 from endcap.catalog.database import open_database
 from endcap.catalog.histories import Histories
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
+from endcap.catalog.tables import EVENTS
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings
@@ -206,7 +209,12 @@ def _known_people() -> str:
     return repr([(list(each._users), list(each._visitors)) for each in histories])
 
 
-async def test_a_deleted_user_is_forgotten_at_once_by_every_server_and_file(
+def _found_in_files(folder: Path, ids: Sequence[str]) -> list[str]:
+    content = b"".join(file.read_bytes() for file in folder.glob("endcap.db*"))
+    return [each for each in ids if each.encode() in content]
+
+
+async def test_a_deleted_user_is_forgotten_at_once_by_every_server_and_soon_by_the_files(
     client: AsyncClient, other_client: AsyncClient, settings: Settings, tmp_path: Path
 ) -> None:
     ids = ("ann-of-green-gables", "visitor-phone")
@@ -232,8 +240,28 @@ async def test_a_deleted_user_is_forgotten_at_once_by_every_server_and_file(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await get(client, user_id)
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-    content = b"".join(file.read_bytes() for file in tmp_path.glob("endcap.db*"))
-    assert not [each for each in ids if each.encode() in content]
+    async with asyncio.timeout(20):
+        while _found_in_files(tmp_path, ids):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_a_server_erases_again_until_no_reader_keeps_a_deleted_user_in_the_files(
+    client: AsyncClient, settings: Settings, tmp_path: Path
+) -> None:
+    ids = ("ann-of-green-gables",)
+    await client.record_events([event("1", user_id=ids[0])])
+    database = await open_database(settings.database_url)
+    async with database.read() as reader:
+        await reader.execute(select(EVENTS.c.sequence))
+        await client.catalog.DeleteUser(DeleteUserRequest(user_id=ids[0]))
+        await asyncio.sleep(0.5)
+        left = _found_in_files(tmp_path, ids)
+    async with asyncio.timeout(20):
+        while _found_in_files(tmp_path, ids):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await database.close()
+
+    assert left == list(ids)
 
 
 async def test_late_events_of_a_deleted_user_are_rejected_by_their_reason(client: AsyncClient) -> None:

@@ -1,7 +1,7 @@
 """The database: transactions that read, transactions that write, and errors in our own terms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class _Kind(Protocol):
 
     def create_engine(self, url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine: ...
 
-    async def empty_log(self, engine: AsyncEngine) -> None: ...
+    async def erase_deleted(self, engine: AsyncEngine, tables: Sequence[str]) -> bool: ...
 
 
 _KINDS: Mapping[str, _Kind] = {"sqlite": sqlite, "postgresql": postgresql}
@@ -105,9 +105,16 @@ class Database:
         finally:
             self._writers.release()
 
-    async def empty_log(self) -> None:
-        """Keep no page of the past in the log of a database that is a file, unless somebody is at it."""
-        await self._kind.empty_log(self._engine)
+    async def erase_deleted(self, tables: Sequence[str]) -> bool:
+        """Take from the files what was deleted from tables, where others let it go.
+
+        Returns:
+            Whether that is done; if not, somebody reads an older state, or writes: try again.
+
+        Raises:
+            Unavailable: Others hold a table, or the database does not answer.
+        """
+        return await self._kind.erase_deleted(self._engine, tables)
 
     async def close(self) -> None:
         """Close every connection."""

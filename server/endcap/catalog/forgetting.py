@@ -4,8 +4,7 @@ What goes is the record, the key behind the pseudonym, the linked visitors, and 
 all of them. What somebody else did on a device that is now linked to the user stays theirs and loses the
 device's id. A tombstone for each id, which does not hold it, keeps late events and exposures out.
 
-SQLite overwrites what is deleted, and its log is emptied afterwards. PostgreSQL keeps dead rows until its
-vacuum has been there.
+What is deleted is still in the files: erase it afterwards, again and again until nobody sees it any more.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,12 +19,14 @@ from endcap.catalog.database import Database
 from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.shops import get_shop
-from endcap.catalog.tables import EVENTS, EXPOSURES, SHOPS, USER_RECORDS, USERS, VISITORS
+from endcap.catalog.tables import EVENTS, EXPOSURES, SHOPS, TOMBSTONES, USER_RECORDS, USERS, VISITORS
 from endcap.catalog.tombstones import People, add_tombstones
 from endcap.sdk.errors import NotFound
 
 
 _Value = TypeVar("_Value", int, str)
+
+_TABLES = (USER_RECORDS, USERS, VISITORS, EVENTS, EXPOSURES)  # those that name people
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,22 @@ async def forget_user(
         if people != expected:
             searched = 0
         await _find_events(connection, shop, people, found, after=searched)
-        forgotten = await _forget(connection, shop, people, found, allow_missing=allow_missing)
-    await database.empty_log()
-    return forgotten
+        return await _forget(connection, shop, people, found, allow_missing=allow_missing)
+
+
+async def erase_forgotten(database: Database) -> bool:
+    """Take from the database's files what is left there of people who were forgotten.
+
+    Returns:
+        Whether nothing is left; if not, somebody reads an older state, or writes: try again.
+
+    Raises:
+        Unavailable: Others hold a table, or the database does not answer.
+    """
+    async with database.read() as connection:
+        if (await connection.execute(select(TOMBSTONES.c.digest).limit(1))).first() is None:
+            return True
+    return await database.erase_deleted([table.name for table in _TABLES])
 
 
 async def _with_links(connection: AsyncConnection, shop: str, named: People) -> People:

@@ -31,6 +31,22 @@ _STATEMENT_SECONDS = 60.0
 _PARTING_SECONDS = 0.1
 _MIGRATION_LOCK = 0x656E_6463_6170  # "endcap"
 
+_REWRITTEN_BYTES = 64 << 20
+"""Size of the largest table that is written anew, with its indexes: half a second, measured in memory."""
+
+_VACUUM_SECONDS = 3600.0
+_VACUUM_LOCK_SECONDS = 0.2  # whoever waits to lock a whole table has everybody else wait behind
+_SAMPLES = "pg_catalog.pg_statistic"  # what the planner knows of columns, values included
+_LOOKS, _LOOK_SECONDS = 20, 0.05
+
+_SEES_OLDER_STATE = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE pid <> pg_backend_pid() AND (datname = current_database() OR datname IS NULL)
+    AND greatest(age(backend_xmin), age(backend_xid)) > age($1::text::xid)
+) OR EXISTS (SELECT FROM pg_replication_slots WHERE age(xmin) > age($1::text::xid))
+"""
+
 _NO_ANSWER = "the database does not answer: try again, and check that it runs"
 
 _NO_NUL = "a text holds the character NUL, which PostgreSQL cannot store: leave it out"
@@ -104,8 +120,40 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     return engine
 
 
-async def empty_log(engine: AsyncEngine) -> None:
-    """Do nothing: the server recycles its log by itself, and its vacuum overwrites deleted rows."""
+async def erase_deleted(engine: AsyncEngine, tables: Sequence[str]) -> bool:
+    """Write small tables anew and vacuum large ones, and have the planner forget its samples of them.
+
+    A vacuum frees the rows, yet bytes of them stay in the room that a page has left until other rows take it.
+    Nothing stays of a table that is written anew, but nobody else can use it meanwhile.
+
+    Returns:
+        Whether it was done: not while somebody sees an older state.
+    """
+    async with engine.connect() as connection:
+        # By the driver's own connection, for SQLAlchemy would begin a transaction.
+        driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+        with _our_errors():
+            await driver.execute(f"SET lock_timeout = '{_VACUUM_LOCK_SECONDS:g}s'")
+            try:
+                return await _vacuum(driver, *tables, options="ANALYZE") and await _vacuum(driver, _SAMPLES)
+            finally:
+                await driver.execute("RESET lock_timeout")
+
+
+async def _vacuum(driver: asyncpg.Connection, *tables: str, options: str = "ANALYZE FALSE") -> bool:
+    """Vacuum tables once nobody sees what is deleted by now; return whether it came to that."""
+    now = await driver.fetchval("SELECT pg_current_xact_id()::xid::text")
+    for _ in range(_LOOKS):
+        if not await driver.fetchval(_SEES_OLDER_STATE, now):
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    else:
+        return False
+    for table in tables:
+        size = await driver.fetchval("SELECT pg_total_relation_size($1::text::regclass)", table)
+        way = "FULL" if size <= _REWRITTEN_BYTES else "INDEX_CLEANUP ON"
+        await driver.execute(f"VACUUM ({way}, {options}) {table}", timeout=_VACUUM_SECONDS)
+    return True
 
 
 async def keep_plans(connection: AsyncConnection) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,16 +93,26 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     return engine
 
 
-async def empty_log(engine: AsyncEngine) -> None:
-    """Write the log back to the file and cut it to nothing, so that it holds no page of the past.
+async def erase_deleted(engine: AsyncEngine, _: Sequence[str]) -> bool:
+    """Cut the log to nothing, so that it holds no page of the past; the file has zeros for what was deleted.
 
-    While somebody reads an older state, or writes, the log stays as it is.
+    Returns:
+        Whether it was cut: not while somebody reads an older state, or writes.
     """
     async with engine.connect() as connection:
         # By the driver's own connection, for SQLAlchemy would begin a transaction.
-        driver = (await connection.get_raw_connection()).driver_connection
-        if driver is not None:
-            await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        cursor = driver.cursor()
+        await cursor.execute("PRAGMA busy_timeout")
+        (timeout,) = await cursor.fetchone()
+        # Who waits here for a reader to end keeps writers waiting.
+        await cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            await cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_busy, _, _ = await cursor.fetchone()
+        finally:
+            await cursor.execute(f"PRAGMA busy_timeout = {timeout}")
+    return not is_busy
 
 
 def database_file(url: URL) -> Path:

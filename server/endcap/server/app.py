@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from endcap.catalog.database import open_database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.forgetting import erase_forgotten
 from endcap.catalog.retention import prune_shop
 from endcap.catalog.shops import list_shops
 from endcap.runtime.plugin_host import PluginHost
@@ -65,6 +66,9 @@ _OPTIONS = (
 
 _REFUSING_SECONDS = 0.1
 """Time in which a stopping server still answers, so that calls on their way hear that it stops."""
+
+_REST = 9
+"""Rest between two erasures, in durations of the first: they hold tables that others want."""
 
 _log = structlog.get_logger(__name__)
 
@@ -128,6 +132,7 @@ class Application:
         await self._server.start()
         refreshing = asyncio.create_task(self._keep_fresh())
         opened.push_async_callback(_cancel, refreshing)
+        opened.push_async_callback(_cancel, asyncio.create_task(self._keep_erasing()))
         if settings.prune_seconds:
             opened.push_async_callback(_cancel, asyncio.create_task(self._keep_pruned()))
         if settings.metrics_port:
@@ -206,6 +211,22 @@ class Application:
                 # Answers from memory go on; whoever looks at health sends callers to a server that is well.
                 _log.error("database_damaged", remedy="restore it from a backup, and start again")
                 await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def _keep_erasing(self) -> None:
+        left = self._shops.left_in_files
+        while True:
+            await left.wait()
+            left.clear()
+            started = time.monotonic()
+            try:
+                is_done = await erase_forgotten(self._database)
+            except EndcapError as error:
+                _log.warning("erasing_failed", reason=str(error))
+                is_done = False
+            if not is_done:
+                left.set()
+            took = time.monotonic() - started
+            await asyncio.sleep(max(self._settings.refresh_seconds, _REST * took))
 
     async def _keep_pruned(self) -> None:
         while True:

@@ -115,6 +115,9 @@ class Shops:
         self._shops: dict[str, Shop] = {}
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._refreshing = asyncio.Lock()
+        self.left_in_files = asyncio.Event()
+        """Set while the database's files may hold people whom this server forgot, or one before it."""
+        self.left_in_files.set()
 
     def get(self, shop: str) -> Shop:
         """Return a shop.
@@ -178,6 +181,7 @@ class Shops:
 
     async def forget(self, shop: Shop, forgotten: Forgotten) -> None:
         """Take people out of memory who are not in the database any more."""
+        self.left_in_files.set()
         people = forgotten.people
         async with shop.catching_up:  # what is being loaded may know them still
             shop.state.histories.forget(people.users, people.visitors)

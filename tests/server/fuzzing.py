@@ -1,8 +1,9 @@
 """Random and mutated messages to every RPC: no answer may be UNKNOWN, nor INTERNAL, which is a bug of ours.
 
-Run it with ``python tests/server/fuzzing.py``; an argument is another number of messages to each RPC. It
-starts a server of its own, finds the RPCs in the contract, and fails and prints the message when there is
-such an answer.
+Run it with ``python tests/server/fuzzing.py``; an argument is another number of messages to each RPC, and
+further ones name the services to send them to, such as ``CatalogService``. It starts a server of its own over
+an imported shop, finds the RPCs in the contract, and fails and prints the message when there is such an
+answer.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import endcap.v1
 from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.importing import import_folder
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.server.app import Application
@@ -49,7 +51,12 @@ FORBIDDEN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
 USUAL_TEXTS = {
     "placement": ("home", "product", "rank", "recently-viewed"),
     "filter": ("", "price < 20", 'category = "toys"'),
-    "currency_code": ("GBP", ""),
+    "currency_code": ("GBP",),
+    "language_code": ("en", "de-CH"),
+    "image_uris": ("https://shop.example/mug.jpg",),
+    "key": ("mug", "kettle"),
+    "paths": ("tags",),
+    "etag": ("",),
     "page_token": ("",),
     "attribution_token": ("",),
     "strategy": ("popular", "ease"),
@@ -61,10 +68,25 @@ UNUSUAL_TEXTS = (
     *("", " ", "0", "-1", "x" * 129, "x" * 5_000, "\x00", "a\nb", "\u202e", "e\u0301", "\ufeff", "💥" * 40),
     *("../../etc/passwd", "/", "' OR 1=1 --", "NOT (", '"', "price =", "2024-13-01T00:00:00Z", "*", "NaN"),
 )
-USUAL_INTEGERS = (0, 1, 2, 10)
+USUAL_INTEGERS = {"seconds": (1_700_000_000,), "": (0, 1, 2, 10)}
+"""As ``USUAL_TEXTS``."""
+
 UNUSUAL_INTEGERS = (101, -1, 2**31 - 1, -(2**31), 2**53, 2**63 - 1, -(2**63), 1_700_000_000)
 USUAL_NUMBERS = (0.0, 0.5, 1.0)
 UNUSUAL_NUMBERS = (-0.0, -1.0, 1e-320, 1e308, float("inf"), float("-inf"), float("nan"))
+
+SHOP = {
+    "items.csv": (
+        "item_id,title,categories,tags,price,availability\n"
+        "mug,Mug,toys,new,9.5,in_stock\nkettle,Kettle,,,19.99,preorder\nhome,Home,,old,,out_of_stock\n"
+    ),
+    "users.csv": 'user_id,tags,attributes,language_code\neve,new,"{""floor"": 3}",de\nmug,,,\n',
+    "events.csv": (
+        "event_id,type,user_id,item_id,time\n"
+        "1,view,eve,mug,2023-11-14T22:13:20Z\n2,purchase,mug,kettle,2023-11-14T22:13:21Z\n"
+    ),
+}
+"""What the shop that is fuzzed was imported from, by file."""
 
 _INTEGER_BOUNDS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -83,16 +105,30 @@ class Fuzzer:
         self._unusual = 0.5  # of a message's values
 
     def encoded(self, descriptor: Descriptor) -> bytes:
-        """Make the bytes of a message: none, any, a valid one's, or those with some damage."""
+        """Make the bytes of a message: none, any, a spoiled one's, any one's, or those with some damage."""
         kind = self._random.random()
         if kind < 0.05:
             return b""
         if kind < 0.15:
             return self._random.randbytes(self._random.randrange(200))
+        if kind < 0.4:
+            return self.spoiled(descriptor).SerializeToString()
         self._filled = self._random.choice((0.2, 0.5, 0.9))
         self._unusual = self._random.choice((0.0, 0.0, 0.1, 0.5))
-        valid = self.message(descriptor).SerializeToString()
-        return valid if kind < 0.6 else self._damaged(valid)
+        whole = self.message(descriptor).SerializeToString()
+        return whole if kind < 0.7 else self._damaged(whole)
+
+    def spoiled(self, descriptor: Descriptor) -> Message:
+        """Make a message that makes sense but for one field, which holds what nobody should send."""
+        self._filled, self._unusual = 0.9, 0.0
+        message = self.message(descriptor)
+        places = list(_places(message))
+        if places:
+            owner, field = self._random.choice(places)
+            owner.ClearField(field.name)
+            self._unusual = 1.0
+            self._fill(owner, field, depth=DEEPEST - 2)
+        return message
 
     def message(self, descriptor: Descriptor, depth: int = 0) -> Message:
         """Fill some fields of a message."""
@@ -138,7 +174,8 @@ class Fuzzer:
             text = self._random.choice(UNUSUAL_TEXTS if unusual else usual)
             return text.encode() if field.type == FieldDescriptor.TYPE_BYTES else text
         lowest, highest = _INTEGER_BOUNDS[kind]
-        value = self._random.choice(UNUSUAL_INTEGERS if unusual else USUAL_INTEGERS)
+        usual_integers = USUAL_INTEGERS.get(field.name, USUAL_INTEGERS[""])
+        value = self._random.choice(UNUSUAL_INTEGERS if unusual else usual_integers)
         return min(max(value, lowest), highest)
 
     def _damaged(self, message: bytes) -> bytes:
@@ -158,8 +195,26 @@ class Fuzzer:
         return bytes(damaged)
 
 
-def rpcs() -> list[MethodDescriptor]:
-    """Return every RPC of the contract, health and reflection; those that delete come last."""
+def _places(message: Message) -> Iterator[tuple[Message, FieldDescriptor]]:
+    """Yield every field that is set, however deep, and the message that it is a field of."""
+    for field, value in message.ListFields():
+        yield message, field
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            inner = [entry for entry in value.values() if isinstance(entry, Message)]
+        else:
+            inner = value if field.is_repeated else [value]
+        for each in inner:
+            yield from _places(each)
+
+
+def rpcs(chosen: Collection[str] = ()) -> list[MethodDescriptor]:
+    """Return every RPC of the contract, health and reflection; those that delete come last.
+
+    Args:
+        chosen: Names of services; none for all.
+    """
     names = [f"endcap.v1.{module.name}" for module in pkgutil.iter_modules(endcap.v1.__path__)]
     modules = [import_module(name) for name in names if name.endswith("_service_pb2")]
     services = [
@@ -167,7 +222,9 @@ def rpcs() -> list[MethodDescriptor]:
         for module in (*modules, health_pb2, reflection_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
     ]
-    found = [method for service in services for method in service.methods]
+    found = [
+        method for service in services if not chosen or service.name in chosen for method in service.methods
+    ]
     return sorted(found, key=lambda method: method.name.startswith("Delete"))
 
 
@@ -211,17 +268,20 @@ async def fuzz(channel: grpc.aio.Channel, rpc: MethodDescriptor, count: int) -> 
     return not bad
 
 
-async def run(folder: Path, count: int) -> int:
-    """Serve a shop from a folder and fuzz every RPC; return 1 when something is wrong."""
+async def run(folder: Path, count: int, chosen: Collection[str]) -> int:
+    """Serve a shop from a folder and fuzz the RPCs; return 1 when something is wrong."""
     url = f"sqlite:///{folder / 'endcap.db'}"
     await migrate(url)
     database = await open_database(url)
     async with database.write() as connection:
         await create_shop(connection=connection, shop="default", now=0, currency="GBP")
-        await upsert_items(
-            connection=connection, shop="default", items=[Item("mug"), Item("kettle")], now=1_700_000_000_000
-        )
+    (folder / "shop").mkdir()
+    for name, content in SHOP.items():
+        (folder / "shop" / name).write_text(content, encoding="utf-8")
+    report = await import_folder(database, "default", folder / "shop", now=1_700_000_000_000)
     await database.close()
+    if report.rejected or not report.items:
+        raise RuntimeError(f"the shop was not imported: {report}")
     application = Application(
         Settings(
             address="127.0.0.1:0",
@@ -234,17 +294,17 @@ async def run(folder: Path, count: int) -> int:
     )
     await application.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{application.port}") as channel:
-        is_well = [await fuzz(channel, rpc, count) for rpc in rpcs()]
+        is_well = [await fuzz(channel, rpc, count) for rpc in rpcs(chosen)]
     await application.stop()
     return int(not all(is_well))
 
 
 def main() -> int:
-    """Fuzz every RPC."""
+    """Fuzz the RPCs."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     count = int(sys.argv[1]) if len(sys.argv) > 1 else MESSAGES
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(run(Path(folder), count))
+        return asyncio.run(run(Path(folder), count, sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from endcap.catalog import sqlite_backup
 from endcap.catalog.backup import back_up, restore
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event, events_after, store_events
+from endcap.catalog.events import Event, Outcome, events_after, store_events
+from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.migrations import HEAD
+from endcap.catalog.shops import create_shop
+from endcap.catalog.tables import EVENTS, USERS
+from endcap.catalog.tombstones import People
 from endcap.client import AsyncClient
 from endcap.sdk.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidInput, NotFound
 from endcap.server.app import Application
@@ -149,6 +154,70 @@ async def test_a_server_takes_over_what_was_restored(
         await application.stop()
 
     assert (at_first, after) == (["kettle", "mug"], ["mug"])
+
+
+async def people(url: str) -> set[str]:
+    """Return the users and visitors of the events that a database holds, and the users who have a record."""
+    database = await open_database(url)
+    async with database.read() as connection:
+        events = await connection.execute(select(EVENTS.c.user_id, EVENTS.c.visitor_id))
+        named = {each for row in events for each in row if each is not None}
+        named.update((await connection.execute(select(USERS.c.id))).scalars())
+    await database.close()
+    return named
+
+
+async def test_who_was_deleted_after_a_backup_stays_deleted_when_it_replaces_the_shops(
+    catalog_database: Database,
+    catalog_url: str,
+    another_url: str,
+    catalog_event: MakeEvent,
+    tmp_path: Path,
+) -> None:
+    await record(
+        catalog_database,
+        [catalog_event("1", visitor_id="phone"), catalog_event("2", user_id="ben", visitor_id="tablet")],
+    )
+    await back_up(catalog_url, tmp_path / "backup")
+    # In between the tablet has changed hands: it goes with Ann, and Ben, whose it was, does not.
+    await record(catalog_database, [catalog_event("3", visitor_id="tablet", time=NOW + 1)])
+    await forget_user(catalog_database, "default", People(frozenset({"ann"})))
+    # Nobody in the backup is meant by this one.
+    nobody = People(frozenset({"cid"}))
+    await forget_user(catalog_database, "default", nobody, allow_missing=True)
+    forgotten = await restore(catalog_url, tmp_path / "backup", replace=True)
+    elsewhere = await restore(another_url, tmp_path / "backup")
+
+    assert forgotten == 3
+    assert await people(catalog_url) == {"ben"}
+    deleted = [catalog_event("4"), catalog_event("5", user_id="cid")]
+    async with catalog_database.write() as connection:
+        late = await store_events(connection=connection, shop="default", events=deleted)
+    assert late.outcomes == (Outcome.USER_DELETED,) * 2
+    # A database that holds nothing knows of no deletions.
+    assert elsewhere == 0
+    assert await people(another_url) == {"ann", "phone", "ben", "tablet"}
+
+
+async def test_a_user_is_deleted_from_a_backup_of_a_shop_that_was_made_anew_since(
+    catalog_database: Database,
+    catalog_url: str,
+    another_url: str,
+    catalog_event: MakeEvent,
+    tmp_path: Path,
+) -> None:
+    await record(catalog_database, [catalog_event("1"), catalog_event("2", user_id="ben")])
+    await back_up(catalog_url, tmp_path / "backup")
+    await migrate(another_url)
+    another = await open_database(another_url)
+    async with another.write() as connection:
+        await create_shop(connection=connection, shop="default", now=NOW)
+    await record(another, [catalog_event("1")])
+    await forget_user(another, "default", People(frozenset({"ann"})))
+    await another.close()
+
+    assert await restore(another_url, tmp_path / "backup", replace=True) == 1
+    assert await people(another_url) == {"ben"}
 
 
 async def test_a_backup_of_an_older_release_is_brought_up_to_date(

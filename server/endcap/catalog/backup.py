@@ -4,16 +4,18 @@ The files of models are not in it: they are folders that never change, which can
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import URL, func, select
 
 from endcap.catalog import postgresql_backup, sqlite, sqlite_backup
-from endcap.catalog.database import Database, parse_url
+from endcap.catalog.database import Database, open_database, parse_url
+from endcap.catalog.forgetting import erase_forgotten, forget_again
 from endcap.catalog.schema import refuse_newer, schema_version
 from endcap.catalog.tables import SHOPS
+from endcap.catalog.tombstones import Tombstones, read_tombstones
 from endcap.sdk.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 
 
@@ -28,7 +30,8 @@ class _Kind(Protocol):
 
     async def check(self, file: Path) -> str | None: ...
 
-    async def restore(self, url: URL, file: Path) -> None: ...
+    async def restore(self, url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
+        """Restore, and give a function the URL of a database that holds what was restored."""
 
 
 _KINDS: Mapping[str, _Kind] = {"sqlite": sqlite_backup, "postgresql": postgresql_backup}
@@ -66,15 +69,20 @@ async def back_up(url: str, file: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-async def restore(url: str, file: Path, *, replace: bool = False) -> None:
+async def restore(url: str, file: Path, *, replace: bool = False) -> int:
     """Bring a database to what a backup holds, and to the schema of this release.
 
     Nothing is changed unless the backup is whole. Servers that run take it over when they look for news.
+    Who was deleted from a shop that is replaced stays deleted: whom the backup holds of them is forgotten
+    again. A database without that shop knows of no deletions.
 
     Args:
         url: Of the database, as for ``open_database``; a file is created where there is none.
         file: The backup.
         replace: Whether shops that the database holds are replaced.
+
+    Returns:
+        How many users and visitors of the backup were forgotten again.
 
     Raises:
         InvalidInput: The URL is not one of a database that Endcap knows, or the file is no backup of one.
@@ -89,12 +97,26 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> None:
     kind = _KINDS[parsed.get_backend_name()]
     _check_kind(kind, file)
     refuse_newer(await kind.check(file))
-    if not replace and await _holds_shops(parsed):
+    has_shops, tombstones = await _look(parsed)
+    if has_shops and not replace:
         raise FailedPrecondition(
             "the database holds shops, which a restore would replace: say --replace if they may go, or let"
             " ENDCAP_DATABASE_URL name another one"
         )
-    await kind.restore(parsed, file)
+    count = 0
+
+    async def forget(restored: str) -> None:
+        nonlocal count
+        database = await open_database(restored)
+        try:
+            for each in tombstones:
+                count += await forget_again(database, each)
+            await erase_forgotten(database)
+        finally:
+            await database.close()
+
+    await kind.restore(parsed, file, forget)
+    return count
 
 
 def _check_new(file: Path) -> None:
@@ -118,16 +140,18 @@ def _check_kind(kind: _Kind, file: Path) -> None:
         raise InvalidInput(f"{file} is no backup: name a file that 'endcap backup' wrote")
 
 
-async def _holds_shops(url: URL) -> bool:
+async def _look(url: URL) -> tuple[bool, list[Tombstones]]:
+    """Return whether a database holds shops, and the tombstones there."""
     if url.get_backend_name() == "sqlite" and not sqlite.database_file(url).exists():
-        return False
+        return False, []
     database = Database(url.render_as_string(hide_password=False))
     try:
         async with database.read() as connection:
             if await connection.run_sync(schema_version) is None:
-                return False
+                return False, []
             count = select(func.count()).select_from(SHOPS)
-            return bool((await connection.execute(count)).scalar())
+            has_shops = bool((await connection.execute(count)).scalar())
+            return has_shops, await read_tombstones(connection)
     finally:
         await database.close()
 

@@ -112,7 +112,7 @@ class Database:
             Whether that is done; if not, somebody reads an older state, or writes: try again.
 
         Raises:
-            Unavailable: Others hold a table, or the database does not answer.
+            Unavailable: The database does not answer.
         """
         return await self._kind.erase_deleted(self._engine, tables)
 

@@ -10,9 +10,9 @@ What is deleted is still in the files: erase it afterwards, again and again unti
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Column, delete, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
@@ -20,7 +20,7 @@ from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.revisions import advance_revision
 from endcap.catalog.shops import get_shop
 from endcap.catalog.tables import EVENTS, EXPOSURES, SHOPS, TOMBSTONES, USER_RECORDS, USERS, VISITORS
-from endcap.catalog.tombstones import People, add_tombstones
+from endcap.catalog.tombstones import People, Tombstones, add_tombstones, put_back
 from endcap.sdk.errors import NotFound
 
 
@@ -84,6 +84,38 @@ async def forget_user(
         return await _forget(connection, shop, people, found, allow_missing=allow_missing)
 
 
+async def forget_again(database: Database, tombstones: Tombstones) -> int:
+    """Remove people from a shop, as it was restored, who were deleted since.
+
+    Late events of theirs are refused again, unless the shop has another key: it was made anew in between, and
+    only who is there by name is known.
+
+    Args:
+        database: Where the shop may be.
+        tombstones: Those that the shop had.
+
+    Returns:
+        How many users and visitors were removed.
+    """
+    shop = tombstones.shop
+    async with database.write() as connection:
+        query = select(SHOPS.c.token_key).where(SHOPS.c.id == shop).with_for_update()
+        key = (await connection.execute(query)).scalar()
+        if key is None:
+            return 0
+        if key == tombstones.key:
+            await put_back(connection=connection, shop=shop, digests=tombstones.digests)
+        named = tombstones.among(await _everybody(connection, shop))
+        if not named:
+            return 0
+        # A visitor takes nobody along here: they may have been somebody else's once, who was not deleted.
+        people = People(named.users, named.visitors | await _visitors_of(connection, shop, named.users))
+        found = _Events()
+        await _find_events(connection, shop, people, found, after=0)
+        await _forget(connection, shop, people, found, allow_missing=True)
+    return len(people.users) + len(people.visitors)
+
+
 async def erase_forgotten(database: Database) -> bool:
     """Take from the database's files what is left there of people who were forgotten.
 
@@ -91,7 +123,7 @@ async def erase_forgotten(database: Database) -> bool:
         Whether nothing is left; if not, somebody reads an older state, or writes: try again.
 
     Raises:
-        Unavailable: Others hold a table, or the database does not answer.
+        Unavailable: The database does not answer.
     """
     async with database.read() as connection:
         if (await connection.execute(select(TOMBSTONES.c.digest).limit(1))).first() is None:
@@ -107,10 +139,30 @@ async def _with_links(connection: AsyncConnection, shop: str, named: People) -> 
         VISITORS.c.user_id.is_not(None),
     )
     users = named.users.union((await connection.execute(linked)).scalars())
-    theirs = select(VISITORS.c.id).where(
-        VISITORS.c.shop == shop, is_among(connection, VISITORS.c.user_id, list(users))
+    return People(users, named.visitors | await _visitors_of(connection, shop, users))
+
+
+async def _visitors_of(connection: AsyncConnection, shop: str, users: frozenset[str]) -> frozenset[str]:
+    visitors: set[str] = set()
+    for chunk in _chunks(users):
+        theirs = select(VISITORS.c.id).where(
+            VISITORS.c.shop == shop, is_among(connection, VISITORS.c.user_id, chunk)
+        )
+        visitors.update((await connection.execute(theirs)).scalars())
+    return frozenset(visitors)
+
+
+async def _everybody(connection: AsyncConnection, shop: str) -> People:
+    """Return whoever a shop names anywhere."""
+
+    async def named(*columns: Column[Any]) -> frozenset[str]:
+        queries = [select(each).where(each.table.c.shop == shop, each.is_not(None)) for each in columns]
+        return frozenset((await connection.execute(union(*queries))).scalars())
+
+    return People(
+        await named(USERS.c.id, USER_RECORDS.c.id, VISITORS.c.user_id, EVENTS.c.user_id, EXPOSURES.c.user_id),
+        await named(VISITORS.c.id, EVENTS.c.visitor_id, EXPOSURES.c.visitor_id),
     )
-    return People(users, named.visitors.union((await connection.execute(theirs)).scalars()))
 
 
 async def _find_events(

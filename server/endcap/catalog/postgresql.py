@@ -127,7 +127,7 @@ async def erase_deleted(engine: AsyncEngine, tables: Sequence[str]) -> bool:
     Nothing stays of a table that is written anew, but nobody else can use it meanwhile.
 
     Returns:
-        Whether it was done: not while somebody sees an older state.
+        Whether it was done: not while somebody sees an older state, or uses a table for long.
     """
     async with engine.connect() as connection:
         # By the driver's own connection, for SQLAlchemy would begin a transaction.
@@ -136,6 +136,8 @@ async def erase_deleted(engine: AsyncEngine, tables: Sequence[str]) -> bool:
             await driver.execute(f"SET lock_timeout = '{_VACUUM_LOCK_SECONDS:g}s'")
             try:
                 return await _vacuum(driver, *tables, options="ANALYZE") and await _vacuum(driver, _SAMPLES)
+            except asyncpg.LockNotAvailableError:
+                return False
             finally:
                 await driver.execute("RESET lock_timeout")
 

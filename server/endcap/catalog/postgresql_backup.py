@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -45,8 +46,11 @@ async def check(file: Path) -> str | None:
     return None if found is None else found[1]
 
 
-async def restore(url: URL, file: Path) -> None:
-    """Replace a database in one transaction; its schema is brought to that of the backup before."""
+async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
+    """Replace a database in one transaction; its schema is brought to that of the backup before.
+
+    It is amended in later ones, since only then it has the schema of this release.
+    """
     text = url.render_as_string(hide_password=False)
     there, archived = await _schema(text), await check(file)
     if there is not None and archived is not None and there != archived:
@@ -57,6 +61,7 @@ async def restore(url: URL, file: Path) -> None:
     if code:
         raise FailedPrecondition("pg_restore failed, see above: the shops are as they were")
     await migrate(text)
+    await amend(text)
 
 
 async def _schema(url: str) -> str | None:

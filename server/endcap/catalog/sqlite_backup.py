@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,14 +37,15 @@ async def check(file: Path) -> str | None:
     return await asyncio.to_thread(_check, file)
 
 
-async def restore(url: URL, file: Path) -> None:
-    """Replace a database in one transaction; a file is created where there is none."""
+async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
+    """Replace a database in one transaction, amended; a file is created where there is none."""
     target = database_file(url)
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".restore-") as folder:
         copy = Path(folder) / "endcap.db"
         await asyncio.to_thread(shutil.copyfile, file, copy)
         await migrate(f"sqlite:///{copy}")
+        await amend(f"sqlite:///{copy}")
         await asyncio.to_thread(_replace, target, copy)
 
 

@@ -5,10 +5,10 @@ an id is meant.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import bindparam, exists, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.membership import is_among
@@ -35,6 +35,33 @@ class People:
 
     def __bool__(self) -> bool:
         return bool(self.users or self.visitors)
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """Those of a shop, with the key that says whom they mean."""
+
+    shop: str
+    key: bytes
+    digests: frozenset[bytes]
+
+    def among(self, people: People) -> People:
+        """Return those of some people that were deleted."""
+        return People(
+            frozenset(each for each in people.users if _digest(self.key, "user", each) in self.digests),
+            frozenset(each for each in people.visitors if _digest(self.key, "visitor", each) in self.digests),
+        )
+
+
+async def read_tombstones(connection: AsyncConnection) -> list[Tombstones]:
+    """Return the tombstones of every shop that has any; of a schema without them there are none."""
+    if not await connection.run_sync(lambda each: inspect(each).has_table(TOMBSTONES.name)):
+        return []
+    query = select(SHOPS.c.id, SHOPS.c.token_key, TOMBSTONES.c.digest).join_from(SHOPS, TOMBSTONES)
+    digests: dict[tuple[str, bytes], set[bytes]] = {}
+    for shop, key, digest in await connection.execute(query):
+        digests.setdefault((shop, key), set()).add(digest)
+    return [Tombstones(shop, key, frozenset(each)) for (shop, key), each in digests.items()]
 
 
 async def find_deleted(
@@ -71,6 +98,17 @@ async def add_tombstones(*, connection: AsyncConnection, shop: str, people: Peop
     key = (await connection.execute(select(SHOPS.c.token_key).where(SHOPS.c.id == shop))).scalar_one()
     digests = [_digest(key, "user", user_id) for user_id in people.users]
     digests += [_digest(key, "visitor", visitor_id) for visitor_id in people.visitors]
+    await put_back(connection=connection, shop=shop, digests=digests)
+
+
+async def put_back(*, connection: AsyncConnection, shop: str, digests: Iterable[bytes]) -> None:
+    """Store tombstones, of which some may be there, that were made with the key of the shop.
+
+    Args:
+        connection: One that writes.
+        shop: The id of a shop that exists.
+        digests: Theirs.
+    """
     rows = [(shop, digest) for digest in digests]
     await insert_rows(connection=connection, table=TOMBSTONES, rows=rows, changed=())
 

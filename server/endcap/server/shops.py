@@ -155,6 +155,8 @@ class Shops:
                 async with shop.catching_up:
                     # What was held before the look must be there, unless a backup was restored.
                     went_back = about.revision < held[about.id]
+                    if went_back:
+                        self.left_in_files.set()  # the backup may have held people who were deleted since
                     if went_back or time.monotonic() - shop.loaded_at > view_max_age:
                         await self._reload(shop)
                     elif shop.stock.changes_at <= self._now():

@@ -28,6 +28,12 @@ def restore(
 ) -> None:
     """Bring the database to what a backup holds, all of it or nothing; servers that run take it over."""
     settings = Settings()
-    run(restore_database(settings.database_url, file, replace=replace))
-    typer.echo(f"the database holds what is in {file}")
+    run(_restore(settings.database_url, file, replace=replace))
     typer.echo(f"the files of models are not in it: put back {settings.bundles_folder} from the same day too")
+
+
+async def _restore(url: str, file: Path, *, replace: bool) -> None:
+    forgotten = await restore_database(url, file, replace=replace)
+    typer.echo(f"the database holds what is in {file}")
+    if forgotten:
+        typer.echo(f"but for {forgotten} users and visitors in it who were deleted later")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.attributes import LATEST, Moment, load_attributes, store_attributes
+from endcap.catalog.attributes import LATEST, AttributeValue, Moment, load_attributes, store_attributes
 from endcap.catalog.field_rules import check_attributes
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import write_attribute
@@ -23,7 +23,13 @@ JSON = st.recursive(
 
 
 def test_attributes_are_loaded_as_they_were_stored() -> None:
-    attributes = {"colour": "red", "watts": 9.5, "gift": True, "since": Moment(5), "labels": ["a", "b"]}
+    attributes: dict[str, AttributeValue] = {
+        "colour": "red",
+        "watts": 9.5,
+        "gift": True,
+        "since": Moment(5),
+        "labels": ["a", "b"],
+    }
 
     loaded = load_attributes(json.loads(json.dumps(store_attributes(attributes))))
 

@@ -6,11 +6,8 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from endcap.catalog.import_rows import COLUMNS
-from endcap.catalog.rejecting import Kind
 from endcap.server.commands.data import import_folder
 from endcap.server.commands.readiness import readiness
-from endcap.server.limits import LIMITS
 
 
 app = Typer()
@@ -44,16 +41,16 @@ def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
 
     dry = _call("import", str(folder), *names, "--dry-run")
     imported = _call("import", str(folder), *names, "--currency", "GBP")
-    rejected = (folder / "rejects.csv").read_text(encoding="utf-8")
+    rejected = (folder / "items-events.rejects.csv").read_text(encoding="utf-8")
     again = _call("import", "--events", str(folder / "events.jsonl"), "--map", "time=when")
     ready = _call("readiness")
 
     assert "nothing was stored" in dry
     assert "1 items, 0 users, 1 events, 0 events known before" in imported
     assert "rejected 1: items.csv: price is not an amount of money" in imported
-    assert f"the rejected rows are in {folder / 'rejects.csv'}" in imported
+    assert f"the rejected rows are in {folder / 'items-events.rejects.csv'}" in imported
     assert rejected.splitlines()[1].startswith("items.csv,3,price is not an amount of money,")
-    assert not (folder / "rejects.csv").exists()  # it is that of the last import, which rejected nothing
+    assert (folder / "items-events.rejects.csv").exists()  # which another import leaves alone
     assert "0 items, 0 users, 0 events, 1 events known before" in again
     assert imported.endswith(ready)
     for line in (
@@ -64,19 +61,6 @@ def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
     ):
         assert line in ready
     assert "1 items were chosen, and a list has 10: end placements with cold_start" in ready
-
-
-def test_what_an_import_takes_is_as_long_as_what_a_request_may_hold() -> None:
-    columns = {column.name: column for of_subject in COLUMNS.values() for column in of_subject}
-    texts = {name for name, column in columns.items() if column.kind in {Kind.ID, Kind.TEXT}}
-    lists = {name for name, column in columns.items() if column.kind is Kind.TEXTS}
-
-    assert {name: columns[name].length for name in texts - {"currency"}} == {
-        name: LIMITS[name] for name in texts - {"currency"}
-    }
-    assert {name: (columns[name].entries, columns[name].length) for name in lists} == {
-        name: (LIMITS[name], LIMITS[f"{name} value"]) for name in lists
-    }
 
 
 def test_a_dry_run_needs_no_database(folder: Path) -> None:

@@ -128,7 +128,9 @@ async def store_events(
     # Nearly always all of them are new: to ask first which are not would take as long as to store them.
     stored = {}
     if await insert_rows(connection=connection, table=EVENTS, rows=rows, changed=()) < len(rows):
-        stored = await _stored_hashes(connection, shop, list(firsts), revision)
+        stored = await stored_hashes(
+            connection=connection, shop=shop, event_ids=list(firsts), revision=revision
+        )
     outcomes: list[Outcome] = []
     accepted: list[Event] = []
     for place, event in enumerate(events):
@@ -158,8 +160,8 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
     return [(of, Event(**dict(zip(_COLUMNS, values, strict=True)))) for of, *values in rows]
 
 
-async def _stored_hashes(
-    connection: AsyncConnection, shop: str, event_ids: Sequence[str], revision: int
+async def stored_hashes(
+    *, connection: AsyncConnection, shop: str, event_ids: Sequence[str], revision: int
 ) -> dict[str, bytes]:
     """Return the hashes of those of some events that were stored up to a revision, by event id."""
     hashes: dict[str, bytes] = {}

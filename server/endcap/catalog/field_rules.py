@@ -122,6 +122,16 @@ def check_language(code: str, *, path: str) -> None:
         raise InvalidInput(f"{path} must be a BCP 47 tag, such as en-GB", field=path)
 
 
+def check_currency(code: str, *, path: str = "currency") -> None:
+    """Refuse what is no ISO 4217 code; it may be empty.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    if code and not CURRENCY.fullmatch(code):
+        raise InvalidInput(f"{path} must be an ISO 4217 code, such as EUR", field=path)
+
+
 def check_image_uris(addresses: Sequence[str]) -> None:
     """Refuse the address of an image that no shop front should open.
 

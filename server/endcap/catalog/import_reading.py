@@ -1,29 +1,29 @@
 """From a file to what an import stores: batch after batch, each with the rows that it cannot store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
 import polars as pl
 
 from endcap.catalog.events import Event
+from endcap.catalog.field_rules import check_currency
+from endcap.catalog.import_changes import ItemChange, UserChange, read_item_changes, read_user_changes
 from endcap.catalog.import_progress import FileProgress, fingerprint
-from endcap.catalog.import_rows import COLUMNS, Subject, read_events, read_items, read_users, refusals
+from endcap.catalog.import_rows import COLUMNS, Subject, read_events, refusals
 from endcap.catalog.import_sources import Layout, Source, find_columns
-from endcap.catalog.items import Item
 from endcap.catalog.reject_file import Reject, row_text
 from endcap.catalog.rejecting import sift
 from endcap.catalog.table_files.opening import open_table_file
-from endcap.catalog.table_files.table_file import Position
-from endcap.catalog.user_records import UserRecord
+from endcap.catalog.table_files.table_file import Chunk, Position
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What some lines of a file hold; of the first three, one has something."""
 
-    items: Sequence[Item] = ()
-    users: Sequence[UserRecord] = ()
+    items: Sequence[ItemChange] = ()
+    users: Sequence[UserChange] = ()
     events: Sequence[Event] = ()
 
     texts: pl.DataFrame = field(kw_only=True)
@@ -52,11 +52,16 @@ class SourceReader:
             now: Unix milliseconds, the moment that no event may lie far after.
 
         Raises:
-            InvalidInput: The file or a column is missing, or it is not of its format.
+            InvalidInput: The file or a column is missing, it is not of its format, or the currency is none.
         """
+        check_currency(currency)
         self.source = source
         self._table = open_table_file(source.path)
         self._columns = find_columns(self._table, source.subject, layout)
+        self.names = tuple(self._table.column_names())
+        """The columns that the file is known to have."""
+        self.read_names = frozenset(self._columns.values())
+        """Those that are read, and others that may come."""
         self.fingerprint = fingerprint(source.path, (source.subject, str(layout), currency))
         self.progress = FileProgress()
         self._values = layout.values.get(source.subject, {})
@@ -77,9 +82,10 @@ class SourceReader:
             sifted = sift(texts, COLUMNS[subject], refusals(subject, self._now))
             malformed = [Reject(found.line, found.reason, found.text) for found in chunk.malformed]
             good = sifted.good
+            given = {} if subject is Subject.EVENTS else self._given(chunk)
             yield Batch(
-                items=read_items(good, self._currency) if subject is Subject.ITEMS else (),
-                users=read_users(good) if subject is Subject.USERS else (),
+                items=read_item_changes(good, given, self._currency) if subject is Subject.ITEMS else (),
+                users=read_user_changes(good, given) if subject is Subject.USERS else (),
                 events=read_events(good, self._currency) if subject is Subject.EVENTS else (),
                 texts=texts,
                 lines=good["line"],
@@ -87,24 +93,35 @@ class SourceReader:
                 position=chunk.position,
             )
 
-    def rejects(self, batch: Batch, places: Sequence[int], reason: str) -> list[Reject]:
+    def rejects(self, batch: Batch, refused: Mapping[int, str]) -> list[Reject]:
         """Return rejects for rows that could be read and were not stored.
 
         Args:
             batch: The batch.
-            places: Which they are among the rows that can be stored.
-            reason: Why.
+            refused: Why, by their places among the rows that can be stored.
         """
-        lines = batch.lines.gather(list(places))
-        return self._rejects(
-            batch.texts.filter(pl.col("line").is_in(lines.implode())).with_columns(reason=pl.lit(reason))
-        )
+        if not refused:
+            return []
+        lines = batch.lines.gather(list(refused))
+        reasons = pl.DataFrame({"line": lines, "reason": list(refused.values())})
+        return self._rejects(batch.texts.join(reasons, on="line").with_columns(complaint=pl.lit("")))
+
+    def _given(self, chunk: Chunk) -> dict[int, frozenset[str]]:
+        """Return for each line the columns that it has, as the import calls them."""
+        lines = chunk.rows["line"].to_list()
+        everywhere = frozenset(self._values)
+        if chunk.names is None:
+            return dict.fromkeys(lines, everywhere.union(self._columns))
+        return {
+            line: everywhere.union(name for name, source in self._columns.items() if source in names)
+            for line, names in zip(lines, chunk.names, strict=True)
+        }
 
     def _rejects(self, bad: pl.DataFrame) -> list[Reject]:
         rejects = []
         for row in bad.to_dicts():
-            line, reason = row.pop("line"), row.pop("reason")
+            line, reason, complaint = row.pop("line"), row.pop("reason"), row.pop("complaint")
             # Under the names of the file, where whoever mends it looks for them.
             texts = {self._columns.get(name, name): text for name, text in row.items()}
-            rejects.append(Reject(line, reason, row_text(texts)))
+            rejects.append(Reject(line, reason, row_text(texts), complaint))
         return rejects

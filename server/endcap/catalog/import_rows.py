@@ -1,19 +1,16 @@
-"""What an import knows: the columns of items, users and events, and what a row of them stands for."""
+"""What an import knows: the columns of items, users and events, and which event a row of them is."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any
 
 import polars as pl
 
 from endcap.catalog.events import Event
-from endcap.catalog.items import Availability, Item
-from endcap.catalog.money import to_nanos
-from endcap.catalog.rejecting import Column, Kind
-from endcap.catalog.user_records import UserRecord
+from endcap.catalog.field_rules import LIMITS, MAX_LEAD
+from endcap.catalog.import_cells import Kind, read_attributes
+from endcap.catalog.import_changes import amount_nanos
+from endcap.catalog.rejecting import Column
 
 
 class Subject(StrEnum):
@@ -24,49 +21,56 @@ class Subject(StrEnum):
     EVENTS = "events"
 
 
+def _column(name: str, kind: Kind, *, required: bool = False) -> Column:
+    """Return a column, as long as the table of limits says."""
+    length = LIMITS.get(f"{name} value", LIMITS.get(name, 0))
+    return Column(name, kind, required, length=length, entries=LIMITS.get(name, 0))
+
+
 COLUMNS: Mapping[Subject, tuple[Column, ...]] = {
     Subject.ITEMS: (
-        Column("item_id", Kind.ID, required=True),
-        Column("title", Kind.TEXT, required=True, length=1_024),
-        Column("description", Kind.TEXT, length=16_384),
-        Column("language_code", Kind.TEXT, length=35),
-        Column("categories", Kind.TEXTS),
-        Column("brand", Kind.TEXT),
-        Column("tags", Kind.TEXTS),
-        Column("price", Kind.AMOUNT),
-        Column("original_price", Kind.AMOUNT),
-        Column("cost", Kind.AMOUNT),
-        Column("currency", Kind.TEXT, length=3),
-        Column("image_uris", Kind.TEXTS, length=2_048, entries=16),
-        Column("available", Kind.FLAG),
-        Column("availability", Kind.AVAILABILITY),
-        Column("available_time", Kind.TIME),
-        Column("expire_time", Kind.TIME),
-        Column("group_id", Kind.ID),
-        Column("created_time", Kind.TIME),
-        Column("attributes", Kind.OBJECT),
+        _column("item_id", Kind.ID, required=True),
+        _column("title", Kind.TEXT),
+        _column("description", Kind.TEXT),
+        _column("language_code", Kind.LANGUAGE),
+        _column("localized_texts", Kind.LOCALIZED_TEXTS),
+        _column("categories", Kind.TEXTS),
+        _column("brand", Kind.TEXT),
+        _column("tags", Kind.TEXTS),
+        _column("price", Kind.AMOUNT),
+        _column("original_price", Kind.AMOUNT),
+        _column("cost", Kind.AMOUNT),
+        _column("currency", Kind.CURRENCY),
+        _column("image_uris", Kind.ADDRESSES),
+        _column("available", Kind.FLAG),
+        _column("availability", Kind.AVAILABILITY),
+        _column("available_time", Kind.TIME),
+        _column("expire_time", Kind.TIME),
+        _column("group_id", Kind.ID),
+        _column("created_time", Kind.TIME),
+        _column("attributes", Kind.ATTRIBUTES),
     ),
     Subject.USERS: (
-        Column("user_id", Kind.ID, required=True),
-        Column("tags", Kind.TEXTS),
-        Column("language_code", Kind.TEXT, length=35),
-        Column("attributes", Kind.OBJECT),
-        Column("created_time", Kind.TIME),
+        _column("user_id", Kind.ID, required=True),
+        _column("tags", Kind.TEXTS),
+        _column("language_code", Kind.LANGUAGE),
+        _column("attributes", Kind.ATTRIBUTES),
+        _column("created_time", Kind.TIME),
     ),
     Subject.EVENTS: (
-        Column("item_id", Kind.ID, required=True),
-        Column("type", Kind.ID, required=True, length=64),
-        Column("time", Kind.TIME, required=True),
-        Column("user_id", Kind.ID),
-        Column("visitor_id", Kind.ID),
-        Column("event_id", Kind.ID),
-        Column("quantity", Kind.QUANTITY),
-        Column("price", Kind.AMOUNT),
-        Column("currency", Kind.TEXT, length=3),
-        Column("value", Kind.NUMBER),
-        Column("order_id", Kind.ID),
-        Column("attribution_token", Kind.TEXT, length=2_048),
-        Column("properties", Kind.OBJECT),
+        _column("item_id", Kind.ID, required=True),
+        _column("type", Kind.TYPE, required=True),
+        _column("time", Kind.TIME, required=True),
+        _column("user_id", Kind.ID),
+        _column("visitor_id", Kind.ID),
+        _column("event_id", Kind.ID),
+        _column("quantity", Kind.QUANTITY),
+        _column("price", Kind.AMOUNT),
+        _column("currency", Kind.CURRENCY),
+        _column("value", Kind.NUMBER),
+        _column("order_id", Kind.ID),
+        _column("attribution_token", Kind.TEXT),
+        _column("properties", Kind.PROPERTIES),
     ),
 }
 
@@ -78,10 +82,6 @@ ONE_OF_EACH: Mapping[Subject, tuple[str, ...]] = {
 """Columns of which every row needs at least one."""
 
 
-MAX_LEAD = 300_000
-"""Milliseconds that the time of an event may lie in the future, for clocks differ."""
-
-
 def refusals(subject: Subject, now: int) -> dict[str, pl.Expr]:
     """Return the rows that must be rejected although each cell is fine, by reason.
 
@@ -90,39 +90,12 @@ def refusals(subject: Subject, now: int) -> dict[str, pl.Expr]:
         now: Unix milliseconds.
     """
     if subject is not Subject.EVENTS:
-        return {}
+        return {"created_time lies in the future": pl.col("created_time") > now + MAX_LEAD}
     return {
         "user_id and visitor_id are missing": pl.col("user_id").is_null() & pl.col("visitor_id").is_null(),
+        "time lies before 1970": pl.col("time") < 0,
         "time lies in the future": pl.col("time") > now + MAX_LEAD,
     }
-
-
-def read_items(rows: pl.DataFrame, currency: str) -> list[Item]:
-    """Return the items of good rows.
-
-    Args:
-        rows: With the columns of items.
-        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
-    """
-    return [_item(row, currency) for row in rows.to_dicts()]
-
-
-def read_users(rows: pl.DataFrame) -> list[UserRecord]:
-    """Return the users of good rows.
-
-    Args:
-        rows: With the columns of users.
-    """
-    return [
-        UserRecord(
-            id=row["user_id"],
-            tags=tuple(row["tags"] or ()),
-            attributes=json.loads(row["attributes"] or "{}"),
-            language_code=row["language_code"] or "",
-            created_time=row["created_time"],
-        )
-        for row in rows.to_dicts()
-    ]
 
 
 def read_events(rows: pl.DataFrame, currency: str) -> list[Event]:
@@ -144,30 +117,6 @@ def read_events(rows: pl.DataFrame, currency: str) -> list[Event]:
         event(content, *row)
         for content, row in zip(contents, rows.select("line", *names).iter_rows(), strict=True)
     ]
-
-
-def _item(row: Mapping[str, Any], currency: str) -> Item:
-    available = Availability.OUT_OF_STOCK if row["available"] is False else Availability.IN_STOCK
-    return Item(
-        id=row["item_id"],
-        title=row["title"],
-        description=row["description"] or "",
-        language_code=row["language_code"] or "",
-        categories=tuple(row["categories"] or ()),
-        brand=row["brand"] or "",
-        tags=tuple(row["tags"] or ()),
-        attributes=json.loads(row["attributes"] or "{}"),
-        price_nanos=_nanos(row["price"]),
-        original_price_nanos=_nanos(row["original_price"]),
-        cost_nanos=_nanos(row["cost"]),
-        currency=row["currency"] or currency,
-        image_uris=tuple(row["image_uris"] or ()),
-        availability=Availability(row["availability"] or available),
-        available_time=row["available_time"],
-        expire_time=row["expire_time"],
-        group_id=row["group_id"] or "",
-        created_time=row["created_time"],
-    )
 
 
 def _event_reader(default_currency: str) -> Callable[..., Event]:
@@ -195,13 +144,13 @@ def _event_reader(default_currency: str) -> Callable[..., Event]:
             time=time,
             user_id=user_id,
             visitor_id=visitor_id,
-            quantity=1.0 if quantity is None else quantity,
-            price_nanos=_nanos(price),
+            quantity=quantity or 1.0,
+            price_nanos=amount_nanos(price),
             currency="" if price is None else currency or default_currency,
             value=value,
             attribution_token=attribution_token or "",
             order_id=order_id or "",
-            properties={} if properties is None else json.loads(properties),
+            properties={} if properties is None else read_attributes(properties),
         )
 
     return read
@@ -211,8 +160,3 @@ def _line_id(line: int, content: str) -> str:
     digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     # Ids that ascend are stored several times faster than ids in no order.
     return f"row-{line:010d}-{digest}"
-
-
-@lru_cache(maxsize=65_536)  # a shop has few prices, and the exact way to read one is slow
-def _nanos(price: float | None) -> int | None:
-    return None if price is None else to_nanos(price)

@@ -1,7 +1,9 @@
 """Where an import reads: its files, and which of their columns mean what."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from endcap.catalog.import_rows import COLUMNS, ONE_OF_EACH, Subject
@@ -37,6 +39,8 @@ class Layout:
 
 
 AS_IT_IS = Layout()
+
+_MOST_NAMED = 20
 
 
 def find_sources(folder: Path) -> list[Source]:
@@ -113,6 +117,25 @@ def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str,
             f" say which it is with --map {missing[0]}=NAME"
         )
     return columns
+
+
+def describe_unread(names: Collection[str], read: frozenset[str], subjects: Iterable[Subject]) -> str:
+    """Say which columns of a file are not read, each with the name that it may have been meant to have.
+
+    Args:
+        names: The columns that the file has.
+        read: Those that are read.
+        subjects: What its rows are.
+
+    Returns:
+        A sentence; empty where all are read.
+    """
+    unread = [name for name in dict.fromkeys(names) if name not in read]
+    known = [name for subject in subjects for name in _names(subject) if name not in names]
+    meant = {name: get_close_matches(re.sub(r"[\W_]+", "_", name.lower()), known, n=1) for name in unread}
+    texts = [f"{name!r}" + (f" (is it {meant[name][0]}?)" if meant[name] else "") for name in unread]
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return f"not read: {', '.join(texts[:_MOST_NAMED])}{more}" if texts else ""
 
 
 def _names(subject: Subject) -> list[str]:

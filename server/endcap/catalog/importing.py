@@ -14,17 +14,14 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
-from endcap.catalog.events import Outcome, store_events
 from endcap.catalog.import_progress import FileProgress, forget_progress, load_progress, save_progress
 from endcap.catalog.import_reading import Batch, SourceReader
 from endcap.catalog.import_rows import Subject
-from endcap.catalog.import_sources import AS_IT_IS, Layout, Source, find_sources
-from endcap.catalog.items import upsert_items
-from endcap.catalog.reject_file import Reject, RejectFile
-from endcap.catalog.revisions import lock_revision
+from endcap.catalog.import_sources import AS_IT_IS, Layout, Source, describe_unread, find_sources
+from endcap.catalog.import_storing import Written, foresee_batch, foresee_first_batch, store_batch
+from endcap.catalog.reject_file import RejectFile
 from endcap.catalog.shops import get_shop
-from endcap.catalog.tombstones import find_deleted
-from endcap.catalog.user_records import upsert_user_records
+from endcap.sdk.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +54,8 @@ class ImportReport:
     resumed: bool = False
     """Whether it had been stopped before."""
 
-
-_REASONS: Mapping[Outcome, str] = {
-    Outcome.CONFLICT: "event_id is that of another event",
-    Outcome.USER_DELETED: "the user was deleted",
-}
+    notes: Sequence[str] = ()
+    """What whoever imports should know besides."""
 
 
 def say_nothing(_: Step) -> None:
@@ -106,7 +100,9 @@ async def import_files(
         NotFound: There is no such shop.
     """
     readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
-    resumed = await _resume(database, shop, readers)
+    async with database.read() as connection:
+        into = await get_shop(connection=connection, shop=shop)
+        resumed = await _resume(connection, shop, readers)
     # What was written after the last commit is going to be written again.
     kept = max(reader.progress.rejects_size for reader in readers)
     reject_file = RejectFile(rejects, size=kept)
@@ -114,10 +110,8 @@ async def import_files(
         async with aclosing(_ahead(reader.batches())) as batches:
             async for batch in batches:
                 async with database.write() as connection:
-                    outcomes = await _store(connection, shop, batch, now)
-                    refused = [*batch.rejects, *_refused(reader, batch, outcomes)]
-                    reject_file.write(reader.source.path.name, refused)
-                    reader.progress = _advance(reader.progress, batch, outcomes, refused, reject_file.size)
+                    written = await store_batch(connection=connection, shop=into, batch=batch, now=now)
+                    _note(reader, batch, written, reject_file)
                     await save_progress(
                         connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
                     )
@@ -125,42 +119,70 @@ async def import_files(
     async with database.write() as connection:
         files = [reader.fingerprint for reader in readers]
         await forget_progress(connection=connection, shop=shop, files=files)
-    return _report(readers, resumed=resumed)
+    notes = [f"{rejects} lacks rows that were rejected before the import was stopped"] * reject_file.lost
+    return _report(readers, resumed=resumed, notes=notes)
 
 
-def check_files(
+async def check_files(
+    database: Database | None,
+    shop: str,
     sources: Sequence[Source],
     *,
     now: int,
+    currency: str = "",
     layout: Layout = AS_IT_IS,
     rejects: Path | None = None,
     tell: Callable[[Step], None] = say_nothing,
 ) -> ImportReport:
-    """Read files as an import does, and store nothing; see ``import_files``.
+    """Read files as an import does, look at what is stored, and store nothing; see ``import_files``.
 
-    What only the database knows is not found: events that are there already, and ids that others have taken.
+    A row is compared with what is stored and with the rows before it that were read at the same time, which
+    are up to 10,000. What rows further up the files would change is not seen.
+
+    Args:
+        database: Where the shop is; None where there is none yet.
+        shop: Its id; one that does not exist is empty.
+        sources: The files.
+        now: Unix milliseconds.
+        currency: ISO 4217 code of the prices of rows that name none.
+        layout: What the files call their columns.
+        rejects: A file for the rows that would be left out.
+        tell: Called after each batch.
+
+    Raises:
+        InvalidInput: A file or a column is missing, or a file is not of its format.
+        FailedPrecondition: The file for rejected rows cannot be written.
     """
-    readers = [SourceReader(source, layout, currency="", now=now) for source in sources]
+    readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
     reject_file = RejectFile(rejects, size=0)
     for reader in readers:
-        for batch in reader.batches():
-            reject_file.write(reader.source.path.name, batch.rejects)
-            reader.progress = _advance(reader.progress, batch, (), batch.rejects, reject_file.size)
-            tell(Step(reader.source, reader.share, reader.progress.position.line))
+        async with aclosing(_ahead(reader.batches())) as batches:
+            async for batch in batches:
+                _note(reader, batch, await _foresee(database, shop, batch), reject_file)
+                tell(Step(reader.source, reader.share, reader.progress.position.line))
     return _report(readers, resumed=False)
 
 
-async def _resume(database: Database, shop: str, readers: Sequence[SourceReader]) -> bool:
-    """Let readers begin where their import was stopped, and say whether one was."""
-    found = []
+async def _foresee(database: Database | None, shop: str, batch: Batch) -> Written:
+    if database is None:
+        return foresee_first_batch(batch)
     async with database.read() as connection:
-        await get_shop(connection=connection, shop=shop)
-        for reader in readers:
-            progress = await load_progress(connection=connection, shop=shop, file=reader.fingerprint)
-            if progress is not None:
-                reader.progress = progress
-                found.append(reader)
-    return bool(found)
+        try:
+            into = await get_shop(connection=connection, shop=shop)
+        except NotFound:
+            return foresee_first_batch(batch)
+        return await foresee_batch(connection=connection, shop=into, batch=batch)
+
+
+async def _resume(connection: AsyncConnection, shop: str, readers: Sequence[SourceReader]) -> bool:
+    """Let readers begin where their import was stopped, and say whether one was."""
+    found = False
+    for reader in readers:
+        progress = await load_progress(connection=connection, shop=shop, file=reader.fingerprint)
+        if progress is not None:
+            reader.progress = progress
+            found = True
+    return found
 
 
 async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
@@ -174,47 +196,22 @@ async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
         upcoming.cancel()
 
 
-async def _store(connection: AsyncConnection, shop: str, batch: Batch, now: int) -> Sequence[Outcome]:
-    """Write a batch and return what became of its events."""
-    if batch.items:
-        await upsert_items(connection=connection, shop=shop, items=batch.items, now=now)
-    if batch.users:
-        await lock_revision(connection=connection, shop=shop)
-        named = {user.id for user in batch.users}
-        deleted = await find_deleted(connection=connection, shop=shop, users=named)
-        users = [user for user in batch.users if user.id not in deleted.users]
-        await upsert_user_records(connection=connection, shop=shop, records=users, now=now)
-    if not batch.events:
-        return ()
-    return (await store_events(connection=connection, shop=shop, events=batch.events)).outcomes
-
-
-def _refused(reader: SourceReader, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Reject]:
-    """Yield the events of a batch that the shop does not take."""
-    for refusal, reason in _REASONS.items():
-        places = [place for place, outcome in enumerate(outcomes) if outcome is refusal]
-        yield from reader.rejects(batch, places, reason)
-
-
-def _advance(
-    progress: FileProgress,
-    batch: Batch,
-    outcomes: Sequence[Outcome],
-    refused: Sequence[Reject],
-    rejects_size: int,
-) -> FileProgress:
-    became = Counter(outcomes)
-    not_new = len(outcomes) - became[Outcome.ACCEPTED]
-    return FileProgress(
+def _note(reader: SourceReader, batch: Batch, written: Written, reject_file: RejectFile) -> None:
+    """Write the rows of a batch that are left out, and count the others."""
+    refused = [*batch.rejects, *reader.rejects(batch, written.refused)]
+    reject_file.write(reader.source.path.name, refused)
+    progress = reader.progress
+    not_stored = len(written.refused) + written.duplicates
+    reader.progress = FileProgress(
         position=batch.position,
-        stored=progress.stored + len(batch.lines) - not_new,
-        duplicates=progress.duplicates + became[Outcome.DUPLICATE],
+        stored=progress.stored + len(batch.lines) - not_stored,
+        duplicates=progress.duplicates + written.duplicates,
         rejected=Counter(progress.rejected) + Counter(reject.reason for reject in refused),
-        rejects_size=rejects_size,
+        rejects_size=reject_file.size,
     )
 
 
-def _report(readers: Sequence[SourceReader], *, resumed: bool) -> ImportReport:
+def _report(readers: Sequence[SourceReader], *, resumed: bool, notes: Sequence[str] = ()) -> ImportReport:
     stored = Counter[Subject]()
     rejected = Counter[str]()
     for reader in readers:
@@ -228,4 +225,15 @@ def _report(readers: Sequence[SourceReader], *, resumed: bool) -> ImportReport:
         duplicates=sum(reader.progress.duplicates for reader in readers),
         rejected=rejected,
         resumed=resumed,
+        notes=(*_unread(readers), *notes),
     )
+
+
+def _unread(readers: Sequence[SourceReader]) -> Iterator[str]:
+    """Yield for each file the columns that nobody reads."""
+    for path in dict.fromkeys(reader.source.path for reader in readers):
+        of_path = [reader for reader in readers if reader.source.path == path]
+        read = frozenset[str]().union(*(reader.read_names for reader in of_path))
+        unread = describe_unread(of_path[0].names, read, [reader.source.subject for reader in of_path])
+        if unread:
+            yield f"{path.name}: {unread}"

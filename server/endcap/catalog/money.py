@@ -24,7 +24,7 @@ def to_nanos(amount: float | str | Decimal) -> int:
         value = Decimal(str(amount))
     except InvalidOperation:
         raise InvalidInput(f"{amount!r} is not an amount of money") from None
-    if not value.is_finite() or abs(value) > MAX_UNITS:
+    if not value.is_finite() or abs(value) >= MAX_UNITS + 1:
         raise InvalidInput(f"{amount!r} is not an amount of money between ±{MAX_UNITS}")
     return int((value * NANOS).to_integral_value())
 

@@ -21,6 +21,9 @@ class Reject:
     row: str
     """As JSON where it has columns, else the beginning of its line."""
 
+    complaint: str = ""
+    """What is wrong with this row, where the reason does not say all."""
+
 
 class RejectFile:
     """Appends rejected rows to a file, which appears with the first one; or to none, where none is wanted."""
@@ -37,6 +40,8 @@ class RejectFile:
             FailedPrecondition: It cannot be written.
         """
         self._path = path
+        self.lost = path is not None and (path.stat().st_size if path.exists() else 0) < size
+        """Whether rows that are known to have been written are not there."""
         if path is None:
             return
         header = ",".join(_HEADER).encode()
@@ -64,7 +69,10 @@ class RejectFile:
         Raises:
             FailedPrecondition: They cannot be written.
         """
-        rows = [(file, reject.line, reject.reason, reject.row) for reject in rejects]
+        rows = [
+            (file, reject.line, ": ".join(filter(None, (reject.reason, reject.complaint))), reject.row)
+            for reject in rejects
+        ]
         if self._path is None or not rows:
             return
         try:

@@ -1,30 +1,12 @@
-"""Cells that may be wrong: a bad cell costs its row, and nothing else."""
+"""Rows that may be wrong: a bad cell costs its row, and nothing else."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NoReturn
+from typing import NamedTuple
 
 import polars as pl
 
-from endcap.catalog.items import Availability
-from endcap.catalog.money import MAX_UNITS
-
-
-class Kind(StrEnum):
-    """What a column holds; the text completes "… is not …"."""
-
-    ID = "an id without control characters"
-    TEXT = "a text without NUL"
-    TEXTS = "a list of texts: write them with | between, or as a JSON array"
-    FLAG = "true or false"
-    AVAILABILITY = f"one of {', '.join(Availability)}"
-    NUMBER = "a finite number"
-    QUANTITY = "a finite number above 0"
-    AMOUNT = "an amount of money"
-    TIME = "a time: write Unix milliseconds, or 2026-01-31T12:00:00Z"
-    OBJECT = "a JSON object"
+from endcap.catalog.import_cells import Kind, cell_type, read_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +34,18 @@ class Sifted:
     """``line`` and every column, typed, null where the file has no value."""
 
     bad: pl.DataFrame
-    """``line``, ``reason`` and the columns that the file has, as texts."""
+    """``line``, ``reason``, ``complaint`` and the columns that the file has, as texts.
+
+    A reason is one of few; the complaint says more of this row, or is empty.
+    """
+
+
+class _Flaw(NamedTuple):
+    """Something that rows must not be."""
+
+    reason: str
+    condition: pl.Expr
+    complaints: pl.Expr = pl.lit("")
 
 
 def sift(
@@ -67,170 +60,47 @@ def sift(
     """
     known = [column for column in columns if column.name in rows.columns]
     absent = [
-        pl.lit(None, _TYPES[column.kind]).alias(column.name) for column in columns if column not in known
+        pl.lit(None, cell_type(column.kind)).alias(column.name) for column in columns if column not in known
     ]
-    typed = pl.DataFrame(
-        [rows["line"], *(_typed(rows[column.name], column.kind) for column in known)]
-    ).with_columns(absent)
-    reasons = [_reason(column, rows[column.name], typed[column.name]) for column in known]
-    refused = [limit for column in known for limit in _limits(column)] + list((refusals or {}).items())
-    reasons += [pl.when(condition).then(pl.lit(reason)) for reason, condition in refused]
-    reason = typed.select(pl.coalesce(reasons).alias("reason"))["reason"]
+    typed = [rows["line"]]
+    flaws: list[_Flaw] = []
+    for column in known:
+        texts = rows[column.name]
+        cells = read_cells(texts, column.kind)
+        typed.append(cells.typed)
+        wrong = pl.lit(texts.is_not_null() & cells.typed.is_null())
+        flaws.append(_Flaw(f"{column.name} is not {column.kind}", wrong, pl.lit(cells.complaints)))
+        if column.required:
+            flaws.append(_Flaw(f"{column.name} is missing", pl.lit(texts.is_null())))
+    for column in known:
+        flaws += _limits(column)
+    flaws += [_Flaw(reason, condition) for reason, condition in (refusals or {}).items()]
+    frame = pl.DataFrame(typed).with_columns(absent)
+    reason = _first(frame, "reason", [(flaw.condition, pl.lit(flaw.reason)) for flaw in flaws])
     good = reason.is_null()
     names = ["line", *(column.name for column in columns)]
-    return Sifted(typed.filter(good).select(names), rows.with_columns(reason).filter(~good))
+    if good.all():
+        return Sifted(frame.select(names), rows.clear().with_columns(reason.clear(), complaint=pl.lit("")))
+    complaint = _first(frame, "complaint", [(flaw.condition, flaw.complaints) for flaw in flaws])
+    return Sifted(frame.filter(good).select(names), rows.with_columns(reason, complaint).filter(~good))
 
 
-_TYPES: Mapping[Kind, pl.DataType] = {
-    Kind.ID: pl.String(),
-    Kind.TEXT: pl.String(),
-    Kind.TEXTS: pl.List(pl.String()),
-    Kind.FLAG: pl.Boolean(),
-    Kind.AVAILABILITY: pl.String(),
-    Kind.NUMBER: pl.Float64(),
-    Kind.QUANTITY: pl.Float64(),
-    Kind.AMOUNT: pl.Float64(),
-    Kind.TIME: pl.Int64(),
-    Kind.OBJECT: pl.String(),
-}
-
-_FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-_TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_ZONED_FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
+def _first(frame: pl.DataFrame, name: str, texts: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Series:
+    """Return for each row the text of the first condition that it meets, null where it meets none."""
+    chosen = [pl.when(condition).then(text) for condition, text in texts]
+    return frame.select(pl.coalesce([*chosen, pl.lit(None, pl.String)]).alias(name))[name]
 
 
-def _typed(texts: pl.Series, kind: Kind) -> pl.Series:
-    """Return a column in its type, null where a text cannot be one of it."""
-    name = texts.name
-    if kind is Kind.TEXTS:
-        return pl.Series(name, [_read(_texts, text) for text in texts], dtype=_TYPES[kind])
-    if kind is Kind.OBJECT:
-        # Kept as a text, for every object has its own types.
-        return pl.Series(name, [text if _read(_object, text) is not None else None for text in texts])
-    return pl.select(_CASTS[kind](pl.lit(texts)).alias(name)).to_series()
-
-
-def _text(text: pl.Expr) -> pl.Expr:
-    return pl.when(~text.str.contains("\0", literal=True)).then(text)
-
-
-def _id(text: pl.Expr) -> pl.Expr:
-    return pl.when(~text.str.contains(r"\p{Cc}")).then(text)
-
-
-def _flag(text: pl.Expr) -> pl.Expr:
-    return text.str.to_lowercase().replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
-
-
-def _availability(text: pl.Expr) -> pl.Expr:
-    lower = text.str.to_lowercase()
-    return pl.when(lower.is_in(list(Availability))).then(lower)
-
-
-def _number(text: pl.Expr) -> pl.Expr:
-    number = text.cast(pl.Float64, strict=False)
-    return pl.when(number.is_finite()).then(number)
-
-
-def _quantity(text: pl.Expr) -> pl.Expr:
-    number = _number(text)
-    return pl.when(number > 0).then(number)
-
-
-def _amount(text: pl.Expr) -> pl.Expr:
-    number = text.cast(pl.Float64, strict=False)
-    return pl.when(number.is_between(0, MAX_UNITS)).then(number)
-
-
-def _time(text: pl.Expr) -> pl.Expr:
-    time = pl.coalesce(text.cast(pl.Int64, strict=False), *_calendar_times(text))
-    return pl.when(time >= 0).then(time)
-
-
-def _calendar_times(text: pl.Expr) -> list[pl.Expr]:
-    """Read dates and times as ISO 8601 has them; those that name no zone are UTC."""
-    spaced = text.str.replace("T", " ", literal=True)
-    zoned = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _ZONED_FORMATS]
-    plain = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _TIME_FORMATS]
-    return [time.dt.epoch("ms") for time in [*plain, *zoned]]
-
-
-def _read(read: Any, text: str | None) -> Any:
-    try:
-        return None if text is None else read(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _texts(text: str) -> list[str]:
-    if not text.startswith("["):
-        texts = [part.strip() for part in text.split("|")]
-    else:
-        texts = _decode(text)
-        if not all(isinstance(part, str) for part in texts):
-            raise ValueError
-    _check_storable(texts)
-    return [part for part in texts if part]
-
-
-def _object(text: str) -> dict[str, Any]:
-    value = _decode(text)
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004 - a cell that is wrong, and no mistake of a caller
-    _check_storable(value)
-    return value
-
-
-def _check_storable(value: Any) -> None:
-    """Refuse what no database stores: NUL and half a character, which escapes can spell, and infinity."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    text.encode()
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError
-
-
-def _no_number(_: str) -> NoReturn:
-    raise ValueError
-
-
-_decode = json.JSONDecoder(parse_constant=_no_number).decode
-
-
-def _limits(column: Column) -> list[tuple[str, pl.Expr]]:
-    """Return what is too much in a column that has its type, each with the reason."""
+def _limits(column: Column) -> list[_Flaw]:
+    """Return what is too much in a column that has its type."""
     cell = pl.col(column.name)
     too_long = f"{column.name} has more than {column.length} characters"
-    if column.kind in {Kind.ID, Kind.TEXT}:
-        return [(too_long, cell.str.len_chars() > column.length)]
-    if column.kind is Kind.TEXTS:
+    if column.kind in {Kind.ID, Kind.TEXT, Kind.LANGUAGE}:
+        return [_Flaw(too_long, cell.str.len_chars() > column.length)]
+    if column.kind in {Kind.TEXTS, Kind.ADDRESSES}:
         longest = cell.list.eval(pl.element().str.len_chars()).list.max()
-        too_many = f"{column.name} has more than {column.entries} texts"
         return [
-            (too_many, cell.list.len() > column.entries),
-            (f"a text of {too_long}", longest > column.length),
+            _Flaw(f"{column.name} has more than {column.entries} texts", cell.list.len() > column.entries),
+            _Flaw(f"a text of {too_long}", longest > column.length),
         ]
     return []
-
-
-def _reason(column: Column, texts: pl.Series, typed: pl.Series) -> pl.Expr:
-    """Say why a row must be rejected for this column, null where it need not."""
-    absent = f"{column.name} is missing" if column.required else None
-    return (
-        pl.when(pl.lit(texts.is_not_null() & typed.is_null()))
-        .then(pl.lit(f"{column.name} is not {column.kind}"))
-        .when(pl.lit(typed.is_null()))
-        .then(pl.lit(absent, pl.String))
-    )
-
-
-_CASTS: Mapping[Kind, Callable[[pl.Expr], pl.Expr]] = {
-    Kind.ID: _id,
-    Kind.TEXT: _text,
-    Kind.FLAG: _flag,
-    Kind.AVAILABILITY: _availability,
-    Kind.NUMBER: _number,
-    Kind.QUANTITY: _quantity,
-    Kind.AMOUNT: _amount,
-    Kind.TIME: _time,
-}
-"""How a column of each kind is read whose cells can all be read at once; what cannot be read becomes null."""

@@ -44,6 +44,7 @@ class JsonLinesFile:
                     text_frame([number for number, _ in good], columns),
                     [row for _, row in objects if isinstance(row, Malformed)],
                     found[-1].position,
+                    [row.keys() for _, row in good],
                 )
 
 

@@ -54,5 +54,13 @@ def _texts(found: pl.Series) -> pl.Series | list[str | None]:
 
 
 def _json(value: object) -> str:
-    plain = value.to_list() if isinstance(value, pl.Series) else value
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    return json.dumps(_plain(value), ensure_ascii=False, default=str)
+
+
+def _plain(value: object) -> object:
+    """Return lists and objects; a field of an object that has no value there is none of its fields."""
+    if isinstance(value, pl.Series):
+        return value.to_list()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items() if each is not None}
+    return value

@@ -1,6 +1,6 @@
 """What an import knows of a file, whatever its format."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +52,9 @@ class Chunk:
 
     position: Position
     """Where the next one begins."""
+
+    names: Sequence[Collection[str]] | None = None
+    """For each row, what the file calls its columns; None where all rows have the same."""
 
 
 class TableFile(Protocol):

@@ -10,14 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from endcap.catalog.database import open_database
+from endcap.catalog.database import Database, open_database
+from endcap.catalog.field_rules import check_currency
 from endcap.catalog.import_rows import Subject
 from endcap.catalog.import_sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.importing import ImportReport, Step, check_files, import_files
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
-from endcap.sdk.errors import InvalidInput
+from endcap.sdk.errors import FailedPrecondition, InvalidInput
 from endcap.server.commands.console import run
 from endcap.server.commands.readiness import print_readiness
 from endcap.server.settings import Settings
@@ -47,10 +48,12 @@ def import_folder(
         Path | None,
         typer.Option(
             help="A CSV file for the rows that are left out, with reasons.",
-            show_default="rejects.csv beside the first file",
+            show_default="beside the first file, under the names of all",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, and store nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, look at what is stored, and store nothing.")
+    ] = False,
 ) -> None:
     """Import items, users and events into a shop, which is created where there is none.
 
@@ -92,16 +95,31 @@ async def _import(
 ) -> None:
     sources = _sources(folder, files)
     layout = Layout(parse_assignments(names), parse_assignments(values))
-    rejects = rejects or sources[0].path.with_name("rejects.csv")
+    rejects = rejects or _rejects_path(sources, dry_run=dry_run)
+    check_currency(currency)
     now = int(time.time() * 1000)
     console = Console()
+    settings = Settings()
     if dry_run:
-        with _progress(console) as tell:
-            report = check_files(sources, now=now, layout=layout, rejects=rejects, tell=tell)
+        database = await _open_if_there(console, settings.database_url)
+        try:
+            with _progress(console) as tell:
+                report = await check_files(
+                    database,
+                    shop,
+                    sources,
+                    now=now,
+                    currency=currency,
+                    layout=layout,
+                    rejects=rejects,
+                    tell=tell,
+                )
+        finally:
+            if database is not None:
+                await database.close()
         console.print("nothing was stored; without --dry-run these would be:")
         _print_report(console, report, rejects)
         return
-    settings = Settings()
     await migrate(settings.database_url)
     database = await open_database(settings.database_url)
     try:
@@ -123,6 +141,21 @@ async def _import(
         await print_readiness(console, database, shop)
     finally:
         await database.close()
+
+
+def _rejects_path(sources: Sequence[Source], *, dry_run: bool) -> Path:
+    """Name the rejected rows for the files, so that no other import writes over them, nor a dry run."""
+    stems = "-".join(dict.fromkeys(source.path.stem for source in sources))
+    return sources[0].path.with_name(f"{stems}.{'dry-run.' if dry_run else ''}rejects.csv")
+
+
+async def _open_if_there(console: Console, url: str) -> Database | None:
+    """Open the database, or say that nothing stored is looked at."""
+    try:
+        return await open_database(url)
+    except FailedPrecondition as error:
+        console.print(f"nothing stored is looked at: {error}", markup=False)
+        return None
 
 
 def _sources(folder: Path | None, files: Mapping[Subject, Path]) -> list[Source]:
@@ -167,6 +200,8 @@ def _print_report(console: Console, report: ImportReport, rejects: Path) -> None
     )
     for reason, count in report.rejected.items():
         console.print(f"rejected {count}: {reason}", markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
     if report.rejected:
         console.print(f"the rejected rows are in {rejects}", markup=False)
 

@@ -1,0 +1,272 @@
+"""Cells of a file: the text that stands in one, and what it may stand for."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import polars as pl
+
+from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, load_attribute
+from endcap.catalog.field_rules import (
+    CURRENCY,
+    EVENT_TYPE,
+    LANGUAGE,
+    MAX_QUANTITY,
+    check_attributes,
+    check_image_uris,
+    check_localized_texts,
+)
+from endcap.catalog.items import Availability
+from endcap.catalog.money import MAX_UNITS
+from endcap.sdk.errors import InvalidInput
+
+
+class Kind(StrEnum):
+    """What a column holds; the text completes "… is not …"."""
+
+    ID = "an id without control characters"
+    TYPE = "a type: write 1 to 64 of a-z, 0-9 and _"
+    TEXT = "a text without NUL"
+    TEXTS = "a list of texts: write them with | between, or as a JSON array"
+    ADDRESSES = "a list of addresses: write https, http or s3 ones, with | between or as a JSON array"
+    LANGUAGE = "a language: write a BCP 47 tag, such as en-GB"
+    LOCALIZED_TEXTS = 'a JSON object of texts by language, such as {"de": {"title": "Becher"}}'
+    FLAG = "true or false"
+    AVAILABILITY = f"one of {', '.join(Availability)}"
+    NUMBER = "a finite number"
+    QUANTITY = f"a number from 0 to {MAX_QUANTITY}"
+    AMOUNT = "an amount of money"
+    CURRENCY = "a currency: write an ISO 4217 code, such as EUR"
+    TIME = "a time: write Unix milliseconds, or 2026-01-31T12:00:00Z"
+    ATTRIBUTES = 'a JSON object of texts, numbers, true or false, lists of texts, and {"time": 1700000000000}'
+    PROPERTIES = "a JSON object of what attributes may be"
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A column that was read."""
+
+    typed: pl.Series
+    """Null where a text is none of its kind."""
+
+    complaints: pl.Series
+    """What is wrong with such a text beyond that, where that is known; else empty."""
+
+
+def cell_type(kind: Kind) -> pl.DataType:
+    """Return the type of a column that was read; objects stay texts, for every one has its own types."""
+    return _TYPES.get(kind, pl.String())
+
+
+def read_cells(texts: pl.Series, kind: Kind) -> Cells:
+    """Give the cells of a column their type.
+
+    Args:
+        texts: One a row, null where there is none.
+        kind: What the column holds.
+    """
+    if kind in _READERS:
+        found = [_read(_READERS[kind], text) for text in texts]
+        typed = pl.Series(texts.name, [value for value, _ in found], dtype=cell_type(kind))
+        return Cells(typed, pl.Series([complaint for _, complaint in found], dtype=pl.String))
+    typed = _printable(texts) if kind is Kind.ID else pl.select(_CASTS[kind](pl.lit(texts))).to_series()
+    return Cells(typed.alias(texts.name), pl.Series([""], dtype=pl.String))
+
+
+def read_attributes(text: str) -> dict[str, AttributeValue]:
+    """Return the attributes or properties that a cell holds.
+
+    Raises:
+        InvalidInput: A value is none that an attribute can hold.
+        ValueError: It is no JSON object.
+    """
+    attributes: dict[str, AttributeValue] = {}
+    for name, value in _object(text).items():
+        attribute = load_attribute(value)
+        if attribute is None:
+            raise InvalidInput(f"the value of {name} is none of these", field=name)
+        attributes[name] = attribute
+    return attributes
+
+
+def read_localized_texts(text: str) -> dict[str, dict[str, str]]:
+    """Return the texts by language that a cell holds, without the empty ones.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    languages = _object(text)
+    if not all(
+        isinstance(texts, dict) and all(isinstance(each, str) for each in texts.values())
+        for texts in languages.values()
+    ):
+        raise ValueError
+    return {
+        language: {name: each for name, each in texts.items() if each}
+        for language, texts in languages.items()
+    }
+
+
+_TYPES: Mapping[Kind, pl.DataType] = {
+    Kind.TEXTS: pl.List(pl.String()),
+    Kind.ADDRESSES: pl.List(pl.String()),
+    Kind.FLAG: pl.Boolean(),
+    Kind.NUMBER: pl.Float64(),
+    Kind.QUANTITY: pl.Float64(),
+    Kind.AMOUNT: pl.Float64(),
+    Kind.TIME: pl.Int64(),
+}
+"""The types of the columns that are no texts."""
+
+_FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+_TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_ZONED_FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
+
+
+def _printable(texts: pl.Series) -> pl.Series:
+    # Nearly every id is of plain letters, and Python need not look at it.
+    if not texts.str.contains(r"[^ -~]").any():
+        return texts
+    return pl.Series(
+        [text if text is None or text.isprintable() else None for text in texts], dtype=pl.String
+    )
+
+
+def _text(text: pl.Expr) -> pl.Expr:
+    return pl.when(~text.str.contains("\0", literal=True)).then(text)
+
+
+def _matching(pattern: str) -> Callable[[pl.Expr], pl.Expr]:
+    return lambda text: pl.when(text.str.contains(f"^(?:{pattern})$")).then(text)
+
+
+def _flag(text: pl.Expr) -> pl.Expr:
+    return text.str.to_lowercase().replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
+
+
+def _availability(text: pl.Expr) -> pl.Expr:
+    lower = text.str.to_lowercase()
+    return pl.when(lower.is_in(list(Availability))).then(lower)
+
+
+def _number(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _quantity(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(number.is_between(0, MAX_QUANTITY)).then(number)
+
+
+def _amount(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(number.is_between(0, MAX_UNITS + 1, closed="left")).then(number)
+
+
+def _time(text: pl.Expr) -> pl.Expr:
+    time = pl.coalesce(text.cast(pl.Int64, strict=False), *_calendar_times(text))
+    return pl.when(time.is_between(EARLIEST, LATEST)).then(time)
+
+
+def _calendar_times(text: pl.Expr) -> list[pl.Expr]:
+    """Read dates and times as ISO 8601 has them; those that name no zone are UTC."""
+    spaced = text.str.replace("T", " ", literal=True)
+    zoned = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _ZONED_FORMATS]
+    plain = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _TIME_FORMATS]
+    return [time.dt.epoch("ms") for time in [*plain, *zoned]]
+
+
+_CASTS: Mapping[Kind, Callable[[pl.Expr], pl.Expr]] = {
+    Kind.TYPE: _matching(EVENT_TYPE.pattern),
+    Kind.TEXT: _text,
+    Kind.LANGUAGE: _matching(LANGUAGE.pattern),
+    Kind.FLAG: _flag,
+    Kind.AVAILABILITY: _availability,
+    Kind.NUMBER: _number,
+    Kind.QUANTITY: _quantity,
+    Kind.AMOUNT: _amount,
+    Kind.CURRENCY: _matching(CURRENCY.pattern),
+    Kind.TIME: _time,
+}
+"""How a column of each kind is read whose cells can all be read at once; what cannot be read becomes null."""
+
+
+def _read(read: Callable[[str], Any], text: str | None) -> tuple[Any, str]:
+    """Return the value of a cell, or None and what is wrong with it."""
+    if text is None:
+        return None, ""
+    try:
+        return read(text), ""
+    except InvalidInput as error:
+        return None, str(error)
+    except (ValueError, RecursionError):
+        return None, ""
+
+
+def _texts(text: str) -> list[str]:
+    if not text.startswith("["):
+        texts = [part.strip() for part in text.split("|")]
+    else:
+        texts = _decode(text)
+        if not all(isinstance(part, str) for part in texts):
+            raise ValueError
+    _check_storable(text, texts)
+    return [part for part in texts if part]
+
+
+def _addresses(text: str) -> Sequence[str]:
+    addresses = _texts(text)
+    check_image_uris(addresses)
+    return addresses
+
+
+def _attributes(field: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        check_attributes(read_attributes(text), field=field)
+        return text
+
+    return read
+
+
+def _localized_texts(text: str) -> str:
+    check_localized_texts(read_localized_texts(text))
+    return text
+
+
+_READERS: Mapping[Kind, Callable[[str], Any]] = {
+    Kind.TEXTS: _texts,
+    Kind.ADDRESSES: _addresses,
+    Kind.LOCALIZED_TEXTS: _localized_texts,
+    Kind.ATTRIBUTES: _attributes("attributes"),
+    Kind.PROPERTIES: _attributes("properties"),
+}
+"""How a cell of each other kind is read."""
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = _decode(text)
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004 - a cell that is wrong, and no mistake of a caller
+    _check_storable(text, value)
+    return value
+
+
+def _check_storable(text: str, value: Any) -> None:
+    """Refuse half a character, which no database stores and which only an escape can spell; and NUL."""
+    if "\0" in text:
+        raise ValueError
+    if "\\u" in text:
+        plain = json.dumps(value, ensure_ascii=False)
+        plain.encode()
+        if "\\u0000" in plain.replace("\\\\", ""):
+            raise ValueError
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError
+
+
+_decode = json.JSONDecoder(parse_constant=_no_number).decode

@@ -180,8 +180,8 @@ class Item(_message.Message):
 
     @_builtins.property
     def cost(self) -> _money_pb2.Money:
-        """Input only for serving roles. What one unit costs the shop, in the currency of `price`.
-        Returned only to callers whose role may read costs; all others receive it unset.
+        """Input only. What one unit costs the shop, in the currency of `price`. Must not be negative.
+        Returned to nobody; the server uses it for its own rules, such as those on the margin.
         """
 
     @_builtins.property

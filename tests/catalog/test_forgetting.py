@@ -1,13 +1,14 @@
 """Forgetting: what is left of a user is searched for in everything that the database keeps."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import BindParameter, select
 
 from endcap.catalog import membership, postgresql
 from endcap.catalog.database import Database
@@ -144,6 +145,20 @@ async def test_no_trace_of_a_user_is_left_in_the_files_of_the_database(
     assert before == list(IDS)
     assert is_done
     assert await found_in_files() == []
+
+
+async def test_no_compiled_statement_keeps_the_id_of_a_user(shop: Database) -> None:
+    def found() -> list[str]:
+        gc.collect()
+        values = repr([each.value for each in gc.get_objects() if type(each) is BindParameter])
+        return [each for each in IDS if each in values]
+
+    await forget_user(shop, "default", ANN)
+    before = found()
+    await erase_forgotten(shop)
+
+    assert IDS[0] in before
+    assert found() == []
 
 
 async def test_what_a_reader_still_sees_is_erased_when_the_reader_has_ended(

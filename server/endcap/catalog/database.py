@@ -106,7 +106,7 @@ class Database:
             self._writers.release()
 
     async def erase_deleted(self, tables: Sequence[str]) -> bool:
-        """Take from the files what was deleted from tables, where others let it go.
+        """Take from the files what was deleted from tables, where others let it go, and from memory.
 
         Returns:
             Whether that is done; if not, somebody reads an older state, or writes: try again.
@@ -114,6 +114,8 @@ class Database:
         Raises:
             Unavailable: The database does not answer.
         """
+        # A compiled statement keeps the values that the first one of its form had.
+        self._engine.clear_compiled_cache()
         return await self._kind.erase_deleted(self._engine, tables)
 
     async def close(self) -> None:

@@ -115,6 +115,12 @@ class PostgresqlServer:
         """Run a statement."""
         self._run("psql", "-q", "-h", self.folder, "-U", "endcap", "-d", database, "-c", statement)
 
+    def ask(self, query: str) -> str:
+        """Return the one value of a query."""
+        command: list[str | Path] = [self.programs / "psql", "-qAt", "-h", self.folder, "-U", "endcap"]
+        command += ["-d", "postgres", "-c", query]
+        return subprocess.check_output(command, text=True, user=self._user).strip()
+
     def _run(self, program: str, *arguments: str | Path, check: bool = True) -> int:
         command = [self.programs / program, *arguments]
         return subprocess.run(command, check=check, capture_output=True, user=self._user).returncode

@@ -58,6 +58,26 @@ async def catalog_database(catalog_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+def database_files(request: pytest.FixtureRequest, catalog_url: str) -> Callable[[], bytes]:
+    """Read all files of the database; of PostgreSQL those that are not for the server's log."""
+    if catalog_url.startswith("sqlite"):
+        folder = Path(catalog_url.removeprefix("sqlite:///")).parent
+        return lambda: _content(folder)
+    server, name = request.getfixturevalue("postgresql"), request.getfixturevalue("_migrated")
+
+    def of_postgresql() -> bytes:
+        server.execute("CHECKPOINT")
+        number = server.ask(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+        return _content(server.folder / "data/base" / number)
+
+    return of_postgresql
+
+
+def _content(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.fixture
 def writing_elsewhere(catalog_url: str) -> Callable[[], AbstractAsyncContextManager[None]]:
     """Hold what another process holds while it writes to the shop."""
 

@@ -170,33 +170,46 @@ async def people(url: str) -> set[str]:
 async def test_who_was_deleted_after_a_backup_stays_deleted_when_it_replaces_the_shops(
     catalog_database: Database,
     catalog_url: str,
-    another_url: str,
+    database_files: Callable[[], bytes],
     catalog_event: MakeEvent,
     tmp_path: Path,
 ) -> None:
-    await record(
-        catalog_database,
-        [catalog_event("1", visitor_id="phone"), catalog_event("2", user_id="ben", visitor_id="tablet")],
-    )
+    ann = "ann-of-green-gables"
+    by_ann = catalog_event("1", user_id=ann, visitor_id="phone")
+    await record(catalog_database, [by_ann, catalog_event("2", user_id="ben", visitor_id="tablet")])
     await back_up(catalog_url, tmp_path / "backup")
     # In between the tablet has changed hands: it goes with Ann, and Ben, whose it was, does not.
-    await record(catalog_database, [catalog_event("3", visitor_id="tablet", time=NOW + 1)])
-    await forget_user(catalog_database, "default", People(frozenset({"ann"})))
+    later = catalog_event("3", user_id=ann, visitor_id="tablet", time=NOW + 1)
+    await record(catalog_database, [later])
+    await forget_user(catalog_database, "default", People(frozenset({ann})))
     # Nobody in the backup is meant by this one.
     nobody = People(frozenset({"cid"}))
     await forget_user(catalog_database, "default", nobody, allow_missing=True)
     forgotten = await restore(catalog_url, tmp_path / "backup", replace=True)
-    elsewhere = await restore(another_url, tmp_path / "backup")
+    left = database_files()
 
     assert forgotten == 3
+    assert b"ann-of-green-gables" not in left
     assert await people(catalog_url) == {"ben"}
-    deleted = [catalog_event("4"), catalog_event("5", user_id="cid")]
+    deleted = [catalog_event("4", user_id=ann), catalog_event("5", user_id="cid")]
     async with catalog_database.write() as connection:
         late = await store_events(connection=connection, shop="default", events=deleted)
     assert late.outcomes == (Outcome.USER_DELETED,) * 2
-    # A database that holds nothing knows of no deletions.
-    assert elsewhere == 0
-    assert await people(another_url) == {"ann", "phone", "ben", "tablet"}
+
+
+async def test_an_empty_database_knows_of_no_deletions(
+    catalog_database: Database,
+    catalog_url: str,
+    another_url: str,
+    catalog_event: MakeEvent,
+    tmp_path: Path,
+) -> None:
+    await record(catalog_database, [catalog_event("1"), catalog_event("2", user_id="ben")])
+    await back_up(catalog_url, tmp_path / "backup")
+    await forget_user(catalog_database, "default", People(frozenset({"ann"})))
+
+    assert await restore(another_url, tmp_path / "backup") == 0
+    assert await people(another_url) == {"ann", "ben"}
 
 
 async def test_a_user_is_deleted_from_a_backup_of_a_shop_that_was_made_anew_since(

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,44 +107,23 @@ async def test_no_trace_of_a_user_and_their_visitors_is_left_in_any_table(
     assert (forgotten.event_count, forgotten.exposure_count) == (5, 2)
 
 
-@pytest.fixture
-def found_in_files(
-    request: pytest.FixtureRequest, shop: Database, catalog_url: str
-) -> Callable[[], Awaitable[list[str]]]:
-    """Search the database's own files for Ann's ids; those of PostgreSQL without the server's log."""
-
-    async def of_sqlite() -> list[str]:
-        return _found_below(Path(catalog_url.removeprefix("sqlite:///")).parent)
-
-    async def of_postgresql() -> list[str]:
-        server = request.getfixturevalue("postgresql")
-        server.execute("CHECKPOINT")
-        async with shop.read() as connection:
-            query = "SELECT oid FROM pg_database WHERE datname = current_database()"
-            oid = (await connection.exec_driver_sql(query)).scalar_one()
-        return _found_below(server.folder / "data/base" / str(oid))
-
-    return of_sqlite if catalog_url.startswith("sqlite") else of_postgresql
-
-
-def _found_below(folder: Path) -> list[str]:
-    content = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+def _found(content: bytes) -> list[str]:
     return [each for each in IDS if each.encode() in content]
 
 
 async def test_no_trace_of_a_user_is_left_in_the_files_of_the_database(
-    shop: Database, found_in_files: Callable[[], Awaitable[list[str]]]
+    shop: Database, database_files: Callable[[], bytes]
 ) -> None:
     async with shop.write() as connection:
         await connection.exec_driver_sql("ANALYZE")  # what the planner samples are values too
 
-    before = await found_in_files()
+    before = _found(database_files())
     await forget_user(shop, "default", ANN)
     is_done = await erase_forgotten(shop)
 
     assert before == list(IDS)
     assert is_done
-    assert await found_in_files() == []
+    assert _found(database_files()) == []
 
 
 async def test_no_compiled_statement_keeps_the_id_of_a_user(shop: Database) -> None:
@@ -162,18 +141,18 @@ async def test_no_compiled_statement_keeps_the_id_of_a_user(shop: Database) -> N
 
 
 async def test_what_a_reader_still_sees_is_erased_when_the_reader_has_ended(
-    shop: Database, found_in_files: Callable[[], Awaitable[list[str]]]
+    shop: Database, database_files: Callable[[], bytes]
 ) -> None:
     async with shop.read() as reader:
         await reader.execute(select(EVENTS.c.sequence))
         await forget_user(shop, "default", ANN)
         is_done_early = await erase_forgotten(shop)
-        left = await found_in_files()
+        left = _found(database_files())
     is_done = await erase_forgotten(shop)
 
     assert (is_done_early, left) == (False, list(IDS))
     assert is_done
-    assert await found_in_files() == []
+    assert _found(database_files()) == []
 
 
 async def test_writers_go_on_while_a_reader_keeps_the_past(shop: Database, catalog_event: MakeEvent) -> None:

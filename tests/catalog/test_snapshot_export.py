@@ -3,20 +3,25 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from endcap.catalog import snapshots
+from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, store_events
 from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
 from endcap.catalog.forgetting import forget_user
-from endcap.catalog.items import Item, delete_items, upsert_items
+from endcap.catalog.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.snapshots import export_snapshot
 from endcap.catalog.tombstones import People
+from endcap.catalog.user_records import UserRecord, upsert_user_records
 from endcap.sdk.errors import NotFound
-from endcap.sdk.snapshot import Snapshot
+from endcap.sdk.snapshot import Snapshot, to_moment, unpack_attributes
 
 
 MakeEvent = Callable[..., Event]
@@ -89,7 +94,8 @@ async def test_a_snapshot_comes_back_as_the_shop_is(
         ["https://shop.example/mug.jpg", "s3://pictures/mug.png"],
         [],
     ]
-    assert snapshot.events().drop("user").rows() == [
+    events = snapshot.events().select("item_id", "type", "time", "quantity", "price", "value")
+    assert events.rows() == [
         ("mug", "view", 10, 1.0, None, None),
         ("kettle", "view", 20, 1.0, None, None),
         ("mug", "purchase", 30, 2.0, 1.5, None),
@@ -129,6 +135,139 @@ async def test_items_are_as_they_stand_at_the_moment_of_the_snapshot(
     assert snapshot.events()["price"].to_list() == [None]
 
 
+async def test_an_item_is_there_with_all_that_the_shop_says_of_it(
+    catalog_database: Database, tmp_path: Path
+) -> None:
+    item = Item(
+        "mug",
+        title="Mug",
+        description="Red.",
+        localized_texts={"de": {"title": "Becher", "description": "Rot."}, "fr": {"title": "Tasse"}},
+        tags=("new",),
+        availability=Availability.PREORDER,
+        available_time=7,
+        expire_time=8,
+        group_id="mugs",
+        created_time=3,
+        attributes={"colours": ["red", "blue"], "fair": True, "since": Moment(1_500), "watts": 9.5},
+    )
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[item, Item("kettle")], now=5)
+        await delete_items(connection=connection, shop="default", item_ids=["kettle"], now=6)
+
+    await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
+    items = Snapshot.open(tmp_path / "snapshot").items()
+
+    assert items["localized_texts"].to_list() == [
+        [
+            {"language_code": "de", "title": "Becher", "description": "Rot."},
+            {"language_code": "fr", "title": "Tasse", "description": None},
+        ],
+        [],
+    ]
+    assert items.select(
+        "description", "tags", "availability", "available_time", "expire_time", "deleted", "created_time"
+    ).rows() == [
+        ("Red.", ["new"], "preorder", 7, 8, False, 3),
+        ("", [], "in_stock", None, None, True, 5),
+    ]
+    assert unpack_attributes(items["attributes"]) == [
+        {
+            "colours": ["red", "blue"],
+            "fair": True,
+            "since": datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC),
+            "watts": 9.5,
+        },
+        {},
+    ]
+
+
+async def test_users_are_there_with_what_the_shop_says_of_them_and_without_events_too(
+    catalog_database: Database, tmp_path: Path, catalog_event: MakeEvent
+) -> None:
+    records = [
+        UserRecord("ann", tags=("gold",), attributes={"floor": 3}, language_code="de", created_time=2),
+        UserRecord("bea", created_time=1),
+    ]
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=5)
+        events = [catalog_event("1", time=30), catalog_event("2", time=4, user_id=None, visitor_id="phone")]
+        await store_events(connection=connection, shop="default", events=events)
+        await upsert_user_records(connection=connection, shop="default", records=records, now=9)
+
+    await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
+    users = Snapshot.open(tmp_path / "snapshot").users().sort("created_time")
+
+    assert users.select("tags", "language_code", "created_time").rows() == [
+        ([], "", 1),
+        (["gold"], "de", 2),
+        ([], "", 4),
+    ]
+    assert unpack_attributes(users["attributes"]) == [{}, {"floor": 3.0}, {}]
+
+
+async def test_events_keep_their_properties_and_which_of_them_were_one_order(
+    catalog_database: Database, tmp_path: Path, catalog_event: MakeEvent
+) -> None:
+    """Equal order ids of two users stay apart, and none is there as it was."""
+    events = [
+        catalog_event("1", time=1, order_id="order-7", properties={"page": "home", "seen": {"time": 1_000}}),
+        catalog_event("2", time=2, order_id="order-7"),
+        catalog_event("3", time=3, order_id="order-8"),
+        catalog_event("4", time=4, order_id="order-7", user_id="bea"),
+        catalog_event("5", time=5),
+    ]
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=5)
+        await store_events(connection=connection, shop="default", events=events)
+
+    await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
+    snapshot = Snapshot.open(tmp_path / "snapshot")
+
+    first, second, third, fourth, fifth = snapshot.events()["order"]
+    assert first == second
+    assert len({first, third, fourth, fifth}) == 4
+    assert fifth == ""
+    assert all(re.fullmatch("[0-9a-f]{32}", order) for order in (first, third, fourth))
+    assert unpack_attributes(snapshot.events()["properties"])[:2] == [
+        {"page": "home", "seen": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)},
+        {},
+    ]
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+_VALUES: st.SearchStrategy[AttributeValue] = (
+    _TEXTS
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(EARLIEST, LATEST).map(Moment)
+    | st.lists(_TEXTS, max_size=3)
+)
+_ATTRIBUTES = st.dictionaries(st.from_regex("[a-z][a-z0-9_]{0,5}", fullmatch=True), _VALUES, max_size=5)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(shop=st.lists(_ATTRIBUTES, min_size=1, max_size=4))
+async def test_attributes_come_back_as_they_were_stored(
+    catalog_database: Database,
+    tmp_path_factory: pytest.TempPathFactory,
+    shop: list[dict[str, AttributeValue]],
+) -> None:
+    folder = tmp_path_factory.mktemp("snapshots") / "snapshot"
+    items = [Item(str(number), attributes=attributes) for number, attributes in enumerate(shop)]
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=items, now=5)
+
+    await export_snapshot(catalog_database, "default", folder)
+    table = Snapshot.open(folder).items()[: len(items)]  # beyond are those of earlier examples
+
+    wanted = [
+        {name: to_moment(value) if isinstance(value, Moment) else value for name, value in attributes.items()}
+        for attributes in shop
+    ]
+    assert unpack_attributes(table["attributes"]) == wanted
+
+
 async def test_what_was_shown_is_there_item_by_item(
     catalog_database: Database, tmp_path: Path, catalog_event: MakeEvent
 ) -> None:
@@ -163,7 +302,7 @@ async def test_people_appear_under_pseudonyms_and_linked_visitors_as_their_users
 
     ann_as_visitor, ann_linked, ann, stranger = snapshot.events()["user"].to_list()
     assert ann_as_visitor == ann_linked == ann != stranger
-    assert snapshot.users()["user"].to_list() == sorted([ann, stranger])
+    assert sorted(snapshot.users()["user"]) == sorted([ann, stranger])
     assert set(snapshot.exposures()["user"]) == {stranger}
     assert all(re.fullmatch("[0-9a-f]{32}", name) for name in (ann, stranger))
     for file in snapshot.folder.iterdir():

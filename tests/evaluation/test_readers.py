@@ -16,7 +16,7 @@ from endcap.evaluation.readers import read_data_set
 from endcap.evaluation.splits import read_evaluation_data
 from endcap.sdk import Rows
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.snapshot import event_schema, item_schema, user_schema, write_snapshot
+from endcap.sdk.snapshot import conform, event_schema, item_schema, user_schema, write_snapshot
 
 
 def titled(data: DataSet, rows: Rows) -> str:
@@ -100,24 +100,27 @@ def test_invoice_lines_are_cleaned(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_read(tmp_path: Path) -> None:
     items = pl.DataFrame(
-        [
-            ("mug", "Mug", None, None, ["home"], None, None, None, 1.5, None, None, None, True, 5, None),
-            ("tea", "Tea", None, None, [], None, None, None, None, None, None, None, False, 6, None),
-        ],
-        schema=item_schema(),
-        orient="row",
+        {
+            "item_id": ["mug", "tea"],
+            "title": ["Mug", "Tea"],
+            "price": [1.5, None],
+            "available": [True, False],
+            "created_time": [5, 6],
+        }
     )
     events = pl.DataFrame(
-        [
-            ("u", "tea", "view", 10, None, None, None),
-            ("v", "mug", "purchase", 11, None, None, None),
-            ("u", None, "search", 12, None, None, None),
-        ],
-        schema=event_schema(),
+        [("u", "tea", "view", 10), ("v", "mug", "purchase", 11), ("u", None, "search", 12)],
+        schema=["user", "item_id", "type", "time"],
         orient="row",
     )
-    users = pl.DataFrame([("u", 1), ("v", 2)], schema=user_schema(), orient="row")
-    write_snapshot(tmp_path / "shop", items=items, users=users, events=events, shop="tiny", as_of=20)
+    write_snapshot(
+        tmp_path / "shop",
+        items=conform(items, item_schema()),
+        users=conform(pl.DataFrame({"user": ["u", "v"], "created_time": [1, 2]}), user_schema()),
+        events=conform(events, event_schema()),
+        shop="tiny",
+        as_of=20,
+    )
 
     data = read_data_set(tmp_path / "shop")
 

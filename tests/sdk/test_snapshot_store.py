@@ -23,6 +23,7 @@ from endcap.sdk.errors import (
 )
 from endcap.sdk.snapshot import (
     Snapshot,
+    conform,
     event_schema,
     exposure_schema,
     snapshot_writer,
@@ -36,8 +37,9 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def events_at(*times: int) -> pl.DataFrame:
-    rows = [("ann", f"item {time}", "view", time, 1.0, None, None) for time in times]
-    return pl.DataFrame(rows, schema=event_schema(), orient="row")
+    rows = [("ann", f"item {time}", "view", time) for time in times]
+    events = pl.DataFrame(rows, schema=list(event_schema())[:4], orient="row")
+    return conform(events, event_schema())
 
 
 def write(place: str | Path, *times: int) -> None:

@@ -13,7 +13,15 @@ from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Eligibility, EventColumns, ItemColumns, Query, Task, build_view
 from endcap.sdk.content_features import BUCKETS, TermIndex
 from endcap.sdk.features import DAY
-from endcap.sdk.snapshot import Snapshot, event_schema, item_columns, item_table, user_schema, write_snapshot
+from endcap.sdk.snapshot import (
+    Snapshot,
+    conform,
+    event_schema,
+    item_columns,
+    item_table,
+    user_schema,
+    write_snapshot,
+)
 from endcap.trainers import content
 from endcap.trainers.content import Content, ContentParameters
 from endcap.trainers.interactions import Interactions
@@ -46,7 +54,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     )
     generator = np.random.default_rng(5)
     events = [
-        (f"user{user}", f"item{row}", "purchase", NOW - (2 - day) * DAY, None, None, None)
+        (f"user{user}", f"item{row}", "purchase", NOW - (2 - day) * DAY)
         for user in range(60)
         for day, row in enumerate(
             [user % 12] * 2 if user % 3 == 2 else [generator.integers(4), 4 + generator.integers(4)]
@@ -56,7 +64,9 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         tmp_path_factory.mktemp("shop") / "snapshot",
         items=item_table(items),
         users=user_schema().to_frame(),
-        events=pl.DataFrame(events, schema=event_schema(), orient="row"),
+        events=conform(
+            pl.DataFrame(events, schema=["user", "item_id", "type", "time"], orient="row"), event_schema()
+        ),
         shop="tiny",
         as_of=NOW,
     )

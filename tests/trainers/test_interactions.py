@@ -6,7 +6,7 @@ import pytest
 
 from endcap.sdk.catalog_view import ItemColumns
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.snapshot import event_schema, item_schema, item_table, user_schema, write_snapshot
+from endcap.sdk.snapshot import conform, event_schema, item_schema, item_table, user_schema, write_snapshot
 from endcap.trainers.interactions import Interactions
 
 
@@ -67,12 +67,14 @@ def test_the_items_are_those_that_somebody_did_something_to(tmp_path: Path) -> N
         available=np.ones(3, np.bool_),
         created=np.array([7, 8, 9]),
     )
-    events = [("ann", item_id, "view", 1, None, None, None) for item_id in ("tea", "cup", "mug")]
+    events = [("ann", item_id, "view", 1) for item_id in ("tea", "cup", "mug")]
     snapshot = write_snapshot(
         tmp_path / "snapshot",
         items=item_table(items),
         users=user_schema().to_frame(),
-        events=pl.DataFrame(events, schema=event_schema(), orient="row"),
+        events=conform(
+            pl.DataFrame(events, schema=["user", "item_id", "type", "time"], orient="row"), event_schema()
+        ),
         shop="tiny",
         as_of=2,
     )

@@ -6,24 +6,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, case, cast, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.attributes import load_attributes
+from endcap.catalog.attributes import Moment, load_attributes
 from endcap.catalog.database import Database
 from endcap.catalog.items import Availability
 from endcap.catalog.money import NANOS
 from endcap.catalog.shops import Shop, get_shop
-from endcap.catalog.tables import EVENTS, EXPOSURES, ITEMS, USERS, VISITORS
+from endcap.catalog.tables import EVENTS, EXPOSURES, ITEMS, USER_RECORDS, USERS, VISITORS
 from endcap.catalog.users import pseudonym
 from endcap.sdk.snapshot import (
     Place,
     SnapshotManifest,
     SnapshotWriter,
+    TypedValue,
+    attributes_type,
     event_schema,
     exposure_schema,
     item_schema,
+    localized_texts_type,
+    pack_attributes,
     snapshot_writer,
+    to_moment,
     user_schema,
 )
 
@@ -34,9 +39,9 @@ _PARTITION = 10_000  # rows turned into columns at a time
 async def export_snapshot(database: Database, shop: str, place: Place) -> SnapshotManifest:
     """Write a snapshot of a shop as of its newest event, as one transaction sees it.
 
-    Users and visitors appear under pseudonyms, linked visitors under that of their user; whoever was deleted
-    does not appear. A deleted item is there and not available. Left out are events of items that the catalog
-    never held, and what might name a person: order ids, properties and attribution tokens.
+    Users, visitors and orders appear under pseudonyms, linked visitors under that of their user; whoever was
+    deleted does not appear. A deleted item is there and not available. Left out are events of items that the
+    catalog never held, and attribution tokens.
 
     Only the ids of users and visitors are held in memory all at once.
 
@@ -74,16 +79,23 @@ class _People:
 
     def name(self, user_id: str | None, visitor_id: str | None) -> str | None:
         """Return somebody's pseudonym; None for nobody that the shop knows."""
+        identifier, key = self._key(user_id, visitor_id)
+        return None if key is None else pseudonym(identifier, key)
+
+    def order(self, user_id: str | None, visitor_id: str | None, order_id: str) -> str:
+        """Return the pseudonym of somebody's order; empty for none, and for nobody that the shop knows."""
+        if not order_id:
+            return ""
+        _, key = self._key(user_id, visitor_id)
+        return "" if key is None else pseudonym(f"order {order_id}", key)
+
+    def _key(self, user_id: str | None, visitor_id: str | None) -> tuple[str, bytes | None]:
+        """Return under which id somebody is known, and the key; None for nobody that the shop knows."""
         if user_id is None and visitor_id is not None:
             user_id = self.links.get(visitor_id)
             if user_id is None:
-                return _pseudonym(visitor_id, self.visitor_keys)
-        return None if user_id is None else _pseudonym(user_id, self.user_keys)
-
-
-def _pseudonym(identifier: str, keys: Mapping[str, bytes]) -> str | None:
-    key = keys.get(identifier)
-    return None if key is None else pseudonym(identifier, key)
+                return visitor_id, self.visitor_keys.get(visitor_id)
+        return ("", None) if user_id is None else (user_id, self.user_keys.get(user_id))
 
 
 async def _newest(connection: AsyncConnection, shop: Shop) -> int:
@@ -94,26 +106,43 @@ async def _newest(connection: AsyncConnection, shop: Shop) -> int:
 
 
 async def _write_people(connection: AsyncConnection, shop: str, writer: SnapshotWriter) -> _People:
+    user, record, visitor = USERS.c, USER_RECORDS.c, VISITORS.c
+    has_record = and_(record.shop == user.shop, record.id == user.id)
     user_keys: dict[str, bytes] = {}
+    users = (
+        select(
+            user.id,
+            user.pseudonym_key,
+            func.coalesce(record.created_time, user.created_time),
+            _text(record.tags),
+            _text(record.attributes),
+            record.language_code,
+        )
+        .join_from(USERS, USER_RECORDS, has_record, isouter=True)
+        .where(user.shop == shop)
+        # By chance, so that not even the order says who is who.
+        .order_by(user.pseudonym_key)
+    )
+    async for partition in _partitions(connection, users):
+        user_keys |= {user_id: key for user_id, key, *_ in partition}
+        rows = [
+            (pseudonym(user_id, key), tags or "[]", language or "", time, attributes or "{}")
+            for user_id, key, time, tags, attributes, language in partition
+        ]
+        writer.append("users", _table(user_schema(), rows))
     visitor_keys: dict[str, bytes] = {}
     links: dict[str, str] = {}
-    frames = [user_schema().to_frame()]
-    users = select(USERS.c.id, USERS.c.pseudonym_key, USERS.c.created_time).where(USERS.c.shop == shop)
-    async for partition in _partitions(connection, users):
-        user_keys |= {user_id: key for user_id, key, _ in partition}
-        frames.append(_table(user_schema(), [(pseudonym(each, key), time) for each, key, time in partition]))
-    visitors = select(
-        VISITORS.c.id, VISITORS.c.pseudonym_key, VISITORS.c.created_time, VISITORS.c.user_id
-    ).where(VISITORS.c.shop == shop)
+    visitors = (
+        select(visitor.id, visitor.pseudonym_key, visitor.created_time, visitor.user_id)
+        .where(visitor.shop == shop)
+        .order_by(visitor.pseudonym_key)
+    )
     async for partition in _partitions(connection, visitors):
         links |= {visitor_id: user_id for visitor_id, _, _, user_id in partition if user_id is not None}
-        anonymous = [
-            (visitor_id, key, time) for visitor_id, key, time, user_id in partition if user_id is None
-        ]
-        visitor_keys |= {visitor_id: key for visitor_id, key, _ in anonymous}
-        frames.append(_table(user_schema(), [(pseudonym(each, key), time) for each, key, time in anonymous]))
-    # In the order of the pseudonyms, so that not even the order says who is who.
-    writer.append("users", pl.concat(frames).sort("user"))
+        anonymous = [row for row in partition if row[0] not in links]
+        visitor_keys |= {visitor_id: key for visitor_id, key, *_ in anonymous}
+        rows = [(pseudonym(visitor_id, key), "[]", "", time, "{}") for visitor_id, key, time, _ in anonymous]
+        writer.append("users", _table(user_schema(), rows))
     return _People(user_keys, visitor_keys, links)
 
 
@@ -131,24 +160,28 @@ async def _write_items(connection: AsyncConnection, shop: Shop, as_of: int, writ
             item.title,
             item.description,
             item.language_code,
-            item.categories,
+            _text(item.localized_texts),
+            _text(item.categories),
             item.brand,
-            item.tags,
-            item.image_uris,
+            _text(item.tags),
+            _text(item.image_uris),
             _amount(item.price_nanos, item.currency, shop),
             _amount(item.original_price_nanos, item.currency, shop),
             _amount(item.cost_nanos, item.currency, shop),
             item.group_id,
             available,
+            item.availability,
+            item.available_time,
+            item.expire_time,
+            item.deleted,
             item.created_time,
-            item.attributes,
+            _text(item.attributes),
         )
         .where(item.shop == shop.id)
         .order_by(item.position)
     )
     async for partition in _partitions(connection, query):
-        rows = [(*values, json.dumps(load_attributes(attributes))) for *values, attributes in partition]
-        writer.append("items", _table(item_schema(), rows))
+        writer.append("items", _table(item_schema(), partition))
 
 
 async def _write_events(
@@ -166,13 +199,23 @@ async def _write_events(
             event.quantity,
             _amount(event.price_nanos, event.currency, shop),
             event.value,
+            event.order_id,
+            _text(event.properties),
         )
         .where(event.shop == shop.id, known)
         # The database sorts on its disk what is too much for its memory.
         .order_by(event.time, event.revision, event.sequence)
     )
     async for partition in _partitions(connection, query):
-        rows = [(people.name(user_id, visitor_id), *values) for user_id, visitor_id, *values in partition]
+        rows = [
+            (
+                people.name(user_id, visitor_id),
+                *values,
+                people.order(user_id, visitor_id, order_id),
+                properties,
+            )
+            for user_id, visitor_id, *values, order_id, properties in partition
+        ]
         # Nobody's event may be of somebody who was deleted.
         writer.append("events", _table(event_schema(), rows).filter(pl.col("user").is_not_null()))
 
@@ -224,5 +267,40 @@ async def _partitions(
         yield partition
 
 
+def _text(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return a column of JSON as text, which polars reads faster than objects of Python."""
+    return cast(column, String)
+
+
 def _table(schema: pl.Schema, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    """Return rows as a table, whose lists, attributes and texts in other languages they hold as JSON."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    return pl.DataFrame(
+        [_column(name, kind, values) for (name, kind), values in zip(schema.items(), columns, strict=True)]
+    )
+
+
+def _column(name: str, kind: pl.DataType, values: Sequence[Any]) -> pl.Series:
+    if not isinstance(kind, pl.List):
+        return pl.Series(name, values, kind)
+    if kind == attributes_type():
+        return pack_attributes(map(_attributes, values)).alias(name)
+    if kind == localized_texts_type():
+        values = list(map(_localized, values))
+    return pl.Series(name, values, pl.String()).str.json_decode(kind)
+
+
+def _attributes(stored: str) -> Mapping[str, TypedValue]:
+    if stored == "{}":  # as most are
+        return {}
+    attributes = load_attributes(json.loads(stored))
+    return {
+        name: to_moment(value) if isinstance(value, Moment) else value for name, value in attributes.items()
+    }
+
+
+def _localized(stored: str) -> str:
+    if stored == "{}":
+        return "[]"
+    entries = json.loads(stored).items()
+    return json.dumps([{"language_code": language, **texts} for language, texts in entries])

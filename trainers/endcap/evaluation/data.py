@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,7 @@ from numpy.typing import NDArray
 from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
 from endcap.sdk.query import History
-from endcap.sdk.snapshot import Snapshot, event_schema, item_table, user_schema, write_snapshot
-
-
-if TYPE_CHECKING:
-    import polars as pl
+from endcap.sdk.snapshot import Snapshot, conform, event_schema, item_table, user_schema, write_snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +117,8 @@ class EvaluationData:
         return write_snapshot(
             folder,
             items=item_table(self.items),
-            users=_conform(users, user_schema()),
-            events=_conform(events, event_schema()),
+            users=conform(users, user_schema()),
+            events=conform(events, event_schema()),
             shop=self.name,
             as_of=self.as_of,
         )
@@ -142,13 +137,3 @@ def select(events: EventColumns, positions: NDArray[np.integer] | NDArray[np.boo
 def in_time_order(events: EventColumns) -> EventColumns:
     """Return the events oldest first; those of one moment keep their order."""
     return select(events, np.argsort(events.times, kind="stable"))
-
-
-def _conform(table: "pl.DataFrame", schema: "pl.Schema") -> "pl.DataFrame":
-    """Return the columns of the schema, null where the table lacks one."""
-    import polars as pl
-
-    return table.select(
-        (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
-        for name, kind in schema.items()
-    )

@@ -11,19 +11,29 @@
 A table of many rows goes on in ``…-00001.parquet`` and so on. The manifest is written last: files without one
 are no snapshot. They lie in a folder, or in an object store below a prefix.
 
-Users appear under a pseudonym made with a key of their own; once a user and the key are deleted,
-nothing links the pseudonym to anybody.
+Users and their orders appear under pseudonyms made with a key of the user's own; once a user and the key are
+deleted, nothing links a pseudonym to anybody. Tags, attributes and properties are as the shop wrote them, and
+no place for what names a person.
 """
 
+from endcap.sdk.snapshot.attributes import (
+    TypedValue,
+    attributes_type,
+    pack_attributes,
+    to_moment,
+    unpack_attributes,
+)
 from endcap.sdk.snapshot.manifest import FORMAT_VERSION, TABLES, SnapshotManifest
 from endcap.sdk.snapshot.places import Place
 from endcap.sdk.snapshot.reading import Snapshot
 from endcap.sdk.snapshot.tables import (
+    conform,
     event_schema,
     exposure_schema,
     item_columns,
     item_schema,
     item_table,
+    localized_texts_type,
     user_schema,
 )
 from endcap.sdk.snapshot.writing import SnapshotWriter, snapshot_writer, write_snapshot
@@ -36,12 +46,19 @@ __all__ = [
     "Snapshot",
     "SnapshotManifest",
     "SnapshotWriter",
+    "TypedValue",
+    "attributes_type",
+    "conform",
     "event_schema",
     "exposure_schema",
     "item_columns",
     "item_schema",
     "item_table",
+    "localized_texts_type",
+    "pack_attributes",
     "snapshot_writer",
+    "to_moment",
+    "unpack_attributes",
     "user_schema",
     "write_snapshot",
 ]

@@ -10,7 +10,7 @@ from typing import Self
 from endcap.sdk.errors import DataLoss, FailedPrecondition
 
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 TABLES = ("items", "users", "events", "exposures")
 """The tables of a snapshot."""
@@ -49,14 +49,24 @@ class SnapshotManifest:
             FailedPrecondition: It is one of another format version.
         """
         try:
-            manifest = cls(**json.loads(content))
-        except (TypeError, ValueError) as error:
+            document = json.loads(content)
+            version = int(document["format_version"])
+        except (KeyError, TypeError, ValueError) as error:
             raise _unreadable() from error
-        if manifest.format_version != FORMAT_VERSION:
-            raise FailedPrecondition(
-                f"the snapshot has format {manifest.format_version}, this release reads {FORMAT_VERSION}:"
-                " write it again with 'endcap snapshot'"
+        # First, for another version's manifest may have other fields.
+        if version != FORMAT_VERSION:
+            advice = (
+                "read it with a newer release"
+                if version > FORMAT_VERSION
+                else "write it again with 'endcap snapshot'"
             )
+            raise FailedPrecondition(
+                f"the snapshot has format {version}, this release reads {FORMAT_VERSION}: {advice}"
+            )
+        try:
+            manifest = cls(**document)
+        except TypeError as error:
+            raise _unreadable() from error
         # A name becomes a path, so none but our own is taken.
         if not isinstance(manifest.files, dict) or not all(map(_PART.fullmatch, manifest.files)):
             raise _unreadable()

@@ -1,12 +1,18 @@
 """The tables of a snapshot: their columns, and the items as columns of a view."""
 
-import json
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk.catalog_view import ItemColumns
+from endcap.sdk.snapshot.attributes import (
+    attributes_type,
+    pack_attributes,
+    to_milliseconds,
+    unpack_attributes,
+)
 
 
 if TYPE_CHECKING:
@@ -16,10 +22,12 @@ if TYPE_CHECKING:
 def item_schema() -> "pl.Schema":
     """Return the columns of the table ``items``.
 
-    Prices and ``cost`` are in the manifest's currency, ``created_time`` is in Unix milliseconds, and
-    ``attributes`` is a JSON object of texts, booleans, numbers and lists of texts by name.
-    ``language_code`` is the BCP 47 tag of title and description, empty for the shop's language, and
-    ``image_uris`` are addresses of pictures, the main one first.
+    Prices and ``cost`` are in the manifest's currency, and times are in Unix milliseconds.
+    ``language_code`` is the BCP 47 tag of title and description, empty for the shop's language;
+    ``localized_texts`` has them in other languages. ``image_uris`` are addresses of pictures, the main one
+    first. ``available`` says whether the item could be bought at the moment of the snapshot, which is made of
+    ``availability``, such as ``preorder``, the times from ``available_time`` to before ``expire_time``, null
+    for no bound, and ``deleted``. ``attributes`` is of ``attributes_type``.
     """
     import polars as pl
 
@@ -29,6 +37,7 @@ def item_schema() -> "pl.Schema":
             "title": pl.String(),
             "description": pl.String(),
             "language_code": pl.String(),
+            "localized_texts": localized_texts_type(),
             "categories": pl.List(pl.String()),
             "brand": pl.String(),
             "tags": pl.List(pl.String()),
@@ -38,14 +47,41 @@ def item_schema() -> "pl.Schema":
             "cost": pl.Float64(),
             "group_id": pl.String(),
             "available": pl.Boolean(),
+            "availability": pl.String(),
+            "available_time": pl.Int64(),
+            "expire_time": pl.Int64(),
+            "deleted": pl.Boolean(),
             "created_time": pl.Int64(),
-            "attributes": pl.String(),
+            "attributes": attributes_type(),
         }
     )
 
 
+def localized_texts_type() -> "pl.DataType":
+    """Return the type of a column of texts in other languages, one entry a language."""
+    import polars as pl
+
+    return pl.List(
+        pl.Struct({"language_code": pl.String(), "title": pl.String(), "description": pl.String()})
+    )
+
+
+def conform(table: "pl.DataFrame", schema: "pl.Schema") -> "pl.DataFrame":
+    """Return the columns of a schema, in its order and of its types; null where the table lacks one."""
+    import polars as pl
+
+    return table.select(
+        (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    )
+
+
 def item_columns(items: "pl.DataFrame") -> ItemColumns:
-    """Return the items of a snapshot as the columns of a view; nulls are blanks."""
+    """Return the items of a snapshot as the columns of a view.
+
+    Nulls are blanks, and moments among attributes are numbers, in Unix milliseconds, as they are in the views
+    that a server makes.
+    """
     return ItemColumns(
         ids=items["item_id"].to_list(),
         titles=items["title"].fill_null("").to_list(),
@@ -55,39 +91,48 @@ def item_columns(items: "pl.DataFrame") -> ItemColumns:
         created=items["created_time"].to_numpy(),
         descriptions=items["description"].fill_null("").to_list(),
         brands=items["brand"].fill_null("").to_list(),
+        availabilities=items["availability"].fill_null("").to_list(),
         tags=[names or () for names in items["tags"].to_list()],
         group_ids=items["group_id"].fill_null("").to_list(),
         original_prices=items["original_price"].fill_null(np.nan).to_numpy(),
         costs=items["cost"].fill_null(np.nan).to_numpy(),
-        attributes=[json.loads(attributes or "{}") for attributes in items["attributes"]],
+        attributes=[
+            {
+                name: to_milliseconds(value) if isinstance(value, datetime) else value
+                for name, value in attributes.items()
+            }
+            for attributes in unpack_attributes(items["attributes"])
+        ],
     )
 
 
 def item_table(items: ItemColumns) -> "pl.DataFrame":
-    """Return items as a snapshot holds them: what ``item_columns`` undoes."""
+    """Return items as a snapshot holds them: what ``item_columns`` undoes.
+
+    What the columns of a view do not hold, such as pictures and languages, is null.
+    """
     import polars as pl
 
     count = len(items.ids)
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {
             "item_id": items.ids,
             "title": items.titles,
             "description": items.descriptions or [""] * count,
-            "language_code": [""] * count,
             "categories": [list(names) for names in items.categories],
             "brand": items.brands or [""] * count,
             "tags": [list(names) for names in items.tags or [()] * count],
-            "image_uris": [[]] * count,
             "price": _amounts(items.prices, count),
             "original_price": _amounts(items.original_prices, count),
             "cost": _amounts(items.costs, count),
             "group_id": items.group_ids or [""] * count,
             "available": items.available,
+            "availability": items.availabilities or [""] * count,
             "created_time": items.created,
-            "attributes": [json.dumps(dict(values)) for values in items.attributes or [{}] * count],
-        },
-        schema=item_schema(),
+            "attributes": pack_attributes(items.attributes or [{}] * count),
+        }
     )
+    return conform(table, item_schema())
 
 
 def _amounts(amounts: NDArray[np.float64], count: int) -> list[float | None]:
@@ -95,16 +140,31 @@ def _amounts(amounts: NDArray[np.float64], count: int) -> list[float | None]:
 
 
 def user_schema() -> "pl.Schema":
-    """Return the columns of the table ``users``; ``user`` is a pseudonym."""
+    """Return the columns of the table ``users``.
+
+    ``user`` is a pseudonym, ``created_time`` is in Unix milliseconds, and ``attributes`` is of
+    ``attributes_type``. Tags, attributes and language, a BCP 47 tag, are what the shop says of the user;
+    empty where it says nothing, as of every visitor.
+    """
     import polars as pl
 
-    return pl.Schema({"user": pl.String(), "created_time": pl.Int64()})
+    return pl.Schema(
+        {
+            "user": pl.String(),
+            "tags": pl.List(pl.String()),
+            "language_code": pl.String(),
+            "created_time": pl.Int64(),
+            "attributes": attributes_type(),
+        }
+    )
 
 
 def event_schema() -> "pl.Schema":
     """Return the columns of the table ``events``.
 
     ``time`` is in Unix milliseconds; ``quantity`` in pieces; ``price`` a piece; ``value`` is a rating.
+    ``order`` is a pseudonym that the events of one order of a user share, empty where there is none;
+    ``properties`` is of ``attributes_type``.
     """
     import polars as pl
 
@@ -117,6 +177,8 @@ def event_schema() -> "pl.Schema":
             "quantity": pl.Float64(),
             "price": pl.Float64(),
             "value": pl.Float64(),
+            "order": pl.String(),
+            "properties": attributes_type(),
         }
     )
 

@@ -117,3 +117,32 @@ async def test_closing_commits_what_waits_and_takes_no_more() -> None:
     assert await asyncio.gather(*waiting) == [10, 20, 30]
     with pytest.raises(Unavailable):
         await group_commit.submit(4)
+
+
+async def test_offered_entries_come_together_between_two_pauses() -> None:
+    commits = _Commits()
+    group_commit = GroupCommit(commits, group_size=3, queue_size=100, pause=0.05)
+
+    group_commit.offer(1)
+    await asyncio.sleep(0.01)
+    group_commit.offer(2)
+    group_commit.offer(3)
+    assert commits.groups == [[1]]
+    await asyncio.sleep(0.1)
+    assert commits.groups == [[1], [2, 3]]
+
+    for entry in (4, 5, 6, 7):
+        group_commit.offer(entry)
+    await group_commit.close()
+    assert commits.groups[2:] == [[4, 5, 6], [7]]
+
+
+async def test_a_close_waits_for_no_pause() -> None:
+    commits = _Commits()
+    group_commit = GroupCommit(commits, group_size=3, queue_size=100, pause=3_600)
+    group_commit.offer(1)
+    await asyncio.sleep(0.01)
+    group_commit.offer(2)
+    async with asyncio.timeout(5):
+        await group_commit.close()
+    assert commits.groups == [[1], [2]]

@@ -1,20 +1,25 @@
 """Exposures: the record of what was shown, written off the request path."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
-from sqlalchemy import false, insert, or_, select
+from sqlalchemy import false, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.group_commit import GroupCommit
 from endcap.catalog.tables import EXPOSURES, SHOPS
 from endcap.catalog.tombstones import People, find_deleted
+from endcap.catalog.upserting import insert_rows
 from endcap.sdk.errors import EndcapError
 
 
 GROUP_SIZE = 500
 """Exposures a commit."""
+
+PAUSE = 0.1
+"""Seconds between commits: a commit a call would take as long as the call itself."""
 
 QUEUE_SIZE = 10_000
 """Exposures that may wait for a commit."""
@@ -101,9 +106,6 @@ async def exposed_items(
     return [(time, item["item_id"]) for time, items in await connection.execute(query) for item in items]
 
 
-_COLUMNS = tuple(attribute.name for attribute in fields(Exposure))
-
-
 class ExposureLog:
     """Writes exposures in groups. Create it in the event loop, and close it."""
 
@@ -117,7 +119,7 @@ class ExposureLog:
         """
         self._database = database
         self._commits = GroupCommit(
-            self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE, on_dropped=on_lost
+            self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE, pause=PAUSE, on_dropped=on_lost
         )
 
     def record(self, exposure: Exposure) -> None:
@@ -129,15 +131,7 @@ class ExposureLog:
         await self._commits.close()
 
     async def _commit(self, exposures: Sequence[Exposure]) -> list[EndcapError | None]:
-        rows = [
-            {name: getattr(exposure, name) for name in _COLUMNS}
-            | {
-                "bundles": dict(exposure.bundles),
-                "items": [asdict(item) for item in exposure.items],
-                "degraded": [asdict(degradation) for degradation in exposure.degraded],
-            }
-            for exposure in exposures
-        ]
+        rows = [_row(exposure) for exposure in exposures]
         async with self._database.write() as connection:
             shops = sorted({exposure.shop for exposure in exposures})
             deleted = {shop: await _deleted(connection, shop, exposures) for shop in shops}
@@ -147,9 +141,29 @@ class ExposureLog:
                 if exposure.user_id not in deleted[exposure.shop].users
                 and exposure.visitor_id not in deleted[exposure.shop].visitors
             ]
-            if kept:
-                await connection.execute(insert(EXPOSURES), kept)
+            await insert_rows(connection=connection, table=EXPOSURES, rows=kept)
         return [None] * len(exposures)
+
+
+def _row(exposure: Exposure) -> tuple[str | int | None, ...]:
+    return (
+        exposure.shop,
+        exposure.request_id,
+        exposure.time,
+        exposure.placement,
+        exposure.user_id,
+        exposure.visitor_id,
+        exposure.experiment,
+        exposure.variant,
+        exposure.view,
+        json.dumps(dict(exposure.bundles)),
+        json.dumps([_fields(item) for item in exposure.items]),
+        json.dumps([_fields(degradation) for degradation in exposure.degraded]),
+    )
+
+
+def _fields(part: ExposedItem | Degradation) -> dict[str, object]:
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> People:

@@ -1,13 +1,14 @@
 """Group commit: what concurrent callers hand in is committed together.
 
-There is no timer. While one group is being committed the next one fills, so that a lone caller waits
-for one commit and a thousand callers share one. (Gawlick and Kinkade, "Varieties of Concurrency Control
-in IMS/VS Fast Path", 1985.)
+There is no timer where callers wait. While one group is being committed the next one fills, so that a lone
+caller waits for one commit and a thousand callers share one. (Gawlick and Kinkade, "Varieties of Concurrency
+Control in IMS/VS Fast Path", 1985.)
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -38,6 +39,7 @@ class GroupCommit(Generic[Entry, Result]):
         *,
         group_size: int,
         queue_size: int,
+        pause: float = 0.0,
         on_dropped: Callable[[int], None] = lambda _count: None,
     ) -> None:
         """Start the task that commits.
@@ -47,15 +49,18 @@ class GroupCommit(Generic[Entry, Result]):
                 When it raises, nothing of the group was committed.
             group_size: The sizes of one group's entries add up to no more, unless it is a single entry.
             queue_size: The sizes of the entries that wait add up to no more.
+            pause: Seconds from one commit to the next, unless a whole group waits; for entries of ``offer``,
+                which nobody waits for.
             on_dropped: Called with a number of entries of ``offer`` that will never be committed.
         """
         self._on_dropped = on_dropped
         self._commit = commit
         self._group_size = group_size
         self._queue_size = queue_size
+        self._pause = pause
         self._queue: deque[_Waiting[Entry, Result]] = deque()
         self._queued = 0
-        self._closing = False
+        self._closing = asyncio.Event()
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="group commit")
 
@@ -66,7 +71,7 @@ class GroupCommit(Generic[Entry, Result]):
             Exhausted: Too many entries wait.
             Unavailable: The server is stopping.
         """
-        if self._closing:
+        if self._closing.is_set():
             raise Unavailable("the server is stopping: try again")
         if self._queue and self._queued + size > self._queue_size:
             raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
@@ -108,7 +113,7 @@ class GroupCommit(Generic[Entry, Result]):
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         await self._task
 
@@ -118,12 +123,18 @@ class GroupCommit(Generic[Entry, Result]):
         self._wake.set()
 
     async def _run(self) -> None:
-        while self._queue or not self._closing:
+        while self._queue or not self._closing.is_set():
             if self._queue:
                 await self._commit_group(self._next_group())
+                await self._rest()
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+    async def _rest(self) -> None:
+        if self._pause and self._queued < self._group_size:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._pause)
 
     def _next_group(self) -> list[_Waiting[Entry, Result]]:
         group = [self._queue.popleft()]

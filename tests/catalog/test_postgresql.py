@@ -21,7 +21,7 @@ from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import create_shop, get_shop, list_shops
 from endcap.catalog.tables import METADATA
 from endcap.catalog.users import count_users, remember_users
-from endcap.sdk.errors import Exhausted, FailedPrecondition, InvalidInput, Unavailable
+from endcap.sdk.errors import DataLoss, Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
 
 @pytest.fixture
@@ -260,6 +260,36 @@ async def test_a_crash_of_the_server_loses_nothing_acknowledged_and_a_retry_doub
         certain <= set(stored) <= certain | {f"{caller}-{count}" for caller, count in enumerate(acknowledged)}
     )
     assert len(stored) == len(set(stored))
+
+
+async def test_a_damaged_page_is_data_loss_where_it_is_touched_and_nowhere_else(
+    postgresql: Any, empty_postgresql_url: str
+) -> None:
+    await migrate(empty_postgresql_url)
+    database = await open_database(empty_postgresql_url)
+    async with database.write() as connection:
+        await create_shop(connection=connection, shop="default", now=1)
+    await record(database, "1")
+    async with database.read() as connection:
+        page = (await connection.exec_driver_sql("SELECT pg_relation_filepath('events')")).scalar_one()
+    await database.close()
+    # Then the page is on disk and nowhere else, neither in memory nor in the log.
+    postgresql.execute("CHECKPOINT")
+    postgresql.stop()
+    postgresql.start()
+    with (postgresql.folder / "data" / page).open("r+b") as file:
+        file.write(b"\xde\xad\xbe\xef" * 1_024)
+    database = await open_database(empty_postgresql_url)
+    try:
+        shops = await read(database)
+        damaged_before = database.damaged
+        with pytest.raises(DataLoss, match="the database is damaged: restore it from a backup"):
+            async with database.read() as connection:
+                await events_after(connection=connection, shop="default", revision=0)
+    finally:
+        await database.close()
+
+    assert (shops, damaged_before, database.damaged) == (["default"], False, True)
 
 
 async def test_a_call_that_finds_every_connection_in_use_is_told_so(database: Database) -> None:

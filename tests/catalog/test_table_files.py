@@ -80,6 +80,24 @@ def test_moments_of_a_parquet_file_are_unix_milliseconds(tmp_path: Path) -> None
     assert chunk.rows.rows() == [(1, "1291191960500", "1291188360500", "1291161600000")]
 
 
+def test_a_field_of_a_parquet_object_without_a_value_is_not_there(tmp_path: Path) -> None:
+    texts = [{"de": {"title": "Becher", "description": None}, "fr": None}, {"de": None, "fr": None}, None]
+    pl.DataFrame({"localized_texts": texts}).write_parquet(tmp_path / "items.parquet")
+
+    (chunk,) = _chunks(tmp_path / "items.parquet", sources={"localized_texts": "localized_texts"})
+
+    assert chunk.rows["localized_texts"].to_list() == ['{"de": {"title": "Becher"}}', "{}", None]
+
+
+def test_objects_of_json_lines_say_which_columns_each_has(tmp_path: Path) -> None:
+    file = _file(tmp_path / "items.jsonl", '{"a": 1}\nnone\n{"a": null, "b": 2}\n')
+
+    (chunk,) = _chunks(file, sources={"a": "a"})
+
+    assert chunk.names is not None
+    assert [set(names) for names in chunk.names] == [{"a"}, {"a", "b"}]
+
+
 def test_fields_may_hold_delimiters_quotes_and_lines(tmp_path: Path) -> None:
     file = _file(
         tmp_path / "items.csv", '\ufeffitem_id;title\r\nmug;"A ""red"";\r\nmug"\r\n\r\npot;5" pot\r\n'

@@ -63,6 +63,38 @@ def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
     assert "1 items were chosen, and a list has 10: end placements with cold_start" in ready
 
 
+def test_no_run_writes_over_the_rejected_rows_of_another(folder: Path) -> None:
+    items = ("import", "--items", str(folder / "items.csv"), "--map", "item_id=sku")
+    (folder / "events.csv").write_text("item_id,user_id,type,time\nmug,ann,view,never\n", encoding="utf-8")
+
+    _call(*items)
+    of_items = (folder / "items.rejects.csv").read_bytes()
+    _call("import", "--events", str(folder / "events.csv"))
+    _call(*items, "--dry-run")
+
+    assert (folder / "items.rejects.csv").read_bytes() == of_items
+    assert (folder / "items.dry-run.rejects.csv").read_bytes() == of_items
+    assert b"time is not a time" in (folder / "events.rejects.csv").read_bytes()
+
+
+def test_a_dry_run_compares_with_what_is_stored(folder: Path) -> None:
+    events = ("import", "--events", str(folder / "events.jsonl"), "--map", "time=when")
+    prices = folder / "prices.csv"
+    prices.write_text("item_id,price,colour\nmug,1,red\n", encoding="utf-8")
+
+    before = _call(*events, "--dry-run")
+    _call(*events)
+    after = _call(*events, "--dry-run")
+    untitled = _call("import", "--items", str(prices), "--dry-run")
+
+    assert "nothing stored is looked at: " in before
+    assert "0 users, 1 events, 0 events known before" in before
+    assert "0 users, 0 events, 1 events known before" in after
+    assert "nothing stored is looked at" not in after
+    assert "rejected 1: prices.csv: title is missing" in untitled
+    assert "note: prices.csv: not read: 'colour'" in untitled
+
+
 def test_a_dry_run_needs_no_database(folder: Path) -> None:
     _call("import", str(folder), "--map", "items.item_id=sku", "--map", "time=when", "--dry-run")
 
@@ -76,6 +108,7 @@ def test_a_dry_run_needs_no_database(folder: Path) -> None:
         (["import", "nowhere"], "holds no items, users or events"),
         (["import", "--items", "items.csv"], "items.csv is missing"),
         (["import", "--items", "items.csv", "--map", "sku"], "write it as item_id=StockCode"),
+        (["import", "--items", "items.csv", "--currency", "!!!"], "must be an ISO 4217 code"),
         (["readiness"], "create it with 'endcap migrate'"),
     ],
 )

@@ -52,9 +52,7 @@ class ItemChange:
         if stored is not None and (stored.currency or currency) != (item.currency or currency):
             for name in _AMOUNTS.values():
                 if name not in self.values and getattr(stored, name) is not None:
-                    raise InvalidInput(
-                        "currency is not that of the amounts that are stored", field="currency"
-                    )
+                    raise InvalidInput("currency is not that of the stored amounts", field="currency")
         return item
 
 

@@ -18,7 +18,7 @@ from endcap.catalog.importing import ImportReport, Step, check_files, import_fil
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
-from endcap.sdk.errors import FailedPrecondition, InvalidInput
+from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
 from endcap.server.commands.console import run
 from endcap.server.commands.readiness import print_readiness
 from endcap.server.settings import Settings
@@ -153,7 +153,7 @@ async def _open_if_there(console: Console, url: str) -> Database | None:
     """Open the database, or say that nothing stored is looked at."""
     try:
         return await open_database(url)
-    except FailedPrecondition as error:
+    except (FailedPrecondition, Unavailable) as error:
         console.print(f"nothing stored is looked at: {error}", markup=False)
         return None
 

@@ -46,7 +46,7 @@ from endcap.sdk import (
 )
 from endcap.sdk.errors import FailedPrecondition, InvalidInput
 from endcap.sdk.features import DAY
-from endcap.strategies.profiles import counted_history
+from endcap.sdk.profiles import counted_history
 
 
 RUNGS = ("buy_again", "category_best_seller", "on_sale", "new", "trending")

@@ -48,7 +48,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.content_features import TermCounts, TermIndex, item_terms, moment_weights, text_terms
-from endcap.strategies.profiles import Profile, counted_events, evidence_pool, with_evidence
+from endcap.sdk.profiles import Profile, add_evidence, counted_events, evidence_pool
 
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -176,7 +176,7 @@ class Content:
         for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
             if weight:
                 shares += weight * (vectors[pool.rows, part] @ vectors[ranking.rows, part].T)
-        return with_evidence(ranking, "similar_to", pool.rows, pool.weights[:, np.newaxis] * shares)
+        return add_evidence(ranking, "similar_to", pool.rows, pool.weights[:, np.newaxis] * shares)
 
 
 def _parts(widths: Sequence[int]) -> tuple[slice, ...]:

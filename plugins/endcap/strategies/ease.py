@@ -23,7 +23,7 @@ from endcap.sdk import (
     recommend_by_score,
 )
 from endcap.sdk.features import last_occurrences
-from endcap.strategies.profiles import Profile, counted_history, explain, score_profiles
+from endcap.sdk.profiles import Profile, counted_history, explain_profiles, score_profiles
 
 
 class Ease:
@@ -37,16 +37,13 @@ class Ease:
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the items of the highest scores."""
         rankings = recommend_by_score(self, queries, catalog)
-        return [
-            explain(self._model, _profile(query, catalog), ranking, catalog) if query.explain else ranking
-            for ranking, query in zip(rankings, queries, strict=True)
-        ]
+        profiles = [_profile(query, catalog) for query in queries]
+        return explain_profiles(self._model, profiles, rankings, queries, catalog)
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by the user's whole history, each item of it once."""
         profiles = [_profile(query, catalog) for query in queries]
-        scores = score_profiles(self._model, profiles, catalog)
-        return scores if rows is None else scores[:, rows]
+        return score_profiles(self._model, profiles, rows, catalog)
 
 
 def _profile(query: Query, catalog: CatalogView) -> Profile:

@@ -35,7 +35,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.features import last_occurrences, recency_weights
-from endcap.strategies.profiles import Profile, counted_history, explain, score_profiles
+from endcap.sdk.profiles import Profile, counted_history, explain_profiles, score_profiles
 
 
 RECENT_EVENTS = 20
@@ -58,18 +58,15 @@ class ItemKnn:
         """Answer each query with the nearest items; those that nothing links to it are left out."""
         scores = self.score(queries, None, catalog)
         rankings = [top(_linked(row, query), query) for row, query in zip(scores, queries, strict=True)]
-        return [
-            explain(self._model, self._profile(query, catalog), ranking, catalog, _direction([query]))
-            if query.explain
-            else ranking
-            for ranking, query in zip(rankings, queries, strict=True)
-        ]
+        profiles = [self._profile(query, catalog) for query in queries]
+        return explain_profiles(
+            self._model, profiles, rankings, queries, catalog, options=_direction(queries)
+        )
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by their similarity to the query's items; zero says that nothing links them."""
         profiles = [self._profile(query, catalog) for query in queries]
-        scores = score_profiles(self._model, profiles, catalog, _direction(queries))
-        return scores if rows is None else scores[:, rows]
+        return score_profiles(self._model, profiles, rows, catalog, _direction(queries))
 
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
         if query.task in {Task.SIMILAR, Task.RELATED}:

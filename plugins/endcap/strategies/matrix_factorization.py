@@ -26,7 +26,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.features import last_occurrences
-from endcap.strategies.profiles import Profile, distinct_history, explain, score_profiles
+from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, score_profiles
 
 
 class MatrixFactorization:
@@ -45,18 +45,13 @@ class MatrixFactorization:
         """
         scores = self.score(queries, None, catalog)
         rankings = [top(_without_page(row, query), query) for row, query in zip(scores, queries, strict=True)]
-        return [
-            explain(self._model, self._profile(query, catalog), ranking, catalog, _similar([query]))
-            if query.explain
-            else ranking
-            for ranking, query in zip(rankings, queries, strict=True)
-        ]
+        profiles = [self._profile(query, catalog) for query in queries]
+        return explain_profiles(self._model, profiles, rankings, queries, catalog, options=_similar(queries))
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by the user's factors: about 1 for what the user wants, about 0 for all else."""
         profiles = [self._profile(query, catalog) for query in queries]
-        scores = score_profiles(self._model, profiles, catalog, _similar(queries))
-        return scores if rows is None else scores[:, rows]
+        return score_profiles(self._model, profiles, rows, catalog, _similar(queries))
 
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
         if query.task is not Task.SIMILAR:

@@ -20,7 +20,7 @@ from endcap.sdk import (
     hookimpl,
     recommend_by_score,
 )
-from endcap.strategies.profiles import Profile, distinct_history, explain, score_profiles
+from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, score_profiles
 
 
 class NextPurchase:
@@ -35,18 +35,13 @@ class NextPurchase:
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the items of the highest scores."""
         rankings = recommend_by_score(self, queries, catalog)
-        return [
-            explain(self._model, self._profile(query, catalog), ranking, catalog)
-            if query.explain
-            else ranking
-            for ranking, query in zip(rankings, queries, strict=True)
-        ]
+        profiles = [self._profile(query, catalog) for query in queries]
+        return explain_profiles(self._model, profiles, rankings, queries, catalog)
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by the user's whole history, each item of it once, weighted by its age."""
         profiles = [self._profile(query, catalog) for query in queries]
-        scores = score_profiles(self._model, profiles, catalog)
-        return scores if rows is None else scores[:, rows]
+        return score_profiles(self._model, profiles, rows, catalog)
 
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
         return distinct_history(query, catalog, self._half_life_days)

@@ -1,8 +1,7 @@
-"""Profiles: what is known of each query, as weighted items, and what a matrix of similarities makes of it.
+"""Profiles: what is known of each query, as weighted items, and what a model makes of it.
 
-``item_knn`` and ``ease`` share this. Both score an item as the weighted sum of its similarities to the
-items of a profile; they differ in the similarities and in the weights. ``matrix_factorization`` solves for a
-user instead, from the same profiles.
+Models that know no users share this. Most score an item as the weighted sum of its similarities to the items
+of a profile, and differ in the similarities and in the weights; others solve for a user from the profile.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import (
-    NO_ROWS,
-    UNKNOWN,
-    CatalogView,
-    History,
-    Model,
-    Query,
-    Ranking,
-    Reason,
-    Rows,
-    Scores,
-    align,
-)
+from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.features import age_decay, last_positions
+from endcap.sdk.model import Model
+from endcap.sdk.query import NO_ROWS, History, Query, Ranking, Reason
+from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores, align
 
 
 EVIDENCE = 3
@@ -67,16 +57,18 @@ def distinct_history(query: Query, catalog: CatalogView, half_life_days: float) 
 def score_profiles(
     model: Model,
     profiles: Sequence[Profile],
+    rows: Rows | None,
     catalog: CatalogView,
     options: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Scores:
-    """Score every item of the catalog for each profile.
+    """Score items for each profile.
 
     Args:
         model: Its graph takes ``rows`` (profile items) and ``weights`` (profiles, profile items) and
             gives ``scores`` (profiles, items).
         profiles: The items that the model does not know are passed over.
-        catalog: The view that the profiles' rows belong to.
+        rows: The items to score; None for the whole catalog.
+        catalog: The view that all rows belong to.
         options: Further inputs of the graph, one value a profile.
 
     Returns:
@@ -86,13 +78,13 @@ def score_profiles(
     alignment = align(model.vocabulary, catalog.vocabulary)
     in_model = [alignment.to_source[profile.rows] for profile in profiles]
     owners = np.repeat(np.arange(len(profiles)), [len(rows) for rows in in_model])
-    rows = np.concatenate([NO_ROWS, *in_model])
-    known = rows != UNKNOWN
+    profile_rows = np.concatenate([NO_ROWS, *in_model])
+    known = profile_rows != UNKNOWN
     if not known.any():
-        return np.full((len(profiles), len(catalog)), np.nan, np.float32)
+        return np.full((len(profiles), len(catalog if rows is None else rows)), np.nan, np.float32)
     # Every profile of the batch points into one list of distinct items, so that a long history
     # beside many short ones costs no padding.
-    distinct, places = np.unique(rows[known], return_inverse=True)
+    distinct, places = np.unique(profile_rows[known], return_inverse=True)
     weights = np.zeros((len(profiles), len(distinct)), np.float32)
     np.add.at(
         weights,
@@ -101,36 +93,39 @@ def score_profiles(
     )
     outputs = model.run({"rows": distinct.astype(np.int64), "weights": weights, **(options or {})})
     scores = np.where(weights.any(axis=1, keepdims=True), outputs["scores"], np.float32(np.nan))
-    return alignment.spread(scores)
+    spread = alignment.spread(scores)
+    return spread if rows is None else spread[:, rows]
 
 
-def explain(
+def explain_profiles(
     model: Model,
-    profile: Profile,
-    ranking: Ranking,
+    profiles: Sequence[Profile],
+    rankings: Sequence[Ranking],
+    queries: Sequence[Query],
     catalog: CatalogView,
+    *,
     options: Mapping[str, NDArray[np.bool_]] | None = None,
-) -> Ranking:
-    """Return the ranking with a reason ``bought_together`` a row.
+) -> list[Ranking]:
+    """Return the rankings, those of queries that want reasons with a reason ``bought_together`` a row.
 
     Its evidence is what adds most to the row's score, out of the last ``EVIDENCE_POOL`` items of the
     profile; a row that none of them speaks for has no reason.
 
     Args:
         model: As for ``score_profiles``.
-        profile: What the ranking was made for.
-        ranking: What is explained.
+        profiles: What the rankings were made for.
+        rankings: What is explained.
+        queries: Whose answers they are.
         catalog: The view that all rows belong to.
-        options: Further inputs of the graph, one value for the one profile.
+        options: Further inputs of the graph, one value a profile.
     """
-    if not len(ranking):
-        return ranking
-    pool = evidence_pool(profile)
-    # A score is a sum over the profile, so each item alone gives its share.
-    alone = [Profile(pool.rows[[place]], pool.weights[[place]]) for place in range(len(pool.rows))]
-    repeated = {name: np.repeat(value, len(alone)) for name, value in (options or {}).items()}
-    shares = np.nan_to_num(score_profiles(model, alone, catalog, repeated)[:, ranking.rows])
-    return with_evidence(ranking, "bought_together", pool.rows, shares)
+    explained = []
+    for number, (profile, ranking, query) in enumerate(zip(profiles, rankings, queries, strict=True)):
+        own = {name: values[[number]] for name, values in (options or {}).items()}
+        explained.append(
+            _explain(model, profile, ranking, catalog, own) if query.explain and len(ranking) else ranking
+        )
+    return explained
 
 
 def evidence_pool(profile: Profile) -> Profile:
@@ -140,7 +135,7 @@ def evidence_pool(profile: Profile) -> Profile:
     return Profile(distinct, np.bincount(places, profile.weights[pool]).astype(np.float32))
 
 
-def with_evidence(ranking: Ranking, kind: str, rows: Rows, shares: Scores) -> Ranking:
+def add_evidence(ranking: Ranking, kind: str, rows: Rows, shares: Scores) -> Ranking:
     """Return the ranking with a reason a row, whose evidence is what adds most to the row's score.
 
     Args:
@@ -155,3 +150,18 @@ def with_evidence(ranking: Ranking, kind: str, rows: Rows, shares: Scores) -> Ra
         evidence = rows[strongest[own[strongest] > 0]]
         reasons.append((Reason(kind, evidence),) if len(evidence) else ())
     return replace(ranking, reasons=tuple(reasons))
+
+
+def _explain(
+    model: Model,
+    profile: Profile,
+    ranking: Ranking,
+    catalog: CatalogView,
+    options: Mapping[str, NDArray[np.bool_]],
+) -> Ranking:
+    pool = evidence_pool(profile)
+    # A score is a sum over the profile, so each item alone gives its share.
+    alone = [Profile(pool.rows[[place]], pool.weights[[place]]) for place in range(len(pool.rows))]
+    repeated = {name: np.repeat(value, len(alone)) for name, value in options.items()}
+    shares = np.nan_to_num(score_profiles(model, alone, ranking.rows, catalog, repeated))
+    return add_evidence(ranking, "bought_together", pool.rows, shares)

@@ -1,22 +1,32 @@
 """``endcap recommend`` against a running server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 import typer
+from sqlalchemy import select
 from typer.testing import CliRunner
 
-from endcap.catalog.database import open_database
+from endcap.catalog.database import Database, open_database
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
+from endcap.catalog.tables import EXPOSURES
 from endcap.catalog.users import remember_users
+from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.commands.recommend import recommend
 from endcap.server.settings import Settings
+from endcap.v1.recommendation_pb2 import Recommendation
+from endcap.v1.recommendation_service_pb2 import (
+    RecommendError,
+    RecommendOutcome,
+    RecommendRequest,
+    RecommendResponse,
+)
 
 
 NOW = 1_700_000_000_000
@@ -60,14 +70,98 @@ async def test_every_user_is_in_the_files_with_a_whole_list(address: str, tmp_pa
     assert answers.filter(pl.col("user_id") == "user-0007")["item_id"].to_list() == ["kettle", "mug"]
 
 
-async def test_requests_that_fail_are_counted_with_their_reason(address: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("placement", "reason"),
+    [
+        ("attic", "there is no placement 'attic'"),
+        ("product", "the task similar starts from items: send item_ids"),
+        ("search", "the task search needs what the user typed: send query"),
+    ],
+)
+async def test_what_nobody_could_be_answered_is_refused_and_leaves_no_files(
+    address: str, tmp_path: Path, placement: str, reason: str
+) -> None:
     folder = tmp_path / "answers"
-    call = ["attic", "--all-users", str(folder), "--address", address]
+    call = [placement, "--all-users", str(folder), "--address", address]
 
     result = await asyncio.to_thread(CliRunner().invoke, app, call)
 
-    assert "0 of 1203 users" in result.output
-    assert "no answer for 1203 users: there is no placement 'attic'" in result.output
+    assert result.exit_code == 1
+    assert f"Error: {reason}" in result.output
+    assert not folder.exists()
+
+
+def _failing(*, every: int) -> Callable[..., AsyncIterator[tuple[str, RecommendOutcome]]]:
+    """Stand in for a server that fails the first of so many users."""
+
+    async def outcomes(*_: object) -> AsyncIterator[tuple[str, RecommendOutcome]]:
+        for number, user in enumerate(USERS):
+            if number % every == 0:
+                yield user, RecommendOutcome(error=RecommendError(message="the shelf fell down"))
+            else:
+                yield (
+                    user,
+                    RecommendOutcome(response=RecommendResponse(results=[Recommendation(item_id="mug")])),
+                )
+
+    return outcomes
+
+
+async def test_requests_that_fail_are_counted_with_their_reason(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endcap.server.commands.recommend._outcomes", _failing(every=3))
+    folder = tmp_path / "answers"
+    call = ["home", "--all-users", str(folder), "--address", address]
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, call)
+
+    assert result.exit_code == 0
+    assert "802 of 1203 users" in result.output
+    assert "no answer for 401 users: the shelf fell down" in result.output
+    assert pl.read_parquet(folder / "*.parquet").height == 802
+
+
+async def test_where_every_user_fails_there_are_no_files(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endcap.server.commands.recommend._outcomes", _failing(every=1))
+    folder = tmp_path / "answers"
+    call = ["home", "--all-users", str(folder), "--address", address]
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, call)
+
+    assert result.exit_code == 1
+    assert "none of 1203 users got an answer, most of them for: the shelf fell down" in result.output
+    assert not folder.exists()
+
+
+async def test_answers_in_files_are_no_exposures(address: str, tmp_path: Path) -> None:
+    call = ["home", "--all-users", str(tmp_path / "answers"), "--address", address]
+    asked = RecommendRequest(placement="home", user_id="user-0001", page_size=2)
+
+    await asyncio.to_thread(CliRunner().invoke, app, call)
+    async with AsyncClient(address) as client:
+        unrecorded = await client.recommendations.Recommend(
+            RecommendRequest(placement="home", user_id="user-0001", page_size=2, unrecorded=True)
+        )
+        recorded = await client.recommendations.Recommend(asked)
+        database = await open_database(f"sqlite:///{tmp_path / 'endcap.db'}")
+        for _ in range(100):  # exposures are written some time after the answer
+            if shown := await _exposures(database):
+                break
+            await asyncio.sleep(0.05)
+        await database.close()
+
+    assert len(unrecorded.results) == 2
+    assert (unrecorded.attribution_token, bool(recorded.attribution_token)) == ("", True)
+    # They are written in the order of the answers, so that nothing before the recorded one is to come.
+    assert shown == [recorded.request_id]
+
+
+async def _exposures(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return list(await connection.scalars(select(EXPOSURES.c.request_id)))
 
 
 async def test_a_folder_that_exists_is_left_alone(address: str, tmp_path: Path) -> None:
@@ -86,5 +180,5 @@ async def test_without_a_server_nothing_is_written(address: str, tmp_path: Path)
     result = await asyncio.to_thread(CliRunner().invoke, app, call)
 
     assert result.exit_code == 1
-    assert "did not answer to the end" in result.output
+    assert "does not answer" in result.output
     assert not folder.exists()

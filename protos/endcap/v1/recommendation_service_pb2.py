@@ -26,7 +26,7 @@ from endcap.v1 import recommendation_pb2 as endcap_dot_v1_dot_recommendation__pb
 from endcap.v1 import trace_pb2 as endcap_dot_v1_dot_trace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&endcap/v1/recommendation_service.proto\x12\tendcap.v1\x1a\x1e\x65ndcap/v1/recommendation.proto\x1a\x15\x65ndcap/v1/trace.proto\"\xcf\x03\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x10\n\x08item_ids\x18\x04 \x03(\t\x12\x1a\n\x12\x63\x61ndidate_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12\x0e\n\x06\x66ilter\x18\t \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\n \x03(\t\x12\x39\n\x07\x63ontext\x18\x0b \x03(\x0b\x32(.endcap.v1.RecommendRequest.ContextEntry\x12\x15\n\rlanguage_code\x18\x0c \x01(\t\x12\x17\n\x0finclude_reasons\x18\r \x01(\x08\x12\x15\n\rinclude_trace\x18\x0e \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x12\x18\n\x10minimum_revision\x18\x10 \x01(\x03\x12\x12\n\nrequest_id\x18\x11 \x01(\t\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdb\x02\n\x11RecommendResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.endcap.v1.Recommendation\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x18\n\x10missing_item_ids\x18\x04 \x03(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x01(\x08\x12,\n\x0c\x64\x65gradations\x18\x06 \x03(\x0b\x32\x16.endcap.v1.Degradation\x12\x12\n\nexperiment\x18\x07 \x01(\t\x12\x0f\n\x07variant\x18\x08 \x01(\t\x12\x0c\n\x04view\x18\t \x01(\t\x12\x12\n\ngeneration\x18\n \x01(\t\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x1f\n\x05trace\x18\r \x01(\x0b\x32\x10.endcap.v1.Trace\"Z\n\x15\x42\x61tchRecommendRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendRequest\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"[\n\x16\x42\x61tchRecommendResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"F\n\x16StreamRecommendRequest\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.endcap.v1.RecommendRequest\"V\n\x17StreamRecommendResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12,\n\x07outcome\x18\x02 \x01(\x0b\x32\x1b.endcap.v1.RecommendOutcome\"{\n\x10RecommendOutcome\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.endcap.v1.RecommendResponseH\x00\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.endcap.v1.RecommendErrorH\x00\x42\t\n\x07outcome\"N\n\x0eRecommendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\x94\x02\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.endcap.v1.RecommendRequest\x1a\x1c.endcap.v1.RecommendResponse\x12U\n\x0e\x42\x61tchRecommend\x12 .endcap.v1.BatchRecommendRequest\x1a!.endcap.v1.BatchRecommendResponse\x12\\\n\x0fStreamRecommend\x12!.endcap.v1.StreamRecommendRequest\x1a\".endcap.v1.StreamRecommendResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&endcap/v1/recommendation_service.proto\x12\tendcap.v1\x1a\x1e\x65ndcap/v1/recommendation.proto\x1a\x15\x65ndcap/v1/trace.proto\"\xe3\x03\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x10\n\x08item_ids\x18\x04 \x03(\t\x12\x1a\n\x12\x63\x61ndidate_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12\x0e\n\x06\x66ilter\x18\t \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\n \x03(\t\x12\x39\n\x07\x63ontext\x18\x0b \x03(\x0b\x32(.endcap.v1.RecommendRequest.ContextEntry\x12\x15\n\rlanguage_code\x18\x0c \x01(\t\x12\x17\n\x0finclude_reasons\x18\r \x01(\x08\x12\x15\n\rinclude_trace\x18\x0e \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x12\x18\n\x10minimum_revision\x18\x10 \x01(\x03\x12\x12\n\nrequest_id\x18\x11 \x01(\t\x12\x12\n\nunrecorded\x18\x12 \x01(\x08\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdb\x02\n\x11RecommendResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.endcap.v1.Recommendation\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x18\n\x10missing_item_ids\x18\x04 \x03(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x01(\x08\x12,\n\x0c\x64\x65gradations\x18\x06 \x03(\x0b\x32\x16.endcap.v1.Degradation\x12\x12\n\nexperiment\x18\x07 \x01(\t\x12\x0f\n\x07variant\x18\x08 \x01(\t\x12\x0c\n\x04view\x18\t \x01(\t\x12\x12\n\ngeneration\x18\n \x01(\t\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x1f\n\x05trace\x18\r \x01(\x0b\x32\x10.endcap.v1.Trace\"Z\n\x15\x42\x61tchRecommendRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendRequest\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"[\n\x16\x42\x61tchRecommendResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"F\n\x16StreamRecommendRequest\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.endcap.v1.RecommendRequest\"V\n\x17StreamRecommendResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12,\n\x07outcome\x18\x02 \x01(\x0b\x32\x1b.endcap.v1.RecommendOutcome\"{\n\x10RecommendOutcome\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.endcap.v1.RecommendResponseH\x00\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.endcap.v1.RecommendErrorH\x00\x42\t\n\x07outcome\"N\n\x0eRecommendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\x94\x02\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.endcap.v1.RecommendRequest\x1a\x1c.endcap.v1.RecommendResponse\x12U\n\x0e\x42\x61tchRecommend\x12 .endcap.v1.BatchRecommendRequest\x1a!.endcap.v1.BatchRecommendResponse\x12\\\n\x0fStreamRecommend\x12!.endcap.v1.StreamRecommendRequest\x1a\".endcap.v1.StreamRecommendResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,23 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._loaded_options = None
   _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDREQUEST']._serialized_start=109
-  _globals['_RECOMMENDREQUEST']._serialized_end=572
-  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=526
-  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=572
-  _globals['_RECOMMENDRESPONSE']._serialized_start=575
-  _globals['_RECOMMENDRESPONSE']._serialized_end=922
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=924
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=1014
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=1016
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=1107
-  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1109
-  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1179
-  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1181
-  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1267
-  _globals['_RECOMMENDOUTCOME']._serialized_start=1269
-  _globals['_RECOMMENDOUTCOME']._serialized_end=1392
-  _globals['_RECOMMENDERROR']._serialized_start=1394
-  _globals['_RECOMMENDERROR']._serialized_end=1472
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1475
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1751
+  _globals['_RECOMMENDREQUEST']._serialized_end=592
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=546
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=592
+  _globals['_RECOMMENDRESPONSE']._serialized_start=595
+  _globals['_RECOMMENDRESPONSE']._serialized_end=942
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=944
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=1034
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=1036
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=1127
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1129
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1199
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1201
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1287
+  _globals['_RECOMMENDOUTCOME']._serialized_start=1289
+  _globals['_RECOMMENDOUTCOME']._serialized_end=1412
+  _globals['_RECOMMENDERROR']._serialized_start=1414
+  _globals['_RECOMMENDERROR']._serialized_end=1492
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1495
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1771
 # @@protoc_insertion_point(module_scope)

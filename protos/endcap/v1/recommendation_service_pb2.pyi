@@ -66,6 +66,7 @@ class RecommendRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     MINIMUM_REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UNRECORDED_FIELD_NUMBER: _builtins.int
     placement: _builtins.str
     """Required. Identifier of the placement, 1 to 128 characters.
     One that does not exist is a `NOT_FOUND` error.
@@ -116,6 +117,11 @@ class RecommendRequest(_message.Message):
     """Identifier of the call, at most 128 characters, for logs; it seeds all randomness, so that the
     same request on the same state has the same answer. If empty, the server generates one.
     """
+    unrecorded: _builtins.bool
+    """Whether to leave the answer out of the exposures: for one that nobody may ever see, such as an
+    export of every user's. Rules on what a user was shown take no notice of it, and it has no
+    attribution token.
+    """
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Items that the answer starts from: the item of a product page or those of a cart, at most 100.
@@ -159,10 +165,11 @@ class RecommendRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         minimum_revision: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        unrecorded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_item_ids", b"candidate_item_ids", "context", b"context", "exclude_item_ids", b"exclude_item_ids", "filter", b"filter", "include_reasons", b"include_reasons", "include_trace", b"include_trace", "item_ids", b"item_ids", "language_code", b"language_code", "minimum_revision", b"minimum_revision", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "request_id", b"request_id", "user_id", b"user_id", "validate_only", b"validate_only", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_item_ids", b"candidate_item_ids", "context", b"context", "exclude_item_ids", b"exclude_item_ids", "filter", b"filter", "include_reasons", b"include_reasons", "include_trace", b"include_trace", "item_ids", b"item_ids", "language_code", b"language_code", "minimum_revision", b"minimum_revision", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "request_id", b"request_id", "unrecorded", b"unrecorded", "user_id", b"user_id", "validate_only", b"validate_only", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,7 +196,7 @@ class RecommendResponse(_message.Message):
     TRACE_FIELD_NUMBER: _builtins.int
     attribution_token: _builtins.str
     """Opaque, signed name of this answer, at most 2,048 characters. Send it back in the events that
-    follow from it. Empty when `validate_only` was set.
+    follow from it. Empty when `validate_only` or `unrecorded` was set.
     """
     next_page_token: _builtins.str
     """Token for the next page; empty when no more items are eligible or 1,000 were shown over all

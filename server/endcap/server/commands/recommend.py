@@ -18,7 +18,7 @@ from endcap.catalog.database import Database, open_database
 from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.catalog.users import count_users, list_user_ids
 from endcap.client import AsyncClient, Client, Options
-from endcap.sdk.errors import Unavailable
+from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
 from endcap.sdk.publish import publish
 from endcap.server.commands.console import run
 from endcap.server.settings import Settings
@@ -77,6 +77,7 @@ def recommend(
     if all_users is not None:
         if all_users.exists():
             sys.exit(f"Error: {all_users} exists already: choose a new folder")
+        request.unrecorded = True
         run(_all_users(request, shop, address, all_users))
         return
     request.include_reasons = True
@@ -97,7 +98,14 @@ def _print(answer: RecommendResponse) -> None:
 
 
 async def _all_users(request: RecommendRequest, shop: str, address: str, folder: Path) -> None:
-    """Write what every user of a shop is recommended; the folder appears whole or not at all."""
+    """Write what every user of a shop is recommended; the folder appears whole or not at all.
+
+    Raises:
+        InvalidInput: No user could be answered such a request.
+        FailedPrecondition: None was answered.
+        Unavailable: The server did not answer to the end.
+    """
+    await _check(request, shop, address)
     database = await open_database(Settings().database_url)
     failed: Counter[str] = Counter()
     console = Console()
@@ -120,6 +128,9 @@ async def _all_users(request: RecommendRequest, shop: str, address: str, folder:
                     rows = []
                 progress.advance(bar)
             _write(rows, staging, next(files))
+            if failed and failed.total() >= count:
+                reason, _ = failed.most_common(1)[0]
+                raise FailedPrecondition(f"none of {count} users got an answer, most of them for: {reason}")
     except grpc.RpcError as error:
         raise Unavailable(f"the server at {address} did not answer to the end: {error.details()}") from error
     finally:
@@ -127,6 +138,20 @@ async def _all_users(request: RecommendRequest, shop: str, address: str, folder:
     console.print(f"{folder}: {count - failed.total()} of {count} users", soft_wrap=True)
     for reason, users in failed.items():
         console.print(f"no answer for {users} users: {reason}", soft_wrap=True)
+
+
+async def _check(request: RecommendRequest, shop: str, address: str) -> None:
+    """Ask whether anybody could be answered such a request, before everybody is."""
+    checked = RecommendRequest()
+    checked.CopyFrom(request)
+    checked.validate_only = True
+    async with AsyncClient(address, Options(shop=shop)) as client:
+        try:
+            await client.recommendations.Recommend(checked)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise Unavailable(f"the server at {address} does not answer: {error.details()}") from error
+            raise InvalidInput(str(error.details())) from error
 
 
 async def _outcomes(

@@ -138,13 +138,14 @@ class RecommendationServicer(RecommendationServiceServicer):
             self._pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
         answer = await self._pipeline.recommend(asked, shop, state, deadline)
-        self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
+        if not request.unrecorded:
+            self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
         return recommendations.write_response(
             asked,
             answer,
             state,
             revision=shop.revision,
-            attribution_token=_attribution_token(asked, shop),
+            attribution_token="" if request.unrecorded else _attribution_token(asked, shop),
             next_page_token=_next_page_token(asked, answer, shop, digest),
             trace_milliseconds=(time.monotonic() - started) * 1000 if request.include_trace else None,
         )

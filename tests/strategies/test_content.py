@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from endcap.catalog.view_columns import update_view
 from endcap.sdk import History, NoParameters, Task, Tensors, Vocabulary
 from endcap.sdk.errors import ModelMissing
 from endcap.sdk.features import DAY
@@ -16,7 +17,6 @@ from endcap.sdk.testing import (
     StrategyContract,
     catalog,
 )
-from endcap.sdk.view_updates import update_view
 from endcap.strategies.content import Content
 
 

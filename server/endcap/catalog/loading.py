@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.database import Database
 from endcap.catalog.histories import Histories
 from endcap.catalog.item_changes import ItemRow, select_items
+from endcap.catalog.median import medians
 from endcap.catalog.money import NANOS
 from endcap.catalog.schedules import Schedule
 from endcap.catalog.shops import Shop, get_shop
 from endcap.catalog.tables import EVENTS, VISITORS
 from endcap.catalog.view_updates import Stock, item_columns, stock_at, view_version
 from endcap.sdk.catalog_view import CatalogView, build_view
-from endcap.sdk.median import medians
 from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
 
 

@@ -11,8 +11,8 @@ from endcap.catalog.item_changes import ItemRow
 from endcap.catalog.money import to_units
 from endcap.catalog.schedules import Schedule
 from endcap.catalog.shops import Shop
+from endcap.catalog.view_columns import update_view
 from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
-from endcap.sdk.view_updates import update_view
 
 
 _NOTHING_PAID: NDArray[np.float64] = np.empty(0)

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.catalog.median import medians
 from endcap.sdk import NO_ROWS
-from endcap.sdk.median import medians
 
 
 def test_each_row_has_the_median_of_its_own_values() -> None:

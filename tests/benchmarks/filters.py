@@ -1,7 +1,8 @@
 """What filters cost: reading any text, working a mask out on 100,000 items, and finding a mask again.
 
 Run it with ``python tests/benchmarks/filters.py``. It fails when a limit that Endcap promises is not kept:
-10 ms to read any filter, 1 ms a call once the mask is kept.
+10 ms to read any filter, 300 ms to work out any mask once its texts are read, 1 ms a call once the mask is
+kept, all of the processor, which the neighbours of a busy machine do not lengthen.
 """
 
 import random
@@ -18,6 +19,7 @@ from endcap.sdk.testing import Item, catalog
 
 ITEM_COUNT = 100_000
 READ_LIMIT_MS = 10.0
+MASK_LIMIT_MS = 300.0
 CALL_LIMIT_MS = 1.0
 REPEATS = 20
 
@@ -54,8 +56,14 @@ MASKS = {
     "usual": TEXTS["usual"],
     "250 ids": "id = (" + " OR ".join(f"item-{row}" for row in range(250)) + ")",
     "250 groups": "group_id = (" + " OR ".join(f"group-{row}" for row in range(250)) + ")",
-    "as many searches as allowed": " OR ".join(f"none{word}" for word in range(MAX_SEARCHES)),
-    "the same in descriptions": " OR ".join(f"description:none{word}" for word in range(MAX_SEARCHES)),
+    "250 tags": "tags:(" + " OR ".join(f"word{number}" for number in range(250)) + ")",
+    "as many searches as allowed": " OR ".join(f"title:none{word}" for word in range(MAX_SEARCHES)),
+    "the same without a field": " OR ".join(f"word{word}" for word in range(MAX_SEARCHES // 2)),
+    "the same in descriptions": " OR ".join(f"description:none{word}" for word in range(MAX_SEARCHES // 2)),
+    "wildcards in titles": " OR ".join(f'title:"zz*q{word}"' for word in range(MAX_SEARCHES // 2)),
+    "wildcards in descriptions": " OR ".join(f'description:"w*q{word}"' for word in range(MAX_SEARCHES // 4)),
+    "one with many parts": f'title:"{"*d" * (MAX_SEARCHES - 2)}*zq"',
+    "the same in a description": f'description:"{"*d" * (MAX_SEARCHES // 2 - 2)}*zq"',
 }
 
 
@@ -64,13 +72,19 @@ def main() -> int:
     slowest_read = max(read_cost(name, text) for name, text in TEXTS.items())
     view = shop()
     filters = {name: parse_filter(text) for name, text in MASKS.items()}
+    slowest_mask = 0.0
     for name, condition in filters.items():
+        first = cost(lambda condition=condition: condition.mask(view), 1)  # type: ignore[misc]
         milliseconds = cost(lambda condition=condition: condition.mask(view), 3)  # type: ignore[misc]
-        print(f"mask    {name:30} {milliseconds:10.3f} ms  {int(condition.mask(view).sum()):7} rows")
+        slowest_mask = max(slowest_mask, milliseconds)
+        rows = int(condition.mask(view).sum())
+        print(f"mask    {name:30} {milliseconds:10.3f} ms  {rows:7} rows  {first:10.3f} ms the first time")
     call = call_cost(filters["usual"], view)
     print(f"read    slowest {slowest_read:.3f} ms, {slowest_read / READ_LIMIT_MS:.2f} of the limit")
+    print(f"mask    slowest {slowest_mask:.3f} ms, {slowest_mask / MASK_LIMIT_MS:.2f} of the limit")
     print(f"call    mask kept by text {call:.5f} ms, {call / CALL_LIMIT_MS:.5f} of the limit")
-    return int(slowest_read > READ_LIMIT_MS or call > CALL_LIMIT_MS)
+    kept = slowest_read <= READ_LIMIT_MS and slowest_mask <= MASK_LIMIT_MS and call <= CALL_LIMIT_MS
+    return int(not kept)
 
 
 def read_cost(name: str, text: str) -> float:
@@ -101,12 +115,12 @@ def call_cost(condition: Filter, view: CatalogView) -> float:
 
 
 def cost(work: Callable[[], object], repeats: int) -> float:
-    """Return the milliseconds of the fastest of some runs, which other processes disturb least."""
+    """Return the milliseconds of the fastest of some runs on the processor, of all threads together."""
     runs = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        runs.append(time.perf_counter() - start)
+        runs.append(time.process_time() - start)
     return min(runs) * 1_000
 
 

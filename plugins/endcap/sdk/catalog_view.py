@@ -51,13 +51,14 @@ class Labels:
     def sharing(self, names: Iterable[str]) -> NDArray[np.bool_]:
         """Return a mask of the rows that carry at least one of ``names``."""
         wanted = set(names)
-        return self.chosen(name in wanted for name in self.names)
+        return self.chosen(np.fromiter((name in wanted for name in self.names), np.bool_, len(self.names)))
 
-    def chosen(self, which: Iterable[bool]) -> NDArray[np.bool_]:
+    def chosen(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return a mask of the rows that carry at least one of the chosen names: a truth value a name."""
-        chosen = np.fromiter(which, np.bool_, len(self.names))
-        mask = np.zeros(len(self.offsets) - 1, np.bool_)
-        mask[np.searchsorted(self.offsets, np.flatnonzero(chosen[self.codes]), side="right") - 1] = True
+        counts = np.zeros(len(self.codes) + 1, np.int32)
+        np.cumsum(which[self.codes], out=counts[1:])
+        before = counts[self.offsets]
+        mask: NDArray[np.bool_] = before[1:] > before[:-1]
         return mask
 
 

@@ -33,7 +33,7 @@ def test_the_readme_shows_the_files_of_the_example(name: str) -> None:
 def test_the_readme_shows_no_other_code() -> None:
     blocks = re.findall(r"^```(python|toml)$", README, flags=re.MULTILINE)
 
-    assert blocks == ["python", "toml", "python"]
+    assert blocks == ["python", "toml", "python", "python"]
 
 
 def test_the_example_holds_nothing_that_the_readme_leaves_out() -> None:

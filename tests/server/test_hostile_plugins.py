@@ -118,8 +118,8 @@ def ranking(rows: Any, scores: Any) -> Ranking:
     return Ranking(rows, scores)
 
 
-def reason(kind: Any = "popular", evidence: Any = ()) -> tuple[tuple[Reason, ...], ...]:
-    return ((Reason(kind, evidence),), ())
+def reason(kind: Any = "popular", evidence: Any = (), text: Any = "") -> tuple[tuple[Reason, ...], ...]:
+    return ((Reason(kind, evidence, text),), ())
 
 
 BAD_REASONS: dict[str, Any] = {
@@ -136,6 +136,9 @@ BAD_REASONS: dict[str, Any] = {
     "a kind that has no encoding": reason(kind="\ud800"),
     "a kind of two words": reason(kind="two words"),
     "a kind of a megabyte": reason(kind="x" * 1_000_000),
+    "a text that has no encoding": reason(text="\ud800"),
+    "a text that raises": reason(text=Explosive()),
+    "a text of 201 characters": reason(text="x" * 201),
     "no evidence": reason(evidence=None),
     "a text as evidence": reason(evidence="mug"),
     "evidence that raises": reason(evidence=Explosive()),
@@ -171,6 +174,17 @@ async def test_a_sound_reason_beside_one_that_is_none_is_given(client: AsyncClie
     assert [(each.kind, [*each.item_ids], each.text) for each in answer.results[0].reasons] == [
         ("similar_to", ["kettle"], "Similar to Kettle")
     ]
+
+
+async def test_a_reason_of_a_plugins_own_kind_is_told_in_its_own_words(
+    client: AsyncClient, hostile: Hostile
+) -> None:
+    own, known = Reason("hand_picked", text="{Picked} by hand"), Reason("new", text="Just in")
+    hostile.answer = answering(Ranking(*BEST, ((own, known), ())))
+
+    answer = await ask(client)
+
+    assert [each.text for each in answer.results[0].reasons] == ["{Picked} by hand", "New in the shop"]
 
 
 BAD_RANKINGS: dict[str, Any] = {

@@ -143,6 +143,10 @@ class Reason:
     evidence: Rows = field(default_factory=lambda: NO_ROWS)
     """The rows that speak for the item, strongest first."""
 
+    text: str = ""
+    """The reason as a short sentence, at most 200 characters, for a kind that the server has no words for:
+    those of Endcap's own strategies keep theirs."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:

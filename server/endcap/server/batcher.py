@@ -23,6 +23,7 @@ _FAILURES_TO_REST = 5
 _REST_SECONDS = 5.0
 _KIND = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a reason, as the contract has it
 
+_LONGEST_REASON = 200
 _log = structlog.get_logger(__name__)
 
 
@@ -223,16 +224,18 @@ def _sound_reasons(
 
 
 def _sound(reasons: object, row_count: int) -> Iterator[Reason]:
-    """Yield those of an item's reasons that can be sent: a kind, with rows of the view as evidence."""
+    """Yield those of an item's reasons that can be sent: a kind, rows as evidence, a short text."""
     for reason in reasons if isinstance(reasons, tuple | list) else ():
         try:
             kind, evidence = reason.kind, np.asarray(reason.evidence)
             is_kind = _KIND.fullmatch(kind)
         except Exception:  # noqa: BLE001, S112 - what stands in a reason's place may raise whatever it likes
+            text = str.encode(reason.text).decode()
             continue
         are_rows = evidence.ndim == 1 and (evidence.dtype.kind in "iu" or not len(evidence))
-        if is_kind and are_rows and ((evidence >= 0) & (evidence < row_count)).all():
-            yield Reason(kind, evidence.astype(np.int32))
+        is_short = len(text) <= _LONGEST_REASON
+        if is_kind and is_short and are_rows and ((evidence >= 0) & (evidence < row_count)).all():
+            yield Reason(kind, evidence.astype(np.int32), text)
 
 
 def _first_occurrences(rows: Rows) -> NDArray[np.bool_]:

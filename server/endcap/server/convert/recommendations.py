@@ -187,10 +187,11 @@ def _cause(failure: Failure) -> "recommendation_pb2.DegradationCause.ValueType":
 def _reason(reason: Reason, view: CatalogView) -> reason_pb2.Reason:
     evidence = reason.evidence[:_MOST_EVIDENCE]
     title = view.titles[evidence[0]] if len(evidence) else ""
+    words = _REASON_TEXTS.get(reason.kind)
     return reason_pb2.Reason(
         kind=reason.kind,
         item_ids=[view.vocabulary.ids[row] for row in evidence],
-        text=_REASON_TEXTS.get(reason.kind, "").format(title),
+        text=reason.text if words is None else words.format(title),
     )
 
 

@@ -22,8 +22,8 @@ from endcap.server.request import Dropped, Failure, RungFailed
 _FAILURES_TO_REST = 5
 _REST_SECONDS = 5.0
 _KIND = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a reason, as the contract has it
-
 _LONGEST_REASON = 200
+
 _log = structlog.get_logger(__name__)
 
 
@@ -229,8 +229,8 @@ def _sound(reasons: object, row_count: int) -> Iterator[Reason]:
         try:
             kind, evidence = reason.kind, np.asarray(reason.evidence)
             is_kind = _KIND.fullmatch(kind)
-        except Exception:  # noqa: BLE001, S112 - what stands in a reason's place may raise whatever it likes
             text = str.encode(reason.text).decode()
+        except Exception:  # noqa: BLE001, S112 - what stands in a reason's place may raise whatever it likes
             continue
         are_rows = evidence.ndim == 1 and (evidence.dtype.kind in "iu" or not len(evidence))
         is_short = len(text) <= _LONGEST_REASON

@@ -30,12 +30,13 @@ from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import Item, catalog
+from endcap.server.answer import RecommendationAnswer
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Lookups
 from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
-from endcap.server.request import RecommendationAnswer, RecommendationRequest
+from endcap.server.request import RecommendationRequest
 from endcap.server.rules import compile_rules
 from endcap.server.shops import Shop, ShopState
 

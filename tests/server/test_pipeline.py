@@ -14,12 +14,14 @@ from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
 from endcap.sdk.testing import Item, catalog
+from endcap.server.answer import RecommendationAnswer
 from endcap.server.batcher import Batcher
+from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Lookups
 from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
-from endcap.server.request import Failure, RecommendationAnswer, RecommendationRequest, RungFailed
+from endcap.server.request import RecommendationRequest
 from endcap.server.shops import Shop, ShopState
 
 

@@ -16,7 +16,8 @@ import structlog
 from numpy.typing import NDArray
 
 from endcap.sdk import NO_RANKING, CatalogView, Query, Ranking, Reason, Rows, Strategy
-from endcap.server.request import Dropped, Failure, RungFailed
+from endcap.server.answer import Dropped
+from endcap.server.failures import Failure, RungFailed
 
 
 _FAILURES_TO_REST = 5

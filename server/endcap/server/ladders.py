@@ -13,7 +13,7 @@ from endcap.sdk import Strategy, Task
 from endcap.sdk.errors import EndcapError, InvalidInput, ModelMissing
 from endcap.sdk.filters import Filter, parse_filter
 from endcap.server.batcher import Batcher
-from endcap.server.request import Failure
+from endcap.server.failures import Failure
 from endcap.server.rules import Rules, compile_rules
 
 

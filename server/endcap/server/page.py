@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from endcap.sdk import Eligibility, Query, Ranking
 from endcap.sdk.filters import Filter
+from endcap.server.answer import Dropped, RecommendedItem, RungOutcome
 from endcap.server.batcher import CheckedRanking
+from endcap.server.failures import Failure
 from endcap.server.ladders import Rung
 from endcap.server.pool import Pool
-from endcap.server.request import Dropped, Failure, RecommendedItem, RungOutcome
 from endcap.server.rules import Arranged, Candidates, Context, Rules
 
 

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from endcap.sdk import CatalogView, Query, Task
-from endcap.sdk.errors import DeadlineExceeded, InvalidInput
+from endcap.sdk.errors import DeadlineExceeded
+from endcap.server.answer import RecommendationAnswer, RungOutcome
 from endcap.server.batcher import CheckedRanking
 from endcap.server.eligibility import ask
+from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Exposures, Lookups
 from endcap.server.page import Page
-from endcap.server.request import (
-    Failure,
-    RecommendationAnswer,
-    RecommendationRequest,
-    RungFailed,
-    RungOutcome,
-)
+from endcap.server.request import RecommendationRequest
 from endcap.server.rules import Context, RuleOutcome, Rules
 from endcap.server.shops import Shop, ShopState
 
@@ -51,7 +47,7 @@ class Pipeline:
             InvalidInput: The request lacks what the placement's task needs.
         """
         ladder = state.ladder(request.placement)
-        _check(request, ladder.task)
+        request.check(ladder.task)
         return ladder
 
     async def recommend(
@@ -183,15 +179,3 @@ def _outcomes(rules: Rules, removed: Sequence[int], page: Page) -> tuple[RuleOut
         for each, count in zip(rules.filters, removed, strict=True)
     ]
     return (*filtered, *page.arranged.outcomes)
-
-
-def _check(request: RecommendationRequest, task: Task) -> None:
-    if task in {Task.SIMILAR, Task.RELATED} and not request.item_ids:
-        raise InvalidInput(f"the task {task} starts from items: send item_ids", field="item_ids")
-    if task is Task.SEARCH and not request.text.strip():
-        raise InvalidInput("the task search needs what the user typed: send query", field="query")
-    if (task is Task.RANK) != bool(request.candidate_item_ids):
-        raise InvalidInput(
-            "candidate_item_ids are required for the task rank and refused for any other",
-            field="candidate_item_ids",
-        )

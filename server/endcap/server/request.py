@@ -1,16 +1,11 @@
-"""One Recommend call in the platform's own terms, and its answer."""
+"""One Recommend call in the platform's own terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from endcap.sdk import Reason
+from endcap.sdk import Task
+from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import Filter
-from endcap.server.rules import RuleOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,104 +43,18 @@ class RecommendationRequest:
     minimum_revision: int = 0
     """The answer must know every write up to this revision."""
 
+    def check(self, task: Task) -> None:
+        """Check that the request holds what a task starts from.
 
-class Failure(StrEnum):
-    """Why an answer is degraded; the values are the names of the contract's ``DegradationCause``."""
-
-    STRATEGY_FAILED = "STRATEGY_FAILED"
-    TIMED_OUT = "TIMED_OUT"
-    INVALID_RANKING = "INVALID_RANKING"
-    MODEL_MISSING = "MODEL_MISSING"
-    STRATEGY_MISSING = "STRATEGY_MISSING"
-    SUSPENDED = "SUSPENDED"
-    OVERLOADED = "OVERLOADED"
-    STALE = "STALE"
-    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
-
-
-class RungFailed(Exception):
-    """A rung of a ladder cannot answer. Costs the rung, never the call."""
-
-    def __init__(self, failure: Failure, message: str) -> None:
-        super().__init__(message)
-        self.failure = failure
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dropped:
-    """Items that a strategy named and that were not allowed, all for one cause."""
-
-    cause: str
-    """``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``."""
-
-    rows: NDArray[np.integer[Any]]
-    """As the strategy named them: some may be none of the view."""
-
-
-@dataclass(frozen=True, slots=True)
-class RungOutcome:
-    """What one rung of the ladder did."""
-
-    strategy: str
-
-    wanted: int
-    """Items that were missing when it was asked first."""
-
-    ranked: int
-    """Items that the strategy named."""
-
-    used: int
-    """Items of them that are in the answer."""
-
-    dropped: tuple[Dropped, ...]
-    failure: Failure | None
-    detail: str
-    milliseconds: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecommendedItem:
-    """One item of an answer."""
-
-    row: int
-    item_id: str
-    score: float
-    strategy: str
-
-    bundles: tuple[str, ...]
-    """The bundles behind the score, each as ``model@version``."""
-
-    rung: int
-    """The rung of the ladder that it comes from, from 0."""
-
-    reasons: tuple[Reason, ...]
-
-    pinned: bool = False
-    """Whether a rule put it where it is, whatever the strategies say."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecommendationAnswer:
-    """The items of a page, best first, and how they came about."""
-
-    items: tuple[RecommendedItem, ...]
-    missing_item_ids: tuple[str, ...]
-    rungs: tuple[RungOutcome, ...]
-
-    removed: Mapping[str, int]
-    """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
-
-    rules: tuple[RuleOutcome, ...]
-    """What the placement's rules did, in the order applied; empty unless the trace is wanted."""
-
-    eligible: int
-    """Rows that were left."""
-
-    has_more: bool
-    """Whether rows are left that no page has shown."""
-
-    history: int
-    """Events of the user that the strategies saw."""
-
-    failures: tuple[Failure, ...]
-    """What failed that belongs to no rung."""
+        Raises:
+            InvalidInput: It does not, or names candidates for a task that takes none.
+        """
+        if task in {Task.SIMILAR, Task.RELATED} and not self.item_ids:
+            raise InvalidInput(f"the task {task} starts from items: send item_ids", field="item_ids")
+        if task is Task.SEARCH and not self.text.strip():
+            raise InvalidInput("the task search needs what the user typed: send query", field="query")
+        if (task is Task.RANK) != bool(self.candidate_item_ids):
+            raise InvalidInput(
+                "candidate_item_ids are required for the task rank and refused for any other",
+                field="candidate_item_ids",
+            )

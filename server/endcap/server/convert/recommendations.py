@@ -8,13 +8,10 @@ from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
 from endcap.sdk import CatalogView, Reason
 from endcap.sdk.errors import EndcapError, InvalidInput
 from endcap.sdk.filters import parse_filter
+from endcap.server.answer import RecommendationAnswer, RungOutcome
+from endcap.server.failures import Failure
 from endcap.server.limits import MAX_PAGE_SIZE, check_id, check_limit
-from endcap.server.request import (
-    Failure,
-    RecommendationAnswer,
-    RecommendationRequest,
-    RungOutcome,
-)
+from endcap.server.request import RecommendationRequest
 from endcap.server.shops import ShopState
 from endcap.server.statuses import code_of
 from endcap.v1 import reason_pb2, recommendation_pb2, recommendation_service_pb2, trace_pb2

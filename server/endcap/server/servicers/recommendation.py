@@ -9,12 +9,13 @@ from dataclasses import replace
 from endcap.catalog.exposures import ExposureLog
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server import tokens
+from endcap.server.answer import RecommendationAnswer
 from endcap.server.convert import recommendations
 from endcap.server.interceptors import Call, Context, current_call
 from endcap.server.limits import check_limit
 from endcap.server.paging import page_token, read_page_token, request_digest
 from endcap.server.pipeline import MAX_SHOWN, Pipeline
-from endcap.server.request import RecommendationAnswer, RecommendationRequest
+from endcap.server.request import RecommendationRequest
 from endcap.server.shops import Shop, Shops
 from endcap.server.shown import decode_rows, encode_rows
 from endcap.server.statuses import known_error

@@ -1,0 +1,92 @@
+"""The answer to one Recommend call: a page of items, and how they came about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import Reason
+from endcap.server.failures import Failure
+from endcap.server.rules import RuleOutcome
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropped:
+    """Items that a strategy named and that were not allowed, all for one cause."""
+
+    cause: str
+    """``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``."""
+
+    rows: NDArray[np.integer[Any]]
+    """As the strategy named them: some may be none of the view."""
+
+
+@dataclass(frozen=True, slots=True)
+class RungOutcome:
+    """What one rung of the ladder did."""
+
+    strategy: str
+
+    wanted: int
+    """Items that were missing when it was asked first."""
+
+    ranked: int
+    """Items that the strategy named."""
+
+    used: int
+    """Items of them that are in the answer."""
+
+    dropped: tuple[Dropped, ...]
+    failure: Failure | None
+    detail: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendedItem:
+    """One item of an answer."""
+
+    row: int
+    item_id: str
+    score: float
+    strategy: str
+
+    bundles: tuple[str, ...]
+    """The bundles behind the score, each as ``model@version``."""
+
+    rung: int
+    """The rung of the ladder that it comes from, from 0."""
+
+    reasons: tuple[Reason, ...]
+
+    pinned: bool = False
+    """Whether a rule put it where it is, whatever the strategies say."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendationAnswer:
+    """The items of a page, best first, and how they came about."""
+
+    items: tuple[RecommendedItem, ...]
+    missing_item_ids: tuple[str, ...]
+    rungs: tuple[RungOutcome, ...]
+
+    removed: Mapping[str, int]
+    """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
+
+    rules: tuple[RuleOutcome, ...]
+    """What the placement's rules did, in the order applied; empty unless the trace is wanted."""
+
+    eligible: int
+    """Rows that were left."""
+
+    has_more: bool
+    """Whether rows are left that no page has shown."""
+
+    history: int
+    """Events of the user that the strategies saw."""
+
+    failures: tuple[Failure, ...]
+    """What failed that belongs to no rung."""

@@ -2,6 +2,7 @@ import json
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -10,7 +11,17 @@ from endcap.evaluation import read_evaluation_data
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.snapshot import TABLES, Snapshot, snapshot_writer
+from endcap.sdk.features import DAY
+from endcap.sdk.snapshot import (
+    TABLES,
+    Snapshot,
+    conform,
+    event_schema,
+    item_schema,
+    snapshot_writer,
+    user_schema,
+    write_snapshot,
+)
 from endcap.trainers import commands
 from endcap.trainers.commands import read_values
 from endcap.trainers.comparison import compare
@@ -79,6 +90,79 @@ def test_train_writes_a_bundle_and_says_where(snapshot: Snapshot, tmp_path: Path
     bundle = Bundle.open(next((tmp_path / "bundles" / "popular").iterdir()))
     assert str(bundle.folder) in result.output
     assert bundle.manifest.parameters == {"window_days": 7.0, "half_life_days": 0.0, "choose": False}
+
+
+@pytest.fixture
+def dated(tmp_path: Path) -> Snapshot:
+    """Return a snapshot of 40 customers who go round 20 items over 60 days, one step in six days."""
+    items = [f"item-{number}" for number in range(20)]
+    log = [
+        (f"user-{customer}", items[(customer * 7 + day) % 20], "purchase", (day + 1) * DAY)
+        for day in range(0, 60, 6)
+        for customer in range(40)
+    ]
+    events = pl.DataFrame(log, schema=["user", "item_id", "type", "time"], orient="row")
+    users = pl.DataFrame({"user": [f"user-{number}" for number in range(40)]})
+    return write_snapshot(
+        tmp_path / "dated",
+        items=conform(pl.DataFrame({"item_id": items, "created_time": 0, "available": True}), item_schema()),
+        users=conform(users, user_schema()),
+        events=conform(events, event_schema()),
+        shop="circle",
+        as_of=60 * DAY,
+    )
+
+
+def test_a_bundle_says_what_popular_and_the_one_that_serves_reach_on_the_same_days(
+    dated: Snapshot, tmp_path: Path
+) -> None:
+    train = ("train", "item_knn", "--snapshot", dated.folder, "--output", tmp_path / "bundles")
+
+    def bundles() -> list[Bundle]:
+        return [Bundle.open(path) for path in sorted((tmp_path / "bundles" / "item_knn").glob("*"))]
+
+    assert run(*train).exit_code == 0
+    [first] = bundles()
+    assert run(*train, "--against", first.folder).exit_code == 0
+    result = run(*train, "--against", first.folder, "--set", "item_knn.neighbours=1")
+    _, same, narrow = bundles()
+
+    serving = f"item_knn@{first.manifest.version}"
+    assert set(first.manifest.compared) == {"popular"}
+    assert set(first.manifest.compared["popular"]) == {"recall@20", "ndcg@20", "hit@20"}
+    # The same recipe, and the same days: the same figures, though the first bundle has seen them by now.
+    assert same.manifest.compared[serving] == same.manifest.metrics == first.manifest.metrics
+    # Another recipe is judged beside that of the bundle that serves.
+    assert narrow.manifest.compared[serving] == first.manifest.metrics
+    assert narrow.manifest.metrics != first.manifest.metrics, result.output
+
+
+def test_what_cannot_be_judged_beside_the_new_one_is_named(dated: Snapshot, tmp_path: Path) -> None:
+    train = ("train", "popular", "--snapshot", dated.folder, "--output", tmp_path / "bundles")
+
+    lost = run(*train, "--against", tmp_path / "lost")
+    [bundle] = (tmp_path / "bundles" / "popular").iterdir()
+    other = run("train", "ease", *train[2:], "--against", bundle)
+
+    assert lost.exit_code == 0
+    assert f"Not judged beside {tmp_path / 'lost'}: manifest.json of the bundle cannot be read" in lost.output
+    assert other.exit_code == 1
+    assert "is of popular, which is not among the strategies named" in other.output
+
+
+def test_a_shop_without_events_is_told_to_record_some(dated: Snapshot, tmp_path: Path) -> None:
+    with snapshot_writer(tmp_path / "empty") as writer:
+        for table in TABLES:
+            writer.append(table, dated.scan(table).collect().clear())
+        writer.finish(shop="circle", as_of=DAY)
+    snapshot = ("--snapshot", tmp_path / "empty", "--output", tmp_path / "bundles")
+
+    trained = run("train", "popular", *snapshot)
+    evaluated = run("evaluate", tmp_path / "empty", "--strategy", "popular")
+
+    assert (trained.exit_code, evaluated.exit_code) == (1, 1)
+    assert "Error: the snapshot has no events to learn from: record or import some first" in trained.output
+    assert "Error: circle has no events: record or import some first" in evaluated.output
 
 
 def test_train_reads_a_snapshot_from_an_object_store(snapshot: Snapshot, bucket: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -99,6 +99,10 @@ class BundleManifest:
 
     files: Mapping[str, str]
     """SHA-256 of each file, in hexadecimal."""
+
+    compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What evaluation measured of others on the same days: of ``popular``, and of bundles that served when
+    this one was trained, by ``MODEL@VERSION``. Empty where nothing was measured."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -189,6 +193,7 @@ def write_bundle(
     state: Mapping[str, Any],
     metrics: Mapping[str, float],
     golden_queries: Sequence[GoldenQuery],
+    compared: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> Path:
     """Write a bundle to ``parent/model/version``; it appears whole or not at all.
 
@@ -203,6 +208,7 @@ def write_bundle(
         state: What the strategy needs beside the graph.
         metrics: What evaluation measured.
         golden_queries: Queries with their expected answers.
+        compared: What evaluation measured of others on the same days, by name.
 
     Returns:
         The bundle's folder.
@@ -226,6 +232,7 @@ def write_bundle(
         metrics=metrics,
         golden_queries=tuple(golden_queries),
         files=files,
+        compared={name: dict(measured) for name, measured in compared.items()},
     )
     values = json.loads(json.dumps(asdict(manifest)))
     version = _version(values)
@@ -269,9 +276,13 @@ def _is_sound(manifest: BundleManifest) -> bool:
         and _VERSION.fullmatch(manifest.version) is not None
         and isinstance(manifest.snapshot, str)
         and all(isinstance(value, dict) for value in (manifest.parameters, manifest.state, manifest.files))
-        and isinstance(manifest.metrics, dict)
-        and all(isinstance(value, int | float) for value in manifest.metrics.values())
+        and isinstance(manifest.compared, dict)
+        and all(map(_is_measured, (manifest.metrics, *manifest.compared.values())))
     )
+
+
+def _is_measured(metrics: object) -> bool:
+    return isinstance(metrics, dict) and all(isinstance(value, int | float) for value in metrics.values())
 
 
 def _is_name(model: object) -> bool:

@@ -66,6 +66,8 @@ def read_evaluation_data(
         case Sessions():
             return next_in_session(data_set)
         case Log():
+            if not len(data_set.events.times):
+                raise InvalidInput(f"{data_set.name} has no events: record or import some first")
             end = int(data_set.events.times[-1]) + 1 if until is None else _unix_milliseconds(until)
             if until is None and setting is Setting.VALIDATION:
                 end -= WINDOW_DAYS * DAY

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from endcap.sdk.bundle import Bundle, BundleManifest
 from endcap.sdk.errors import EndcapError, InvalidInput
 
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from endcap.runtime.plugin_host import PluginHost
     from endcap.sdk.snapshot import Snapshot
     from endcap.trainers.comparison import Stage
+    from endcap.trainers.measuring import Measured
 
-METRICS = ("recall@20", "ndcg@20", "hit@20")
-"""What a bundle says about itself."""
 
 Values = Annotated[
     list[str] | None,
@@ -40,19 +40,28 @@ def train(
     measure: Annotated[
         bool, typer.Option(help="First train without the last 30 days, and judge the strategies on them.")
     ] = True,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="A bundle that serves, to judge beside the new one."),
+    ] = None,
 ) -> None:
     """Train strategies on a snapshot and write a bundle for each."""
     with _errors_in_a_sentence(), _progress() as stage:
         from endcap.runtime.plugin_host import PluginHost
         from endcap.sdk.snapshot import Snapshot
+        from endcap.trainers.measuring import Measured
         from endcap.trainers.training import find_trainer, train_bundle
 
         chosen = read_values(values or (), strategies)
         host, opened = PluginHost.discover(), Snapshot.open(snapshot)
         for name in strategies:
             find_trainer(name)
-        metrics = _measure(opened, strategies, host, chosen, stage) if measure else {}
+        measured: Mapping[str, Measured] = {}
+        if measure:
+            serving = _serving(against or (), strategies)
+            measured = _measure(opened, strategies, serving, host=host, values=chosen, stage=stage)
         for name in strategies:
+            figures = measured.get(name, Measured({}, {}))
             training = train_bundle(
                 name,
                 opened,
@@ -61,10 +70,11 @@ def train(
                 created_time=time.time_ns() // 1_000_000,
                 progress=partial(stage, name),
                 values=chosen.get(name),
-                metrics=metrics.get(name),
+                metrics=figures.metrics,
+                compared=figures.compared,
             )
-            measured = ", ".join(f"{key} {value:.4f}" for key, value in metrics.get(name, {}).items())
-            typer.echo(f"{training.bundle}  {training.seconds:.1f} s  {measured}".rstrip())
+            said = ", ".join(f"{key} {value:.4f}" for key, value in figures.metrics.items())
+            typer.echo(f"{training.bundle}  {training.seconds:.1f} s  {said}".rstrip())
 
 
 def evaluate(
@@ -132,26 +142,42 @@ def read_values(settings: Sequence[str], strategies: Sequence[str]) -> dict[str,
     return values
 
 
+def _serving(folders: Sequence[Path], strategies: Sequence[str]) -> list[BundleManifest]:
+    """Open bundles whose recipes can be followed; of the others say why not."""
+    from endcap.trainers.measuring import read_recipe
+
+    serving = []
+    for folder in folders:
+        try:
+            manifest = Bundle.open(folder).manifest
+            read_recipe(manifest.model, manifest.parameters)
+        except EndcapError as error:
+            typer.echo(f"Not judged beside {folder}: {error}", err=True)
+            continue
+        if manifest.model not in strategies:
+            raise InvalidInput(f"{folder} is of {manifest.model}, which is not among the strategies named")
+        serving.append(manifest)
+    return serving
+
+
 def _measure(
     snapshot: "Snapshot",
     strategies: Sequence[str],
+    serving: Sequence[BundleManifest],
+    *,
     host: "PluginHost",
     values: Mapping[str, Mapping[str, Any]],
     stage: "Stage",
-) -> dict[str, dict[str, float]]:
+) -> "dict[str, Measured]":
     from endcap.evaluation import read_evaluation_data
-    from endcap.trainers.comparison import compare
+    from endcap.trainers.measuring import measure
 
     try:
         cases = read_evaluation_data(snapshot.folder)
     except InvalidInput as error:
         typer.echo(f"Not measured: {error}", err=True)
         return {}
-    reports = compare(cases, strategies, host=host, stage=stage, values=values)
-    return {
-        report.strategy: {metric: report.slices["all"].metrics[metric].value for metric in METRICS}
-        for report in reports
-    }
+    return measure(cases, strategies, serving, host=host, stage=stage, values=values)
 
 
 def _known_metrics(reports: Sequence["Report"], metrics: str) -> list[str]:

@@ -112,6 +112,7 @@ def export_bundle(
     snapshot: str,
     created_time: int,
     metrics: Mapping[str, float],
+    compared: Mapping[str, Mapping[str, float]],
     host: PluginHost,
 ) -> Path:
     """Write a bundle to ``parent/name/version`` once it has passed the parity gate.
@@ -124,6 +125,7 @@ def export_bundle(
         snapshot: The fingerprint of the snapshot.
         created_time: Unix milliseconds.
         metrics: What evaluation measured; they join those of the training.
+        compared: What it measured of others on the same days, by name.
         host: Where the strategy comes from, whose answers become the golden queries.
 
     Raises:
@@ -146,6 +148,7 @@ def export_bundle(
         state=trained.state,
         metrics={**trained.metrics, **metrics},
         golden_queries=make_golden_queries(strategy, vocabulary),
+        compared=compared,
     )
 
 

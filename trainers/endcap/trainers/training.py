@@ -67,6 +67,7 @@ def train_bundle(
     progress: Progress,
     values: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
+    compared: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Training:
     """Train a strategy's model and write its bundle to ``parent/name/version``.
 
@@ -79,6 +80,7 @@ def train_bundle(
         progress: Told how far the training is.
         values: Parameters of the trainer by name; the others keep their defaults.
         metrics: What evaluation measured, for the manifest.
+        compared: What it measured of others on the same days, by name, for the manifest.
 
     Raises:
         NotFound: Nothing trains it.
@@ -99,6 +101,7 @@ def train_bundle(
             snapshot=snapshot.manifest.fingerprint,
             created_time=created_time,
             metrics=metrics or {},
+            compared=compared or {},
             host=host,
         )
         return Training(bundle, time.perf_counter() - started, peak())

@@ -132,8 +132,8 @@ def parse_filter(text: str) -> Filter:
         cost += _cost(condition)
         if cost > MAX_SEARCHES:
             refuse(
-                f"a filter looks into texts at most {MAX_SEARCHES} times, once for each part between wildcards"
-                " and twice in descriptions or without a field; use = without * where it will do",
+                f"a filter looks into texts at most {MAX_SEARCHES} times, once for each part between"
+                " wildcards and twice in descriptions or without a field; use = without * where it will do",
                 condition.value.position,
             )
     return Filter(text, expression)

@@ -3,7 +3,9 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -11,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import CatalogView
+from endcap.sdk.errors import DeadlineExceeded, Exhausted
 from endcap.sdk.filters import Filter
 from endcap.sdk.vocabulary import frozen
 
 
-_KEPT_MASKS = 64
+_KEPT = 128  # of what calls ask for; what placements ask for is held besides
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -32,28 +35,111 @@ class Eligible:
     """Rows that each filter removed and none before it had removed, in the order applied."""
 
 
+class MaskWorker:
+    """One thread that works out the masks that calls ask for, so that they never take more than one core."""
+
+    MAX_WAITING = 32
+    """Masks that are waited for at a time."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks")
+        self._waiting = 0
+
+    def start(self, condition: Filter, view: CatalogView) -> "_Work":
+        """Begin to work out a mask, after those that wait.
+
+        Raises:
+            Exhausted: Too many wait.
+        """
+        if self._waiting >= self.MAX_WAITING:
+            raise Exhausted("too many new filters are being worked out: send the same one again a bit later")
+        work = _Work(self._thread.submit(condition.mask, view))
+        self._waiting += 1
+        work.done.add_done_callback(self._end)
+        return work
+
+    def _end(self, _: object) -> None:
+        self._waiting -= 1
+
+
+class _Work:
+    """A mask that is being worked out."""
+
+    def __init__(self, thread: "Future[NDArray[np.bool_]]") -> None:
+        self._thread = thread
+        self._callers = 0
+        self.done = asyncio.wrap_future(thread)
+
+    def join(self) -> None:
+        """Begin to wait for it."""
+        self._callers += 1
+
+    def leave(self) -> bool:
+        """Cease to wait for it; return whether it was given up, as nobody waits and it has not begun."""
+        self._callers -= 1
+        return not self._callers and self._thread.cancel()
+
+
 class Masks:
-    """The masks of one view, kept for the filters that were used last. Use it from one event loop."""
+    """The masks of one view: those that placements need, and those that calls asked for last.
 
-    def __init__(self, view: CatalogView) -> None:
+    Use it from one event loop.
+    """
+
+    def __init__(self, view: CatalogView, worker: MaskWorker | None = None) -> None:
         self._view = view
-        self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
+        self._worker = MaskWorker() if worker is None else worker
+        self._held: dict[str, NDArray[np.bool_]] = {}
+        self._kept: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._eligible: OrderedDict[tuple[str, ...], Eligible] = OrderedDict()
+        self._works: dict[str, _Work] = {}
 
-    async def prepare(self, filters: Iterable[Filter]) -> None:
-        """Make the masks that are not kept, in a thread, so that a slow one stops no other call."""
-        missing = [each for each in filters if each.text not in self._masks]
-        if missing:
-            made = await asyncio.to_thread(lambda: [each.mask(self._view) for each in missing])
-            for each, mask in zip(missing, made, strict=True):
-                _keep(self._masks, each.text, mask)
+    async def hold(self, conditions: Iterable[Filter]) -> None:
+        """Make the masks that placements need, in a thread of their own, and hold them and no others."""
+        wanted = {each.text: each for each in conditions}
+        masks = {text: mask for text in wanted if (mask := self._known(text)) is not None}
+        missing = [each for text, each in wanted.items() if text not in masks]
+        masks |= await asyncio.to_thread(lambda: {each.text: each.mask(self._view) for each in missing})
+        for text in self._held.keys() - wanted.keys():  # answers under way may still ask for what goes
+            _keep(self._kept, text, self._held[text])
+        self._held = masks
+
+    async def prepare(self, filters: Iterable[Filter], *, seconds: float | None = None) -> None:
+        """Make the masks that are not there yet; equal filters that are asked for meanwhile share the work.
+
+        Args:
+            filters: What a call is going to ask for.
+            seconds: How long to wait; None for as long as it takes.
+
+        Raises:
+            Exhausted: Too many masks are being worked out.
+            DeadlineExceeded: The time was not enough.
+        """
+        missing = {each.text: each for each in filters if self._known(each.text) is None}
+        if not missing:
+            return
+        joined: dict[str, _Work] = {}
+        try:
+            for text, condition in missing.items():
+                joined[text] = self._join(condition)
+            done, late = await asyncio.wait([work.done for work in joined.values()], timeout=seconds)
+        finally:
+            for text, work in joined.items():
+                if work.leave() and self._works.get(text) is work:
+                    del self._works[text]
+        if late:
+            raise DeadlineExceeded("the filter was not worked out in time: allow more time, or search less")
+        for each in done:
+            each.result()
 
     def of(self, condition: Filter) -> NDArray[np.bool_]:
-        """Return the rows that meet a condition, available or not."""
-        mask = self._masks.get(condition.text)
+        """Return the rows that meet a condition, available or not; at once where it is prepared."""
+        mask = self._known(condition.text)
         if mask is None:
             mask = condition.mask(self._view)
-        return _keep(self._masks, condition.text, mask)
+        if condition.text not in self._held:
+            _keep(self._kept, condition.text, mask)
+        return mask
 
     def eligible(self, filters: Sequence[Filter]) -> Eligible:
         """Return the available rows that pass all filters; equal filters share one mask."""
@@ -64,6 +150,11 @@ class Masks:
         return _keep(self._eligible, texts, eligible)
 
     def _apply(self, filters: Sequence[Filter]) -> Eligible:
+        known = self._eligible.get(tuple(each.text for each in filters[:-1])) if filters else None
+        if known is not None:  # one filter more than a moment ago
+            mask = known.mask & self.of(filters[-1])
+            count = int(np.count_nonzero(mask))
+            return Eligible(frozen(mask), count, (*known.removed, known.count - count))
         mask = self._view.available
         counts = [int(np.count_nonzero(mask))]
         for each in filters:
@@ -71,10 +162,28 @@ class Masks:
             counts.append(int(np.count_nonzero(mask)))
         return Eligible(frozen(mask), counts[-1], tuple(before - after for before, after in pairwise(counts)))
 
+    def _known(self, text: str) -> NDArray[np.bool_] | None:
+        held = self._held.get(text)
+        return self._kept.get(text) if held is None else held
+
+    def _join(self, condition: Filter) -> _Work:
+        work = self._works.get(condition.text)
+        if work is None:
+            work = self._works[condition.text] = self._worker.start(condition, self._view)
+            work.done.add_done_callback(partial(self._take_in, condition.text, work))
+        work.join()
+        return work
+
+    def _take_in(self, text: str, work: _Work, done: "asyncio.Future[NDArray[np.bool_]]") -> None:
+        if self._works.get(text) is work:
+            del self._works[text]
+        if not done.cancelled() and done.exception() is None:
+            _keep(self._kept, text, done.result())
+
 
 def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> _Value:
     kept[key] = value
     kept.move_to_end(key)
-    if len(kept) > _KEPT_MASKS:
+    if len(kept) > _KEPT:
         kept.popitem(last=False)
     return value

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -21,10 +21,11 @@ from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import CatalogView, History, Rows, Strategy
 from endcap.sdk.errors import EndcapError, NotFound
+from endcap.sdk.filters import Filter
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, LadderBuilder
 from endcap.server.loaded_models import LoadedModels
-from endcap.server.masks import Masks
+from endcap.server.masks import Masks, MaskWorker
 from endcap.server.metrics import Metrics
 from endcap.server.patience import answer_within
 
@@ -112,6 +113,7 @@ class Shops:
         self._clock = clock
         self.models = LoadedModels(host)
         """Loads the bundles that the shops serve with."""
+        self._mask_worker = MaskWorker()
         self._shops: dict[str, Shop] = {}
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._refreshing = asyncio.Lock()
@@ -161,7 +163,9 @@ class Shops:
                         await self._reload(shop)
                     elif shop.stock.changes_at <= self._now():
                         view, schedule = shop.stock.view, shop.stock.schedule
-                        _serve(shop, await asyncio.to_thread(stock_at, view, schedule, self._now()))
+                        await self._serve(
+                            shop, await asyncio.to_thread(stock_at, view, schedule, self._now())
+                        )
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
         """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
@@ -208,7 +212,7 @@ class Shops:
                 return
             if news.rebuilds:
                 shop.state = await self._rebuilt(shop)
-            _serve(shop, stock)
+            await self._serve(shop, stock)
             for known in news.revisions:
                 self.committed(shop.id, news.events.get(known, ()), known)
 
@@ -224,22 +228,24 @@ class Shops:
         revision_before = 0 if before is None else before.revision
         try:
             loaded = await load_shop(self._database, shop_id, now=self._now())
+            about, stock = loaded.shop, loaded.stock
+            if before is not None and about.revision >= revision_before:
+                # What was computed from the view before holds for the items that have not changed.
+                stock = replace(stock, view=replace(stock.view, lineage=before.state.view.lineage))
             generation, ladders = await self._serving(
                 shop_id, Generation.of(()) if before is None else before.state.generation
             )
+            masks = await self._masks(stock.view, ladders)
         finally:
             del self._commits[shop_id]
         for events, revision in commits:
             loaded.histories.apply(events, revision)
-        about, stock = loaded.shop, loaded.stock
-        if before is not None and about.revision >= revision_before:
-            # What was computed from the view before holds for the items that have not changed.
-            stock = replace(stock, view=replace(stock.view, lineage=before.state.view.lineage))
-        state = ShopState(stock.view, Masks(stock.view), loaded.histories, generation, ladders)
+        state = ShopState(stock.view, masks, loaded.histories, generation, ladders)
         return Shop(shop_id, about.token_key, state, stock, time.monotonic(), about.max_event_age_days)
 
     async def _rebuilt(self, shop: Shop) -> ShopState:
         generation, ladders = await self._serving(shop.id, shop.state.generation)
+        await shop.state.masks.hold(_conditions(ladders))
         return replace(shop.state, generation=generation, ladders=ladders)
 
     async def _serving(self, shop_id: str, before: Generation) -> tuple[Generation, Mapping[str, Ladder]]:
@@ -254,6 +260,21 @@ class Shops:
         builder = LadderBuilder(self._host, generation, self._batcher)
         return {placement.id: builder.ladder(placement) for placement in placements}
 
+    async def _serve(self, shop: Shop, stock: Stock) -> None:
+        """Answer from other items from now on; histories get the events that waited for new ones."""
+        state = shop.state
+        masks = state.masks
+        if stock.view is not state.view:
+            masks = await self._masks(stock.view, state.ladders)
+            state.histories.follow(stock.view.vocabulary)
+        shop.stock = stock
+        shop.state = replace(shop.state, view=stock.view, masks=masks)
+
+    async def _masks(self, view: CatalogView, ladders: Mapping[str, Ladder]) -> Masks:
+        masks = Masks(view, self._mask_worker)
+        await masks.hold(_conditions(ladders))
+        return masks
+
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
@@ -261,9 +282,9 @@ class Shops:
         return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch)
 
 
-def _serve(shop: Shop, stock: Stock) -> None:
-    """Answer from other items from now on; histories get the events that waited for new ones."""
-    shop.stock = stock
-    if stock.view is not shop.state.view:
-        shop.state.histories.follow(stock.view.vocabulary)
-        shop.state = replace(shop.state, view=stock.view, masks=Masks(stock.view))
+def _conditions(ladders: Mapping[str, Ladder]) -> Iterator[Filter]:
+    """Yield the filters of placements, and of their rules at any time."""
+    for ladder in ladders.values():
+        if ladder.filter is not None:
+            yield ladder.filter
+        yield from ladder.rules.conditions

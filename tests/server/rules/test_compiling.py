@@ -90,6 +90,22 @@ def test_filters_are_told_by_name_and_rearrange_nothing() -> None:
     assert compile_rules([Rule("cap", CapRule("brand", 1))]).rearranges
 
 
+def test_every_filter_that_a_rule_names_is_told() -> None:
+    rules = compile_rules(
+        [
+            Rule("only", FilterRule("price < 5")),
+            Rule("lift", BoostRule("price < 4", 1)),
+            Rule("bury", BoostRule("price < 3", -1)),
+            Rule("share", QuotaRule("price < 2", 0.5)),
+            Rule("slot", PinRule(1, filter="price < 1")),
+            Rule("item", PinRule(2, item_id="mug")),
+            Rule("cap", CapRule("brand", 1)),
+        ]
+    )
+
+    assert sorted(each.text for each in rules.conditions) == [f"price < {price}" for price in (1, 2, 3, 4, 5)]
+
+
 def test_the_longest_look_back_is_told() -> None:
     fatigue = FatigueRule(window=5)
 

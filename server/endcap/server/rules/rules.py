@@ -97,6 +97,21 @@ class Rules:
         )
 
     @cached_property
+    def conditions(self) -> tuple[Filter, ...]:
+        """Every filter that a rule names, whatever it does with what matches."""
+        conditions: list[Filter] = []
+        for compiled in self.compiled:
+            match compiled.action:
+                case (
+                    (Filter() as condition)
+                    | Boost(filter=condition)
+                    | Quota(filter=condition)
+                    | Pin(target=Filter() as condition)
+                ):
+                    conditions.append(condition)
+        return tuple(conditions)
+
+    @cached_property
     def needs_exposures(self) -> int:
         """The longest time that a rule looks back on what was shown, in milliseconds; 0 for not at all."""
         return max((rule.window for _, rule in self._arranging if isinstance(rule, Fatigue)), default=0)

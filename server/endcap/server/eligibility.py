@@ -7,6 +7,7 @@ import numpy as np
 
 from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Query, Rows, Task
 from endcap.sdk.query import NO_SCORES
+from endcap.server.conditions import Conditions
 from endcap.server.ladders import Ladder
 from endcap.server.lookups import Matches
 from endcap.server.masks import Eligible
@@ -21,7 +22,11 @@ class Asked:
     query: Query
 
     removed: dict[str, int]
-    """Rows that each step removed that none before it had removed, in the order applied."""
+    """Rows that each step removed that none before it had removed, in the order applied. What the filters of
+    rules removed is not among them."""
+
+    left: int
+    """Rows that may be shown after all steps, those of rules included."""
 
     missing_item_ids: tuple[str, ...]
     """Items that the request names and the catalog does not hold."""
@@ -32,6 +37,7 @@ def ask(
     state: ShopState,
     ladder: Ladder,
     *,
+    conditions: Conditions,
     eligible: Eligible,
     matches: Matches | None,
     limit: int,
@@ -42,7 +48,8 @@ def ask(
         request: The question, checked.
         state: What the whole answer is made from.
         ladder: The placement.
-        eligible: What the placement's and the request's filters let through.
+        conditions: What every item must meet.
+        eligible: What the conditions let through.
         matches: What matches the text, for the task search.
         limit: How many items are wanted.
     """
@@ -63,7 +70,7 @@ def ask(
         seen = state.seen(*person, types=ladder.seen_types, since=since)
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
-    may_be_shown, removed = eligibility(
+    may_be_shown, excluded = eligibility(
         eligible,
         candidates,
         Exclusions(
@@ -89,7 +96,13 @@ def ask(
         seed=int.from_bytes(hashlib.sha256(request.request_id.encode()).digest()[:8]),
     )
     named = dict.fromkeys((*request.item_ids, *request.candidate_item_ids))
-    return Asked(query, removed, tuple(item_id for item_id in named if item_id not in vocabulary))
+    unavailable = len(state.view) - int(np.count_nonzero(state.view.available))
+    return Asked(
+        query,
+        removed={"available": unavailable} | conditions.removed(eligible) | excluded,
+        left=eligible.count - sum(excluded.values()),
+        missing_item_ids=tuple(item_id for item_id in named if item_id not in vocabulary),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

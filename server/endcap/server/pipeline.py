@@ -5,19 +5,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from endcap.sdk import CatalogView, Query, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.answer import RecommendationAnswer, RungOutcome
 from endcap.server.batcher import CheckedRanking
+from endcap.server.conditions import Conditions
 from endcap.server.eligibility import ask
 from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
-from endcap.server.lookups import Exposures, Lookups
+from endcap.server.lookups import Exposures, Lookups, Matches
+from endcap.server.masks import Eligible
 from endcap.server.page import Page
 from endcap.server.request import RecommendationRequest
-from endcap.server.rules import Context, RuleOutcome, Rules
+from endcap.server.rules import Context, Rules
 from endcap.server.shops import Shop, ShopState
 
 
@@ -66,68 +66,61 @@ class Pipeline:
         Raises:
             NotFound: The placement does not exist.
             InvalidInput: The request lacks what the placement's task needs.
-            DeadlineExceeded: No time is left to ask a strategy.
+            Exhausted: Too many new filters are being worked out.
+            DeadlineExceeded: No time is left to ask a strategy, or to work out a filter.
         """
         ladder = self.validate(request, state)
         rules = ladder.rules.at(request.time)
         limit = min(request.page_size or ladder.page_size, MAX_SHOWN - len(request.shown))
-        own = {"placement": ladder.filter, "request": request.filter}
-        named = {name: condition for name, condition in own.items() if condition is not None}
-        conditions = [*named.values(), *(each.filter for each in rules.filters)]
-        await state.masks.prepare(
-            [*conditions, *(want.filter for want in rules.wants(limit) if want.filter is not None)]
+        conditions = Conditions.of(request, ladder, rules)
+        eligible = await self._eligible(conditions, rules, state, limit, deadline)
+        matches = await self._matches(request, ladder.task, shop.id, state.view, deadline)
+        asked = ask(
+            request, state, ladder, conditions=conditions, eligible=eligible, matches=matches, limit=limit
         )
-        eligible = state.masks.eligible(conditions)
-        matches = None
-        if ladder.task is Task.SEARCH:
-            matches = await self.lookups.matches(shop.id, state.view, request.text, deadline)
-        asked = ask(request, state, ladder, eligible=eligible, matches=matches, limit=limit)
-        exposures = Exposures()
-        if rules.needs_exposures:
-            since = request.time - rules.needs_exposures
-            exposures = await self._exposures(request, state, shop=shop.id, since=since, deadline=deadline)
-        page = Page(
-            asked.query,
-            rules,
-            Context(
-                view=state.view,
-                page_size=limit,
-                first_page=not request.shown,
-                mask=state.masks.of,
-                exposures=lambda window: exposures.since(request.time - window),
-            ),
-            narrowed=lambda condition: state.masks.eligible([*conditions, condition]).mask,
+        exposures = await self._exposures(request, rules, shop.id, state, deadline)
+        page = _empty_page(
+            request, asked.query, state, rules=rules, conditions=conditions, exposures=exposures
         )
-        for index, rung in enumerate(ladder.rungs):
-            if queries := page.first_queries():
-                await self._climb(page, index, rung, queries, deadline)
-        outcomes = page.rung_outcomes()
-        for outcome in outcomes:
-            self.observe_rung(outcome)
-        removed = {"available": len(state.view) - int(np.count_nonzero(state.view.available))}
-        removed |= dict(zip(named, eligible.removed, strict=False)) | asked.removed
-        left = eligible.count - sum(asked.removed.values())
-        stale = shop.revision < request.minimum_revision
-        unread = exposures.failed or (matches is not None and matches.failed)
+        await self._fill(page, ladder.rungs, deadline)
         return RecommendationAnswer(
             items=page.items(ladder.rungs),
             missing_item_ids=asked.missing_item_ids,
-            rungs=outcomes,
-            removed=removed,
-            rules=_outcomes(rules, eligible.removed[len(named) :], page) if request.trace else (),
-            eligible=left,
-            has_more=not page.missing and left > limit and len(request.shown) + limit < MAX_SHOWN,
+            rungs=page.rung_outcomes(),
+            removed=asked.removed,
+            rules=(*conditions.outcomes(eligible), *page.arranged.outcomes) if request.trace else (),
+            eligible=asked.left,
+            has_more=not page.missing and asked.left > limit and len(request.shown) + limit < MAX_SHOWN,
             history=len(asked.query.history),
-            failures=(
-                *((Failure.STALE,) if stale else ()),
-                *((Failure.STORE_UNAVAILABLE,) if unread else ()),
+            failures=_failures(
+                stale=shop.revision < request.minimum_revision,
+                unread=exposures.failed or (matches is not None and matches.failed),
             ),
         )
 
+    async def _eligible(
+        self, conditions: Conditions, rules: Rules, state: ShopState, limit: int, deadline: float
+    ) -> Eligible:
+        """Return what the conditions let through, with the masks at hand that the rules will ask for."""
+        wanted = [want.filter for want in rules.wants(limit) if want.filter is not None]
+        await state.masks.prepare([*conditions.filters, *wanted], seconds=deadline - self.clock())
+        return state.masks.eligible(conditions.filters)
+
+    async def _matches(
+        self, request: RecommendationRequest, task: Task, shop: str, view: CatalogView, deadline: float
+    ) -> Matches | None:
+        """Return what matches the text of a search; None for any other task."""
+        if task is not Task.SEARCH:
+            return None
+        return await self.lookups.matches(shop, view, request.text, deadline)
+
     async def _exposures(
-        self, request: RecommendationRequest, state: ShopState, *, shop: str, since: int, deadline: float
+        self, request: RecommendationRequest, rules: Rules, shop: str, state: ShopState, deadline: float
     ) -> Exposures:
-        """Return what the user was shown since a time and did not act on."""
+        """Return what the user was shown and did not act on, as far back as rules look."""
+        if not rules.needs_exposures:
+            return Exposures()
+        since = request.time - rules.needs_exposures
         history = state.history(request.user_id or None, request.visitor_id or None)
         acted_on = set(history.rows[history.times >= since].tolist())
         exposures = await self.lookups.exposures(
@@ -139,6 +132,14 @@ class Pipeline:
             deadline=deadline,
         )
         return exposures.without(acted_on)
+
+    async def _fill(self, page: Page, rungs: Sequence[Rung], deadline: float) -> None:
+        """Ask the rungs from the best down, each for what the page and its rules still lack."""
+        for index, rung in enumerate(rungs):
+            if queries := page.first_queries():
+                await self._climb(page, index, rung, queries, deadline)
+        for outcome in page.rung_outcomes():
+            self.observe_rung(outcome)
 
     async def _climb(
         self, page: Page, index: int, rung: Rung, queries: Sequence[Query], deadline: float
@@ -172,10 +173,32 @@ class Pipeline:
         return await asyncio.gather(*(rung.batcher.ask(query, view, seconds) for query in queries))
 
 
-def _outcomes(rules: Rules, removed: Sequence[int], page: Page) -> tuple[RuleOutcome, ...]:
-    """Return what each rule did: first the filters, then those that rearranged the page."""
-    filtered = [
-        RuleOutcome(each.name, count, f"left out {count} items")
-        for each, count in zip(rules.filters, removed, strict=True)
-    ]
-    return (*filtered, *page.arranged.outcomes)
+def _empty_page(
+    request: RecommendationRequest,
+    query: Query,
+    state: ShopState,
+    *,
+    rules: Rules,
+    conditions: Conditions,
+    exposures: Exposures,
+) -> Page:
+    """Return the page before any rung is asked."""
+    context = Context(
+        view=state.view,
+        page_size=query.limit,
+        first_page=not request.shown,
+        mask=state.masks.of,
+        exposures=lambda window: exposures.since(request.time - window),
+    )
+    return Page(
+        query,
+        rules,
+        context,
+        narrowed=lambda condition: state.masks.eligible([*conditions.filters, condition]).mask,
+    )
+
+
+def _failures(*, stale: bool, unread: bool) -> tuple[Failure, ...]:
+    """Return what failed that belongs to no rung."""
+    failed = {Failure.STALE: stale, Failure.STORE_UNAVAILABLE: unread}
+    return tuple(failure for failure, happened in failed.items() if happened)

@@ -3,8 +3,9 @@
 A bundle is a random matrix, asked its golden queries like a trained one.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -55,6 +56,7 @@ def _write(
     seed: int = 0,
     model: str = "ease",
     recall: float | None = 0.1,
+    rivals: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
     onnx, vocabulary, state = _graph(model, len(item_ids), seed), Vocabulary(item_ids), {"mode": "basket"}
     loaded = OnnxModel(onnx, name=model, version="candidate", vocabulary=vocabulary, state=state)
@@ -70,12 +72,16 @@ def _write(
         state=state,
         metrics={} if recall is None else {"recall@20": recall},
         golden_queries=make_golden_queries(strategy, vocabulary),
+        compared={name: {"recall@20": reached} for name, reached in rivals.items()},
     )
 
 
 @pytest.fixture(scope="session")
 def make_bundle() -> Callable[..., Path]:
-    """Write a bundle to ``parent/model/version``; a higher ``seed`` makes a newer one with other weights."""
+    """Write a bundle to ``parent/model/version``; a higher ``seed`` makes a newer one with other weights.
+
+    ``rivals`` is the recall that others are said to have reached on the same days, by name.
+    """
     return _write
 
 

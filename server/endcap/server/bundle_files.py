@@ -84,5 +84,9 @@ class BundleFiles:
         path.replace(self._folder / f"{_DELETED}{secrets.token_hex(8)}")
 
     def _shop(self, shop: str) -> Path:
-        # A shop's id is any text, and this must not lead out of the folder.
-        return self._folder / quote(shop, safe="").replace(".", "%2E")
+        return self._folder / shop_folder(shop)
+
+
+def shop_folder(shop: str) -> str:
+    """Return the name of a shop's folder: its id may be any text, and must not lead anywhere else."""
+    return quote(shop, safe="").replace(".", "%2E")

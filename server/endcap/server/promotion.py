@@ -2,13 +2,18 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from endcap.sdk.bundle import Bundle
+from endcap.sdk.bundle import Bundle, BundleManifest
 from endcap.sdk.errors import BundleRefused
 from endcap.server.model_registry import ModelRegistry
+
+
+FLOOR = "popular"
+"""What a bundle is compared with where none of its model serves: a ranking that is the same for everybody."""
+
+_OVERRULE = "'endcap models activate FOLDER' serves with it all the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +24,29 @@ class Gate:
     """The metric that decides, as the bundles' manifests name it; more is better."""
 
     margin: float
-    """The share of the active bundle's metric that a candidate may lose, for no two months are alike."""
+    """The share of the active bundle's metric that a candidate may lose, for a month holds some chance."""
 
-    def judge(self, candidate: Mapping[str, float], active: Mapping[str, float] | None) -> "Verdict":
-        """Compare what was measured of two bundles, each on the last days before it was trained.
+    def judge(self, candidate: BundleManifest, active: str | None) -> "Verdict":
+        """Compare what was measured of a bundle with what was measured on the same days of another.
+
+        What was not measured, or not on the same days, is not promoted: the operator may overrule the gate.
 
         Args:
-            candidate: The metrics of the bundle that is to serve.
-            active: Those of the one that serves; None where none does.
+            candidate: Of the bundle that is to serve.
+            active: The version that serves; None where none of the model does.
         """
-        if active is None:
-            return Verdict(True, "no bundle of this model serves yet")
-        value = candidate.get(self.metric, math.nan)
+        value = candidate.metrics.get(self.metric, math.nan)
         if not math.isfinite(value):
-            return Verdict(False, f"its {self.metric} was not measured")
-        before = active.get(self.metric, math.nan)
-        if not math.isfinite(before):
-            return Verdict(True, f"{self.metric} {value:.4f}, and that of the active one was not measured")
-        wanted = before * (1 - self.margin)
-        return Verdict(
-            value >= wanted,
-            f"{self.metric} {value:.4f}, the active one's {before:.4f}, at least {wanted:.4f} wanted",
-        )
+            return Verdict(False, f"its {self.metric} was not measured, and {_OVERRULE}")
+        rival = FLOOR if active is None else f"{candidate.model}@{active}"
+        figure = candidate.compared.get(rival, {}).get(self.metric, math.nan)
+        if not math.isfinite(figure):
+            return Verdict(False, f"{rival} was not measured on the same days, and {_OVERRULE}")
+        wanted = figure if active is None else figure * (1 - self.margin)
+        said = f"{self.metric} {value:.4f}, on the same days that of {rival} is {figure:.4f}"
+        if value <= 0:
+            return Verdict(False, f"{said}; more than nothing is wanted")
+        return Verdict(value >= wanted, f"{said}, at least {wanted:.4f} wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) 
     try:
         manifest = (await asyncio.to_thread(Bundle.open, source)).manifest
         active = await registry.active(shop, manifest.model)
-        verdict = gate.judge(manifest.metrics, active.manifest["metrics"] if active else None)
+        verdict = gate.judge(manifest, active.version if active else None)
         if verdict.promoted:
             await registry.register(shop, source)
             await registry.activate(shop, manifest.model, manifest.version)

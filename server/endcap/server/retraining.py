@@ -1,19 +1,36 @@
 """Trains models again on what the shop knows by now, and promotes those that measure no worse."""
 
+import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 from endcap.catalog.database import Database
 from endcap.catalog.snapshots import export_snapshot
+from endcap.sdk.bundle import copy_bundle
+from endcap.sdk.publish import publish
+from endcap.sdk.snapshot import SnapshotManifest
+from endcap.server.bundle_files import shop_folder
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.promotion import Gate, Verdict, promote
 
 
-Train: TypeAlias = Callable[[Path], Awaitable[None]]
-"""Trains on the snapshot in a folder and writes bundles to the bundle store."""
+_LEARNED_FROM = ("items", "events")
+
+
+class Train(Protocol):
+    """Trains models."""
+
+    async def __call__(self, snapshot: Path, output: Path, against: Sequence[Path]) -> None:
+        """Train, and write ``MODEL/VERSION`` folders.
+
+        Args:
+            snapshot: What there is to learn from.
+            output: Where the bundles go.
+            against: The bundles that serve, to judge on the same days.
+        """
 
 
 class Retraining:
@@ -39,22 +56,22 @@ class Retraining:
             train: Trains the models.
             shop: The shop's id.
             models: The models' names.
-            store: Where the training puts bundles.
+            store: Where the bundles are left, in a folder of the shop's own.
             gate: What a bundle must reach.
-            kept: How many bundles of each model stay in the store, the newest ones.
+            kept: How many bundles of each model stay there, the newest ones.
         """
         self._database = database
         self._registry = registry
         self._train = train
         self._shop = shop
         self._models = models
-        self._store = store
+        self._store = store / shop_folder(shop)
         self._gate = gate
         self._kept = kept
-        self._last_snapshot = ""
+        self._learned: dict[str, str] = {}
 
     async def round(self) -> AsyncIterator[tuple[Path, Verdict]]:
-        """Train on what is new since the round before, if anything is.
+        """Train if items or events differ from those of the round before.
 
         Yields:
             Each new bundle, and whether it serves now.
@@ -62,26 +79,37 @@ class Retraining:
         Raises:
             EndcapError: The shop, its database or the training failed; what serves is as it was.
         """
-        before = self._bundles()
         with tempfile.TemporaryDirectory(prefix="endcap-retraining-") as folder:
-            snapshot = Path(folder) / "snapshot"
-            manifest = await export_snapshot(self._database, self._shop, snapshot)
-            if manifest.fingerprint == self._last_snapshot:
+            snapshot, trained = Path(folder) / "snapshot", Path(folder) / "trained"
+            learned = _checksums(await export_snapshot(self._database, self._shop, snapshot))
+            if learned == self._learned:
                 return
-            await self._train(snapshot)
-            self._last_snapshot = manifest.fingerprint
-        for bundle in sorted(self._bundles() - before):
-            yield bundle, await promote(self._registry, self._shop, bundle, self._gate)
+            # Nobody else writes there: whatever comes to lie in it was trained on this shop.
+            trained.mkdir()
+            await self._train(snapshot, trained, await self._serving())
+            self._learned = learned
+            for bundle in sorted(trained.glob("*/[0-9]*")):
+                verdict = await promote(self._registry, self._shop, bundle, self._gate)
+                yield await asyncio.to_thread(self._keep, bundle), verdict
         self._prune()
 
-    def _bundles(self) -> set[Path]:
-        return {path for model in self._models for path in self._versions(model)}
+    async def _serving(self) -> list[Path]:
+        active = [await self._registry.active(self._shop, model) for model in self._models]
+        return [Path(bundle.path) for bundle in active if bundle is not None]
 
-    def _versions(self, model: str) -> list[Path]:
-        """Return a model's bundles in the store, the oldest first."""
-        return sorted((self._store / model).glob("[0-9]*"))
+    def _keep(self, bundle: Path) -> Path:
+        """Copy a bundle to the store, which may be on another disk."""
+        kept = self._store / bundle.parent.name / bundle.name
+        with publish(kept) as staging:
+            copy_bundle(bundle, staging)
+        return kept
 
     def _prune(self) -> None:
         for model in self._models:
-            for bundle in self._versions(model)[: -self._kept]:
+            for bundle in sorted((self._store / model).glob("[0-9]*"))[: -self._kept]:
                 shutil.rmtree(bundle)
+
+
+def _checksums(manifest: SnapshotManifest) -> dict[str, str]:
+    """Return what tells apart the tables that trainers read; what was shown to whom is none of them."""
+    return {part: manifest.files[part] for table in _LEARNED_FROM for part in manifest.parts(table)}

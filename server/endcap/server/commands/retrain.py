@@ -60,8 +60,10 @@ async def _retrain(
     seconds = read_duration(every) if every else None
     settings = Settings()
 
-    async def train(snapshot: Path) -> None:
-        options = ["--snapshot", str(snapshot), "--output", str(settings.bundle_store)]
+    async def train(snapshot: Path, output: Path, against: Sequence[Path]) -> None:
+        options = ["--snapshot", str(snapshot), "--output", str(output)]
+        for bundle in against:
+            options += ["--against", str(bundle)]
         for value in values:
             options += ["--set", value]
         await _run_training([*strategies, *options])

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from endcap.catalog.database import Database
 from endcap.catalog.items import Item, delete_items, upsert_items
@@ -54,9 +56,14 @@ async def stock(database: Database, items: Sequence[Item | str], shop: str = "de
         await upsert_items(connection=connection, shop=shop, items=stocked, now=1)
 
 
-async def matches(database: Database, text: str, *, limit: int = 20, shop: str = "default") -> list[Match]:
+ALL = np.ones(1_000, np.bool_)
+
+
+async def matches(
+    database: Database, text: str, *, limit: int = 20, shop: str = "default", allowed: NDArray[np.bool_] = ALL
+) -> list[Match]:
     async with database.read() as connection:
-        return await search_items(connection=connection, shop=shop, text=text, limit=limit)
+        return await search_items(connection=connection, shop=shop, text=text, allowed=allowed, limit=limit)
 
 
 async def found(database: Database, text: str, items: Sequence[str], *, limit: int = 20) -> list[str]:
@@ -187,6 +194,45 @@ async def test_texts_in_other_languages_find_the_item_too(catalog_database: Data
 
     for text in ("green", "绿茶", "gruner"):
         assert [match.position for match in await matches(catalog_database, text)] == [0]
+
+
+@pytest.mark.parametrize("text", ["blue lamp", "Blue-LAMP!", "blaue lampe", "leuchte blau"])
+async def test_each_title_of_an_item_is_one_that_a_text_may_be(catalog_database: Database, text: str) -> None:
+    titles = {"de": {"title": "Blaue Lampe"}, "at": {"title": "Leuchte blau"}, "fr": {"description": "Bleu"}}
+    shades = ["blue lamp shade", "blaue lampe groß", "leuchte blau groß"]
+    await stock(catalog_database, [*shades, Item("lamp", title="blue lamp", localized_texts=titles)])
+
+    first, second = (await matches(catalog_database, text))[:2]
+
+    assert first.position == 3
+    assert first.score > 3 >= second.score
+
+
+async def test_two_titles_side_by_side_are_no_title(catalog_database: Database) -> None:
+    await stock(catalog_database, [Item("lamp", title="blue", localized_texts={"de": {"title": "Lampe"}})])
+
+    (match,) = await matches(catalog_database, "blue lampe")
+
+    assert match.score == 3  # the best of those that hold every word
+
+
+async def test_what_may_be_returned_is_found_however_much_matches_better(catalog_database: Database) -> None:
+    await stock(catalog_database, ["red mug", "red mug number 1", "red mug number 2", "red mug number 3"])
+    allowed = np.array([False, False, True, True])
+
+    found = [match.position for match in await matches(catalog_database, "red mug", limit=2, allowed=allowed)]
+    last = await matches(catalog_database, "mug", limit=1, allowed=np.array([False, False, False, True]))
+
+    assert found == [2, 3]
+    assert [match.position for match in last] == [3]
+
+
+async def test_what_is_not_known_to_be_allowed_is_not_returned(catalog_database: Database) -> None:
+    await stock(catalog_database, ["red mug", "blue mug", "green mug"])
+
+    found = await matches(catalog_database, "mug", allowed=np.array([True]))
+
+    assert [match.position for match in found] == [0]
 
 
 async def test_the_limit_cuts_the_worst(catalog_database: Database) -> None:

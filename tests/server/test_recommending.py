@@ -220,6 +220,20 @@ async def test_a_search_goes_on_by_titles_while_the_database_does_not_answer(
     assert [part.cause for part in answer.degradations] == [DEGRADATION_CAUSE_STORE_UNAVAILABLE]
 
 
+async def test_a_search_finds_what_its_filter_lets_through_however_much_matches_better(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One match is looked at, and twenty match better than the last."""
+    monkeypatch.setattr(lookups, "MAX_MATCHES", 1)
+
+    answers = [
+        await client.recommend("search", query="item", filter=f'id = "{item_id}"')
+        for item_id in ("item-00", "item-11", "item-19")
+    ]
+
+    assert [ids(answer) for answer in answers] == [["item-00"], ["item-11"], ["item-19"]]
+
+
 async def test_a_search_is_filtered_and_paged(client: AsyncClient) -> None:
     pages: list[list[str]] = []
     token = ""

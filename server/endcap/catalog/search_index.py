@@ -44,11 +44,13 @@ def searchable_texts(item: Mapping[str, Any]) -> dict[str, str]:
     """Return what an item is found by: its title, its labels and its description, as words.
 
     Args:
-        item: Values of the table ``items`` by column. Texts in other languages count as its own.
+        item: Values of the table ``items`` by column. Texts in other languages count as its own; titles
+            stand each in a line, so that one can be told from the others.
     """
     localized = list(item["localized_texts"].values())
+    titles = [item["title"], *(texts.get("title", "") for texts in localized)]
     return {
-        "title": indexed_words(item["title"], *(texts.get("title", "") for texts in localized)),
+        "title": "\n".join(words for title in titles if (words := indexed_words(title))),
         "labels": indexed_words(item["brand"], *item["tags"], *item["categories"]),
         "description": indexed_words(
             item["description"], *(texts.get("description", "") for texts in localized)

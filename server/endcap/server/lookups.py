@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from endcap.catalog.database import Database
 from endcap.catalog.exposures import exposed_items
@@ -18,8 +19,9 @@ from endcap.server.patience import answer_within
 from endcap.server.title_search import match_titles
 
 
-MAX_MATCHES = 1_000
-"""Items that one search ranks."""
+MAX_MATCHES = 2_100
+"""Items that one search ranks, the best that its filters let through: as many as all pages of an answer show,
+as a request may exclude, and a page."""
 
 _SECONDS = 0.25  # the longest that an answer waits for the database
 
@@ -92,22 +94,25 @@ class Lookups:
             [(shown, vocabulary.row(item_id)) for shown, item_id in exposed if item_id in vocabulary]
         )
 
-    async def matches(self, shop: str, view: CatalogView, text: str, deadline: float) -> Matches:
-        """Return the items that match a text, the best ``MAX_MATCHES`` of them.
+    async def matches(
+        self, shop: str, view: CatalogView, text: str, *, allowed: NDArray[np.bool_], deadline: float
+    ) -> Matches:
+        """Return the best ``MAX_MATCHES`` of the items that match a text.
 
         Args:
             shop: The shop's id.
             view: The view that the rows belong to.
             text: What the user typed.
+            allowed: The rows that may be returned; an item that was written a moment ago may have none yet.
             deadline: When the answer must be there, by ``time.monotonic``.
         """
         try:
-            found = await answer_within(_patience(deadline), self._found(shop, text))
+            found = await answer_within(_patience(deadline), self._found(shop, text, allowed))
         except (TimeoutError, EndcapError) as error:
             _log.warning("search_failed", shop=shop, reason=str(error))
-            return Matches(*await asyncio.to_thread(match_titles, view, text), failed=True)
-        # An item that was written a moment ago may not be in the view yet.
-        found = [match for match in found if match.position < len(view)]
+            rows, relevance = await asyncio.to_thread(match_titles, view, text)
+            best = np.flatnonzero(allowed[rows])[:MAX_MATCHES]
+            return Matches(rows[best], relevance[best], failed=True)
         return Matches(
             np.array([match.position for match in found], np.int32),
             np.array([match.score for match in found], np.float32),
@@ -121,9 +126,11 @@ class Lookups:
                 connection=connection, shop=shop, user_id=user_id, visitor_id=visitor_id, since=since
             )
 
-    async def _found(self, shop: str, text: str) -> list[Match]:
+    async def _found(self, shop: str, text: str, allowed: NDArray[np.bool_]) -> list[Match]:
         async with self._database.read() as connection:
-            return await search_items(connection=connection, shop=shop, text=text, limit=MAX_MATCHES)
+            return await search_items(
+                connection=connection, shop=shop, text=text, allowed=allowed, limit=MAX_MATCHES
+            )
 
 
 def _patience(deadline: float) -> float:

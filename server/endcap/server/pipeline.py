@@ -13,7 +13,7 @@ from endcap.server.conditions import Conditions
 from endcap.server.eligibility import ask
 from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
-from endcap.server.lookups import Exposures, Lookups, Matches
+from endcap.server.lookups import Exposures, Lookups
 from endcap.server.masks import Eligible
 from endcap.server.page import Page
 from endcap.server.request import RecommendationRequest
@@ -73,8 +73,12 @@ class Pipeline:
         rules = ladder.rules.at(request.time)
         limit = min(request.page_size or ladder.page_size, MAX_SHOWN - len(request.shown))
         conditions = Conditions.of(request, ladder, rules)
-        eligible = await self._eligible(conditions, rules, state, limit, deadline)
-        matches = await self._matches(request, ladder.task, shop.id, state.view, deadline)
+        eligible = await self._eligible(conditions, rules, state, deadline)
+        matches = None
+        if ladder.task is Task.SEARCH:
+            matches = await self.lookups.matches(
+                shop.id, state.view, request.text, allowed=eligible.mask, deadline=deadline
+            )
         asked = ask(
             request, state, ladder, conditions=conditions, eligible=eligible, matches=matches, limit=limit
         )
@@ -99,20 +103,11 @@ class Pipeline:
         )
 
     async def _eligible(
-        self, conditions: Conditions, rules: Rules, state: ShopState, limit: int, deadline: float
+        self, conditions: Conditions, rules: Rules, state: ShopState, deadline: float
     ) -> Eligible:
         """Return what the conditions let through, with the masks at hand that the rules will ask for."""
-        wanted = [want.filter for want in rules.wants(limit) if want.filter is not None]
-        await state.masks.prepare([*conditions.filters, *wanted], seconds=deadline - self.clock())
+        await state.masks.prepare([*conditions.filters, *rules.conditions], seconds=deadline - self.clock())
         return state.masks.eligible(conditions.filters)
-
-    async def _matches(
-        self, request: RecommendationRequest, task: Task, shop: str, view: CatalogView, deadline: float
-    ) -> Matches | None:
-        """Return what matches the text of a search; None for any other task."""
-        if task is not Task.SEARCH:
-            return None
-        return await self.lookups.matches(shop, view, request.text, deadline)
 
     async def _exposures(
         self, request: RecommendationRequest, rules: Rules, shop: str, state: ShopState, deadline: float

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy import Connection, delete, insert, inspect, text
 
 from endcap.catalog import migrations
 from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
@@ -23,7 +23,7 @@ from endcap.catalog.migration import migrate
 from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, get_placement, put_placement
 from endcap.catalog.search import search_items
-from endcap.catalog.tables import ITEMS, METADATA, SHOPS
+from endcap.catalog.tables import ITEM_TEXTS, ITEMS, METADATA, SHOPS
 from endcap.catalog.tombstones import People, add_tombstones
 from endcap.catalog.user_records import UserRecord, upsert_user_records
 from endcap.sdk import Task
@@ -138,6 +138,27 @@ async def url_before_search(empty_url: str) -> str:
         await connection.execute(insert(ITEMS), items)
     await database.close()
     return empty_url
+
+
+async def test_titles_that_were_joined_are_told_apart(url_before_search: str) -> None:
+    await migrate(url_before_search, target="0007")
+    joined = {"shop": "small", "position": 0, "title": "pot kanne", "labels": "", "description": ""}
+    database = Database(url_before_search)
+    async with database.write() as connection:
+        await connection.execute(
+            delete(ITEM_TEXTS).where(ITEM_TEXTS.c.shop == "small", ITEM_TEXTS.c.position == 0)
+        )
+        await connection.execute(insert(ITEM_TEXTS), joined)
+    await database.close()
+
+    await migrate(url_before_search)
+
+    texts = (await _contents(url_before_search))["item_texts"]
+    assert len(texts) == 5_004
+    assert {(row["title"], row["labels"]) for row in texts if row["shop"] == "small"} == {
+        ("pot\nkanne", "acme kitchen"),
+        ("cup\nkanne", "acme kitchen"),
+    }
 
 
 async def test_items_that_were_there_before_are_found_by_search(url_before_search: str) -> None:

@@ -99,8 +99,8 @@ class RecommendRequest(_message.Message):
     is an `INVALID_ARGUMENT` error. If empty, none.
     """
     language_code: _builtins.str
-    """Language for texts and text matching as a BCP 47 tag, such as `de-CH`, at most 35 characters.
-    If empty, the user's language, otherwise the shop's.
+    """Language that the user reads, as a BCP 47 tag such as `de-CH`, at most 35 characters. No answer
+    depends on it yet: a `query` is looked for in the texts of every language that an item has.
     """
     include_reasons: _builtins.bool
     """Whether to return reasons with each item."""

@@ -32,7 +32,7 @@ ARROWS = {
 }
 """Which rooms a room may import; the demo, on top, may import any."""
 
-SPEAKERS = {"app", "catalog_editing", "commands", "convert", "servicers"}
+SPEAKERS = {"app", "commands", "convert", "servicers"}
 """The parts of the server that speak the contract: the others know the platform's own terms only."""
 
 

@@ -29,7 +29,7 @@ from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput
 from endcap.server.app import Application
 from endcap.server.convert.events import read_event
-from endcap.server.convert.items import read_item, read_item_selection, write_item
+from endcap.server.convert.items import item_reader, write_item
 from endcap.server.settings import Settings
 from endcap.v1 import event_pb2, item_pb2
 from endcap.v1.catalog_service_pb2 import GetItemRequest, ListItemsRequest
@@ -194,10 +194,7 @@ def test_an_item_is_good_or_bad_whichever_way_it_comes(
     message = item_pb2.Item(id=row["item_id"])
     _fill(message, {name: value for name, value in row.items() if name != "item_id"}, "attributes")
 
-    assert (
-        _takes(lambda: read_item(message, read_item_selection(None), now=NOW).apply(None, currency="EUR"))
-        is is_good
-    )
+    assert _takes(lambda: item_reader(None)(message, NOW).apply(None, currency="EUR")) is is_good
     assert _import_takes(tmp_path, Subject.ITEMS, row) is is_good
 
 

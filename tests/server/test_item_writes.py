@@ -350,7 +350,7 @@ async def test_another_shop_has_none_of_the_items(client: AsyncClient, applicati
 async def test_a_stream_is_stored_message_by_message(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endcap.server.servicers.catalog.MAX_REJECTIONS", 2)
+    monkeypatch.setattr("endcap.server.servicers.catalog_writes.MAX_REJECTIONS", 2)
 
     async def messages() -> AsyncIterator[ImportItemsRequest]:
         yield ImportItemsRequest(

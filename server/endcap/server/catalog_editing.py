@@ -1,12 +1,10 @@
 """Writing items and users in batches: each entry is checked, stored or rejected alone, in one transaction."""
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from google.protobuf.field_mask_pb2 import FieldMask
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
@@ -16,9 +14,6 @@ from endcap.catalog.shops import get_shop
 from endcap.catalog.tombstones import find_deleted
 from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
 from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError, FailedPrecondition
-from endcap.server.convert.items import read_item, read_item_selection
-from endcap.server.convert.users import read_user, read_user_selection
-from endcap.v1 import item_pb2, user_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +40,12 @@ class _Entry(Protocol):
     def etag(self) -> str: ...
 
 
-class _Message(Protocol):
+class _Sent(Protocol):
     id: str
 
 
-Message = TypeVar("Message", bound=_Message)
 Entry = TypeVar("Entry", bound=_Entry)
+Sent = TypeVar("Sent", bound=_Sent)
 
 
 class Change(Protocol[Entry]):
@@ -71,75 +66,46 @@ class Change(Protocol[Entry]):
         ...
 
 
-class EntryKind(ABC, Generic[Message, Entry]):
-    """What makes items differ from users, and which of their fields are written."""
+@dataclass(frozen=True, slots=True)
+class EntryKind(Generic[Entry]):
+    """What makes items differ from users in the database."""
 
-    @abstractmethod
-    def __init__(self, mask: FieldMask | None) -> None:
-        """Take the fields to write; ``InvalidInput`` where a path of the mask is none."""
+    get: Callable[[AsyncConnection, str, Sequence[str]], Awaitable[Mapping[str, Entry | EndcapError]]]
+    """Returns by id the entries of a shop that exist; where nothing may be stored under an id, the reason."""
 
-    @abstractmethod
-    def read(self, message: Message, *, now: int) -> Change[Entry]:
-        """Read what a message says of an entry; ``InvalidInput`` where it is wrong."""
-
-    @abstractmethod
-    async def get(
-        self, connection: AsyncConnection, shop: str, ids: Sequence[str]
-    ) -> Mapping[str, Entry | EndcapError]:
-        """Return by id the entries that exist; where nothing may be stored under an id, the reason."""
-
-    @abstractmethod
-    async def store(self, connection: AsyncConnection, shop: str, entries: Sequence[Entry], now: int) -> int:
-        """Store entries, and return the shop's revision that holds them."""
+    store: Callable[[AsyncConnection, str, Sequence[Entry], int], Awaitable[int]]
+    """Stores entries of a shop at a time, and returns the shop's revision that holds them."""
 
 
-class ItemKind(EntryKind[item_pb2.Item, Item]):
-    """Items."""
-
-    def __init__(self, mask: FieldMask | None) -> None:
-        self._selection = read_item_selection(mask)
-
-    def read(self, message: item_pb2.Item, *, now: int) -> Change[Item]:
-        """Read what a message says of an item."""
-        return read_item(message, self._selection, now=now)
-
-    async def get(
-        self, connection: AsyncConnection, shop: str, ids: Sequence[str]
-    ) -> Mapping[str, Item | EndcapError]:
-        """Return by id the items that exist."""
-        return dict(await get_items(connection=connection, shop=shop, item_ids=ids))
-
-    async def store(self, connection: AsyncConnection, shop: str, entries: Sequence[Item], now: int) -> int:
-        """Store items, and return the shop's revision that holds them."""
-        return await upsert_items(connection=connection, shop=shop, items=entries, now=now)
+async def _get_items(
+    connection: AsyncConnection, shop: str, ids: Sequence[str]
+) -> Mapping[str, Item | EndcapError]:
+    return dict(await get_items(connection=connection, shop=shop, item_ids=ids))
 
 
-class UserKind(EntryKind[user_pb2.User, UserRecord]):
-    """Users."""
+async def _store_items(connection: AsyncConnection, shop: str, items: Sequence[Item], now: int) -> int:
+    return await upsert_items(connection=connection, shop=shop, items=items, now=now)
 
-    def __init__(self, mask: FieldMask | None) -> None:
-        self._selection = read_user_selection(mask)
 
-    def read(self, message: user_pb2.User, *, now: int) -> Change[UserRecord]:
-        """Read what a message says of a user."""
-        return read_user(message, self._selection, now=now)
+async def _get_users(
+    connection: AsyncConnection, shop: str, ids: Sequence[str]
+) -> Mapping[str, UserRecord | EndcapError]:
+    records = await get_user_records(connection=connection, shop=shop, user_ids=ids)
+    deleted = await find_deleted(connection=connection, shop=shop, users=ids)
+    refusal = FailedPrecondition("this user was deleted: send it no more")
+    return {**records, **dict.fromkeys(deleted.users, refusal)}
 
-    async def get(
-        self, connection: AsyncConnection, shop: str, ids: Sequence[str]
-    ) -> Mapping[str, UserRecord | EndcapError]:
-        """Return by id the records that exist; a user who was deleted stays so."""
-        found: dict[str, UserRecord | EndcapError] = {}
-        found.update(await get_user_records(connection=connection, shop=shop, user_ids=ids))
-        deleted = await find_deleted(connection=connection, shop=shop, users=ids)
-        refusal = FailedPrecondition("this user was deleted: send it no more")
-        return found | dict.fromkeys(deleted.users, refusal)
 
-    async def store(
-        self, connection: AsyncConnection, shop: str, entries: Sequence[UserRecord], now: int
-    ) -> int:
-        """Store records, and return the shop's revision, which they leave as it is: no answer shows them."""
-        await upsert_user_records(connection=connection, shop=shop, records=entries, now=now)
-        return await lock_revision(connection=connection, shop=shop)
+async def _store_users(
+    connection: AsyncConnection, shop: str, records: Sequence[UserRecord], now: int
+) -> int:
+    await upsert_user_records(connection=connection, shop=shop, records=records, now=now)
+    # They leave the revision as it is: no answer shows them.
+    return await lock_revision(connection=connection, shop=shop)
+
+
+ITEMS = EntryKind(_get_items, _store_items)
+USERS = EntryKind(_get_users, _store_users)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,23 +135,27 @@ class Written:
 
 async def write_entries(
     database: Database,
-    kind: EntryKind[Message, Entry],
-    messages: Iterable[Message],
+    kind: EntryKind[Entry],
+    sent: Iterable[Sent],
     edit: Edit,
+    *,
+    read: Callable[[Sent, int], Change[Entry]],
 ) -> Written:
     """Store the entries of one batch; the bad ones are left out.
 
     Args:
         database: Where.
         kind: Of what.
-        messages: As they came. Of one id sent twice, the first counts.
+        sent: As they came. Of one id sent twice, the first counts.
         edit: Where and when.
+        read: Returns what an entry says, as it is read at a time in Unix milliseconds; ``InvalidInput`` where
+            that is wrong.
 
     Raises:
         NotFound: There is no such shop.
     """
     # Reading a thousand entries takes some 50 ms, which other calls should not wait for.
-    changes, refusals = await asyncio.to_thread(_read, kind, messages, edit.time)
+    changes, refusals = await asyncio.to_thread(_read_all, sent, edit.time, read)
     if not changes:
         return Written(0, refusals, 0)
     ids = [change.id for change in changes.values()]
@@ -229,18 +199,19 @@ def _applied(change: Change[Entry], stored: Entry | EndcapError | None, currency
     return change.apply(stored, currency=currency)
 
 
-def _read(
-    kind: EntryKind[Message, Entry], messages: Iterable[Message], now: int
+def _read_all(
+    sent: Iterable[Sent], now: int, read: Callable[[Sent, int], Change[Entry]]
 ) -> tuple[dict[int, Change[Entry]], list[Refusal]]:
+    """Return what can be stored, by its place in the batch, and what cannot."""
     changes: dict[int, Change[Entry]] = {}
     refusals: list[Refusal] = []
     seen: set[str] = set()
-    for index, message in enumerate(messages):
+    for index, entry in enumerate(sent):
         try:
-            if message.id in seen:
+            if entry.id in seen:
                 raise AlreadyExists("this id is sent twice: send each once")
-            seen.add(message.id)
-            changes[index] = kind.read(message, now=now)
+            seen.add(entry.id)
+            changes[index] = read(entry, now)
         except EndcapError as error:
-            refusals.append(Refusal(index, message.id, error))
+            refusals.append(Refusal(index, entry.id, error))
     return changes, refusals

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.field_rules import (
-    MAX_LEAD,
     check_availability_times,
     check_image_uris,
-    check_language,
     check_localized_texts,
 )
 from endcap.catalog.items import Availability, Item
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_named_attributes, write_attribute
+from endcap.server.convert.entries import Readers, read_labels, read_language, read_values
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.money import Money, read_money, write_money
 from endcap.server.convert.selections import Selection, merge_entries, read_selection
@@ -83,41 +83,23 @@ class ItemChange:
         return next(iter(codes.values()), "")
 
 
-def read_item_selection(mask: FieldMask | None) -> Selection:
-    """Read which fields of items a write names.
+def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], ItemChange]:
+    """Return what reads the items of a write; what the write does not name is not looked at.
+
+    The reader takes an item as it came, of which what is output only is ignored, and the time in Unix
+    milliseconds. It raises ``InvalidInput`` where a field is missing, too long or out of range, and names the
+    field as from the item on.
+
+    Args:
+        mask: The fields to write; None for all.
 
     Raises:
         InvalidInput: A path is none of a field of items that can be written.
     """
-    return read_selection(mask, fields=(*_READERS, *_AMOUNTS, "create_time"), maps=_MAPS, ignored=_IGNORED)
-
-
-def read_item(message: item_pb2.Item, selection: Selection, *, now: int) -> ItemChange:
-    """Read what a write says of an item; what it does not write is not looked at.
-
-    Args:
-        message: As it came; what is output only is ignored.
-        selection: Which fields it writes.
-        now: Unix milliseconds.
-
-    Raises:
-        InvalidInput: A field is missing, too long or out of range. It is named as from the item on.
-    """
-    check_id("item_id", message.id, path="id")
-    check_limit("etag", message.etag)
-    fields = Fields(message, "")
-    values = {name: read(fields) for name, read in _READERS.items() if name in selection.fields}
-    if "create_time" in selection.fields:
-        values["created_time"] = read_create_time(fields, now)
-    amounts = {name: _amount(message, name) for name in _AMOUNTS if name in selection.fields}
-    entries: dict[str, dict[str, Any]] = {
-        name: dict.fromkeys(keys) for name, keys in selection.entries.items()
-    }
-    if "attributes" in entries:
-        entries["attributes"].update(read_named_attributes(fields, selection.entries["attributes"]))
-    if "localized_texts" in entries:
-        entries["localized_texts"].update(_localized_texts(fields, selection.entries["localized_texts"]))
-    return ItemChange(message.id, message.etag, values, amounts, entries)
+    selection = read_selection(
+        mask, fields=(*_READERS, *_AMOUNTS, "create_time"), maps=_MAPS, ignored=_IGNORED
+    )
+    return partial(_read, selection)
 
 
 def write_item(value: Item, *, currency: str) -> item_pb2.Item:
@@ -158,43 +140,20 @@ def write_item(value: Item, *, currency: str) -> item_pb2.Item:
     return message
 
 
-def read_create_time(fields: Fields, now: int) -> int | None:
-    """Read when the shop took something in; None where that is not said.
-
-    Raises:
-        InvalidInput: It is no time, or lies in the future.
-    """
-    time = fields.time("create_time")
-    if time is not None and time > now + MAX_LEAD:
-        raise fields.refused("create_time", f"lies more than {MAX_LEAD // 1000} seconds in the future")
-    return time
-
-
-def read_language(fields: Fields, name: str = "language_code") -> str:
-    """Read a BCP 47 tag that may be empty.
-
-    Raises:
-        InvalidInput: It is none.
-    """
-    code: str = getattr(fields.message, name)
-    check_language(code, path=fields.path_of(name))
-    return code
-
-
-def read_labels(fields: Fields, name: str) -> tuple[str, ...]:
-    """Read a list of texts, none of them empty.
-
-    Raises:
-        InvalidInput: There are too many, or one is too long or empty.
-    """
-    labels = tuple(getattr(fields.message, name))
-    check_limit(name, labels, path=fields.path_of(name))
-    for index, label in enumerate(labels):
-        path = f"{fields.path_of(name)}[{index}]"
-        check_text(f"{name} value", label, path=path)
-        if not label:
-            raise InvalidInput(f"{path} must not be empty: leave it out", field=path)
-    return labels
+def _read(selection: Selection, message: item_pb2.Item, now: int) -> ItemChange:
+    check_id("item_id", message.id, path="id")
+    check_limit("etag", message.etag)
+    fields = Fields(message, "")
+    values = read_values(fields, selection, _READERS, now=now)
+    amounts = {name: _amount(message, name) for name in _AMOUNTS if name in selection.fields}
+    entries: dict[str, dict[str, Any]] = {
+        name: dict.fromkeys(keys) for name, keys in selection.entries.items()
+    }
+    if "attributes" in entries:
+        entries["attributes"].update(read_named_attributes(fields, selection.entries["attributes"]))
+    if "localized_texts" in entries:
+        entries["localized_texts"].update(_localized_texts(fields, selection.entries["localized_texts"]))
+    return ItemChange(message.id, message.etag, values, amounts, entries)
 
 
 def _text(name: str) -> Callable[[Fields], str]:
@@ -236,7 +195,7 @@ def _amount(message: item_pb2.Item, name: str) -> Money | None:
     return amount
 
 
-_READERS: Mapping[str, Callable[[Fields], Any]] = MappingProxyType(
+_READERS: Readers = MappingProxyType(
     {
         "group_id": lambda fields: fields.optional_text("group_id"),
         "title": _text("title"),
@@ -255,4 +214,4 @@ _READERS: Mapping[str, Callable[[Fields], Any]] = MappingProxyType(
         "expire_time": lambda fields: fields.time("expire_time"),
     }
 )
-"""How each field that can be written is read; not the amounts and the time that it was created."""
+"""Of every field that can be written but the amounts and the time that the item was created."""

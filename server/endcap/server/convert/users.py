@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -9,8 +10,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.user_records import UserRecord
 from endcap.server.convert.attributes import read_named_attributes, write_attribute
+from endcap.server.convert.entries import Readers, read_labels, read_language, read_values
 from endcap.server.convert.fields import Fields
-from endcap.server.convert.items import read_create_time, read_labels, read_language
 from endcap.server.convert.selections import Selection, merge_entries, read_selection
 from endcap.server.limits import check_id, check_limit
 from endcap.v1 import user_pb2
@@ -50,35 +51,17 @@ class UserChange:
         return replace(changed, attributes=attributes)
 
 
-def read_user_selection(mask: FieldMask | None) -> Selection:
-    """Read which fields of users a write names.
+def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], UserChange]:
+    """Return what reads the users of a write, as ``item_reader`` does items.
+
+    Args:
+        mask: The fields to write; None for all.
 
     Raises:
         InvalidInput: A path is none of a field of users that can be written.
     """
-    return read_selection(mask, fields=(*_READERS, "create_time"), maps=_MAPS, ignored=_IGNORED)
-
-
-def read_user(message: user_pb2.User, selection: Selection, *, now: int) -> UserChange:
-    """Read what a write says of a user; what it does not write is not looked at.
-
-    Args:
-        message: As it came; what is output only is ignored.
-        selection: Which fields it writes.
-        now: Unix milliseconds.
-
-    Raises:
-        InvalidInput: A field is missing, too long or out of range. It is named as from the user on.
-    """
-    check_id("user_id", message.id, path="id")
-    check_limit("etag", message.etag)
-    fields = Fields(message, "")
-    values = {name: read(fields) for name, read in _READERS.items() if name in selection.fields}
-    if "create_time" in selection.fields:
-        values["created_time"] = read_create_time(fields, now)
-    names = selection.entries.get("attributes", frozenset())
-    attributes = dict.fromkeys(names) | read_named_attributes(fields, names)
-    return UserChange(message.id, message.etag, values, attributes)
+    selection = read_selection(mask, fields=(*_READERS, "create_time"), maps=_MAPS, ignored=_IGNORED)
+    return partial(_read, selection)
 
 
 def write_user(value: UserRecord) -> user_pb2.User:
@@ -97,11 +80,21 @@ def write_user(value: UserRecord) -> user_pb2.User:
     return message
 
 
-_READERS: Mapping[str, Callable[[Fields], Any]] = MappingProxyType(
+def _read(selection: Selection, message: user_pb2.User, now: int) -> UserChange:
+    check_id("user_id", message.id, path="id")
+    check_limit("etag", message.etag)
+    fields = Fields(message, "")
+    values = read_values(fields, selection, _READERS, now=now)
+    names = selection.entries.get("attributes", frozenset())
+    attributes = dict.fromkeys(names) | read_named_attributes(fields, names)
+    return UserChange(message.id, message.etag, values, attributes)
+
+
+_READERS: Readers = MappingProxyType(
     {
         "tags": lambda fields: read_labels(fields, "tags"),
         "attributes": read_named_attributes,
         "language_code": read_language,
     }
 )
-"""How each field that can be written is read; not the time that the user was created."""
+"""Of every field that can be written but the time that the user was created."""

@@ -1,16 +1,12 @@
 """Keeps the catalog: items and users, read, written and deleted."""
 
-import time
-import uuid
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
-
-from google.protobuf.field_mask_pb2 import FieldMask
+from typing import TypeAlias
 
 from endcap.catalog.database import Database
 from endcap.catalog.filtering import parse_list_filter
 from endcap.catalog.forgetting import forget_user
-from endcap.catalog.items import delete_items, get_items
+from endcap.catalog.items import Item, delete_items, get_items
 from endcap.catalog.listing import (
     ITEM_LIST_FIELDS,
     USER_LIST_FIELDS,
@@ -20,27 +16,30 @@ from endcap.catalog.listing import (
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import get_shop
 from endcap.catalog.tombstones import People
-from endcap.catalog.user_records import get_user_records
+from endcap.catalog.user_records import UserRecord, get_user_records
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server.catalog_editing import (
-    Edit,
-    EntryKind,
-    ItemKind,
-    UserKind,
-    Written,
-    check_etag,
-    write_entries,
-)
-from endcap.server.convert.items import write_item
-from endcap.server.convert.rejections import write_rejection
-from endcap.server.convert.users import write_user
+from endcap.server.catalog_editing import ITEMS, USERS, check_etag
+from endcap.server.convert.items import item_reader, write_item
+from endcap.server.convert.users import user_reader, write_user
 from endcap.server.interceptors import Context, current_call
-from endcap.server.limits import MAX_REJECTIONS, check_id, check_limit
+from endcap.server.limits import check_id, check_limit
 from endcap.server.paging import ListPage
+from endcap.server.servicers.catalog_writes import CatalogWriter, Form, read_edit, required
 from endcap.server.shops import Shop, Shops
 from endcap.v1 import catalog_service_pb2 as pb
-from endcap.v1 import rejection_pb2
+from endcap.v1 import item_pb2, user_pb2
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+
+
+_ItemsRequest: TypeAlias = pb.BatchUpsertItemsRequest | pb.ImportItemsRequest
+_UsersRequest: TypeAlias = pb.BatchUpsertUsersRequest | pb.ImportUsersRequest
+
+_ITEMS: Form[_ItemsRequest, item_pb2.Item, Item] = Form(
+    "items", entries=lambda request: request.items, reader=item_reader, kind=ITEMS
+)
+_USERS: Form[_UsersRequest, user_pb2.User, UserRecord] = Form(
+    "users", entries=lambda request: request.users, reader=user_reader, kind=USERS
+)
 
 
 class CatalogServicer(CatalogServiceServicer):
@@ -49,6 +48,7 @@ class CatalogServicer(CatalogServiceServicer):
     def __init__(self, shops: Shops, database: Database) -> None:
         self._shops = shops
         self._database = database
+        self._writer = CatalogWriter(shops, database)
 
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
         """Return one item."""
@@ -58,7 +58,7 @@ class CatalogServicer(CatalogServiceServicer):
         async with self._database.read() as connection:
             found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
         if request.item_id not in found:
-            raise NotFound(f"there is no item {request.item_id!r}")
+            raise NotFound(f"there is no item {request.item_id!r}: write it with BatchUpsertItems first")
         return pb.GetItemResponse(item=write_item(found[request.item_id], currency=shop.state.view.currency))
 
     async def BatchGetItems(
@@ -100,20 +100,19 @@ class CatalogServicer(CatalogServiceServicer):
         self, request: pb.BatchUpsertItemsRequest, context: Context
     ) -> pb.BatchUpsertItemsResponse:
         """Create or change items, or only check them."""
-        shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
-        written = await self._write(ItemKind(_mask(request)), _required("items", request.items), edit)
+        stored = await self._writer.write(request, _ITEMS)
         return pb.BatchUpsertItemsResponse(
-            upserted_count=written.count,
-            rejections=_rejections(written),
-            revision=await self._serve(shop, written.revision),
-            request_id=edit.request_id,
+            upserted_count=stored.count,
+            rejections=stored.rejections,
+            revision=stored.revision,
+            request_id=stored.request_id,
         )
 
     async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context) -> pb.DeleteItemResponse:
         """Delete one item."""
         check_id("item_id", request.item_id)
         check_limit("etag", request.etag)
-        shop, edit = self._shop(), _edit(request.request_id)
+        shop, edit = self._shop(), read_edit(request.request_id)
         revision = 0
         async with self._database.write() as connection:
             await lock_revision(connection=connection, shop=shop.id)
@@ -124,16 +123,23 @@ class CatalogServicer(CatalogServiceServicer):
                     connection=connection, shop=shop.id, item_ids=[request.item_id], now=edit.time
                 )
             elif not request.allow_missing:
-                raise NotFound(f"there is no item {request.item_id!r}")
-        return pb.DeleteItemResponse(revision=await self._serve(shop, revision), request_id=edit.request_id)
+                raise NotFound(f"there is no item {request.item_id!r}: set allow_missing if that is as well")
+        return pb.DeleteItemResponse(
+            revision=await self._writer.serve(shop, revision), request_id=edit.request_id
+        )
 
     async def ImportItems(
         self, request_iterator: AsyncIterator[pb.ImportItemsRequest], context: Context
     ) -> pb.ImportItemsResponse:
         """Create or change the items of a stream."""
-        response = pb.ImportItemsResponse()
-        await self._import(request_iterator, "items", ItemKind, response)
-        return response
+        stored = await self._writer.write_stream(request_iterator, _ITEMS)
+        return pb.ImportItemsResponse(
+            upserted_count=stored.count,
+            rejected_count=stored.rejected,
+            rejections=stored.rejections,
+            revision=stored.revision,
+            request_id=stored.request_id,
+        )
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         """Return one user."""
@@ -144,7 +150,9 @@ class CatalogServicer(CatalogServiceServicer):
                 connection=connection, shop=self._shop().id, user_ids=[request.user_id]
             )
         if request.user_id not in found:
-            raise NotFound("there is no record of this user: write one, or do without")
+            raise NotFound(
+                "there is no record of this user: write it with BatchUpsertUsers first, or do without"
+            )
         return pb.GetUserResponse(user=write_user(found[request.user_id]))
 
     async def BatchGetUsers(
@@ -182,13 +190,12 @@ class CatalogServicer(CatalogServiceServicer):
         self, request: pb.BatchUpsertUsersRequest, context: Context
     ) -> pb.BatchUpsertUsersResponse:
         """Create or change users, or only check them."""
-        shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
-        written = await self._write(UserKind(_mask(request)), _required("users", request.users), edit)
+        stored = await self._writer.write(request, _USERS)
         return pb.BatchUpsertUsersResponse(
-            upserted_count=written.count,
-            rejections=_rejections(written),
-            revision=await self._serve(shop, written.revision),
-            request_id=edit.request_id,
+            upserted_count=stored.count,
+            rejections=stored.rejections,
+            revision=stored.revision,
+            request_id=stored.request_id,
         )
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.DeleteUserResponse:
@@ -198,7 +205,7 @@ class CatalogServicer(CatalogServiceServicer):
         for field in ("user_id", "visitor_id"):
             if identifier := getattr(request, field):
                 check_id(field, identifier)
-        shop, edit = self._shop(), _edit(request.request_id)
+        shop, edit = self._shop(), read_edit(request.request_id)
         named = People(
             frozenset(filter(None, (request.user_id,))), frozenset(filter(None, (request.visitor_id,)))
         )
@@ -207,7 +214,7 @@ class CatalogServicer(CatalogServiceServicer):
         return pb.DeleteUserResponse(
             event_count=forgotten.event_count,
             exposure_count=forgotten.exposure_count,
-            revision=await self._serve(shop, forgotten.revision),
+            revision=await self._writer.serve(shop, forgotten.revision),
             request_id=edit.request_id,
         )
 
@@ -215,53 +222,14 @@ class CatalogServicer(CatalogServiceServicer):
         self, request_iterator: AsyncIterator[pb.ImportUsersRequest], context: Context
     ) -> pb.ImportUsersResponse:
         """Create or change the users of a stream."""
-        response = pb.ImportUsersResponse()
-        await self._import(request_iterator, "users", UserKind, response)
-        return response
-
-    async def _import(
-        self,
-        requests: AsyncIterator[Any],
-        name: str,
-        kind_of: type[EntryKind[Any, Any]],
-        response: Any,
-    ) -> None:
-        """Store a stream, one message a transaction, so that it takes no more memory than a message.
-
-        Args:
-            requests: The stream.
-            name: The field of its messages that holds the entries.
-            kind_of: What they are.
-            response: Filled with what became of them.
-        """
-        shop, revision, sent = self._shop(), 0, 0
-        edit: Edit | None = None
-        async for request in requests:
-            if edit is None:
-                edit = _edit(request.request_id, validate_only=request.validate_only)
-                kind = kind_of(_mask(request))
-            messages = getattr(request, name)
-            check_limit(name, messages)
-            written = await self._write(kind, messages, edit.at(int(time.time() * 1000)))
-            revision = max(revision, written.revision)
-            response.upserted_count += written.count
-            response.rejected_count += len(written.refusals)
-            listed = MAX_REJECTIONS - len(response.rejections)
-            response.rejections.extend(_rejections(written, start=sent)[:listed])
-            sent += len(messages)
-        response.revision = await self._serve(shop, revision)
-        response.request_id = edit.request_id if edit else uuid.uuid4().hex
-
-    async def _write(self, kind: EntryKind[Any, Any], messages: Iterable[Any], edit: Edit) -> Written:
-        return await write_entries(self._database, kind, messages, edit)
-
-    async def _serve(self, shop: Shop, revision: int) -> int:
-        """Serve what was stored, if anything was, and return the revision that a client may require."""
-        if revision > shop.revision:
-            # The answer must come in time: what is not served by then, the next refresh brings.
-            now = time.monotonic()
-            await self._shops.reach(shop, revision, now + (current_call.get().deadline - now) / 2)
-        return revision or shop.revision
+        stored = await self._writer.write_stream(request_iterator, _USERS)
+        return pb.ImportUsersResponse(
+            upserted_count=stored.count,
+            rejected_count=stored.rejected,
+            rejections=stored.rejections,
+            revision=stored.revision,
+            request_id=stored.request_id,
+        )
 
     def _shop(self) -> Shop:
         return self._shops.get(current_call.get().shop)
@@ -275,29 +243,7 @@ def _read_ids(ids: Iterable[str], field: str) -> list[str]:
         field: What each is called, as ``item_id``.
     """
     path = f"{field}s"
-    wanted = list(dict.fromkeys(_required(path, list(ids), limit=f"get_{path}")))
+    wanted = list(dict.fromkeys(required(path, list(ids), limit=f"get_{path}")))
     for wanted_id in wanted:
         check_id(field, wanted_id, path=path)
     return wanted
-
-
-def _required(field: str, entries: Any, *, limit: str = "") -> Any:
-    if not entries:
-        raise InvalidInput(f"{field} are required: send at least one", field=field)
-    check_limit(limit or field, entries, path=field)
-    return entries
-
-
-def _mask(request: Any) -> FieldMask | None:
-    return request.update_mask if request.HasField("update_mask") else None
-
-
-def _edit(request_id: str, *, validate_only: bool = False) -> Edit:
-    if request_id:
-        check_id("request_id", request_id)
-    call = current_call.get()
-    return Edit(call.shop, call.time, request_id or uuid.uuid4().hex, validate_only=validate_only)
-
-
-def _rejections(written: Written, *, start: int = 0) -> list[rejection_pb2.Rejection]:
-    return [write_rejection(start + refusal.index, refusal.id, refusal.error) for refusal in written.refusals]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from endcap.catalog.rules import (
     CapRule,
     DiversityMethod,
     DiversityRule,
+    FatigueRule,
     FilterRule,
     PinRule,
     QuotaRule,
@@ -33,7 +35,7 @@ from endcap.sdk.testing import Item, catalog
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, Rung
-from endcap.server.lookups import Lookups
+from endcap.server.lookups import Exposures, Lookups, Matches
 from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
 from endcap.server.request import RecommendationRequest
@@ -41,8 +43,8 @@ from endcap.server.rules import compile_rules
 from endcap.server.shops import Shop, ShopState
 
 
-UNASKED = cast("Lookups", None)
-"""Nothing here asks the database."""
+OWN = {Task.RANK, Task.SEARCH, Task.RECENTLY_VIEWED}
+"""The tasks that name the only rows that may be shown."""
 
 FILTERS: dict[str, Callable[[Item], bool]] = {
     "price < 5": lambda item: item.price < 5,
@@ -50,6 +52,20 @@ FILTERS: dict[str, Callable[[Item], bool]] = {
     'NOT tags:"new"': lambda item: "new" not in item.tags,
     "price >= 3 AND price <= 7": lambda item: 3 <= item.price <= 7,
 }
+
+
+class Known:
+    """What a database that holds nothing but exposures and matches would answer."""
+
+    def __init__(self, matches: Sequence[int], exposures: Sequence[tuple[int, int]]) -> None:
+        self._matches = Matches(np.array(matches, np.int32), np.arange(len(matches), 0, -1, dtype=np.float32))
+        self._exposures = Exposures(exposures)
+
+    async def matches(self, *_: object, **__: object) -> Matches:
+        return self._matches
+
+    async def exposures(self, *_: object, **__: object) -> Exposures:
+        return self._exposures
 
 
 class Hostile:
@@ -88,10 +104,19 @@ class Floor:
 
 
 items = st.builds(
-    lambda price, brand, tags, group, available: Item(
-        "", price=price, brand=brand, tags=tags, group_id=group, available=available
+    lambda price, original, cost, brand, tags, group, available: Item(
+        "",
+        price=price,
+        original_price=original,
+        cost=cost,
+        brand=brand,
+        tags=tags,
+        group_id=group,
+        available=available,
     ),
     price=st.integers(1, 9).map(float),
+    original=st.sampled_from([float("nan"), 5.0, 20.0]),
+    cost=st.sampled_from([float("nan"), 0.5, 4.0]),
     brand=st.sampled_from(["Acme", "Best", ""]),
     tags=st.sampled_from([(), ("new",), ("sale",), ("new", "sale")]),
     group=st.sampled_from(["", "", "g1", "g2"]),
@@ -100,39 +125,57 @@ items = st.builds(
 
 attributes = st.sampled_from(["brand", "tags"])
 filters = st.sampled_from(sorted(FILTERS))
-actions: st.SearchStrategy[Action] = st.one_of(
-    st.builds(FilterRule, filters),
-    st.builds(BoostRule, filters, st.sampled_from([-1.0, -0.3, 0.5, 1.0])),
-    st.builds(BiasRule, st.just(BiasTarget.PRICE), st.sampled_from([-1.0, 1.0])),
-    st.builds(CapRule, attributes, st.integers(1, 3), st.none() | st.integers(2, 4)),
-    st.builds(QuotaRule, filters, st.sampled_from([0.3, 0.5, 1.0])),
-    st.builds(PinRule, st.integers(1, 6), item_id=st.integers(0, 20).map(lambda row: f"i{row}")),
-    st.builds(PinRule, st.integers(1, 6), filter=filters),
-    st.builds(DiversityRule, st.sampled_from(list(DiversityMethod)), attribute=st.just("brand")),
-)
+
+
+def pins(size: int) -> st.SearchStrategy[Action]:
+    """Draw pins of the items of a shelf, of one past its end at times, and slots."""
+    return st.builds(PinRule, st.integers(1, 6), item_id=st.integers(0, size).map("i{}".format)) | st.builds(
+        PinRule, st.integers(1, 6), filter=filters
+    )
+
+
+def actions(size: int) -> st.SearchStrategy[Action]:
+    """Draw what a rule may do to a shelf of so many items."""
+    return pins(size) | st.one_of(
+        st.builds(FilterRule, filters),
+        st.builds(BoostRule, filters, st.sampled_from([-1.0, -0.3, 0.5, 1.0])),
+        st.builds(BiasRule, st.sampled_from(BiasTarget), st.sampled_from([-1.0, 1.0])),
+        st.builds(FatigueRule, st.integers(1, 3), st.integers(1, 5), st.sampled_from([0.5, 1.0])),
+        st.builds(CapRule, attributes, st.integers(1, 3), st.none() | st.integers(2, 4)),
+        st.builds(QuotaRule, filters, st.sampled_from([0.3, 0.5, 1.0])),
+        st.builds(
+            DiversityRule,
+            st.sampled_from(DiversityMethod),
+            level=st.sampled_from([0.3, 1.0]),
+            attribute=st.just("brand"),
+            window=st.integers(2, 3),
+        ),
+    )
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> dict[str, Any]:
+    different = draw(st.lists(items, min_size=1, max_size=20) | st.lists(items, min_size=10, max_size=20))
+    alike = draw(st.sampled_from([1, 1, 1, 120 // len(different) + 1]))  # at times more than a pool holds
     shelf = [
         replace(item, id=f"i{row}")
-        for row, item in enumerate(
-            draw(st.lists(items, min_size=1, max_size=20) | st.lists(items, min_size=10, max_size=20))
-        )
+        for row, item in enumerate(item for item in different for _ in range(alike))
     ]
     some = st.lists(st.integers(-2, len(shelf) + 1), max_size=12)
+    on_shelf = st.integers(0, len(shelf) - 1)
     named = draw(some)
+    some_pins = st.lists(pins(len(shelf)), max_size=3)
+    rules = draw(st.just([]) | st.lists(actions(len(shelf)), max_size=4)) + draw(st.just([]) | some_pins)
     return {
         "shelf": shelf,
-        "rules": [
-            Rule(f"rule {number}", action)
-            for number, action in enumerate(draw(st.just([]) | st.lists(actions, max_size=4)))
-        ],
+        "rules": [Rule(f"rule {number}", action) for number, action in enumerate(rules)],
         "filter": draw(st.none() | filters),
-        "bought": draw(st.sets(st.integers(0, len(shelf) - 1), max_size=4)),
-        "excluded": draw(st.sets(st.integers(0, len(shelf) - 1), max_size=3)),
-        "task": draw(st.sampled_from([Task.FOR_YOU, Task.SIMILAR, Task.RANK])),
-        "named": sorted(draw(st.sets(st.integers(0, len(shelf) - 1), min_size=1, max_size=8))),
+        "bought": draw(st.sets(on_shelf, max_size=4)),
+        "viewed": draw(st.sets(on_shelf, max_size=8)),
+        "exposures": draw(st.lists(st.tuples(st.integers(0, 5), on_shelf), max_size=20)),
+        "excluded": draw(st.sets(on_shelf, max_size=3)),
+        "task": draw(st.sampled_from([Task.FOR_YOU, Task.SIMILAR, *sorted(OWN)])),
+        "named": sorted(draw(st.sets(on_shelf, min_size=1, max_size=8))),
         "hostile": Hostile(
             named,
             [draw(st.floats(width=32)) for _ in named],
@@ -142,9 +185,27 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def plain(shelf: Sequence[Item], *rules: Action, page_size: int = 8) -> dict[str, Any]:
+    """Return the situation of a stranger on the home page, where items are ranked in the shelf's order."""
+    return {
+        "shelf": shelf,
+        "rules": [Rule(f"rule {number}", action) for number, action in enumerate(rules)],
+        "filter": None,
+        "bought": set(),
+        "viewed": set(),
+        "exposures": [],
+        "excluded": set(),
+        "task": Task.FOR_YOU,
+        "named": [],
+        "hostile": Hostile([], [], ""),
+        "page_size": page_size,
+    }
+
+
 def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> RecommendationAnswer:
     view = catalog(situation["shelf"])
     histories = Histories(view.vocabulary)
+    histories.extend(("ann", None, f"i{row}", "view", 0) for row in situation["viewed"])
     histories.extend(("ann", None, f"i{row}", "purchase", 1) for row in situation["bought"])
     rungs = tuple(
         Rung(name, (), Batcher(name, strategy, max_batch_size=8))
@@ -153,7 +214,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     ladder = Ladder(
         situation["task"],
         rungs,
-        exclude_seen=situation["task"] is not Task.RANK,
+        exclude_seen=situation["task"] not in OWN,
         rules=compile_rules(situation["rules"]),
     )
     state = ShopState(view, Masks(view), histories, Generation.of([]), {"home": ladder})
@@ -161,16 +222,18 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     request = RecommendationRequest(
         "r1",
         "home",
-        time=2,
+        time=5,
         user_id="ann",
         item_ids=named if situation["task"] is Task.SIMILAR else (),
         candidate_item_ids=named if situation["task"] is Task.RANK else (),
         exclude_item_ids=tuple(f"i{row}" for row in situation["excluded"]),
+        text="mug" if situation["task"] is Task.SEARCH else "",
         filter=parse_filter(situation["filter"]) if situation["filter"] else None,
         page_size=situation["page_size"],
         shown=shown,
     )
-    pipeline = Pipeline(UNASKED, rung_timeout=5, observe_rung=lambda _outcome: None)
+    lookups = cast("Lookups", Known(situation["named"], situation["exposures"]))
+    pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda _outcome: None)
     shop = Shop("default", b"key", state, Stock(view, Schedule.of([]), NEVER), loaded_at=0.0)
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 
@@ -180,7 +243,8 @@ def allowed(situation: dict[str, Any], shown: Sequence[int] = ()) -> set[int]:
     shelf, task = situation["shelf"], situation["task"]
     conditions = [situation["filter"]] if situation["filter"] else []
     conditions += [rule.action.filter for rule in situation["rules"] if isinstance(rule.action, FilterRule)]
-    seen = set(situation["bought"]) if task is not Task.RANK else set()
+    seen = set(situation["bought"]) if task not in OWN else set()
+    own = set(situation["viewed"] if task is Task.RECENTLY_VIEWED else situation["named"])
     page = set(situation["named"]) if task is Task.SIMILAR else set()
     gone = seen | page | set(shown)
     groups = {shelf[row].group_id for row in gone} - {""}
@@ -191,7 +255,7 @@ def allowed(situation: dict[str, Any], shown: Sequence[int] = ()) -> set[int]:
         and all(FILTERS[condition](item) for condition in conditions)
         and row not in situation["excluded"] | gone
         and item.group_id not in groups
-        and (task is not Task.RANK or row in situation["named"])
+        and (task not in OWN or row in own)
     }
 
 
@@ -255,3 +319,13 @@ def test_the_same_request_on_the_same_state_has_the_same_answer(situation: dict[
     assert [(item.row, item.score) for item in first.items] == [
         (item.row, item.score) for item in second.items
     ]
+
+
+@pytest.mark.parametrize("task", sorted(OWN))
+def test_a_pin_reaches_no_item_that_the_task_leaves_out(task: Task) -> None:
+    situation = plain(
+        [Item(f"i{row}") for row in range(4)], PinRule(1, item_id="i3"), PinRule(2, item_id="i1")
+    )
+    situation |= {"task": task, "named": [0, 1, 2], "viewed": {0, 1, 2}}
+
+    assert [item.item_id for item in answer(situation).items] == ["i0", "i1", "i2"]

@@ -67,6 +67,8 @@ class Page:
         wants = self.rules.wants(self.query.limit)
         pinned = vocabulary.known(want.item_id for want in wants if want.item_id)
         pinned = pinned[self.query.eligible.allows(pinned)]
+        if self.query.candidates is not None:
+            pinned = pinned[np.isin(pinned, self.query.candidates)]
         if self.context.first_page and len(pinned):
             self.pool.add(PINNED, [Ranking(pinned, np.zeros(len(pinned), np.float32))])
         self._arrange()

@@ -114,14 +114,19 @@ async def _round(retraining: Retraining) -> None:
     async for bundle, verdict in retraining.round():
         trained = True
         outcome = "promoted" if verdict.promoted else "not promoted"
-        typer.echo(f"{bundle.parent.name}@{bundle.name} {outcome}: {verdict.reason}")
+        typer.echo(f"{bundle} {outcome}: {verdict.reason}")
     if not trained:
         typer.echo(f"{datetime.now(UTC):%Y-%m-%d %H:%M} nothing new to train on")
 
 
 async def _run_training(arguments: Sequence[str]) -> None:
-    """Train in a process of its own: this one serves no PyTorch, and a training may need much memory."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "endcap.cli", "train", *arguments)
+    """Train in a process of its own: this one serves no PyTorch, and a training may need much memory.
+
+    What it prints is left out, for it names folders that are gone by then; what goes wrong is not.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "endcap.cli", "train", *arguments, stdout=asyncio.subprocess.DEVNULL
+    )
     try:
         if await process.wait() != 0:
             raise FailedPrecondition("the training failed, and what serves is as it was: see above")

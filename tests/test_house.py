@@ -32,7 +32,7 @@ ARROWS = {
 }
 """Which rooms a room may import; the demo, on top, may import any."""
 
-SPEAKERS = {"app", "commands", "convert", "servicers"}
+SPEAKERS = {"commands", "convert", "services", "servicers"}
 """The parts of the server that speak the contract: the others know the platform's own terms only."""
 
 

@@ -163,3 +163,11 @@ async def test_a_server_that_cannot_start_leaves_nothing_open(file: Path) -> Non
             await Application(Settings(address=address, database_url=f"sqlite:///{file}")).start()
 
     assert file not in open_files()
+
+
+async def test_a_server_that_was_not_started_can_be_stopped(file: Path) -> None:
+    application = Application(Settings(address="127.0.0.1:0", database_url=f"sqlite:///{file}"))
+
+    await application.stop()
+
+    assert application.port == 0

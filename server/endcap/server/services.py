@@ -1,0 +1,127 @@
+"""The services of the contract, each with what answers its calls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from endcap.catalog.database import Database
+from endcap.catalog.event_writer import EventWriter
+from endcap.catalog.exposures import ExposureLog
+from endcap.runtime.plugin_host import PluginHost
+from endcap.server.model_registry import ModelRegistry
+from endcap.server.pipeline import Pipeline
+from endcap.server.placement_editing import PlacementEditor
+from endcap.server.servicers.catalog import CatalogServicer
+from endcap.server.servicers.event import EventServicer
+from endcap.server.servicers.model import ModelServicer
+from endcap.server.servicers.placement import PlacementServicer
+from endcap.server.servicers.recommendation import RecommendationServicer
+from endcap.server.servicers.strategy import StrategyServicer
+from endcap.server.shops import Shops
+from endcap.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    experiment_service_pb2,
+    experiment_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    placement_service_pb2,
+    placement_service_pb2_grpc,
+    recommendation_service_pb2,
+    recommendation_service_pb2_grpc,
+    strategy_service_pb2,
+    strategy_service_pb2_grpc,
+)
+
+
+_Service: TypeAlias = tuple[ModuleType, Callable[[Any, grpc.aio.Server], None], object]
+"""The file of the contract that describes a service, what adds it to a server, and what answers its calls."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What the services are made from."""
+
+    shops: Shops
+    database: Database
+    host: PluginHost
+    pipeline: Pipeline
+    registry: ModelRegistry
+    writer: EventWriter
+    exposures: ExposureLog
+
+    seconds_per_request: float
+    """What each request of a batch or a stream of them gets at most."""
+
+
+def add_services(server: grpc.aio.Server, parts: Parts, *, reflected: bool) -> None:
+    """Add all services to a server.
+
+    Args:
+        server: Not started yet.
+        parts: What they are made from.
+        reflected: Whether the server tells whoever asks which services there are.
+    """
+    services = _services(parts)
+    for _, add, servicer in services:
+        add(servicer, server)
+    if reflected:
+        names = [
+            service.full_name
+            for file, _, _ in services
+            for service in file.DESCRIPTOR.services_by_name.values()
+        ]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+
+
+def _services(parts: Parts) -> list[_Service]:
+    shops, database = parts.shops, parts.database
+    return [
+        (
+            recommendation_service_pb2,
+            recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
+            RecommendationServicer(
+                shops,
+                parts.pipeline,
+                parts.exposures,
+                seconds_per_request=parts.seconds_per_request,
+            ),
+        ),
+        (
+            event_service_pb2,
+            event_service_pb2_grpc.add_EventServiceServicer_to_server,
+            EventServicer(shops, parts.writer),
+        ),
+        (
+            catalog_service_pb2,
+            catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server,
+            CatalogServicer(shops, database),
+        ),
+        (
+            model_service_pb2,
+            model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+            ModelServicer(shops, database, parts.registry),
+        ),
+        (
+            placement_service_pb2,
+            placement_service_pb2_grpc.add_PlacementServiceServicer_to_server,
+            PlacementServicer(shops, database, PlacementEditor(database, parts.host)),
+        ),
+        (
+            strategy_service_pb2,
+            strategy_service_pb2_grpc.add_StrategyServiceServicer_to_server,
+            StrategyServicer(parts.host),
+        ),
+        (
+            experiment_service_pb2,
+            experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server,
+            # The stubs call a servicer abstract that lacks methods; grpc answers those with UNIMPLEMENTED.
+            experiment_service_pb2_grpc.ExperimentServiceServicer(),  # type: ignore[abstract]
+        ),
+    ]

@@ -27,6 +27,7 @@ class RecommendFields(TypedDict, total=False):
     validate_only: bool
     minimum_revision: int
     request_id: str
+    unrecorded: bool
 
 
 def name_events(events: Iterable[Event]) -> None:

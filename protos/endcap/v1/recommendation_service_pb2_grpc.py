@@ -77,6 +77,7 @@ class RecommendationServiceServicer(object):
 
     def BatchRecommend(self, request, context):
         """Answers many requests at once. Each fails or succeeds alone.
+        Each answer is recorded as shown to its user, unless its request is `unrecorded`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,9 @@ class RecommendationServiceStub:
     the answer and does not fail the call.
     """
     BatchRecommend: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.BatchRecommendRequest, _recommendation_service_pb2.BatchRecommendResponse]
-    """Answers many requests at once. Each fails or succeeds alone."""
+    """Answers many requests at once. Each fails or succeeds alone.
+    Each answer is recorded as shown to its user, unless its request is `unrecorded`.
+    """
     StreamRecommend: _grpc.StreamStreamMultiCallable[_recommendation_service_pb2.StreamRecommendRequest, _recommendation_service_pb2.StreamRecommendResponse]
     """Answers a stream of requests, in their order, while it is still being sent.
     A request that fails does not end the stream.
@@ -70,7 +72,9 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     the answer and does not fail the call.
     """
     BatchRecommend: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.BatchRecommendRequest, _recommendation_service_pb2.BatchRecommendResponse]  # type: ignore[assignment]
-    """Answers many requests at once. Each fails or succeeds alone."""
+    """Answers many requests at once. Each fails or succeeds alone.
+    Each answer is recorded as shown to its user, unless its request is `unrecorded`.
+    """
     StreamRecommend: _aio.StreamStreamMultiCallable[_recommendation_service_pb2.StreamRecommendRequest, _recommendation_service_pb2.StreamRecommendResponse]  # type: ignore[assignment]
     """Answers a stream of requests, in their order, while it is still being sent.
     A request that fails does not end the stream.
@@ -103,7 +107,9 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_service_pb2.BatchRecommendRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.BatchRecommendResponse, _abc.Awaitable[_recommendation_service_pb2.BatchRecommendResponse]]:
-        """Answers many requests at once. Each fails or succeeds alone."""
+        """Answers many requests at once. Each fails or succeeds alone.
+        Each answer is recorded as shown to its user, unless its request is `unrecorded`.
+        """
 
     @_abc_1.abstractmethod
     def StreamRecommend(

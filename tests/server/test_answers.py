@@ -88,9 +88,12 @@ class Hostile:
 
 
 class Floor:
-    """Ranks every allowed row by its number."""
+    """Ranks every allowed row by its number; scores may fall from one to the next, or not."""
 
     tasks = frozenset(Task)
+
+    def __init__(self, step: float = 1.0) -> None:
+        self._step = step
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         rankings = []
@@ -99,7 +102,7 @@ class Floor:
             if query.candidates is not None:
                 rows = rows[np.isin(rows, query.candidates)]
             rows = rows[~np.isin(rows, query.eligible.excluded)][: query.limit]
-            rankings.append(Ranking(rows, -rows.astype(np.float32)))
+            rankings.append(Ranking(rows, -self._step * rows.astype(np.float32)))
         return rankings
 
 
@@ -181,6 +184,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
             [draw(st.floats(width=32)) for _ in named],
             draw(st.sampled_from(["", "", "", "raises", "none", "too few"])),
         ),
+        "floor": Floor(),
         "page_size": draw(st.integers(1, 4) | st.integers(1, 12)),
     }
 
@@ -198,6 +202,7 @@ def plain(shelf: Sequence[Item], *rules: Action, page_size: int = 8) -> dict[str
         "task": Task.FOR_YOU,
         "named": [],
         "hostile": Hostile([], [], ""),
+        "floor": Floor(),
         "page_size": page_size,
     }
 
@@ -209,7 +214,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     histories.extend(("ann", None, f"i{row}", "purchase", 1) for row in situation["bought"])
     rungs = tuple(
         Rung(name, (), Batcher(name, strategy, max_batch_size=8))
-        for name, strategy in (("hostile", situation["hostile"]), ("floor", Floor()))
+        for name, strategy in (("hostile", situation["hostile"]), ("floor", situation["floor"]))
     )
     ladder = Ladder(
         situation["task"],
@@ -329,3 +334,42 @@ def test_a_pin_reaches_no_item_that_the_task_leaves_out(task: Task) -> None:
     situation |= {"task": task, "named": [0, 1, 2], "viewed": {0, 1, 2}}
 
     assert [item.item_id for item in answer(situation).items] == ["i0", "i1", "i2"]
+
+
+DEAR = [Item(f"dear {row}", brand="Acme", price=10.0, original_price=12.0, cost=9.0) for row in range(150)]
+CHEAP = [Item(f"cheap {row}", brand="Best", price=5.0, original_price=10.0, cost=1.0) for row in range(150)]
+"""Half a shop each, and more than are looked at for one page."""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        BoostRule('brand = "Acme"', -1),
+        BoostRule('brand = "Best"', 1),
+    ],
+)
+def test_boosts_reach_past_any_number_of_better_items(rule: Action) -> None:
+    found = answer(plain([*DEAR, *CHEAP], rule))
+
+    assert [item.item_id for item in found.items] == [f"cheap {row}" for row in range(8)]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        BiasRule(BiasTarget.PRICE, -1),
+        BiasRule(BiasTarget.MARGIN, 1),
+        BiasRule(BiasTarget.DISCOUNT, 1),
+    ],
+)
+def test_a_bias_reaches_past_any_number_of_items_that_score_as_well(rule: Action) -> None:
+    found = answer(plain([*DEAR, *CHEAP], rule) | {"floor": Floor(step=0)})
+
+    assert [item.item_id for item in found.items] == [f"cheap {row}" for row in range(8)]
+
+
+def test_what_a_user_is_tired_of_makes_room_however_much_it_is() -> None:
+    situation = plain([*DEAR, *CHEAP], FatigueRule(exposure_count=1, window=5, strength=1))
+    situation["exposures"] = [(time, row) for row in range(150) for time in (3, 4)]
+
+    assert [item.item_id for item in answer(situation).items] == [f"cheap {row}" for row in range(8)]

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import Eligibility, Query, Ranking
+from endcap.sdk import Eligibility, Query, Ranking, Rows
 from endcap.sdk.filters import Filter
 from endcap.server.answer import Dropped, RecommendedItem, RungOutcome
 from endcap.server.batcher import CheckedRanking
@@ -44,7 +45,7 @@ class RungRecord:
             self.detail = f"{count} items were not allowed"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Page:
     """A page while it is being filled."""
 
@@ -92,6 +93,7 @@ class Page:
             if self.rules.rearranges:
                 limit = max(limit, _POOL_PAGES * self.query.limit, _LEAST_POOL)
             queries.append(self._rest(self.query.eligible.mask, limit))
+            queries += self._preferred(limit)
         for want in self.rules.wants(self.query.limit):
             if want.filter is not None and (self.missing or want.required):
                 mask = self.narrowed(want.filter)
@@ -167,6 +169,25 @@ class Page:
         """Say of each place whether it holds an item that was to be pinned elsewhere, and is not."""
         strays: NDArray[np.bool_] = self.pool.rungs[self.arranged.order] == PINNED
         return strays & ~self.arranged.pinned
+
+    @cached_property
+    def _allowed(self) -> Rows:
+        """The rows that may be shown."""
+        rows = self.query.candidates
+        if rows is None:
+            rows = np.flatnonzero(self.query.eligible.mask).astype(np.int32)
+        return rows[self.query.eligible.allows(rows)]
+
+    def _preferred(self, limit: int) -> list[Query]:
+        """Return how to ask for what rules prefer, where so many of the best need not hold enough."""
+        queries = []
+        if self.rules.rearranges and len(self._allowed) > limit:
+            for mask in self.rules.preferred(self.context, self._allowed):
+                others = len(self._allowed) - int(np.count_nonzero(mask[self._allowed]))
+                lacking = self.query.limit + 1 - int(np.count_nonzero(mask[self.pool.rows]))
+                if lacking > 0 and others + lacking > limit:
+                    queries.append(self._rest(self.query.eligible.mask & mask, lacking))
+        return queries
 
     def _rest(self, mask: NDArray[np.bool_], limit: int) -> Query:
         known = np.concatenate([self.query.eligible.excluded, self.pool.rows])

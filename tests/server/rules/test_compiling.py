@@ -131,8 +131,8 @@ def test_a_pool_should_hold_what_rules_ask_for() -> None:
     rules = compile_rules([Rule(f"{n}", action) for n, action in enumerate(actions)])
 
     assert rules.wants(10) == (
-        Want(10, parse_filter(promoted), required=True),
-        Want(10, parse_filter("price < 5")),
+        Want(11, parse_filter(promoted), required=True),
+        Want(11, parse_filter("price < 5")),
         Want(5, parse_filter(new), required=True),
         Want(1, item_id="mug", required=True),
     )

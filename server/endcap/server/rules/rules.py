@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.catalog.rules import Rule
+from endcap.sdk import Rows
 from endcap.sdk.filters import Filter
 from endcap.server.rules.boosts import Bias, Boost, Fatigue
 from endcap.server.rules.outcomes import RuleOutcome, outcome
@@ -128,7 +129,8 @@ class Rules:
         for _, rule in self._arranging:
             match rule:
                 case Boost(filter_, strength) if strength > 0:
-                    counts[filter_] = page_size
+                    # One more than fit, for the worst of a pool ties with the best one that is not lifted.
+                    counts[filter_] = page_size + 1
                 case Quota(filter_):
                     counts[filter_] = counts.get(filter_, 0) + rule.count(page_size)
                     required.add(filter_)
@@ -137,7 +139,7 @@ class Rules:
                     required.add(target)
         return tuple(
             Want(
-                min(count, page_size),
+                min(count, page_size + 1),
                 filter=None if isinstance(wanted, str) else wanted,
                 item_id=wanted if isinstance(wanted, str) else "",
                 required=wanted in required,
@@ -145,6 +147,19 @@ class Rules:
             for wanted, count in counts.items()
             if count
         )
+
+    def preferred(self, context: Context, rows: Rows) -> list[NDArray[np.bool_]]:
+        """Return for each boost, bias and fatigue the rows of the view that it would have on the page.
+
+        A pool should hold more than a page of each. What positive boosts lift is told by ``wants``.
+
+        Args:
+            context: What the page is made for.
+            rows: Those that may be shown.
+        """
+        shifts = [rule for _, rule in self._arranging if isinstance(rule, Boost | Bias | Fatigue)]
+        preferred = [rule.preferred(context, rows) for rule in shifts]
+        return [mask for mask in preferred if mask is not None]
 
     def arrange(self, candidates: Candidates, context: Context) -> Arranged:
         """Make a page of candidates: the same one whenever they are the same.

@@ -1,4 +1,4 @@
-"""Bundles that are made in a moment, and a server to bring them into service on.
+"""Bundles that are made in a moment, a server to bring them into service on, and one of two shops.
 
 A bundle is a random matrix, asked its golden queries like a trained one.
 """
@@ -15,6 +15,7 @@ from endcap.catalog.database import open_database
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
+from endcap.client import AsyncClient
 from endcap.runtime.golden import make_golden_queries
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.onnx_model import OnnxModel
@@ -23,6 +24,9 @@ from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle
 from endcap.server.app import Application
 from endcap.server.settings import Settings
+
+
+NOW = 1_700_000_000_000
 
 
 def _graph(model: str, size: int, seed: int) -> bytes:
@@ -110,3 +114,40 @@ async def model_server(tmp_path: Path) -> AsyncIterator[tuple[Settings, int]]:
     await application.start()
     yield settings, application.port
     await application.stop()
+
+
+@pytest.fixture
+def stock() -> list[Item]:
+    """What the shops of ``settings`` sell: nothing, where a module does not say otherwise."""
+    return []
+
+
+@pytest.fixture
+async def settings(tmp_path: Path, stock: list[Item]) -> Settings:
+    """Those of a server with the shops ``default`` and ``another``, which sell the same."""
+    settings = Settings(
+        address="127.0.0.1:0", database_url=f"sqlite:///{tmp_path}/endcap.db", drain_seconds=0.1
+    )
+    await migrate(settings.database_url)
+    database = await open_database(settings.database_url)
+    async with database.write() as connection:
+        for shop in ("default", "another"):
+            await create_shop(connection=connection, shop=shop, now=NOW, currency="GBP")
+            if stock:
+                await upsert_items(connection=connection, shop=shop, items=stock, now=NOW)
+    await database.close()
+    return settings
+
+
+@pytest.fixture
+async def application(settings: Settings) -> AsyncIterator[Application]:
+    application = Application(settings)
+    await application.start()
+    yield application
+    await application.stop()
+
+
+@pytest.fixture
+async def client(application: Application) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
+        yield client

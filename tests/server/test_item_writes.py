@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,8 +12,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.database import open_database
 from endcap.catalog.items import get_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient, Options
 from endcap.server import limits
 from endcap.server.app import Application
@@ -62,33 +59,6 @@ KETTLE: dict[str, Any] = {
 
 def kettle(**fields: Any) -> Item:
     return ParseDict({**KETTLE, **fields}, Item())
-
-
-@pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
-    """Those of a server with two shops that sell nothing yet."""
-    url = f"sqlite:///{tmp_path}/endcap.db"
-    await migrate(url)
-    database = await open_database(url)
-    async with database.write() as connection:
-        for shop in ("default", "another"):
-            await create_shop(connection=connection, shop=shop, now=NOW, currency="GBP")
-    await database.close()
-    return Settings(address="127.0.0.1:0", database_url=url, drain_seconds=0.1)
-
-
-@pytest.fixture
-async def application(settings: Settings) -> AsyncIterator[Application]:
-    application = Application(settings)
-    await application.start()
-    yield application
-    await application.stop()
-
-
-@pytest.fixture
-async def client(application: Application) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
-        yield client
 
 
 async def upsert(
@@ -300,6 +270,7 @@ async def test_a_missing_item_is_deleted_only_where_that_is_allowed(client: Asyn
 
     assert response.revision == 1
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert refused.value.details() == "there is no item 'mug': set allow_missing if that is as well"
 
 
 async def test_a_batch_that_is_empty_or_too_large_is_refused_whole(client: AsyncClient) -> None:
@@ -343,6 +314,7 @@ async def test_another_shop_has_none_of_the_items(client: AsyncClient, applicati
 
     assert not listed.items
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "write it with BatchUpsertItems first" in str(refused.value.details())
     assert deleted.revision == 1
     assert (await get(client, "kettle")).title == "Kettle"
 

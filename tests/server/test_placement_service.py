@@ -1,8 +1,6 @@
 """Placements, changed over the wire of a real server, in process."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,10 +10,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.items import Item
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings
@@ -50,32 +45,9 @@ def shelf(**fields: Any) -> placement_pb2.Placement:
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
-    """Those of a server with two shops, each with a mug and a kettle."""
-    url = f"sqlite:///{tmp_path}/endcap.db"
-    await migrate(url)
-    database = await open_database(url)
-    async with database.write() as connection:
-        for shop in ("default", "another"):
-            await create_shop(connection=connection, shop=shop, now=NOW)
-            items = [Item("kettle", title="Kettle"), Item("mug", title="Mug")]
-            await upsert_items(connection=connection, shop=shop, items=items, now=NOW)
-    await database.close()
-    return Settings(address="127.0.0.1:0", database_url=url, drain_seconds=0.1)
-
-
-@pytest.fixture
-async def application(settings: Settings) -> AsyncIterator[Application]:
-    application = Application(settings)
-    await application.start()
-    yield application
-    await application.stop()
-
-
-@pytest.fixture
-async def client(application: Application) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
-        yield client
+def stock() -> list[Item]:
+    """A kettle and a mug."""
+    return [Item("kettle", title="Kettle"), Item("mug", title="Mug")]
 
 
 async def create(client: AsyncClient, placement: placement_pb2.Placement) -> placement_pb2.Placement:

@@ -45,12 +45,6 @@ async def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     await application.stop()
 
 
-@pytest.fixture
-async def client(application: Application) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
-        yield client
-
-
 async def test_strategies_come_by_name_with_the_plugins_that_failed(client: AsyncClient) -> None:
     listed = await client.strategies.ListStrategies(ListStrategiesRequest())
 

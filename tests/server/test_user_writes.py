@@ -15,9 +15,7 @@ from sqlalchemy import select
 
 from endcap.catalog.database import open_database
 from endcap.catalog.histories import Histories
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.items import Item
 from endcap.catalog.tables import EVENTS
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
@@ -50,32 +48,15 @@ def ann(**fields: Any) -> User:
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
-    """Those of a server with two shops that sell a mug and a pot."""
-    url = f"sqlite:///{tmp_path}/endcap.db"
-    await migrate(url)
-    database = await open_database(url)
-    async with database.write() as connection:
-        for shop in ("default", "another"):
-            await create_shop(connection=connection, shop=shop, now=NOW)
-            items = [Item("mug"), Item("pot")]
-            await upsert_items(connection=connection, shop=shop, items=items, now=NOW)
-    await database.close()
-    return Settings(address="127.0.0.1:0", database_url=url, drain_seconds=0.1, refresh_seconds=0.1)
+def stock() -> list[Item]:
+    """A mug and a pot."""
+    return [Item("mug"), Item("pot")]
 
 
 @pytest.fixture
-async def application(settings: Settings) -> AsyncIterator[Application]:
-    application = Application(settings)
-    await application.start()
-    yield application
-    await application.stop()
-
-
-@pytest.fixture
-async def client(application: Application) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
-        yield client
+def settings(settings: Settings) -> Settings:
+    """Those of a server that looks for news often."""
+    return settings.model_copy(update={"refresh_seconds": 0.1})
 
 
 @pytest.fixture

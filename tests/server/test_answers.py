@@ -373,3 +373,22 @@ def test_what_a_user_is_tired_of_makes_room_however_much_it_is() -> None:
     situation["exposures"] = [(time, row) for row in range(150) for time in (3, 4)]
 
     assert [item.item_id for item in answer(situation).items] == [f"cheap {row}" for row in range(8)]
+
+
+def test_a_window_reaches_past_any_number_of_alike_items() -> None:
+    cups = [Item(f"cup {row}", brand="Cups") for row in range(150)]
+    window = DiversityRule(DiversityMethod.WINDOW, attribute="brand", window=3)
+
+    found = answer(plain([*DEAR, *CHEAP, *cups], window, page_size=6))
+
+    assert [item.item_id for item in found.items] == [
+        *("dear 0", "cheap 0", "cup 0"),
+        *("dear 1", "cheap 1", "cup 1"),
+    ]
+
+
+@pytest.mark.parametrize("method", [DiversityMethod.MMR, DiversityMethod.DPP])
+def test_likeness_reaches_past_any_number_of_alike_items(method: DiversityMethod) -> None:
+    found = answer(plain([*DEAR, *CHEAP], DiversityRule(method, level=1), page_size=2))
+
+    assert [item.item_id for item in found.items] == ["dear 0", "cheap 0"]

@@ -19,6 +19,7 @@ from endcap.server.rules import Arranged, Candidates, Context, Rules
 
 _POOL_PAGES = 5
 _LEAST_POOL = 100  # rules that rearrange choose from so many items at least
+_MOST_SPREADS = 20  # times that one rung is asked for unlike items
 PINNED = np.iinfo(np.int32).max  # stands for a rung below all others
 
 
@@ -61,6 +62,9 @@ class Page:
     pool: Pool = field(default_factory=Pool)
     arranged: Arranged = field(init=False)
     records: list[RungRecord] = field(default_factory=list)
+    _added: int = 0  # rows that were new in the last answer
+    _spreads: int = 0  # how often the rung was asked for the sake of diversity
+    _joined: bool = False  # whether what is asked stands beside what the rung named before, not behind it
 
     def __post_init__(self) -> None:
         """Put the items that rules pin by their id into the pool: no strategy has to name them."""
@@ -87,6 +91,7 @@ class Page:
 
     def first_queries(self) -> list[Query]:
         """Return what to ask the next rung first: its best while items are missing, and what rules want."""
+        self._spreads, self._joined = 0, False
         queries = []
         if self.missing:
             limit = self.missing
@@ -104,7 +109,13 @@ class Page:
 
     def further_queries(self, asked: Sequence[Query], rankings: Sequence[Ranking]) -> list[Query]:
         """Return what to ask the same rung after it answered: nothing when it has nothing more that fits."""
-        if not self.missing:
+        apart = self._apart() if self._added else None
+        answered = self._added or self._joined
+        self._joined = apart is not None
+        if apart is not None:
+            self._spreads += 1
+            return [self._rest(apart, self.query.limit)]
+        if not self.missing or not answered:
             return []
         still_open = self.arranged.open
         if still_open is None:
@@ -115,11 +126,10 @@ class Page:
             return [] if exhausted else [self._rest(self.query.eligible.mask, self.missing)]
         return [self._rest(self.query.eligible.mask & still_open, self.query.limit)]
 
-    def add(self, rung: int, rankings: list[Ranking]) -> int:
-        """Take in what a rung answered, arrange the page anew, and return how many rows were new."""
-        added = self.pool.add(rung, rankings)
+    def add(self, rung: int, rankings: list[Ranking]) -> None:
+        """Take in what a rung answered, and arrange the page anew."""
+        self._added = self.pool.add(rung, rankings, joined=self._joined)
         self._arrange()
-        return added
 
     def items(self, rungs: Sequence[Rung]) -> tuple[RecommendedItem, ...]:
         """Return the items of the page, best first."""
@@ -188,6 +198,20 @@ class Page:
                 if lacking > 0 and others + lacking > limit:
                     queries.append(self._rest(self.query.eligible.mask & mask, lacking))
         return queries
+
+    def _apart(self) -> NDArray[np.bool_] | None:
+        """Return the rows that diversity lacks among what the rung last asked named; None for none."""
+        crowded = self.arranged.crowded
+        if crowded is None or self._spreads == _MOST_SPREADS:
+            return None
+        rounds = self.pool.rounds[self.arranged.order]
+        if crowded.place is not None and rounds[crowded.place] != self.pool.rounds[-1]:
+            return None  # a rung above named what stands there, and stands above
+        apart = self.query.eligible.mask & crowded.apart
+        apart[self.query.eligible.excluded] = False
+        apart[self.pool.rows] = False
+        apart[self.context.view.with_variants(self.pool.rows[self.arranged.order])] = False
+        return apart if apart.any() else None
 
     def _rest(self, mask: NDArray[np.bool_], limit: int) -> Query:
         known = np.concatenate([self.query.eligible.excluded, self.pool.rows])

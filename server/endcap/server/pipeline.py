@@ -147,8 +147,8 @@ class Pipeline:
                 answers = await self._ask(rung, queries, page.context.view, deadline)
                 record.take_in(answers)
                 rankings = [answer.ranking for answer in answers]
-                added = page.add(index, rankings)
-                queries = page.further_queries(queries, rankings) if added else []
+                page.add(index, rankings)
+                queries = page.further_queries(queries, rankings)
         except RungFailed as error:
             if self.clock() >= deadline and not len(page.pool):
                 raise DeadlineExceeded(

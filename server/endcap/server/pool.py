@@ -26,10 +26,11 @@ class Pool:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def add(self, rung: int, rankings: list[Ranking]) -> int:
+    def add(self, rung: int, rankings: list[Ranking], *, joined: bool = False) -> int:
         """Take in what one rung answered at the same time, and return how many rows were new.
 
-        A row that is known keeps the place it has.
+        A row that is known keeps the place it has. Rows that are joined count as named when those before
+        them were.
         """
         known = len(self)
         named = np.concatenate([ranking.rows for ranking in rankings])
@@ -41,7 +42,7 @@ class Pool:
         self.rows = np.concatenate([self.rows, named[new]])
         self.scores = np.concatenate([self.scores, scores[new]])
         self.rungs = np.concatenate([self.rungs, np.full(len(new), rung, np.int32)])
-        asked = self.rounds[-1] + 1 if known else 0
+        asked = self.rounds[-1] + (not joined) if known else 0
         self.rounds = np.concatenate([self.rounds, np.full(len(new), asked, np.int32)])
         self.reasons += [reasons[place] for place in new]
         return len(new)

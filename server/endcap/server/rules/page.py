@@ -38,6 +38,19 @@ class Page:
 
     caps: tuple[Tally, ...]
 
+    crowded: "Crowded | None"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crowded:
+    """Where on a page no item is as unlike those near it as a rule asks for."""
+
+    place: int | None
+    """From 0; None where it is the whole page."""
+
+    apart: NDArray[np.bool_]
+    """The rows of the view that would be."""
+
 
 def fill(ranking: Ranking, rules: Sequence[object]) -> Page:
     """Fill a page by the rules that place; others are passed over."""
@@ -67,6 +80,7 @@ class _Filling:
         ]
         self._ahead: dict[int, int] = {}
         self._pinned: list[int] = []
+        self._crowded: Crowded | None = None
         if ranking.pool.context.first_page:
             self._pin([rule for rule in rules if isinstance(rule, Pin)])
 
@@ -87,7 +101,7 @@ class _Filling:
                 break
         pinned = set(self._pinned)
         pins = {index: place for place, index in enumerate(places) if index in pinned}
-        return Page(tuple(places), pins, self._caps)
+        return Page(tuple(places), pins, self._caps, self._crowded)
 
     def _pin(self, pins: Iterable[Pin]) -> None:
         """Set the pinned items at their places: first those named by id, which caps do not hold back."""
@@ -131,8 +145,12 @@ class _Filling:
         choice = allowed[first:end]
         for window in self._windows:
             full = window.full(place)
-            if full is not None and (apart := choice & ~full[first:end]).any():
+            if full is None:
+                continue
+            if (apart := choice & ~full[first:end]).any():
                 choice = apart
+            elif self._crowded is None:
+                self._crowded = Crowded(place, ~window.full_rows(place))
         if self._spread:
             worth = np.where(choice, self._spread.worth(first, end), -np.inf)
             return first + int(worth.argmax())

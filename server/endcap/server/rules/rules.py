@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from endcap.catalog.rules import Rule
 from endcap.sdk import Rows
 from endcap.sdk.filters import Filter
+from endcap.server.rules.attributes import Attribute
 from endcap.server.rules.boosts import Bias, Boost, Fatigue
 from endcap.server.rules.outcomes import RuleOutcome, outcome
-from endcap.server.rules.page import Page, fill
+from endcap.server.rules.page import Crowded, Page, fill
 from endcap.server.rules.parts import Cap, Likeness, Pin, Quota, Window
 from endcap.server.rules.pool import Candidates, Context, Pool, Ranking
 
+
+_KINDS = (Attribute("brand"), Attribute("categories"))
+"""Where items differ in both, their words do too."""
 
 Arranging: TypeAlias = Boost | Bias | Fatigue | Window | Likeness | Cap | Quota | Pin
 """What a rule does to a page."""
@@ -67,6 +71,9 @@ class Arranged:
     open: NDArray[np.bool_] | None
     """Of a short page, the rows of the view that caps and groups would let in at the next place; none of
     them is left among the candidates. None where every row would be, and of a full page."""
+
+    crowded: Crowded | None
+    """Where diversity lacks items, and which rows of the view it lacks; None where it lacks none."""
 
     _explain: Callable[[], tuple[RuleOutcome, ...]]
 
@@ -177,6 +184,7 @@ class Rules:
             order=ranking.positions[indices],
             pinned=np.array([index in page.pins for index in indices], np.bool_),
             open=_open(ranking, page) if len(indices) < context.page_size else None,
+            crowded=page.crowded or _uniform(pool, [rule for _, rule in self._arranging]),
             _explain=lambda: self._outcomes(pool),
         )
 
@@ -207,6 +215,19 @@ def _page(pool: Pool, rules: list[Arranging]) -> tuple[Ranking, Page]:
             relevance = relevance + rule.shift(pool)
     ranking = Ranking(pool, relevance)
     return ranking, fill(ranking, rules)
+
+
+def _uniform(pool: Pool, rules: list[Arranging]) -> Crowded | None:
+    """Return what likeness lacks in a pool of fewer brands or categories than a page has places."""
+    if not len(pool) or not any(isinstance(rule, Likeness) and rule.level for rule in rules):
+        return None
+    view = pool.context.view
+    unlike = np.zeros(len(view), np.bool_)
+    for attribute in _KINDS:
+        values = np.unique(attribute.values(view, pool.candidates.rows)[0])
+        if len(values) < pool.context.page_size:
+            unlike |= attribute.known(view) & ~attribute.holding(view, values.tolist())
+    return Crowded(None, unlike)
 
 
 def _open(ranking: Ranking, page: Page) -> NDArray[np.bool_] | None:

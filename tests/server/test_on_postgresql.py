@@ -14,7 +14,7 @@ from endcap.catalog.events import Event as StoredEvent
 from endcap.catalog.events import store_events
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.shops import create_shop
-from endcap.client import AsyncClient
+from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
@@ -49,7 +49,9 @@ async def clients(postgresql_url: str, tmp_path: Path) -> AsyncIterator[list[Asy
             application = Application(settings)
             await application.start()
             opened.push_async_callback(application.stop)
-            clients.append(await opened.enter_async_context(AsyncClient(f"127.0.0.1:{application.port}")))
+            # A server that is busy elsewhere answers without what it did not take in by half of the deadline.
+            client = AsyncClient(f"127.0.0.1:{application.port}", Options(deadline=30))
+            clients.append(await opened.enter_async_context(client))
         yield clients
 
 

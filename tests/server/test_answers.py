@@ -299,10 +299,9 @@ def test_an_answer_holds_only_what_is_allowed_and_is_short_only_when_nothing_mor
 
 @settings(max_examples=40, deadline=None)
 @given(situations())
-def test_pages_show_no_item_twice_and_leave_none_out_that_no_cap_holds_back(
+def test_pages_show_no_item_twice_and_leave_none_out(
     situation: dict[str, Any],
 ) -> None:
-    situation["rules"] = [rule for rule in situation["rules"] if not isinstance(rule.action, CapRule)]
     shown: list[int] = []
     while True:
         found = answer(situation, tuple(shown))
@@ -392,3 +391,15 @@ def test_likeness_reaches_past_any_number_of_alike_items(method: DiversityMethod
     found = answer(plain([*DEAR, *CHEAP], DiversityRule(method, level=1), page_size=2))
 
     assert [item.item_id for item in found.items] == ["dear 0", "cheap 0"]
+
+
+def test_what_a_cap_keeps_out_stands_on_the_next_page() -> None:
+    situation = plain([*DEAR[:3], *CHEAP[:3]], CapRule("brand", 2), page_size=5)
+
+    first = answer(situation)
+    second = answer(situation, tuple(item.row for item in first.items))
+
+    assert [item.item_id for item in first.items] == ["dear 0", "dear 1", "cheap 0", "cheap 1"]
+    assert [item.item_id for item in second.items] == ["dear 2", "cheap 2"]
+    assert first.has_more
+    assert not second.has_more

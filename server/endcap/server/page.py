@@ -83,6 +83,16 @@ class Page:
         """How many items the page lacks."""
         return self.query.limit - len(self.arranged.order) + int(self._strays().sum())
 
+    @property
+    def capped(self) -> bool:
+        """Whether the page is short of items that caps keep out: the next one counts anew."""
+        still_open = self.arranged.open
+        if still_open is None or not self.missing or not len(self.arranged.order):
+            return False
+        shown = self.context.view.with_variants(self.pool.rows[self.arranged.order])
+        left = self._allowed[~np.isin(self._allowed, shown)]
+        return bool((~still_open[left]).any())
+
     def begin(self, strategy: str) -> RungRecord:
         """Open the record of the next rung."""
         record = RungRecord(strategy, wanted=self.missing)

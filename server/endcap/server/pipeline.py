@@ -94,7 +94,8 @@ class Pipeline:
             removed=asked.removed,
             rules=(*conditions.outcomes(eligible), *page.arranged.outcomes) if request.trace else (),
             eligible=asked.left,
-            has_more=not page.missing and asked.left > limit and len(request.shown) + limit < MAX_SHOWN,
+            has_more=(page.capped or (not page.missing and asked.left > limit))
+            and len(request.shown) + limit < MAX_SHOWN,
             history=len(asked.query.history),
             failures=_failures(
                 stale=shop.revision < request.minimum_revision,

@@ -42,6 +42,7 @@ class Connection(aiosqlite.Connection):
     """A connection whose cursors are ours."""
 
     def cursor(self) -> "_Cursor":  # type: ignore[override]
+        """Return a cursor, which does nothing before its first statement."""
         return _Cursor(self)
 
     @property
@@ -54,10 +55,12 @@ class Connection(aiosqlite.Connection):
         await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
 
     async def commit(self) -> None:
+        """Commit; without a transaction there is nothing to change threads for."""
         if self.in_transaction:
             await super().commit()
 
     async def rollback(self) -> None:
+        """Roll back; without a transaction there is nothing to change threads for."""
         if self.in_transaction:
             await super().rollback()
 

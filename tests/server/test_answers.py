@@ -315,6 +315,45 @@ def test_pages_show_no_item_twice_and_leave_none_out(
     assert not left
 
 
+def still_to_come(situation: dict[str, Any], rows: Sequence[int]) -> list[Item]:
+    """Return the items that could stand behind some, those that do included."""
+    shelf = situation["shelf"]
+    groups = {shelf[row].group_id for row in rows} - {""}
+    return [shelf[row] for row in allowed(situation) - set(rows) if shelf[row].group_id not in groups]
+
+
+@settings(max_examples=40, deadline=None)
+@given(situations(), st.integers(2, 4))
+def test_a_window_is_kept_wherever_any_item_of_the_shop_could(situation: dict[str, Any], length: int) -> None:
+    window = DiversityRule(DiversityMethod.WINDOW, attribute="brand", window=length)
+    situation |= {"rules": [Rule("window", window)], "hostile": Hostile([], [], "")}
+
+    rows = [item.row for item in answer(situation).items]
+
+    for place, row in enumerate(rows):
+        near = {situation["shelf"][other].brand for other in rows[max(place - length + 1, 0) : place]} - {""}
+        if situation["shelf"][row].brand in near:
+            assert all(item.brand in near for item in still_to_come(situation, rows[:place]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(situations(), filters)
+def test_where_scores_are_equal_what_is_buried_follows_all_that_is_not(
+    situation: dict[str, Any], buried: str
+) -> None:
+    situation |= {
+        "rules": [Rule("bury", BoostRule(buried, -1))],
+        "hostile": Hostile([], [], ""),
+        "floor": Floor(step=0),
+    }
+
+    rows = [item.row for item in answer(situation).items]
+
+    for place, row in enumerate(rows):
+        if FILTERS[buried](situation["shelf"][row]):
+            assert all(FILTERS[buried](item) for item in still_to_come(situation, rows[:place]))
+
+
 @settings(max_examples=20, deadline=None)
 @given(situations())
 def test_the_same_request_on_the_same_state_has_the_same_answer(situation: dict[str, Any]) -> None:

@@ -118,7 +118,10 @@ class Page:
         return queries
 
     def further_queries(self, asked: Sequence[Query], rankings: Sequence[Ranking]) -> list[Query]:
-        """Return what to ask the same rung after it answered: nothing when it has nothing more that fits."""
+        """Return what to ask the same rung after it answered: nothing when it has nothing more that fits.
+
+        First what diversity lacks, which stands beside what the rung named before; then what is missing.
+        """
         apart = self._apart() if self._added else None
         answered = self._added or self._joined
         self._joined = apart is not None

@@ -1,13 +1,15 @@
 """Rules that lift and bury. Ten items by score 10 to 1: a spread of 9."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import nan
 from typing import Any
 
+import numpy as np
 import pytest
 
-from endcap.catalog.rules import BiasRule, BiasTarget, BoostRule, FatigueRule
-from endcap.sdk.testing import Item
+from endcap.catalog.rules import BiasRule, BiasTarget, BoostRule, FatigueRule, Rule
+from endcap.sdk.testing import Item, catalog
+from endcap.server.rules import Context, compile_rules
 
 
 PageOf = Callable[..., Any]
@@ -128,3 +130,30 @@ def test_fatigue_does_nothing_to_who_was_shown_nothing(page_of: PageOf) -> None:
 
     assert page.ids == list("abcdefghij")
     assert page.outcomes["fatigue 1"].changed == 0
+
+
+@pytest.mark.parametrize(
+    ("prices", "strength", "preferred"),
+    [
+        (range(1, 11), 1, [8, 9, 10]),
+        (range(1, 11), -1, [1, 2, 3]),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 5, 5], 1, [5, 5]),
+        ([1, 1, 1, 5, 5, 5], 1, [5, 5, 5]),
+        ([nan, 1, 2, 3, 4], 1, [4]),
+        ([nan], 1, None),
+        (range(1, 11), 0, None),
+    ],
+)
+def test_a_bias_looks_for_about_a_quarter_of_what_may_be_shown(
+    prices: Sequence[float], strength: float, preferred: list[float] | None
+) -> None:
+    view = catalog([Item(f"item-{number}", price=price) for number, price in enumerate(prices)])
+    context = Context(
+        view, 10, first_page=True, mask=lambda condition: condition.mask(view), exposures=lambda _: {}
+    )
+
+    found = compile_rules([Rule("bias", BiasRule(BiasTarget.PRICE, strength))]).preferred(
+        context, np.arange(len(view), dtype=np.int32)
+    )
+
+    assert [view.prices[mask].tolist() for mask in found] == ([] if preferred is None else [preferred])

@@ -17,7 +17,7 @@ from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_b
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.events import Event, store_events
 from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
-from endcap.catalog.import_progress import FileProgress, save_progress
+from endcap.catalog.importing.progress import FileProgress, save_progress
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.placement_changes import PlacementChange, record_change

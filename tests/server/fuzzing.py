@@ -29,7 +29,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import endcap.v1
 from endcap.catalog.database import open_database
-from endcap.catalog.importing import import_folder
+from endcap.catalog.importing.importer import import_folder
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.server.app import Application

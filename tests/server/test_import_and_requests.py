@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from endcap.catalog.database import Database, open_database
-from endcap.catalog.import_rows import Subject
-from endcap.catalog.import_sources import Source
-from endcap.catalog.importing import ImportReport, check_files, import_files
+from endcap.catalog.importing.importer import ImportReport, check_files, import_files
+from endcap.catalog.importing.rows import Subject
+from endcap.catalog.importing.sources import Source
 from endcap.catalog.items import get_items
 from endcap.catalog.loading import load_shop
 from endcap.catalog.migration import migrate

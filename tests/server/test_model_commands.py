@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from endcap.catalog.database import open_database
-from endcap.catalog.importing import import_folder
+from endcap.catalog.importing.importer import import_folder
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.demo.commands import SWAPPED

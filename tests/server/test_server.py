@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from endcap.catalog.database import open_database
-from endcap.catalog.importing import import_folder
+from endcap.catalog.importing.importer import import_folder
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient

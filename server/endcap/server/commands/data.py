@@ -12,9 +12,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.field_rules import check_currency
-from endcap.catalog.import_rows import Subject
-from endcap.catalog.import_sources import Layout, Source, find_sources, parse_assignments
-from endcap.catalog.importing import ImportReport, Step, check_files, import_files
+from endcap.catalog.importing.importer import ImportReport, Step, check_files, import_files
+from endcap.catalog.importing.rows import Subject
+from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from endcap.catalog.table_files.table_file import CHUNK_SIZE, Chunk, Position, text_frame
+from endcap.catalog.importing.table_files.table_file import CHUNK_SIZE, Chunk, Position, text_frame
 from endcap.sdk.errors import InvalidInput
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from endcap.catalog.import_cells import Kind, cell_type, read_cells
+from endcap.catalog.importing.cells import Kind, cell_type, read_cells
 
 
 @dataclass(frozen=True, slots=True)

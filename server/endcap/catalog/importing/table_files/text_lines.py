@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from endcap.catalog.table_files.table_file import Malformed, Position
+from endcap.catalog.importing.table_files.table_file import Malformed, Position
 from endcap.sdk.errors import InvalidInput
 
 

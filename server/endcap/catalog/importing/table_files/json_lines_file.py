@@ -6,8 +6,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from endcap.catalog.table_files.table_file import CHUNK_SIZE, START, Chunk, Malformed, Position, text_frame
-from endcap.catalog.table_files.text_lines import TOO_LONG, Line, LineReader, open_text
+from endcap.catalog.importing.table_files.table_file import (
+    CHUNK_SIZE,
+    START,
+    Chunk,
+    Malformed,
+    Position,
+    text_frame,
+)
+from endcap.catalog.importing.table_files.text_lines import TOO_LONG, Line, LineReader, open_text
 
 
 _SAMPLE = 1_000  # lines that are looked at for the names of columns

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from endcap.catalog.table_files.csv_file import CsvFile
-from endcap.catalog.table_files.json_lines_file import JsonLinesFile
-from endcap.catalog.table_files.parquet_file import ParquetFile
-from endcap.catalog.table_files.table_file import TableFile
+from endcap.catalog.importing.table_files.csv_file import CsvFile
+from endcap.catalog.importing.table_files.json_lines_file import JsonLinesFile
+from endcap.catalog.importing.table_files.parquet_file import ParquetFile
+from endcap.catalog.importing.table_files.table_file import TableFile
 from endcap.sdk.errors import InvalidInput
 
 

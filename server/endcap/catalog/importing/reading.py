@@ -8,14 +8,14 @@ import polars as pl
 
 from endcap.catalog.events import Event
 from endcap.catalog.field_rules import check_currency
-from endcap.catalog.import_changes import ItemChange, UserChange, read_item_changes, read_user_changes
-from endcap.catalog.import_progress import FileProgress, fingerprint
-from endcap.catalog.import_rows import COLUMNS, Subject, read_events, refusals
-from endcap.catalog.import_sources import Layout, Source, find_columns
-from endcap.catalog.reject_file import Reject, row_text
-from endcap.catalog.rejecting import sift
-from endcap.catalog.table_files.opening import open_table_file
-from endcap.catalog.table_files.table_file import Chunk, Position
+from endcap.catalog.importing.changes import ItemChange, UserChange, read_item_changes, read_user_changes
+from endcap.catalog.importing.progress import FileProgress, fingerprint
+from endcap.catalog.importing.reject_file import Reject, row_text
+from endcap.catalog.importing.rejecting import sift
+from endcap.catalog.importing.rows import COLUMNS, Subject, read_events, refusals
+from endcap.catalog.importing.sources import Layout, Source, find_columns
+from endcap.catalog.importing.table_files.opening import open_table_file
+from endcap.catalog.importing.table_files.table_file import Chunk, Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.events import Event, Outcome, store_events, stored_hashes
-from endcap.catalog.import_changes import ItemChange, UserChange
-from endcap.catalog.import_reading import Batch
+from endcap.catalog.importing.changes import ItemChange, UserChange
+from endcap.catalog.importing.reading import Batch
 from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import Shop

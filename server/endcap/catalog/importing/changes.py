@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from endcap.catalog.field_rules import check_availability_times
-from endcap.catalog.import_cells import read_attributes, read_localized_texts
+from endcap.catalog.importing.cells import read_attributes, read_localized_texts
 from endcap.catalog.items import Availability, Item
 from endcap.catalog.money import to_nanos
 from endcap.catalog.user_records import UserRecord

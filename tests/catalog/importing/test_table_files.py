@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endcap.catalog.table_files import csv_file, json_lines_file, parquet_file
-from endcap.catalog.table_files.opening import open_table_file
-from endcap.catalog.table_files.table_file import START, Chunk, Position
-from endcap.catalog.table_files.text_lines import MAX_LINE_BYTES
+from endcap.catalog.importing.table_files import csv_file, json_lines_file, parquet_file
+from endcap.catalog.importing.table_files.opening import open_table_file
+from endcap.catalog.importing.table_files.table_file import START, Chunk, Position
+from endcap.catalog.importing.table_files.text_lines import MAX_LINE_BYTES
 from endcap.sdk.errors import InvalidInput
 
 

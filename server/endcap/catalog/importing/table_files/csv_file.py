@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from endcap.catalog.table_files.table_file import (
+from endcap.catalog.importing.table_files.table_file import (
     CHUNK_SIZE,
     START,
     Chunk,
@@ -14,7 +14,13 @@ from endcap.catalog.table_files.table_file import (
     Position,
     text_frame,
 )
-from endcap.catalog.table_files.text_lines import MAX_LINE_BYTES, TOO_LONG, Line, LineReader, open_text
+from endcap.catalog.importing.table_files.text_lines import (
+    MAX_LINE_BYTES,
+    TOO_LONG,
+    Line,
+    LineReader,
+    open_text,
+)
 from endcap.sdk.errors import InvalidInput
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from endcap.catalog.import_rows import COLUMNS, ONE_OF_EACH, Subject
-from endcap.catalog.table_files.opening import FORMATS
-from endcap.catalog.table_files.table_file import TableFile
+from endcap.catalog.importing.rows import COLUMNS, ONE_OF_EACH, Subject
+from endcap.catalog.importing.table_files.opening import FORMATS
+from endcap.catalog.importing.table_files.table_file import TableFile
 from endcap.sdk.errors import InvalidInput
 
 

@@ -8,9 +8,9 @@ import polars as pl
 
 from endcap.catalog.events import Event
 from endcap.catalog.field_rules import LIMITS, MAX_LEAD
-from endcap.catalog.import_cells import Kind, read_attributes
-from endcap.catalog.import_changes import amount_nanos
-from endcap.catalog.rejecting import Column
+from endcap.catalog.importing.cells import Kind, read_attributes
+from endcap.catalog.importing.changes import amount_nanos
+from endcap.catalog.importing.rejecting import Column
 
 
 class Subject(StrEnum):

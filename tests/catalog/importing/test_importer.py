@@ -19,9 +19,9 @@ from sqlalchemy import func, select
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, events_after
 from endcap.catalog.forgetting import forget_user
-from endcap.catalog.import_rows import Subject
-from endcap.catalog.import_sources import Layout, Source, find_sources, parse_assignments
-from endcap.catalog.importing import ImportReport, Step, check_files, import_files, import_folder
+from endcap.catalog.importing.importer import ImportReport, Step, check_files, import_files, import_folder
+from endcap.catalog.importing.rows import Subject
+from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.items import Availability, Item, get_items, upsert_items
 from endcap.catalog.tables import IMPORTS, USERS
 from endcap.catalog.tombstones import People
@@ -348,15 +348,15 @@ def test_whatever_lines_hold_each_is_a_row_or_rejected(
 _IMPORT_AND_DIE = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from endcap.catalog import importing
+from endcap.catalog.importing import importer
 from endcap.catalog.database import open_database
-from endcap.catalog.import_sources import find_sources
-from endcap.catalog.table_files import csv_file
+from endcap.catalog.importing.sources import find_sources
+from endcap.catalog.importing.table_files import csv_file
 
 url, folder, rejects, saves = sys.argv[1:]
 csv_file.CHUNK_SIZE = 5
 left = int(saves)
-save_progress = importing.save_progress
+save_progress = importer.save_progress
 
 async def save_or_die(**arguments):
     global left
@@ -365,11 +365,11 @@ async def save_or_die(**arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     await save_progress(**arguments)
 
-importing.save_progress = save_or_die
+importer.save_progress = save_or_die
 
 async def main():
     database = await open_database(url)
-    await importing.import_files(
+    await importer.import_files(
         database, "default", find_sources(Path(folder)), now=1_000, rejects=Path(rejects)
     )
     await database.close()

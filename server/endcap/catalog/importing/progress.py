@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.table_files.table_file import START, Position
+from endcap.catalog.importing.table_files.table_file import START, Position
 from endcap.catalog.tables import IMPORTS
 from endcap.catalog.upserting import upsert
 

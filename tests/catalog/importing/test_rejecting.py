@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from endcap.catalog.import_cells import Kind
-from endcap.catalog.rejecting import Column, sift
+from endcap.catalog.importing.cells import Kind
+from endcap.catalog.importing.rejecting import Column, sift
 
 
 GOOD = [

@@ -1,0 +1,1 @@
+"""Import: files of items, users and events into a shop."""

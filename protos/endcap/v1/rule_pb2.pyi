@@ -320,7 +320,9 @@ Global___DiversityRule: _TypeAlias = DiversityRule  # noqa: Y015
 
 @_typing.final
 class CapRule(_message.Message):
-    """Limits how many items may share a value. The only rule that may shorten an answer."""
+    """Limits how many items may share a value. The only rule that may shorten an answer; what it keeps
+    out may stand on a page that follows, for each page is counted by itself.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -41,10 +41,16 @@ from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse
 from endcap.v1.recommendation_pb2 import DEGRADATION_CAUSE_TIMED_OUT
-from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+from endcap.v1.recommendation_service_pb2 import (
+    BatchRecommendRequest,
+    BatchRecommendResponse,
+    RecommendRequest,
+    RecommendResponse,
+)
 
 
 RECOMMEND = "/endcap.v1.RecommendationService/Recommend"
+BATCH_RECOMMEND = "/endcap.v1.RecommendationService/BatchRecommend"
 RECORD_EVENTS = "/endcap.v1.EventService/RecordEvents"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 CANARY = "postgres://root:hunter2@db"
@@ -339,6 +345,23 @@ async def test_health_answers_while_a_strategy_blocks_and_the_blocked_call_is_an
     assert [(part.strategy, part.cause) for part in answer.degradations] == [
         ("blocking", DEGRADATION_CAUSE_TIMED_OUT)
     ]
+
+
+async def test_a_batch_waits_longer_for_a_strategy_than_a_single_call(url: str, blocking: Blocking) -> None:
+    async with serving(url, strategy_timeout_seconds=0.05, default_deadline_seconds=30) as served:
+        single = await served.recommend("slow", timeout=30)
+        blocking.gate.set()
+        await asyncio.sleep(0.1)  # for the batch of the call above to end
+        blocking.gate.clear()
+        each = RecommendRequest(placement="slow", visitor_id="eve")
+        message = BatchRecommendRequest(requests=[each] * 3).SerializeToString()
+        batch = asyncio.create_task(served.send(BATCH_RECOMMEND, message, timeout=30))
+        await asyncio.sleep(0.3)
+        blocking.gate.set()
+        answers = BatchRecommendResponse.FromString(await batch).outcomes
+
+    assert [part.cause for part in single.degradations] == [DEGRADATION_CAUSE_TIMED_OUT]
+    assert [list(answer.response.degradations) for answer in answers] == [[], [], []]
 
 
 async def test_a_call_too_many_is_refused_at_once_with_when_to_come_back_and_health_still_answers(

@@ -45,13 +45,15 @@ class RecommendationServicer(RecommendationServiceServicer):
     ) -> None:
         self._shops = shops
         self._pipeline = pipeline
+        # Requests of a batch wait for one another: a rung that is merely busy with them is not given up.
+        self._batch_pipeline = replace(pipeline, rung_timeout=seconds_per_request / 2)
         self._exposures = exposures
         self._seconds_per_request = seconds_per_request
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
         """Answer one request."""
         call = current_call.get()
-        return await self._answer(request, call, deadline=call.deadline)
+        return await self._answer(request, call, self._pipeline, deadline=call.deadline)
 
     async def BatchRecommend(
         self, request: pb.BatchRecommendRequest, context: Context
@@ -115,13 +117,21 @@ class RecommendationServicer(RecommendationServiceServicer):
         deadline = min(call.deadline, time.monotonic() + self._seconds_per_request)
         try:
             return pb.RecommendOutcome(
-                response=await self._answer(request, call, deadline=deadline, request_id=request_id)
+                response=await self._answer(
+                    request, call, self._batch_pipeline, deadline=deadline, request_id=request_id
+                )
             )
         except Exception as error:  # noqa: BLE001 - as the interceptor does for a single call
             return pb.RecommendOutcome(error=recommendations.write_error(known_error(error, call.method)))
 
     async def _answer(
-        self, request: pb.RecommendRequest, call: Call, *, deadline: float, request_id: str = ""
+        self,
+        request: pb.RecommendRequest,
+        call: Call,
+        pipeline: Pipeline,
+        *,
+        deadline: float,
+        request_id: str = "",
     ) -> pb.RecommendResponse:
         started = time.monotonic()
         shop = self._shops.get(call.shop)
@@ -136,9 +146,9 @@ class RecommendationServicer(RecommendationServiceServicer):
             await self._shops.reach(shop, asked.minimum_revision, (started + deadline) / 2)
         state = shop.state
         if request.validate_only:
-            self._pipeline.validate(asked, state)
+            pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
-        answer = await self._pipeline.recommend(asked, shop, state, deadline)
+        answer = await pipeline.recommend(asked, shop, state, deadline)
         if not request.unrecorded:
             self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
         return recommendations.write_response(

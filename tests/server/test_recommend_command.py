@@ -63,11 +63,13 @@ async def test_every_user_is_in_the_files_with_a_whole_list(address: str, tmp_pa
 
     assert result.exit_code == 0, result.output
     assert "1203 of 1203 users" in result.output
+    assert "answered without hybrid for 1203 users" in result.output  # the shop has no models
     answers = pl.read_parquet(folder / "*.parquet")
     assert answers.select("user_id", "position").rows() == [
         (user, position) for user in USERS for position in (1, 2)
     ]
     assert answers.filter(pl.col("user_id") == "user-0007")["item_id"].to_list() == ["kettle", "mug"]
+    assert answers["degraded"].all()
 
 
 @pytest.mark.parametrize(

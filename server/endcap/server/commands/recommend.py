@@ -34,7 +34,7 @@ _USERS_A_READ = 1_000
 _ROWS_A_FILE = 500_000
 _DAY = 86_400.0  # seconds: the longest that all users may take
 
-_Row: TypeAlias = tuple[str, int, str, float, str, str]
+_Row: TypeAlias = tuple[str, int, str, float, str, str, bool]
 _COLUMNS = pl.Schema(
     {
         "user_id": pl.String(),
@@ -43,6 +43,7 @@ _COLUMNS = pl.Schema(
         "score": pl.Float32(),
         "strategy": pl.String(),
         "generation": pl.String(),
+        "degraded": pl.Boolean(),
     }
 )
 
@@ -108,6 +109,7 @@ async def _all_users(request: RecommendRequest, shop: str, address: str, folder:
     await _check(request, shop, address)
     database = await open_database(Settings().database_url)
     failed: Counter[str] = Counter()
+    degraded: Counter[str] = Counter()
     console = Console()
     try:
         async with database.read() as connection:
@@ -122,6 +124,7 @@ async def _all_users(request: RecommendRequest, shop: str, address: str, folder:
             async for user, outcome in _outcomes(database, request, shop, address):
                 if outcome.HasField("error"):
                     failed[outcome.error.message] += 1
+                degraded.update({part.strategy for part in outcome.response.degradations})
                 rows += _rows(user, outcome.response)
                 if len(rows) >= _ROWS_A_FILE:
                     _write(rows, staging, next(files))
@@ -138,6 +141,10 @@ async def _all_users(request: RecommendRequest, shop: str, address: str, folder:
     console.print(f"{folder}: {count - failed.total()} of {count} users", soft_wrap=True)
     for reason, users in failed.items():
         console.print(f"no answer for {users} users: {reason}", soft_wrap=True)
+    for strategy, users in degraded.items():
+        console.print(
+            f"answered without {strategy or 'a part'} for {users} users: see 'degraded'", soft_wrap=True
+        )
 
 
 async def _check(request: RecommendRequest, shop: str, address: str) -> None:
@@ -187,7 +194,7 @@ async def _users(database: Database, shop: str) -> AsyncIterator[str]:
 
 def _rows(user: str, answer: RecommendResponse) -> list[_Row]:
     return [
-        (user, position, result.item_id, result.score, result.strategy, answer.generation)
+        (user, position, result.item_id, result.score, result.strategy, answer.generation, answer.degraded)
         for position, result in enumerate(answer.results, start=1)
     ]
 

@@ -45,7 +45,7 @@ async def activate():
     host = PluginHost.discover()
     database = await open_database(url)
     registry = model_registry.ModelRegistry(
-        database, host, LoadedModels(host), store=Path(folder), folder=Path(folder), kept=2
+        database, host, LoadedModels(host, Path(folder)), store=Path(folder), kept=2
     )
     bundle = await registry.register("default", Path(source))
     await registry.activate("default", bundle.model, bundle.version)
@@ -86,7 +86,7 @@ async def test_a_process_that_dies_leaves_one_whole_bundle_active(
         items = [Item(item_id) for item_id in ITEM_IDS]
         await upsert_items(connection=connection, shop="default", items=items, now=1)
     host = PluginHost.discover()
-    registry = ModelRegistry(database, host, LoadedModels(host), store=tmp_path, folder=folder, kept=2)
+    registry = ModelRegistry(database, host, LoadedModels(host, folder), store=tmp_path, kept=2)
     old, new = (make_bundle(tmp_path, ITEM_IDS, seed=seed) for seed in (1, 2))
     await registry.register("default", old)
     await registry.activate("default", "ease", old.name)
@@ -100,7 +100,7 @@ async def test_a_process_that_dies_leaves_one_whole_bundle_active(
         model = await get_model(connection=connection, shop="default", model="ease")
     active = [bundle for bundle in model.bundles if bundle.state is BundleState.ACTIVE]
     assert [bundle.version for bundle in active] == [new.name if new_is_active else old.name]
-    await LoadedModels(host).load(active[0])
+    await LoadedModels(host, folder).load(active[0])
     # Whoever comes next finds nothing in the way.
     if new.name not in {bundle.version for bundle in model.bundles}:
         await registry.register("default", new)

@@ -62,7 +62,7 @@ def registry(database: Database, tmp_path: Path, kept: Path) -> ModelRegistry:
     store = tmp_path / "store"
     store.mkdir()
     return ModelRegistry(
-        database, host, LoadedModels(host), store=store, folder=kept, kept=2, clock=lambda: 1_700_000_000
+        database, host, LoadedModels(host, kept), store=store, kept=2, clock=lambda: 1_700_000_000
     )
 
 
@@ -93,7 +93,7 @@ async def test_a_registered_bundle_is_a_private_copy(
     registered = await registry.register("default", bundle)
 
     copy = kept / "default" / "ease" / bundle.name
-    assert registered.path == str(copy)
+    assert kept / registered.path == copy
     assert (registered.item_count, registered.size_bytes) == (
         20,
         sum(f.stat().st_size for f in bundle.iterdir()),
@@ -110,7 +110,20 @@ async def test_the_shops_name_does_not_lead_out_of_the_folder(
 ) -> None:
     registered = await registry.register("../odd", bundle)
 
-    assert Path(registered.path).resolve().is_relative_to(kept)
+    assert (kept / registered.path).resolve().is_relative_to(kept)
+
+
+async def test_bundles_serve_from_wherever_their_folder_was_moved(
+    registry: ModelRegistry, database: Database, bundle: Path, kept: Path, tmp_path: Path
+) -> None:
+    await _serve(registry, bundle)
+    moved = kept.rename(tmp_path / "elsewhere")
+    host = PluginHost.discover()
+    shops = Shops(database, host, LoadedModels(host, moved), Metrics(), max_batch_size=8)
+
+    await shops.refresh(view_max_age=1e9)
+
+    assert _generation(shops) == {"ease": bundle.name}
 
 
 async def test_a_bundle_is_registered_once(registry: ModelRegistry, bundle: Path, kept: Path) -> None:
@@ -226,11 +239,11 @@ async def test_a_rollback_to_files_that_are_gone_changes_nothing_that_serves(
 
 
 async def test_a_bundle_that_was_altered_after_registration_is_refused_and_says_why(
-    registry: ModelRegistry, database: Database, versions: list[Path], make_bundle: MakeBundle
+    registry: ModelRegistry, database: Database, versions: list[Path], make_bundle: MakeBundle, kept: Path
 ) -> None:
     await _serve(registry, versions[0])
     registered = await registry.register("default", versions[1])
-    Path(registered.path, "vocabulary.json").write_bytes(b"[]")
+    (kept / registered.path / "vocabulary.json").write_bytes(b"[]")
 
     with pytest.raises(BundleRefused, match="was altered"):
         await registry.activate("default", "ease", versions[1].name)
@@ -242,10 +255,10 @@ async def test_a_bundle_that_was_altered_after_registration_is_refused_and_says_
 
 
 async def test_another_whole_bundle_in_its_place_is_refused(
-    registry: ModelRegistry, versions: list[Path]
+    registry: ModelRegistry, versions: list[Path], kept: Path
 ) -> None:
     registered = await registry.register("default", versions[0])
-    for file in Path(registered.path).iterdir():
+    for file in (kept / registered.path).iterdir():
         file.write_bytes((versions[1] / file.name).read_bytes())
 
     with pytest.raises(BundleRefused, match="not the one that was registered"):
@@ -253,14 +266,14 @@ async def test_another_whole_bundle_in_its_place_is_refused(
 
 
 async def test_a_shadow_load_checks_and_changes_nothing(
-    registry: ModelRegistry, database: Database, versions: list[Path]
+    registry: ModelRegistry, database: Database, versions: list[Path], kept: Path
 ) -> None:
     await _serve(registry, versions[0])
     registered = await registry.register("default", versions[1])
     before = (await _model(database)).etag
 
     await registry.check("default", "ease", versions[1].name)
-    Path(registered.path, "model.onnx").unlink()
+    (kept / registered.path / "model.onnx").unlink()
     with pytest.raises(BundleRefused):
         await registry.check("default", "ease", versions[1].name)
 
@@ -354,9 +367,10 @@ async def test_a_deleted_bundle_is_gone_with_its_files_and_may_come_back(
 
 
 @pytest.fixture
-async def shops(database: Database) -> Shops:
+async def shops(database: Database, kept: Path) -> Shops:
     """The shops as another process holds them."""
-    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8)
+    host = PluginHost.discover()
+    shops = Shops(database, host, LoadedModels(host, kept), Metrics(), max_batch_size=8)
     await shops.refresh(view_max_age=1e9)
     return shops
 
@@ -403,7 +417,8 @@ async def test_a_process_that_starts_and_cannot_load_the_active_bundle_serves_wi
     graph = kept / "default" / "ease" / versions[1].name / "model.onnx"
     whole = graph.read_bytes()
     graph.write_bytes(b"<html>")
-    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8)
+    host = PluginHost.discover()
+    shops = Shops(database, host, LoadedModels(host, kept), Metrics(), max_batch_size=8)
 
     await shops.refresh(view_max_age=1e9)
     broken = _generation(shops)

@@ -308,9 +308,8 @@ class AnotherProcess:
         return ModelRegistry(
             self._database,
             host,
-            LoadedModels(host),
+            LoadedModels(host, settings.bundles_folder),
             store=settings.bundle_store,
-            folder=settings.bundles_folder,
             kept=settings.kept_bundles,
         )
 

@@ -42,7 +42,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 def registry(database: Database, tmp_path: Path) -> ModelRegistry:
     host = PluginHost.discover()
     folder = tmp_path / "bundles"
-    return ModelRegistry(database, host, LoadedModels(host), store=tmp_path / "store", folder=folder, kept=2)
+    return ModelRegistry(database, host, LoadedModels(host, folder), store=tmp_path / "store", kept=2)
 
 
 async def _active(registry: ModelRegistry) -> str | None:

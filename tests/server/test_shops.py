@@ -21,6 +21,7 @@ from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import Unavailable
 from endcap.server import shops as shops_module
+from endcap.server.loaded_models import LoadedModels
 from endcap.server.metrics import Metrics
 from endcap.server.shops import Shop, Shops, ShopState
 
@@ -58,8 +59,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def shops(database: Database) -> Shops:
-    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8)
+async def shops(database: Database, tmp_path: Path) -> Shops:
+    host = PluginHost.discover()
+    shops = Shops(database, host, LoadedModels(host, tmp_path), Metrics(), max_batch_size=8)
     await shops.refresh(view_max_age=YEAR)
     return shops
 
@@ -269,7 +271,7 @@ async def test_items_that_are_written_during_a_load_are_found_after_it(
     assert (shop.revision, slow_loading.loads) == (revision, 1)
 
 
-async def test_a_time_that_passes_counts_without_a_write(database: Database) -> None:
+async def test_a_time_that_passes_counts_without_a_write(database: Database, tmp_path: Path) -> None:
     items = [
         Item("soon", available_time=NOW + 1_000),
         Item("until", expire_time=NOW + 2_000),
@@ -278,7 +280,9 @@ async def test_a_time_that_passes_counts_without_a_write(database: Database) -> 
     async with database.write() as connection:
         await upsert_items(connection=connection, shop="default", items=items, now=NOW)
     now = NOW
-    shops = Shops(database, PluginHost.discover(), Metrics(), max_batch_size=8, clock=lambda: now / 1000)
+    host = PluginHost.discover()
+    models = LoadedModels(host, tmp_path)
+    shops = Shops(database, host, models, Metrics(), max_batch_size=8, clock=lambda: now / 1000)
     available = []
     for now in (NOW, NOW + 999, NOW + 1_000, NOW + 1_999, NOW + 2_000):  # noqa: B007
         await shops.refresh(view_max_age=YEAR)

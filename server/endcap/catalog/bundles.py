@@ -40,7 +40,7 @@ class RegisteredBundle:
     version: str
 
     path: str
-    """Where its folder lies."""
+    """Where its files lie, relative to the folder of all bundles."""
 
     manifest: Mapping[str, Any]
     """Its ``manifest.json``, as JSON values."""

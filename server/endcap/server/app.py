@@ -17,6 +17,7 @@ from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import Unavailable
 from endcap.server.interceptors import CallInterceptor
 from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
+from endcap.server.loaded_models import LoadedModels
 from endcap.server.lookups import Lookups
 from endcap.server.metrics import Metrics
 from endcap.server.model_registry import ModelRegistry
@@ -94,7 +95,8 @@ class Application:
             _log.error("plugin_failed", plugin=failure.plugin.name, reason=failure.message)
         database = await open_database(settings.database_url)
         opened.push_async_callback(database.close)
-        shops = Shops(database, host, metrics, max_batch_size=settings.max_batch_size)
+        models = LoadedModels(host, settings.bundles_folder)
+        shops = Shops(database, host, models, metrics, max_batch_size=settings.max_batch_size)
         await shops.refresh(view_max_age=settings.view_max_age_seconds)
         writer = EventWriter(database, shops.committed, on_lost=metrics.events_lost)
         opened.push_async_callback(writer.close)
@@ -103,9 +105,8 @@ class Application:
         registry = ModelRegistry(
             database,
             host,
-            shops.models,
+            models,
             store=settings.bundle_store,
-            folder=settings.bundles_folder,
             kept=settings.kept_bundles,
         )
         parts = Parts(

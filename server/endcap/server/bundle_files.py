@@ -54,12 +54,14 @@ class BundleFiles:
         """Delete a staged copy, unless it was kept."""
         shutil.rmtree(staged.folder, ignore_errors=True)
 
-    def path(self, shop: str, model: str, version: str) -> Path:
-        """Return where a bundle is kept."""
-        return self._shop(shop) / model / version
+    def keep(self, staged: Bundle, name: str) -> None:
+        """Move a staged copy to where it is kept, in place of what an interrupted registration left.
 
-    def keep(self, staged: Bundle, path: Path) -> None:
-        """Move a staged copy to where it is kept, in place of what an interrupted registration left."""
+        Args:
+            staged: The copy.
+            name: By ``bundle_path``.
+        """
+        path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists():
             self._discard(path)
@@ -85,6 +87,11 @@ class BundleFiles:
 
     def _shop(self, shop: str) -> Path:
         return self._folder / shop_folder(shop)
+
+
+def bundle_path(shop: str, model: str, version: str) -> str:
+    """Return where a bundle is kept, relative to the folder of all of them, which may be moved."""
+    return f"{shop_folder(shop)}/{model}/{version}"
 
 
 def shop_folder(shop: str) -> str:

@@ -23,9 +23,21 @@ _log = structlog.get_logger(__name__)
 class LoadedModels:
     """The models of registered bundles, each loaded once and let go when nobody holds it any more."""
 
-    def __init__(self, host: PluginHost) -> None:
+    def __init__(self, host: PluginHost, root: Path) -> None:
+        """Load nothing yet.
+
+        Args:
+            host: Offers the strategies that run the models.
+            root: Where registered bundles are kept.
+        """
         self._host = host
+        self.root = root
+        """Where registered bundles are kept."""
         self._models: WeakValueDictionary[str, OnnxModel] = WeakValueDictionary()
+
+    def folder(self, bundle: RegisteredBundle) -> Path:
+        """Return where the files of a bundle lie."""
+        return self.root / bundle.path
 
     async def load(self, bundle: RegisteredBundle) -> OnnxModel:
         """Return the model of a bundle, verified, checked with its golden queries, and warm.
@@ -74,7 +86,7 @@ class LoadedModels:
             return None
 
     def _load(self, bundle: RegisteredBundle) -> OnnxModel:
-        folder = Path(bundle.path)
+        folder = self.folder(bundle)
         if not folder.is_dir():
             raise BundleRefused(
                 f"the files of version {bundle.version!r} of the model {bundle.model!r} are gone:"

@@ -30,7 +30,7 @@ from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Model, Vocabulary
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import BundleRefused, EndcapError, FailedPrecondition, InvalidInput, NotFound
-from endcap.server.bundle_files import BundleFiles
+from endcap.server.bundle_files import BundleFiles, bundle_path
 from endcap.server.loaded_models import LoadedModels
 
 
@@ -66,7 +66,6 @@ class ModelRegistry:
         models: LoadedModels,
         *,
         store: Path,
-        folder: Path,
         kept: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,9 +74,8 @@ class ModelRegistry:
         Args:
             database: Where bundles are registered.
             host: Offers the strategies that run the models.
-            models: Loads registered bundles.
+            models: Loads registered bundles from where they are kept.
             store: Where trainers put bundles.
-            folder: Where registered bundles are kept.
             kept: How many bundles of each model that served are kept, the active one included.
             clock: Seconds since 1970.
         """
@@ -85,7 +83,7 @@ class ModelRegistry:
         self._host = host
         self._models = models
         self._store = store
-        self._files = BundleFiles(folder)
+        self._files = BundleFiles(models.root)
         self._kept = kept
         self._clock = clock
 
@@ -117,6 +115,10 @@ class ModelRegistry:
             except NotFound:
                 return None
 
+    def folder(self, bundle: RegisteredBundle) -> Path:
+        """Return where the files of a registered bundle lie."""
+        return self._models.folder(bundle)
+
     async def register(self, shop: str, source: Path, *, validate_only: bool = False) -> RegisteredBundle:
         """Check a bundle whole, copy it to where nobody else writes, and add it to a shop.
 
@@ -140,7 +142,7 @@ class ModelRegistry:
             if not validate_only:
                 async with self._database.write() as connection:
                     await register_bundle(connection=connection, shop=shop, bundle=bundle)
-                    await asyncio.to_thread(self._files.keep, staged, Path(bundle.path))
+                    await asyncio.to_thread(self._files.keep, staged, bundle.path)
         finally:
             await asyncio.to_thread(self._files.drop, staged)
         return bundle
@@ -281,7 +283,7 @@ class ModelRegistry:
         return RegisteredBundle(
             model=manifest.model,
             version=manifest.version,
-            path=str(self._files.path(shop, manifest.model, manifest.version)),
+            path=bundle_path(shop, manifest.model, manifest.version),
             manifest=asdict(manifest),
             checksum=bundle.checksum,
             size_bytes=bundle.size,

@@ -95,7 +95,7 @@ class Retraining:
 
     async def _serving(self) -> list[Path]:
         active = [await self._registry.active(self._shop, model) for model in self._models]
-        return [Path(bundle.path) for bundle in active if bundle is not None]
+        return [self._registry.folder(bundle) for bundle in active if bundle is not None]
 
     def _keep(self, bundle: Path) -> Path:
         """Copy a bundle to the store, which may be on another disk."""

@@ -101,6 +101,7 @@ class Shops:
         self,
         database: Database,
         host: PluginHost,
+        models: LoadedModels,
         metrics: Metrics,
         *,
         max_batch_size: int,
@@ -111,7 +112,7 @@ class Shops:
         self._metrics = metrics
         self._max_batch_size = max_batch_size
         self._clock = clock
-        self.models = LoadedModels(host)
+        self.models = models
         """Loads the bundles that the shops serve with."""
         self._mask_worker = MaskWorker()
         self._shops: dict[str, Shop] = {}

@@ -117,9 +117,8 @@ async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
         registry = ModelRegistry(
             database,
             host,
-            LoadedModels(host),
+            LoadedModels(host, settings.bundles_folder),
             store=settings.bundle_store,
-            folder=settings.bundles_folder,
             kept=settings.kept_bundles,
         )
         yield registry, database

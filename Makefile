@@ -8,7 +8,7 @@ PYTHON ?= python3
 demo: $(VENV)/installed  ## import a real shop, train, evaluate, serve, and ask for recommendations
 	$(BIN)/endcap demo
 
-serve: $(VENV)/installed  ## the demo's server, left running on 127.0.0.1:50051
+serve: $(VENV)/installed  ## serve what the demo left, or makes first, on 127.0.0.1:50051
 	$(BIN)/endcap demo --keep-serving
 
 test: $(VENV)/installed  ## run the test suite

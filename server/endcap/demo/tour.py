@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from endcap.client import Client
+from endcap.sdk.errors import FailedPrecondition
 from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 from endcap.v1.event_pb2 import Event
 from endcap.v1.item_pb2 import Item
@@ -44,6 +45,9 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
         client: Speaks to the server.
         console: Where the answers go.
         newest_time: Unix milliseconds of the shop's last purchase, when the visitor comes in.
+
+    Raises:
+        FailedPrecondition: The server did not take what the visitor did.
     """
     ask = partial(client.recommend, include_reasons=True, page_size=5)
     show = partial(_show, client, console)
@@ -52,10 +56,7 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
     show("The next page", ask("home", user_id=CUSTOMER, page_token=first.next_page_token))
     show("Of these, below 1 pound", ask("home", user_id=CUSTOMER, filter="price < 1"))
     show("For a new visitor", ask("home", visitor_id=VISITOR))
-    time = Timestamp()
-    time.FromMilliseconds(newest_time)
-    views = [Event(type="view", visitor_id=VISITOR, item_id=item_id, time=time) for item_id in VIEWED]
-    revision = client.record_events(views).revision
+    revision = record_views(client, VIEWED, time=newest_time)
     show(
         f"For the same visitor, after looking at {_titles(client, VIEWED)}",
         ask("home", visitor_id=VISITOR, minimum_revision=revision),
@@ -71,6 +72,27 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
     for rule in ruled.trace.rules:
         console.print(f"rule “{rule.rule}”: {rule.detail}")
     _set_rules(client, ())
+
+
+def record_views(client: Client, item_ids: Sequence[str], *, time: int) -> int:
+    """Let the visitor look at items, and return the revision of the shop that knows it.
+
+    Args:
+        client: Speaks to the server.
+        item_ids: The items, in the order in which the visitor looks at them.
+        time: When, in Unix milliseconds.
+
+    Raises:
+        FailedPrecondition: The server did not take all of it.
+    """
+    moment = Timestamp()
+    moment.FromMilliseconds(time)
+    views = [Event(type="view", visitor_id=VISITOR, item_id=item_id, time=moment) for item_id in item_ids]
+    answer = client.record_events(views)
+    if answer.rejections:
+        said = "; ".join(f"{rejected.reason}, {rejected.message}" for rejected in answer.rejections)
+        raise FailedPrecondition(f"the server did not take the visitor's views: {said}")
+    return answer.revision
 
 
 def swap_and_roll_back(client: Client, console: Console, path: str) -> None:

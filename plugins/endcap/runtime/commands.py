@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from endcap.runtime.plugin_host import FailedPlugin, PluginHost, Registration
@@ -20,7 +20,9 @@ def plugins() -> None:
 
 
 def _strategies(registrations: Iterable[Registration]) -> Table:
-    table = Table("Strategy", "What it does", "Tasks", "Parameters", "From", title="Strategies")
+    table = Table(
+        Column("Strategy", no_wrap=True), "What it does", "Tasks", "Parameters", "From", title="Strategies"
+    )
     for each in registrations:
         parameters = json_schema(each.parameters)["properties"]
         table.add_row(
@@ -39,7 +41,7 @@ def _strategies(registrations: Iterable[Registration]) -> Table:
 
 
 def _failures(failures: Iterable[FailedPlugin]) -> Table:
-    table = Table("Plugin", "Reason", "From", title="Failed plugins")
+    table = Table(Column("Plugin", no_wrap=True), "Reason", "From", title="Failed plugins")
     for each in failures:
         raised = f"\n{type(each.error).__name__}: {each.error}" if each.error else ""
         table.add_row(Text(each.plugin.name), Text(each.message + raised), Text(each.plugin.source))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from endcap.catalog.bundles import list_bundles
 from endcap.catalog.database import Database, open_database
@@ -129,7 +129,9 @@ async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
 async def _list(shop: str) -> None:
     async with open_registry() as (_, database), database.read() as connection:
         bundles = await list_bundles(connection=connection, shop=shop)
-    table = Table("Model", "Version", "State", "Items", "MiB", "Measured")
+    # Versions are there to be copied into the next command.
+    version = Column("Version", no_wrap=True)
+    table = Table(Column("Model", no_wrap=True), version, "State", "Items", "MiB", "Measured")
     for bundle in bundles:
         measured = ", ".join(f"{name} {value:.4f}" for name, value in bundle.manifest["metrics"].items())
         table.add_row(

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.membership import is_among
+from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.revisions import advance_revision, lock_revision
 from endcap.catalog.tables import EVENTS
-from endcap.catalog.tombstones import find_deleted
+from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.upserting import insert_rows
 from endcap.catalog.users import remember_users, remember_visitors
 
@@ -61,7 +61,6 @@ class Event:
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
 _body = attrgetter(*(name for name in _COLUMNS if name not in {"event_id", "time"}))
-_CHUNK = 5_000  # ids a query: far below what a database allows of parameters
 
 
 class Outcome(StrEnum):
@@ -112,41 +111,34 @@ async def store_events(
         NotFound: There is no such shop.
     """
     revision = await lock_revision(connection=connection, shop=shop)
-    deleted = await find_deleted(
-        connection=connection,
-        shop=shop,
-        users={event.user_id for event in events if event.user_id is not None},
-        visitors={event.visitor_id for event in events if event.visitor_id is not None},
-    )
+    deleted = await _deleted(connection, shop, events)
     if hashes is None:
         hashes = [event.body_hash() for event in events]
-    firsts: dict[str, int] = {}  # places of the events to store, by their ids
-    for place, event in enumerate(events):
-        if event.user_id not in deleted.users and event.visitor_id not in deleted.visitors:
-            firsts.setdefault(event.event_id, place)
-    rows = [_row(events[place], shop, hashes[place], revision + 1) for place in firsts.values()]
     # Nearly always all of them are new: to ask first which are not would take as long as to store them.
-    stored = {}
+    outcomes = _judge(events, hashes, deleted, {})
+    rows = [
+        _row(event, shop, body_hash, revision + 1)
+        for event, body_hash, outcome in zip(events, hashes, outcomes, strict=True)
+        if outcome is Outcome.ACCEPTED
+    ]
     if await insert_rows(connection=connection, table=EVENTS, rows=rows, changed=()) < len(rows):
-        stored = await stored_hashes(
-            connection=connection, shop=shop, event_ids=list(firsts), revision=revision
-        )
-    outcomes: list[Outcome] = []
-    accepted: list[Event] = []
-    for place, event in enumerate(events):
-        first = firsts.get(event.event_id)
-        if first is None or event.user_id in deleted.users or event.visitor_id in deleted.visitors:
-            outcomes.append(Outcome.USER_DELETED)
-        elif first == place and event.event_id not in stored:
-            outcomes.append(Outcome.ACCEPTED)
-            accepted.append(event)
-        else:
-            known = stored.get(event.event_id, hashes[first])
-            outcomes.append(Outcome.DUPLICATE if known == hashes[place] else Outcome.CONFLICT)
+        outcomes = _judge(events, hashes, deleted, await _stored_hashes(connection, shop, events, revision))
+    accepted = tuple(
+        event for event, outcome in zip(events, outcomes, strict=True) if outcome is Outcome.ACCEPTED
+    )
     if accepted:
         revision = await advance_revision(connection=connection, shop=shop)
         await _remember(connection, shop, accepted)
-    return Stored(tuple(outcomes), tuple(accepted), revision)
+    return Stored(tuple(outcomes), accepted, revision)
+
+
+async def foresee_events(
+    *, connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
+) -> list[Outcome]:
+    """Say what ``store_events`` would do with events, as things are stored up to a revision."""
+    deleted = await _deleted(connection, shop, events)
+    stored = await _stored_hashes(connection, shop, events, revision)
+    return _judge(events, [event.body_hash() for event in events], deleted, stored)
 
 
 async def events_after(*, connection: AsyncConnection, shop: str, revision: int) -> list[tuple[int, Event]]:
@@ -160,15 +152,23 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
     return [(of, Event(**dict(zip(_COLUMNS, values, strict=True)))) for of, *values in rows]
 
 
-async def stored_hashes(
-    *, connection: AsyncConnection, shop: str, event_ids: Sequence[str], revision: int
+async def _deleted(connection: AsyncConnection, shop: str, events: Sequence[Event]) -> People:
+    return await find_deleted(
+        connection=connection,
+        shop=shop,
+        users={event.user_id for event in events if event.user_id is not None},
+        visitors={event.visitor_id for event in events if event.visitor_id is not None},
+    )
+
+
+async def _stored_hashes(
+    connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
 ) -> dict[str, bytes]:
-    """Return the hashes of those of some events that were stored up to a revision, by event id."""
+    """Return the hashes of what was stored under the ids of events up to a revision, by event id."""
     hashes: dict[str, bytes] = {}
-    for start in range(0, len(event_ids), _CHUNK):
+    for chunk in in_chunks(list({event.event_id for event in events})):
         query = select(EVENTS.c.event_id, EVENTS.c.body_hash, EVENTS.c.revision).where(
-            EVENTS.c.shop == shop,
-            is_among(connection, EVENTS.c.event_id, event_ids[start : start + _CHUNK]),
+            EVENTS.c.shop == shop, is_among(connection, EVENTS.c.event_id, chunk)
         )
         # Not a condition of the query: SQLite would go through all events of these revisions for it.
         hashes.update(
@@ -177,6 +177,24 @@ async def stored_hashes(
             if stored <= revision
         )
     return hashes
+
+
+def _judge(
+    events: Sequence[Event], hashes: Sequence[bytes], deleted: People, stored: Mapping[str, bytes]
+) -> list[Outcome]:
+    """Return what becomes of events, given who was deleted and the hashes of those that are stored."""
+    known = dict(stored)
+    outcomes = []
+    for event, body_hash in zip(events, hashes, strict=True):
+        if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
+            outcomes.append(Outcome.USER_DELETED)
+        elif event.event_id not in known:
+            known[event.event_id] = body_hash
+            outcomes.append(Outcome.ACCEPTED)
+        else:
+            same = known[event.event_id] == body_hash
+            outcomes.append(Outcome.DUPLICATE if same else Outcome.CONFLICT)
+    return outcomes
 
 
 def _row(event: Event, shop: str, body_hash: bytes, revision: int) -> tuple[Any, ...]:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, exists, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.membership import is_among
+from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.tables import SHOPS, TOMBSTONES
 from endcap.catalog.upserting import insert_rows
 
 
 _DIGEST_BYTES = 16
-_CHUNK = 5_000  # digests a query: far below what a database allows of parameters
 
 # Most shops have no tombstone: they pay for one look, and for no hashes.
 _KEY_OF_TOMBSTONES = select(SHOPS.c.token_key).where(
@@ -115,8 +114,8 @@ async def put_back(*, connection: AsyncConnection, shop: str, digests: Iterable[
 
 async def _stored(connection: AsyncConnection, shop: str, digests: list[bytes]) -> set[bytes]:
     stored: set[bytes] = set()
-    for start in range(0, len(digests), _CHUNK):
-        among = is_among(connection, TOMBSTONES.c.digest, digests[start : start + _CHUNK])
+    for chunk in in_chunks(digests):
+        among = is_among(connection, TOMBSTONES.c.digest, chunk)
         query = select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == shop, among)
         stored.update((await connection.execute(query)).scalars())
     return stored

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.events import Event, Outcome, store_events, stored_hashes
+from endcap.catalog.events import Outcome, foresee_events, store_events
 from endcap.catalog.importing.changes import ItemChange, UserChange
 from endcap.catalog.importing.reading import Batch
 from endcap.catalog.items import Item, get_items, upsert_items
@@ -71,7 +71,9 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
     """
     _, refused_items = await _items(connection, shop, batch.items)
     _, refused_users = await _users(connection, shop, batch.users)
-    of_events = _of_events(await _outcomes(connection, shop, batch.events))
+    of_events = _of_events(
+        await foresee_events(connection=connection, shop=shop.id, events=batch.events, revision=shop.revision)
+    )
     return Written({**refused_items, **refused_users, **of_events.refused}, of_events.duplicates)
 
 
@@ -118,31 +120,6 @@ def _apply(
         except InvalidInput as error:
             refused[place] = str(error)
     return changed, refused
-
-
-async def _outcomes(connection: AsyncConnection, shop: Shop, events: Sequence[Event]) -> list[Outcome]:
-    """Return what would become of events."""
-    deleted = await find_deleted(
-        connection=connection,
-        shop=shop.id,
-        users={event.user_id for event in events if event.user_id is not None},
-        visitors={event.visitor_id for event in events if event.visitor_id is not None},
-    )
-    event_ids = list({event.event_id for event in events})
-    hashes = await stored_hashes(
-        connection=connection, shop=shop.id, event_ids=event_ids, revision=shop.revision
-    )
-    firsts: dict[str, Event] = {}
-    outcomes = []
-    for event in events:
-        if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
-            outcomes.append(Outcome.USER_DELETED)
-        elif event.event_id not in hashes and firsts.setdefault(event.event_id, event) is event:
-            outcomes.append(Outcome.ACCEPTED)
-        else:
-            known = hashes.get(event.event_id) or firsts[event.event_id].body_hash()
-            outcomes.append(Outcome.DUPLICATE if known == event.body_hash() else Outcome.CONFLICT)
-    return outcomes
 
 
 def _of_events(outcomes: Sequence[Outcome]) -> Written:

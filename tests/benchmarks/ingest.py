@@ -1,7 +1,8 @@
 """What recording events takes, in the event writer and over gRPC, against a bare sqlite3 on the same disk.
 
-Run it with ``python tests/benchmarks/ingest.py``. Server, client and flood are processes of their own, so on
-two cores they are in each other's way. Every round measures all of them in turn.
+Run it with ``python tests/benchmarks/ingest.py``. Batches of 1,000 come from 8 callers at once. The server,
+the client and the flood are processes of their own, so on two cores they are in each other's way. Every round
+measures each of them in turn.
 
 What a group commit gains depends on how long the disk takes to sync, which is printed. To see it as on a
 slower disk, let strace hold up each sync, here by 4 ms::
@@ -12,6 +13,7 @@ slower disk, let strace hold up each sync, here by 4 ms::
 
 import argparse
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -30,7 +32,9 @@ import grpc
 
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.event_writer import EventWriter
+from endcap.catalog.histories import Histories
 from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.loading import load_shop
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient, Options
@@ -80,15 +84,15 @@ async def measure(address: str, folder: Path, count: int, singles: int, rounds: 
     bare = Bare(folder / "bare.db")
     writer = await Writer.open(f"sqlite:///{folder / 'writer.db'}")
     async with AsyncClient(address, Options(deadline=60)) as client:
-        await record(client, 5_000, batch=1_000, callers=4)
+        await record(client, 5_000, batch=1_000, callers=8)
         for _ in range(rounds):
             for name, rate in (
                 ("bare 1000", bare.record(count, batch=1_000)),
-                ("writer 1000", await writer.record(count, batch=1_000, callers=4)),
-                ("durable 1000", await record(client, count, batch=1_000, callers=4)),
+                ("writer 1000", await writer.record(count, batch=1_000, callers=8)),
+                ("durable 1000", await record(client, count, batch=1_000, callers=8)),
                 (
                     "buffered 1000",
-                    await record(client, count, batch=1_000, callers=4, durability=DURABILITY_BUFFERED),
+                    await record(client, count, batch=1_000, callers=8, durability=DURABILITY_BUFFERED),
                 ),
                 ("bare 1", bare.record(singles // 10, batch=1)),
                 ("writer 1", await writer.record(singles, batch=1, callers=CALLERS)),
@@ -194,22 +198,30 @@ async def waits(client: AsyncClient, count: int) -> list[float]:
 
 
 class Writer:
-    """The event writer of the catalog, in this process: what the server does without gRPC."""
+    """The event writer of the catalog and histories, in this process: what the server does without gRPC."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, histories: Histories) -> None:
         self._database = database
-        self._writer = EventWriter(database, lambda _shop, _events, _revision: None)
+        self._writer = EventWriter(
+            database,
+            lambda _shop, events, revision: histories.apply(events, revision),
+            known=lambda _shop: histories,
+        )
 
     @classmethod
     async def open(cls, url: str) -> Self:
         """Create a shop of items and open it."""
         await create(url)
-        return cls(await open_database(url))
+        database = await open_database(url)
+        loaded = await load_shop(database, "default", now=int(time.time() * 1000))
+        return cls(database, loaded.histories)
 
     async def record(self, count: int, *, batch: int, callers: int) -> float:
         """Record events from many callers at once and return events a second."""
         now = int(time.time() * 1000)
         read = [read_event(event, now=now, max_age_days=30) for event in events(count)]
+        gc.collect()
+        gc.freeze()  # the server holds no events that are still to come
         batches = iter([read[start : start + batch] for start in range(0, count, batch)])
 
         async def call() -> None:
@@ -258,7 +270,6 @@ class Bare:
 COLUMNS = (
     "shop",
     "event_id",
-    "body_hash",
     "type",
     "user_id",
     "item_id",
@@ -277,7 +288,6 @@ def row(event: Event) -> tuple[object, ...]:
     return (
         "default",
         event.event_id,
-        os.urandom(16),
         event.type,
         event.user_id,
         event.item_id,

@@ -6,7 +6,6 @@ round measures all of them in turn.
 
 import argparse
 import asyncio
-import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -30,9 +29,9 @@ ALTER TABLE bare ADD FOREIGN KEY (shop) REFERENCES shops
 """
 _INSERT = """
 INSERT INTO bare (
-    shop, event_id, body_hash, type, user_id, item_id, time, quantity, currency, attribution_token, order_id,
+    shop, event_id, type, user_id, item_id, time, quantity, currency, attribution_token, order_id,
     properties, revision
-) VALUES ('default', $1, $2, 'view', $3, $4, $5, 1, '', '', '', '{}', 1)
+) VALUES ('default', $1, 'view', $2, $3, $4, 1, '', '', '', '{}', 1)
 """
 
 
@@ -51,7 +50,7 @@ class Bare:
 
     @staticmethod
     def _row(event: Event) -> tuple[object, ...]:
-        return (event.event_id, secrets.token_bytes(16), event.user_id, event.item_id, event.time)
+        return (event.event_id, event.user_id, event.item_id, event.time)
 
 
 def main() -> None:

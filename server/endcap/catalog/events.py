@@ -1,14 +1,13 @@
 """Events: stored once each, in an order that every process sees."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.membership import in_chunks, is_among
@@ -17,6 +16,9 @@ from endcap.catalog.tables import EVENTS
 from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.upserting import insert_rows
 from endcap.catalog.users import remember_users, remember_visitors
+
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,9 @@ class Event:
     time_is_given: bool = True
     """False when ``time`` is only that of the call, so that a repeated call is still the same event."""
 
-    def body_hash(self) -> bytes:
-        """Return a digest of the content: what the caller sent, but for the event's id."""
-        body = (*_body(self), self.time if self.time_is_given else None)
-        return hashlib.blake2b(_encode(body).encode(), digest_size=16).digest()
-
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
-_body = attrgetter(*(name for name in _COLUMNS if name not in {"event_id", "time"}))
 
 
 class Outcome(StrEnum):
@@ -92,12 +88,36 @@ class Stored:
     """The shop's revision that holds all of them."""
 
 
+_ID, _TIME = 1, 6  # places in a row
+
+Row: TypeAlias = tuple[Any, ...]
+"""A row of the table, as the driver takes it."""
+
+
+class Acquaintances(Protocol):
+    """The people of a shop, as they are known in memory: it is quicker to ask than the database."""
+
+    @property
+    def revision(self) -> int:
+        """That of the shop as it was known last."""
+
+    def missing_users(self, user_ids: AbstractSet[str]) -> AbstractSet[str]:
+        """Return the users whom the shop may not have."""
+
+    def missing_visitors(self, visitor_ids: AbstractSet[str]) -> AbstractSet[str]:
+        """Return the visitors whom the shop may not have."""
+
+    def is_linked(self, visitor_id: str, user_id: str) -> bool:
+        """Say whether a visitor is linked to a user."""
+
+
 async def store_events(
     *,
     connection: AsyncConnection,
     shop: str,
     events: Sequence[Event],
-    hashes: Sequence[bytes] | None = None,
+    rows: Sequence[Row] | None = None,
+    known: Acquaintances | None = None,
 ) -> Stored:
     """Store events that are not stored yet, with the users and visitors that they name.
 
@@ -105,30 +125,29 @@ async def store_events(
         connection: One that writes.
         shop: The shop's id.
         events: Any number, in the order that they are to have.
-        hashes: Of their bodies, when they were computed while another transaction was being written.
+        rows: Those of ``event_row``, when they were made while another transaction was being written.
+        known: People who need not be stored, unless somebody else has written to the shop since.
 
     Raises:
         NotFound: There is no such shop.
     """
     revision = await lock_revision(connection=connection, shop=shop)
-    deleted = await _deleted(connection, shop, events)
-    if hashes is None:
-        hashes = [event.body_hash() for event in events]
+    named = People.of(events)
+    deleted = await find_deleted(connection=connection, shop=shop, named=named)
+    if rows is None:
+        rows = [event_row(shop, event) for event in events]
     # Nearly always all of them are new: to ask first which are not would take as long as to store them.
-    outcomes = _judge(events, hashes, deleted, {})
-    rows = [
-        _row(event, shop, body_hash, revision + 1)
-        for event, body_hash, outcome in zip(events, hashes, outcomes, strict=True)
-        if outcome is Outcome.ACCEPTED
-    ]
-    if await insert_rows(connection=connection, table=EVENTS, rows=rows, changed=()) < len(rows):
-        outcomes = _judge(events, hashes, deleted, await _stored_hashes(connection, shop, events, revision))
-    accepted = tuple(
-        event for event, outcome in zip(events, outcomes, strict=True) if outcome is Outcome.ACCEPTED
-    )
+    outcomes = _judge(events, rows, deleted, {})
+    new = [(*row, revision + 1) for row in _accepted(rows, outcomes)]
+    if await insert_rows(connection=connection, table=EVENTS, rows=new, changed=()) < len(new):
+        stored = await _stored_rows(connection, shop, events, revision)
+        outcomes = _judge(events, rows, deleted, stored)
+    accepted = tuple(_accepted(events, outcomes))
     if accepted:
+        if known is not None and known.revision == revision:
+            named = _unknown(named, known, accepted)
+        await _remember(connection, shop, accepted, named)
         revision = await advance_revision(connection=connection, shop=shop)
-        await _remember(connection, shop, accepted)
     return Stored(tuple(outcomes), accepted, revision)
 
 
@@ -136,9 +155,9 @@ async def foresee_events(
     *, connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
 ) -> list[Outcome]:
     """Say what ``store_events`` would do with events, as things are stored up to a revision."""
-    deleted = await _deleted(connection, shop, events)
-    stored = await _stored_hashes(connection, shop, events, revision)
-    return _judge(events, [event.body_hash() for event in events], deleted, stored)
+    deleted = await find_deleted(connection=connection, shop=shop, named=People.of(events))
+    stored = await _stored_rows(connection, shop, events, revision)
+    return _judge(events, [event_row(shop, event) for event in events], deleted, stored)
 
 
 async def events_after(*, connection: AsyncConnection, shop: str, revision: int) -> list[tuple[int, Event]]:
@@ -152,57 +171,11 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
     return [(of, Event(**dict(zip(_COLUMNS, values, strict=True)))) for of, *values in rows]
 
 
-async def _deleted(connection: AsyncConnection, shop: str, events: Sequence[Event]) -> People:
-    return await find_deleted(
-        connection=connection,
-        shop=shop,
-        users={event.user_id for event in events if event.user_id is not None},
-        visitors={event.visitor_id for event in events if event.visitor_id is not None},
-    )
-
-
-async def _stored_hashes(
-    connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
-) -> dict[str, bytes]:
-    """Return the hashes of what was stored under the ids of events up to a revision, by event id."""
-    hashes: dict[str, bytes] = {}
-    for chunk in in_chunks(list({event.event_id for event in events})):
-        query = select(EVENTS.c.event_id, EVENTS.c.body_hash, EVENTS.c.revision).where(
-            EVENTS.c.shop == shop, is_among(connection, EVENTS.c.event_id, chunk)
-        )
-        # Not a condition of the query: SQLite would go through all events of these revisions for it.
-        hashes.update(
-            (event_id, body_hash)
-            for event_id, body_hash, stored in await connection.execute(query)
-            if stored <= revision
-        )
-    return hashes
-
-
-def _judge(
-    events: Sequence[Event], hashes: Sequence[bytes], deleted: People, stored: Mapping[str, bytes]
-) -> list[Outcome]:
-    """Return what becomes of events, given who was deleted and the hashes of those that are stored."""
-    known = dict(stored)
-    outcomes = []
-    for event, body_hash in zip(events, hashes, strict=True):
-        if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
-            outcomes.append(Outcome.USER_DELETED)
-        elif event.event_id not in known:
-            known[event.event_id] = body_hash
-            outcomes.append(Outcome.ACCEPTED)
-        else:
-            same = known[event.event_id] == body_hash
-            outcomes.append(Outcome.DUPLICATE if same else Outcome.CONFLICT)
-    return outcomes
-
-
-def _row(event: Event, shop: str, body_hash: bytes, revision: int) -> tuple[Any, ...]:
-    properties = _encode(dict(event.properties)) if event.properties else "{}"
+def event_row(shop: str, event: Event) -> Row:
+    """Return the row of an event, but for its revision, which is the last column."""
     return (
         shop,
         event.event_id,
-        body_hash,
         event.type,
         event.user_id,
         event.visitor_id,
@@ -214,21 +187,91 @@ def _row(event: Event, shop: str, body_hash: bytes, revision: int) -> tuple[Any,
         event.value,
         event.attribution_token,
         event.order_id,
-        properties,
-        revision,
+        _encode(dict(event.properties)) if event.properties else "{}",
     )
 
 
-async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Event]) -> None:
-    users: dict[str, int] = {}
-    visitors: dict[str, int] = {}
-    links: dict[str, str] = {}
-    for event in events:
-        if event.user_id is not None:
-            users.setdefault(event.user_id, event.time)
-        if event.visitor_id is not None:
-            visitors.setdefault(event.visitor_id, event.time)
-            if event.user_id is not None:
-                links[event.visitor_id] = event.user_id
-    await remember_users(connection=connection, shop=shop, created_times=users)
-    await remember_visitors(connection=connection, shop=shop, created_times=visitors, links=links)
+# In the order of ``event_row``, properties as their text.
+_ROWS = select(
+    *(column for column in EVENTS.c if column.name not in {"sequence", "properties", "revision"}),
+    cast(EVENTS.c.properties, String),
+    EVENTS.c.revision,
+)
+
+
+async def _stored_rows(
+    connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
+) -> dict[str, Row]:
+    """Return the rows that were stored under the ids of events up to a revision, by event id."""
+    stored: dict[str, Row] = {}
+    for chunk in in_chunks(list({event.event_id for event in events})):
+        query = _ROWS.where(EVENTS.c.shop == shop, is_among(connection, EVENTS.c.event_id, chunk))
+        # Not a condition of the query: SQLite would go through all events of these revisions for it.
+        rows = (row for *row, of in await connection.execute(query) if of <= revision)
+        stored.update((row[_ID], tuple(row)) for row in rows)
+    return stored
+
+
+def _judge(
+    events: Sequence[Event], rows: Sequence[Row], deleted: People, stored: Mapping[str, Row]
+) -> list[Outcome]:
+    """Return what becomes of events, given who was deleted and what is stored under their ids."""
+    if not deleted and not stored and len({event.event_id for event in events}) == len(events):
+        return [Outcome.ACCEPTED] * len(events)
+    known = dict(stored)
+    outcomes = []
+    for event, row in zip(events, rows, strict=True):
+        if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
+            outcomes.append(Outcome.USER_DELETED)
+        elif event.event_id not in known:
+            known[event.event_id] = row
+            outcomes.append(Outcome.ACCEPTED)
+        elif _repeats(event, row, known[event.event_id]):
+            outcomes.append(Outcome.DUPLICATE)
+        else:
+            outcomes.append(Outcome.CONFLICT)
+    return outcomes
+
+
+def _repeats(event: Event, row: Row, stored: Row) -> bool:
+    """Say whether an event is the one that is stored, and not another one under its id."""
+    if not event.time_is_given:
+        row = (*row[:_TIME], stored[_TIME], *row[_TIME + 1 :])
+    # A database may spell the properties in its own way.
+    return row == stored or (row[:-1] == stored[:-1] and json.loads(row[-1]) == json.loads(stored[-1]))
+
+
+def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator[_Value]:
+    return (value for value, outcome in zip(values, outcomes, strict=True) if outcome is Outcome.ACCEPTED)
+
+
+def _unknown(named: People, known: Acquaintances, events: Sequence[Event]) -> People:
+    """Return those of the people of events whom, or whose link to a user, the shop may not have."""
+    links = {} if not named.visitors else _links(events)
+    return People(
+        frozenset(known.missing_users(named.users)),
+        frozenset(known.missing_visitors(named.visitors)).union(
+            visitor for visitor, user in links.items() if not known.is_linked(visitor, user)
+        ),
+    )
+
+
+async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Event], named: People) -> None:
+    """Store those people that events name."""
+    if named.users:
+        # From the last one, so that the first one of somebody counts.
+        times = {event.user_id: event.time for event in reversed(events) if event.user_id in named.users}
+        await remember_users(connection=connection, shop=shop, created_times=times)
+    if named.visitors:
+        times = {
+            event.visitor_id: event.time for event in reversed(events) if event.visitor_id in named.visitors
+        }
+        await remember_visitors(connection=connection, shop=shop, created_times=times, links=_links(events))
+
+
+def _links(events: Sequence[Event]) -> dict[str, str]:
+    return {
+        event.visitor_id: event.user_id
+        for event in events
+        if event.visitor_id is not None and event.user_id is not None
+    }

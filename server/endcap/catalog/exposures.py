@@ -172,9 +172,4 @@ async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[E
         select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
     )
     shown = [exposure for exposure in exposures if exposure.shop == shop]
-    return await find_deleted(
-        connection=connection,
-        shop=shop,
-        users={exposure.user_id for exposure in shown if exposure.user_id is not None},
-        visitors={exposure.visitor_id for exposure in shown if exposure.visitor_id is not None},
-    )
+    return await find_deleted(connection=connection, shop=shop, named=People.of(shown))

@@ -118,6 +118,20 @@ class Histories:
             self._user_of[visitor] = user
             self._visitors_of.setdefault(user, set()).add(visitor)
 
+    def missing_users(self, user_ids: AbstractSet[str]) -> AbstractSet[str]:
+        """Return the users who have no events."""
+        return {user_id for user_id in user_ids if user_id not in self._users}
+
+    def missing_visitors(self, visitor_ids: AbstractSet[str]) -> AbstractSet[str]:
+        """Return the visitors who have no events."""
+        return {visitor_id for visitor_id in visitor_ids if visitor_id not in self._visitors}
+
+    def is_linked(self, visitor_id: str, user_id: str) -> bool:
+        """Say whether a visitor is a user."""
+        visitor = self._visitors.get(visitor_id)
+        user = None if visitor is None else self._user_of.get(visitor)
+        return user is not None and user == self._users.get(user_id)
+
     def forget(self, user_ids: Iterable[str], visitor_ids: Iterable[str]) -> None:
         """Drop people and what they did."""
         gone = [self._users.pop(user_id) for user_id in user_ids if user_id in self._users]

@@ -148,7 +148,7 @@ class VisitorTable(SQLModel, table=True):
     created_time: int = Field(sa_type=BigInteger)
     pseudonym_key: bytes
     linked_time: int | None = Field(sa_type=BigInteger)
-    """That of the event."""
+    """That of the event which made the link."""
 
 
 class UserRecordTable(SQLModel, table=True):
@@ -196,8 +196,6 @@ class EventTable(SQLModel, table=True):
     """Orders the events as they were stored."""
     shop: str
     event_id: str
-    body_hash: bytes
-    """Tells a repeated event from another one under the same id."""
     type: str
     user_id: str | None
     visitor_id: str | None

@@ -5,8 +5,9 @@ an id is meant.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 from sqlalchemy import bindparam, exists, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,12 +26,30 @@ _KEY_OF_TOMBSTONES = select(SHOPS.c.token_key).where(
 )
 
 
+class _Act(Protocol):
+    """Something that somebody did."""
+
+    @property
+    def user_id(self) -> str | None: ...
+
+    @property
+    def visitor_id(self) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class People:
     """Some users and visitors, by their ids."""
 
     users: frozenset[str] = frozenset()
     visitors: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, acts: Sequence[_Act]) -> Self:
+        """Return those who did something."""
+        return cls(
+            frozenset(act.user_id for act in acts if act.user_id is not None),
+            frozenset(act.visitor_id for act in acts if act.visitor_id is not None),
+        )
 
     def __bool__(self) -> bool:
         return bool(self.users or self.visitors)
@@ -63,22 +82,13 @@ async def read_tombstones(connection: AsyncConnection) -> list[Tombstones]:
     return [Tombstones(shop, key, frozenset(each)) for (shop, key), each in digests.items()]
 
 
-async def find_deleted(
-    *, connection: AsyncConnection, shop: str, users: Collection[str] = (), visitors: Collection[str] = ()
-) -> People:
-    """Return those of some people that were deleted.
-
-    Args:
-        connection: Any.
-        shop: The shop's id.
-        users: Ids of users.
-        visitors: Ids of visitors.
-    """
+async def find_deleted(*, connection: AsyncConnection, shop: str, named: People) -> People:
+    """Return those of some people that were deleted."""
     key = (await connection.execute(_KEY_OF_TOMBSTONES, {"shop_id": shop})).scalar()
     if key is None:
         return People()
-    user_digests = {_digest(key, "user", user_id): user_id for user_id in users}
-    visitor_digests = {_digest(key, "visitor", visitor_id): visitor_id for visitor_id in visitors}
+    user_digests = {_digest(key, "user", user_id): user_id for user_id in named.users}
+    visitor_digests = {_digest(key, "visitor", visitor_id): visitor_id for visitor_id in named.visitors}
     found = await _stored(connection, shop, [*user_digests, *visitor_digests])
     return People(
         frozenset(user_id for digest, user_id in user_digests.items() if digest in found),

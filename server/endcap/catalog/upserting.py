@@ -47,8 +47,8 @@ async def insert_rows(
         table: Where.
         rows: Values for all columns in the table's order, but for a key that the database counts up; as the
             driver takes them, so JSON is a text.
-        changed: The columns that a row whose primary key is taken takes over; empty to leave out a row that
-            is there, by whatever key; None when no key can be taken.
+        changed: The columns that a row whose primary key is taken takes over, where the first of them is
+            another; empty to leave out a row that is there, by whatever key; None when no key can be taken.
     """
     if not rows:
         return 0
@@ -74,26 +74,32 @@ async def _insert_values(
     rows: Sequence[tuple[Any, ...]],
     changed: tuple[str, ...] | None,
 ) -> int:
-    """Insert hundreds of rows a statement.
+    """Insert hundreds of rows a statement, and change threads once for all but the last.
 
     SQLite gives Python's lock away for each statement that it runs. With one a row, a busy event loop would
     have its turn, of milliseconds, after every row.
     """
     count = 0
-    for start in range(0, len(rows), _SQLITE_ROWS):
-        chunk = rows[start : start + _SQLITE_ROWS]
-        statement = _insert_text(table, changed, len(chunk))
-        result = await connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
-        count += result.rowcount
+    starts = range(0, len(rows), _SQLITE_ROWS)
+    chunks = [tuple(chain.from_iterable(rows[start : start + _SQLITE_ROWS])) for start in starts]
+    rest = len(rows) % _SQLITE_ROWS
+    last = [chunks.pop()] if rest else []
+    for size, values in ((_SQLITE_ROWS, chunks), (rest, last)):
+        if values:
+            result = await connection.exec_driver_sql(_insert_text(table, changed, size), values)
+            count += result.rowcount
     return count
 
 
 async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
     """Insert rows, or change those whose primary key is taken."""
     if values:
-        names = tuple(column.name for column in table.columns)
-        statement = _insert(connection.dialect.name, table, names)
-        await connection.execute(statement, values)
+        statement = _INSERTS[connection.dialect.name](table)
+        taken_over = {column.name: statement.excluded[column.name] for column in table.columns}
+        keys = list(table.primary_key)
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=keys, set_=taken_over), values
+        )
 
 
 def _given(table: Table) -> list[str]:
@@ -124,8 +130,9 @@ def _insert(dialect: str, table: Table, changed: tuple[str, ...] | None) -> _Ins
     statement = _INSERTS[dialect](table)
     if changed is None:
         return statement
-    keys = [column.name for column in table.primary_key]
-    taken_over = {name: statement.excluded[name] for name in changed if name not in keys}
-    if not taken_over:
+    if not changed:
         return statement.on_conflict_do_nothing()
-    return statement.on_conflict_do_update(index_elements=keys, set_=taken_over)
+    taken_over = {name: statement.excluded[name] for name in changed}
+    differs = table.c[changed[0]].is_distinct_from(statement.excluded[changed[0]])
+    keys = list(table.primary_key)
+    return statement.on_conflict_do_update(index_elements=keys, set_=taken_over, where=differs)

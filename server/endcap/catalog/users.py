@@ -43,7 +43,7 @@ async def remember_visitors(
         connection: One that writes.
         shop: The shop's id.
         created_times: Unix milliseconds by visitor id, which are also those of the links.
-        links: User ids by visitor id, all of them in ``created_times``; a new link replaces the old one.
+        links: User ids by visitor id; a new link replaces the old one.
     """
     keys = _new_keys(len(created_times))
     rows = [

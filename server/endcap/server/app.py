@@ -1,7 +1,9 @@
 """Where the parts meet: settings in, a serving process out."""
 
 import asyncio
+import gc
 import signal
+import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -44,6 +46,13 @@ _OPTIONS = (
 _REFUSING_SECONDS = 0.1
 """Time in which a stopping server still answers, so that calls on their way hear that it stops."""
 
+_SWITCH_SECONDS = 0.0005
+"""Time after which a thread gives Python's lock to another one that waits for it.
+
+A strategy answers in a thread of its own. With the interpreter's 5 ms it waits that long, many times over,
+while the event loop is busy with other calls.
+"""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -84,6 +93,11 @@ class Application:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         await self.start()
+        # What stays is not gone through again for garbage: with a shop in memory that would stop all calls
+        # for a tenth of a second, every few seconds.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         await stopping.wait()
         await self.stop()
 
@@ -98,7 +112,9 @@ class Application:
         models = LoadedModels(host, settings.bundles_folder)
         shops = Shops(database, host, models, metrics, max_batch_size=settings.max_batch_size)
         await shops.refresh(view_max_age=settings.view_max_age_seconds)
-        writer = EventWriter(database, shops.committed, on_lost=metrics.events_lost)
+        writer = EventWriter(
+            database, shops.committed, known=shops.acquaintances, on_lost=metrics.events_lost
+        )
         opened.push_async_callback(writer.close)
         exposures = ExposureLog(database, on_lost=metrics.exposures_lost)
         opened.push_async_callback(exposures.close)

@@ -11,7 +11,7 @@ from endcap.catalog.database import Database
 from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import get_shop
-from endcap.catalog.tombstones import find_deleted
+from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
 from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError, FailedPrecondition
 
@@ -91,7 +91,7 @@ async def _get_users(
     connection: AsyncConnection, shop: str, ids: Sequence[str]
 ) -> Mapping[str, UserRecord | EndcapError]:
     records = await get_user_records(connection=connection, shop=shop, user_ids=ids)
-    deleted = await find_deleted(connection=connection, shop=shop, users=ids)
+    deleted = await find_deleted(connection=connection, shop=shop, named=People(frozenset(ids)))
     refusal = FailedPrecondition("this user was deleted: send it no more")
     return {**records, **dict.fromkeys(deleted.users, refusal)}
 

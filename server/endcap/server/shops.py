@@ -132,6 +132,10 @@ class Shops:
             raise NotFound(f"there is no shop {shop!r}: import a catalog into it first")
         return self._shops[shop]
 
+    def acquaintances(self, shop: str) -> Histories | None:
+        """Return the people of a shop, if it is in memory."""
+        return self._shops[shop].state.histories if shop in self._shops else None
+
     def committed(self, shop: str, events: Sequence[Event], revision: int) -> None:
         """Take in events that were just written, so that the next answer knows them."""
         if shop in self._commits:

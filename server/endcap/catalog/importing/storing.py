@@ -12,7 +12,7 @@ from endcap.catalog.importing.reading import Batch
 from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import Shop
-from endcap.catalog.tombstones import find_deleted
+from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
 from endcap.sdk.errors import InvalidInput
 
@@ -98,7 +98,7 @@ async def _users(
     if not ids:
         return {}, {}
     stored = await get_user_records(connection=connection, shop=shop.id, user_ids=ids)
-    deleted = (await find_deleted(connection=connection, shop=shop.id, users=ids)).users
+    deleted = (await find_deleted(connection=connection, shop=shop.id, named=People(frozenset(ids)))).users
 
     def change(row: UserChange, record: UserRecord | None) -> UserRecord:
         if row.id in deleted:

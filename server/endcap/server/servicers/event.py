@@ -46,6 +46,7 @@ class EventServicer(EventServiceServicer):
     def __init__(self, shops: Shops, writer: EventWriter) -> None:
         self._shops = shops
         self._writer = writer
+        self._reading = asyncio.Semaphore(1)  # so that other calls wait for the turn of one, not of each
 
     async def RecordEvents(
         self, request: pb.RecordEventsRequest, context: Context
@@ -62,19 +63,22 @@ class EventServicer(EventServiceServicer):
         check_limit("request_id", request.request_id)
         self._writer.check_room(len(request.events))
         response = pb.RecordEventsResponse(request_id=request.request_id or uuid.uuid4().hex)
-        events, rejections = await _read(request.events, shop, call.time)
+        async with self._reading:
+            events, rejections = await _read(request.events, shop, call.time)
         if request.durability == pb.DURABILITY_BUFFERED:
             response.durability = pb.DURABILITY_BUFFERED
             if events:
                 self._writer.buffer(shop.id, list(events.values()))
             response.accepted_count = len(events)
         else:
-            response.durability, response.revision = pb.DURABILITY_DURABLE, shop.revision
+            response.durability = pb.DURABILITY_DURABLE
             if events:
                 recorded = await self._writer.record(shop.id, list(events.values()))
                 response.revision = recorded.revision
                 outcomes = dict(zip(events, recorded.outcomes, strict=True))
                 rejections += _count(outcomes, request.events, response)
+            else:
+                response.revision = shop.revision
         response.rejections.extend(sorted(rejections, key=lambda rejection: rejection.index))
         return response
 

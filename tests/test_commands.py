@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from endcap.cli import main
+
 
 ROOT = Path(__file__).parents[1]
 ROOTS = ("protos", "plugins", "server", "trainers")
@@ -40,3 +42,31 @@ def test_a_command_that_is_named_exists(place: str, command: str, word: str) -> 
             known.name or getattr(known.callback, "__name__", "") for known in loaded.registered_commands
         }
         assert word in names, f"{place} names 'endcap {command} {word}'"
+
+
+def test_a_command_that_does_not_exist_is_refused_with_the_nearest_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["endcap", "recomend"])
+
+    with pytest.raises(SystemExit) as refused:
+        main.main()
+
+    assert refused.value.code == "endcap: there is no command 'recomend': did you mean 'recommend'?"
+
+
+@pytest.mark.parametrize("command", [["serve"], ["backup", "file"], ["prune"], ["recommend", "home"]])
+def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(
+    monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["endcap", *command])
+    monkeypatch.setenv("ENDCAP_ADDRESS", "localhost")
+    monkeypatch.setenv("ENDCAP_REFRESH_SECONDS", "0")
+
+    with pytest.raises(SystemExit) as refused:
+        main.main()
+
+    assert refused.value.code == (
+        "Error: ENDCAP_ADDRESS is 'localhost': name a host and a port, such as 127.0.0.1:50051; "
+        "ENDCAP_REFRESH_SECONDS is '0': input should be greater than 0"
+    )

@@ -1,6 +1,7 @@
 """``endcap recommend`` against a running server."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -53,6 +54,36 @@ async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await application.start()
     yield f"127.0.0.1:{application.port}"
     await application.stop()
+
+
+async def test_one_user_is_told_what_and_why(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    result = await asyncio.to_thread(
+        CliRunner().invoke, app, ["home", "--user", "user-0001", "--address", address, "--trace"]
+    )
+
+    assert result.exit_code == 0, result.output
+    assert re.search(r"kettle\s+│\s+\S+\s+│\s+popular", result.output)
+    assert "answered without hybrid: " in result.output  # the shop has no models
+    assert re.search(r"popular\s+│\s+short\s+│\s+3\s+│\s+3", result.output)
+    assert "3 items were eligible, 0 events were known" in result.output
+
+
+async def test_what_the_server_refuses_is_a_sentence(address: str) -> None:
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["attic", "--address", address])
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: there is no placement 'attic'")
+
+
+def test_without_a_server_one_user_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDCAP_ADDRESS", "127.0.0.1:1")
+
+    result = CliRunner().invoke(app, ["home"])
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the server at 127.0.0.1:1 does not answer: start it with")
 
 
 async def test_every_user_is_in_the_files_with_a_whole_list(address: str, tmp_path: Path) -> None:
@@ -112,7 +143,7 @@ def _failing(*, every: int) -> Callable[..., AsyncIterator[tuple[str, RecommendO
 async def test_requests_that_fail_are_counted_with_their_reason(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endcap.server.commands.recommend._outcomes", _failing(every=3))
+    monkeypatch.setattr("endcap.server.commands.recommend_all._outcomes", _failing(every=3))
     folder = tmp_path / "answers"
     call = ["home", "--all-users", str(folder), "--address", address]
 
@@ -127,7 +158,7 @@ async def test_requests_that_fail_are_counted_with_their_reason(
 async def test_where_every_user_fails_there_are_no_files(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endcap.server.commands.recommend._outcomes", _failing(every=1))
+    monkeypatch.setattr("endcap.server.commands.recommend_all._outcomes", _failing(every=1))
     folder = tmp_path / "answers"
     call = ["home", "--all-users", str(folder), "--address", address]
 

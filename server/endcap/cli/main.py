@@ -1,6 +1,8 @@
 """The program ``endcap``: rooms offer commands as entry points, and only the one asked for is loaded."""
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
 
@@ -13,11 +15,15 @@ def main() -> None:
     commands = {command.name: command for command in entry_points(group=GROUP)}
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name not in commands:
-        asked_for_help = name in {"-h", "--help"}
         print(f"usage: endcap COMMAND …\n\ncommands: {', '.join(sorted(commands))}")
         print("\n'endcap COMMAND --help' says more.")
-        sys.exit(0 if asked_for_help else f"endcap: there is no command {name!r}")
+        sys.exit(0 if name in {"-h", "--help"} else _unknown(name, commands))
     _run(name, commands[name])
+
+
+def _unknown(name: str, commands: Iterable[str]) -> str:
+    near = "".join(f": did you mean {each!r}?" for each in get_close_matches(name, commands, n=1))
+    return f"endcap: there is no command {name!r}{near}"
 
 
 def _run(name: str, entry_point: EntryPoint) -> None:

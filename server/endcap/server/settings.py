@@ -1,15 +1,24 @@
 """What an operator may set, each by an environment variable ``ENDCAP_<NAME>``."""
 
+import re
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from endcap.sdk.errors import InvalidInput
+
+
+_PREFIX = "ENDCAP_"
+_LAST_PORT = 65_535
+_PORT = re.compile(r".+:(\d{1,5})")
 
 
 class Settings(BaseSettings):
     """The server's settings. Every one has a default that suits one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="ENDCAP_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
 
     address: str = Field(
         "127.0.0.1:50051", description="Host and port to listen on; port 0 takes a free one."
@@ -64,11 +73,40 @@ class Settings(BaseSettings):
     )
 
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of the Prometheus endpoint on 127.0.0.1; 0 for none."
+        0, ge=0, le=_LAST_PORT, description="Port of the Prometheus endpoint on 127.0.0.1; 0 for none."
     )
 
     reflection: bool = Field(False, description="Whether clients may ask the server for its contract.")
 
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="The least severe event that is logged."
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe event that is logged."
     )
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, address: str) -> str:
+        found = _PORT.fullmatch(address)
+        if not address.startswith("unix:") and (found is None or int(found[1]) > _LAST_PORT):
+            raise ValueError("name a host and a port, such as 127.0.0.1:50051")
+        return address
+
+
+def read_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        InvalidInput: A variable holds what its setting cannot be.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [
+            f"{_PREFIX}{str(each['loc'][0]).upper()} is {each['input']!r}: {_sentence(each['msg'])}"
+            for each in error.errors()
+        ]
+        raise InvalidInput("; ".join(wrong)) from None
+
+
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

@@ -1,5 +1,6 @@
 """The commands ``endcap backup`` and ``endcap restore``."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -8,15 +9,12 @@ import typer
 from endcap.catalog.backup import back_up
 from endcap.catalog.backup import restore as restore_database
 from endcap.server.commands.console import run
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 def backup(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
     """Write the whole database to a file, while servers run; the files of models are not in it."""
-    settings = Settings()
-    run(back_up(settings.database_url, file))
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes, checked")
-    typer.echo(f"the files of models are not in it: copy {settings.bundles_folder} too, now")
+    run(_backup(file))
 
 
 def restore(
@@ -27,13 +25,21 @@ def restore(
     ] = False,
 ) -> None:
     """Bring the database to what a backup holds, all of it or nothing; servers that run take it over."""
-    settings = Settings()
-    run(_restore(settings.database_url, file, replace=replace))
-    typer.echo(f"the files of models are not in it: put back {settings.bundles_folder} from the same day too")
+    run(_restore(file, replace=replace))
 
 
-async def _restore(url: str, file: Path, *, replace: bool) -> None:
-    forgotten = await restore_database(url, file, replace=replace)
+async def _backup(file: Path) -> None:
+    settings = read_settings()
+    await back_up(settings.database_url, file)
+    size = (await asyncio.to_thread(file.stat)).st_size
+    typer.echo(f"{file}: {size:,} bytes, checked")
+    typer.echo(f"the files of models are not in it: copy {settings.bundles_folder} too, now")
+
+
+async def _restore(file: Path, *, replace: bool) -> None:
+    settings = read_settings()
+    forgotten = await restore_database(settings.database_url, file, replace=replace)
     typer.echo(f"the database holds what is in {file}")
     if forgotten:
         typer.echo(f"but for {forgotten} users and visitors in it who were deleted later")
+    typer.echo(f"the files of models are not in it: put back {settings.bundles_folder} from the same day too")

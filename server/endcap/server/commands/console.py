@@ -5,7 +5,9 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from endcap.sdk.errors import EndcapError
+import grpc
+
+from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -14,3 +16,17 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except EndcapError as error:
         sys.exit(f"Error: {error}")
+
+
+def refusal(error: grpc.RpcError, address: str) -> EndcapError:
+    """Return what a call that failed says to whoever runs a command.
+
+    Args:
+        error: Of a call.
+        address: Of the server that was called.
+    """
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return Unavailable(
+            f"the server at {address} does not answer: start it with 'endcap serve', or name another address"
+        )
+    return InvalidInput(str(error.details()))

@@ -21,7 +21,7 @@ from endcap.catalog.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
 from endcap.server.commands.console import run
 from endcap.server.commands.readiness import print_readiness
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
@@ -99,7 +99,7 @@ async def _import(
     check_currency(currency)
     now = int(time.time() * 1000)
     console = Console()
-    settings = Settings()
+    settings = read_settings()
     if dry_run:
         database = await _open_if_there(console, settings.database_url)
         try:
@@ -207,7 +207,7 @@ def _print_report(console: Console, report: ImportReport, rejects: Path) -> None
 
 
 async def _snapshot(place: str, shop: str) -> None:
-    database = await open_database(Settings().database_url)
+    database = await open_database(read_settings().database_url)
     try:
         manifest = await export_snapshot(database, shop, place)
     finally:

@@ -7,7 +7,7 @@ import typer
 from endcap.catalog import migration
 from endcap.catalog.migration_plan import plan_migration
 from endcap.server.commands.console import run
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 def migrate(
@@ -19,7 +19,7 @@ def migrate(
 
 
 async def _migrate(*, dry_run: bool) -> None:
-    url = Settings().database_url
+    url = read_settings().database_url
     plan = await plan_migration(url)
     typer.echo(f"the database has {f'schema {plan.current}' if plan.current else 'no schema'}")
     for step in plan.steps:

@@ -19,7 +19,7 @@ from endcap.server.commands.console import run
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.promotion import DEFAULT_GATE, Gate, promote
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 models = typer.Typer(
@@ -110,7 +110,7 @@ def prune(
 @asynccontextmanager
 async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
     """Open the database and what keeps the bundles that are registered in it."""
-    settings = Settings()
+    settings = read_settings()
     host = PluginHost.discover()
     database = await open_database(settings.database_url)
     try:

@@ -24,7 +24,7 @@ from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.server.commands.console import run
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
 from endcap.server.placement_editing import Edit, PlacementEditor
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 from endcap.v1 import placement_pb2
 
 
@@ -155,7 +155,7 @@ async def _changes(placement_id: str, limit: int, shop: str) -> None:
 @asynccontextmanager
 async def _opened(shop: str) -> AsyncIterator[Database]:
     """Open the database, and see that it holds the shop."""
-    database = await open_database(Settings().database_url)
+    database = await open_database(read_settings().database_url)
     try:
         async with database.read() as connection:
             await get_shop(connection=connection, shop=shop)

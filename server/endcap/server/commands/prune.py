@@ -12,7 +12,7 @@ from endcap.catalog.retention import prune_shop
 from endcap.catalog.shops import list_shops
 from endcap.sdk.errors import NotFound
 from endcap.server.commands.console import run
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 def prune(
@@ -29,7 +29,7 @@ def prune(
 
 async def _prune(shop: str, *, dry_run: bool) -> None:
     table = Table("Shop", "Events", "Exposures", title="would be deleted" if dry_run else "deleted")
-    database = await open_database(Settings().database_url)
+    database = await open_database(read_settings().database_url)
     try:
         async with database.read() as connection:
             shops = [known.id for known in await list_shops(connection=connection)]

@@ -12,7 +12,7 @@ from endcap.catalog.database import Database, open_database
 from endcap.catalog.readiness import Counts, Level, judge, warn
 from endcap.catalog.shops import DEFAULT_SHOP, get_shop
 from endcap.server.commands.console import run
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 _STYLES = {Level.ENOUGH: "green", Level.THIN: "yellow", Level.TOO_LITTLE: "red"}
@@ -24,7 +24,7 @@ def readiness(shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAUL
 
 
 async def _readiness(shop: str) -> None:
-    database = await open_database(Settings().database_url)
+    database = await open_database(read_settings().database_url)
     try:
         await print_readiness(Console(), database, shop)
     finally:

@@ -1,51 +1,22 @@
 """The command ``endcap recommend``: asks a running server, for one user or for all of them."""
 
 import sys
-from collections import Counter, deque
-from collections.abc import AsyncIterator
-from itertools import count as count_from
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import grpc
-import polars as pl
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from endcap.catalog.database import Database, open_database
 from endcap.catalog.shops import DEFAULT_SHOP
-from endcap.catalog.users import count_users, list_user_ids
-from endcap.client import AsyncClient, Client, Options
-from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
-from endcap.sdk.publish import publish
-from endcap.server.commands.console import run
-from endcap.server.settings import Settings
-from endcap.v1.recommendation_service_pb2 import (
-    RecommendOutcome,
-    RecommendRequest,
-    RecommendResponse,
-    StreamRecommendRequest,
-)
-
-
-_USERS_A_READ = 1_000
-_ROWS_A_FILE = 500_000
-_DAY = 86_400.0  # seconds: the longest that all users may take
-
-_Row: TypeAlias = tuple[str, int, str, float, str, str, bool]
-_COLUMNS = pl.Schema(
-    {
-        "user_id": pl.String(),
-        "position": pl.Int32(),
-        "item_id": pl.String(),
-        "score": pl.Float32(),
-        "strategy": pl.String(),
-        "generation": pl.String(),
-        "degraded": pl.Boolean(),
-    }
-)
+from endcap.client import AsyncClient, Options
+from endcap.server.commands.console import refusal, run
+from endcap.server.commands.recommend_all import recommend_all
+from endcap.server.settings import read_settings
+from endcap.v1.recommendation_pb2 import DegradationCause
+from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+from endcap.v1.trace_pb2 import RungOutcome, Trace
 
 
 def recommend(
@@ -63,7 +34,8 @@ def recommend(
     ] = None,
     page_size: Annotated[int, typer.Option(help="Items a user; 0 for the placement's own number.")] = 0,
     shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP,
-    address: Annotated[str, typer.Option(help="Where the server listens.")] = Settings().address,
+    address: Annotated[str, typer.Option(help="Where the server listens, instead of ENDCAP_ADDRESS.")] = "",
+    trace: Annotated[bool, typer.Option("--trace", help="Tell why the answer looks as it does.")] = False,
 ) -> None:
     """Ask a running server for recommendations."""
     request = RecommendRequest(
@@ -74,130 +46,56 @@ def recommend(
         query=query,
         filter=condition,
         page_size=page_size,
+        include_reasons=all_users is None,
+        include_trace=trace,
     )
+    if all_users is not None and all_users.exists():
+        sys.exit(f"Error: {all_users} exists already: choose a new folder")
+    run(_recommend(request, shop, address, all_users))
+
+
+async def _recommend(request: RecommendRequest, shop: str, address: str, all_users: Path | None) -> None:
+    address = address or read_settings().address
     if all_users is not None:
-        if all_users.exists():
-            sys.exit(f"Error: {all_users} exists already: choose a new folder")
-        request.unrecorded = True
-        run(_all_users(request, shop, address, all_users))
+        await recommend_all(request, shop=shop, address=address, folder=all_users)
         return
-    request.include_reasons = True
-    with Client(address, Options(shop=shop)) as client:
+    async with AsyncClient(address, Options(shop=shop)) as client:
         try:
-            answer = client.recommendations.Recommend(request)
-        except grpc.RpcError as error:
-            sys.exit(f"Error: {error.details()}")
-    _print(answer)
+            answer = await client.recommendations.Recommend(request)
+        except grpc.aio.AioRpcError as error:
+            raise refusal(error, address) from error
+    console = Console()
+    console.print(_results(answer))
+    for degradation in answer.degradations:
+        cause = _word(DegradationCause.Name(degradation.cause), "DEGRADATION_CAUSE_")
+        console.print(f"answered without {degradation.strategy or 'a part'}: {cause}")
+    if request.include_trace:
+        _print_trace(console, answer.trace)
 
 
-def _print(answer: RecommendResponse) -> None:
+def _results(answer: RecommendResponse) -> Table:
     table = Table("Item", "Score", "Strategy", "Why")
     for result in answer.results:
         why = ", ".join(reason.text or reason.kind for reason in result.reasons)
         table.add_row(result.item_id, f"{result.score:.4g}", result.strategy, why)
-    Console().print(table)
+    return table
 
 
-async def _all_users(request: RecommendRequest, shop: str, address: str, folder: Path) -> None:
-    """Write what every user of a shop is recommended; the folder appears whole or not at all.
-
-    Raises:
-        InvalidInput: No user could be answered such a request.
-        FailedPrecondition: None was answered.
-        Unavailable: The server did not answer to the end.
-    """
-    await _check(request, shop, address)
-    database = await open_database(Settings().database_url)
-    failed: Counter[str] = Counter()
-    degraded: Counter[str] = Counter()
-    console = Console()
-    try:
-        async with database.read() as connection:
-            count = await count_users(connection=connection, shop=shop)
-        with (
-            publish(folder) as staging,
-            Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress,
-        ):
-            bar = progress.add_task("recommending", total=count)
-            rows: list[_Row] = []
-            files = count_from()
-            async for user, outcome in _outcomes(database, request, shop, address):
-                if outcome.HasField("error"):
-                    failed[outcome.error.message] += 1
-                degraded.update({part.strategy for part in outcome.response.degradations})
-                rows += _rows(user, outcome.response)
-                if len(rows) >= _ROWS_A_FILE:
-                    _write(rows, staging, next(files))
-                    rows = []
-                progress.advance(bar)
-            _write(rows, staging, next(files))
-            if failed and failed.total() >= count:
-                reason, _ = failed.most_common(1)[0]
-                raise FailedPrecondition(f"none of {count} users got an answer, most of them for: {reason}")
-    except grpc.RpcError as error:
-        raise Unavailable(f"the server at {address} did not answer to the end: {error.details()}") from error
-    finally:
-        await database.close()
-    console.print(f"{folder}: {count - failed.total()} of {count} users", soft_wrap=True)
-    for reason, users in failed.items():
-        console.print(f"no answer for {users} users: {reason}", soft_wrap=True)
-    for strategy, users in degraded.items():
-        console.print(
-            f"answered without {strategy or 'a part'} for {users} users: see 'degraded'", soft_wrap=True
-        )
+def _print_trace(console: Console, trace: Trace) -> None:
+    table = Table("Rung", "Strategy", "Outcome", "Ranked", "Used", "ms", "What happened")
+    for rung in trace.rungs:
+        outcome = _word(RungOutcome.Name(rung.outcome), "RUNG_OUTCOME_")
+        counts = (str(rung.ranked_count), str(rung.used_count), f"{rung.milliseconds:.1f}")
+        table.add_row(str(rung.rung), rung.strategy, outcome, *counts, rung.detail)
+    console.print(table)
+    console.print(f"{trace.eligible_count} items were eligible, {trace.history_count} events were known")
+    for condition in trace.filters:
+        console.print(f"filter {condition.name}: removed {condition.removed_count} items")
+    for rule in trace.rules:
+        console.print(f"rule {rule.rule}: {rule.detail}")
+    for dropped in trace.dropped_items:
+        console.print(f"dropped {dropped.item_id}: {dropped.cause}")
 
 
-async def _check(request: RecommendRequest, shop: str, address: str) -> None:
-    """Ask whether anybody could be answered such a request, before everybody is."""
-    checked = RecommendRequest()
-    checked.CopyFrom(request)
-    checked.validate_only = True
-    async with AsyncClient(address, Options(shop=shop)) as client:
-        try:
-            await client.recommendations.Recommend(checked)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                raise Unavailable(f"the server at {address} does not answer: {error.details()}") from error
-            raise InvalidInput(str(error.details())) from error
-
-
-async def _outcomes(
-    database: Database, request: RecommendRequest, shop: str, address: str
-) -> AsyncIterator[tuple[str, RecommendOutcome]]:
-    """Stream one request a user to the server, and give back what became of each."""
-    waiting: deque[str] = deque()
-
-    async def requests() -> AsyncIterator[StreamRecommendRequest]:
-        async for user in _users(database, shop):
-            one = RecommendRequest()
-            one.CopyFrom(request)
-            one.user_id = user
-            waiting.append(user)
-            yield StreamRecommendRequest(request=one)
-
-    async with AsyncClient(address, Options(shop=shop)) as client:
-        async for answer in client.recommendations.StreamRecommend(requests(), timeout=_DAY):
-            yield waiting.popleft(), answer.outcome
-
-
-async def _users(database: Database, shop: str) -> AsyncIterator[str]:
-    after = ""
-    while True:
-        async with database.read() as connection:
-            users = await list_user_ids(connection=connection, shop=shop, limit=_USERS_A_READ, after=after)
-        if not users:
-            return
-        for user in users:
-            yield user
-        after = users[-1]
-
-
-def _rows(user: str, answer: RecommendResponse) -> list[_Row]:
-    return [
-        (user, position, result.item_id, result.score, result.strategy, answer.generation, answer.degraded)
-        for position, result in enumerate(answer.results, start=1)
-    ]
-
-
-def _write(rows: list[_Row], folder: Path, file: int) -> None:
-    pl.DataFrame(rows, schema=_COLUMNS, orient="row").write_parquet(folder / f"part-{file:05}.parquet")
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).replace("_", " ").lower()

@@ -19,7 +19,7 @@ from endcap.server.commands.console import run
 from endcap.server.commands.models import GateMargin, GateMetric, ShopOption, open_registry
 from endcap.server.promotion import DEFAULT_GATE, Gate
 from endcap.server.retraining import Retraining
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -58,7 +58,7 @@ async def _retrain(
     strategies: Sequence[str], every: str, gate: Gate, values: Sequence[str], shop: str
 ) -> None:
     seconds = read_duration(every) if every else None
-    settings = Settings()
+    settings = read_settings()
 
     async def train(snapshot: Path, output: Path, against: Sequence[Path]) -> None:
         options = ["--snapshot", str(snapshot), "--output", str(output)]

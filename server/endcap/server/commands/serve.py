@@ -8,15 +8,13 @@ from endcap.catalog.migration import migrate
 from endcap.server.allocation import give_back_large_blocks
 from endcap.server.app import Application
 from endcap.server.commands.console import run
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 def serve() -> None:
     """Serve over gRPC until SIGTERM; settings come from the environment, ENDCAP_*."""
     give_back_large_blocks()
-    settings = Settings()
-    configure_log(settings.log_level)
-    run(_serve(settings))
+    run(_serve())
 
 
 def configure_log(level: str) -> None:
@@ -36,6 +34,8 @@ def configure_log(level: str) -> None:
     )
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve() -> None:
+    settings = read_settings()
+    configure_log(settings.log_level)
     await migrate(settings.database_url)
     await Application(settings).run()

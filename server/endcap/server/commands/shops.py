@@ -16,7 +16,7 @@ from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, g
 from endcap.sdk.errors import InvalidInput
 from endcap.server.commands.console import run
 from endcap.server.limits import check_id
-from endcap.server.settings import Settings
+from endcap.server.settings import read_settings
 
 
 shops = typer.Typer(
@@ -169,7 +169,7 @@ def _moment(shop: Shop) -> datetime:
 
 @asynccontextmanager
 async def _reading() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(Settings().database_url)
+    database = await open_database(read_settings().database_url)
     try:
         async with database.read() as connection:
             yield connection
@@ -179,7 +179,7 @@ async def _reading() -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def _writing() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(Settings().database_url)
+    database = await open_database(read_settings().database_url)
     try:
         async with database.write() as connection:
             yield connection

@@ -18,7 +18,7 @@ from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.migrations import HEAD
-from endcap.catalog.shops import create_shop
+from endcap.catalog.shops import create_shop, get_shop
 from endcap.catalog.tables import EVENTS, USERS
 from endcap.catalog.tombstones import People
 from endcap.client import AsyncClient
@@ -157,6 +157,35 @@ async def test_a_server_takes_over_what_was_restored(
         await application.stop()
 
     assert (at_first, after) == (["kettle", "mug"], ["mug"])
+
+
+async def test_a_server_is_not_deceived_by_what_is_written_after_a_restore(
+    catalog_database: Database, catalog_url: str, catalog_event: MakeEvent, tmp_path: Path
+) -> None:
+    async with catalog_database.write() as connection:
+        items = [Item("mug"), Item("kettle"), Item("tea")]
+        await upsert_items(connection=connection, shop="default", items=items, now=NOW)
+    await back_up(catalog_url, tmp_path / "backup")
+    await record(catalog_database, [catalog_event("undone", item_id="kettle")])
+    settings = Settings(
+        address="127.0.0.1:0",
+        database_url=catalog_url,
+        bundles_folder=tmp_path / "bundles",
+        drain_seconds=0.1,
+    )
+    application = Application(settings)
+    await application.start()
+    # Before the server looks for news there are more revisions than it knows.
+    await restore(catalog_url, tmp_path / "backup", replace=True)
+    for number, item_id in enumerate(("mug", "tea")):
+        await record(catalog_database, [catalog_event(item_id, item_id=item_id, time=NOW + number)])
+    async with catalog_database.read() as connection:
+        revision = (await get_shop(connection=connection, shop="default")).revision
+    async with AsyncClient(f"127.0.0.1:{application.port}") as client:
+        answer = await client.recommend("recently-viewed", user_id="ann", minimum_revision=revision)
+    await application.stop()
+
+    assert [result.item_id for result in answer.results] == ["tea", "mug"]
 
 
 async def people(url: str) -> set[str]:

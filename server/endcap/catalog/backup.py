@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import URL, func, select
+from sqlalchemy import URL
 
 from endcap.catalog import postgresql_backup, sqlite, sqlite_backup
 from endcap.catalog.database import Database, open_database, parse_url
 from endcap.catalog.forgetting import erase_forgotten, forget_again
+from endcap.catalog.revisions import jump_past, read_revisions
 from endcap.catalog.schema import refuse_newer, schema_version
-from endcap.catalog.tables import SHOPS
 from endcap.catalog.tombstones import Tombstones, read_tombstones
 from endcap.sdk.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 
@@ -97,25 +97,28 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
     kind = _KINDS[parsed.get_backend_name()]
     _check_kind(kind, file)
     refuse_newer(await kind.check(file))
-    has_shops, tombstones = await _look(parsed)
-    if has_shops and not replace:
+    revisions, tombstones = await _look(parsed)
+    if revisions and not replace:
         raise FailedPrecondition(
             "the database holds shops, which a restore would replace: say --replace if they may go, or let"
             " ENDCAP_DATABASE_URL name another one"
         )
     count = 0
 
-    async def forget(restored: str) -> None:
+    async def amend(restored: str) -> None:
         nonlocal count
         database = await open_database(restored)
         try:
             for each in tombstones:
                 count += await forget_again(database, each)
             await erase_forgotten(database)
+            async with database.write() as connection:
+                for shop, revision in revisions.items():
+                    await jump_past(connection=connection, shop=shop, revision=revision)
         finally:
             await database.close()
 
-    await kind.restore(parsed, file, forget)
+    await kind.restore(parsed, file, amend)
     return count
 
 
@@ -140,18 +143,16 @@ def _check_kind(kind: _Kind, file: Path) -> None:
         raise InvalidInput(f"{file} is no backup: name a file that 'endcap backup' wrote")
 
 
-async def _look(url: URL) -> tuple[bool, list[Tombstones]]:
-    """Return whether a database holds shops, and the tombstones there."""
+async def _look(url: URL) -> tuple[dict[str, int], list[Tombstones]]:
+    """Return the revisions of the shops that a database holds, and the tombstones there."""
     if url.get_backend_name() == "sqlite" and not sqlite.database_file(url).exists():
-        return False, []
+        return {}, []
     database = Database(url.render_as_string(hide_password=False))
     try:
         async with database.read() as connection:
             if await connection.run_sync(schema_version) is None:
-                return False, []
-            count = select(func.count()).select_from(SHOPS)
-            has_shops = bool((await connection.execute(count)).scalar())
-            return has_shops, await read_tombstones(connection)
+                return {}, []
+            return await read_revisions(connection), await read_tombstones(connection)
     finally:
         await database.close()
 

@@ -11,6 +11,8 @@ from endcap.catalog.tables import SHOPS
 from endcap.sdk.errors import NotFound
 
 
+_FAR = 1_000_000  # more than is written while somebody restores
+
 # Built once: every write of an event runs them.
 _OF_SHOP = SHOPS.c.id == bindparam("shop_id")
 # The weaker of PostgreSQL's locks for it: rows that only refer to the shop are written meanwhile.
@@ -34,6 +36,21 @@ async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
         NotFound: There is no such shop.
     """
     return _existing(shop, (await connection.execute(_ADVANCED, {"shop_id": shop})).scalar())
+
+
+async def jump_past(*, connection: AsyncConnection, shop: str, revision: int) -> None:
+    """Set a shop's revision so far past another one that nobody takes what comes next for news of that.
+
+    Processes that hold any revision up to about that one miss what lies between, and load the shop again.
+    """
+    later = update(SHOPS).where(_OF_SHOP).values(revision=revision + _FAR)
+    await connection.execute(later, {"shop_id": shop})
+
+
+async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
+    """Return the revision of every shop."""
+    rows = await connection.execute(select(SHOPS.c.id, SHOPS.c.revision))
+    return {row.id: row.revision for row in rows}
 
 
 def _existing(shop: str, revision: int | None) -> int:

@@ -212,7 +212,9 @@ class Shops:
                 stock = await asyncio.to_thread(
                     update_stock, shop.stock, news.shop, news.items, now=self._now()
                 )
-            if stock is None or not news.revisions >= set(range(shop.revision + 1, news.shop.revision + 1)):
+            if stock is None or len(news.revisions) < news.shop.revision - shop.revision:
+                # Of a backup that was restored, too, which may hold people who were deleted since.
+                self.left_in_files.set()
                 await self._reload(shop)
                 return
             if news.rebuilds:

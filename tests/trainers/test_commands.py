@@ -145,7 +145,7 @@ def test_what_cannot_be_judged_beside_the_new_one_is_named(dated: Snapshot, tmp_
     other = run("train", "ease", *train[2:], "--against", bundle)
 
     assert lost.exit_code == 0
-    assert f"Not judged beside {tmp_path / 'lost'}: manifest.json of the bundle cannot be read" in lost.output
+    assert f"Not judged beside {tmp_path / 'lost'}: there is no folder 'lost'" in lost.output
     assert other.exit_code == 1
     assert "is of popular, which is not among the strategies named" in other.output
 

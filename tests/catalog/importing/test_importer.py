@@ -6,13 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -338,7 +339,9 @@ def test_whatever_lines_hold_each_is_a_row_or_rejected(
 ) -> None:
     file = tmp_path / f"events.{ending}"
     header = b"item_id,type,time,user_id,properties\n" if ending == "csv" else b""
-    file.write_bytes(header + b"\n".join(lines))
+    content = header + b"\n".join(lines)
+    assume(not content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)))  # such a file is refused whole
+    file.write_bytes(content)
 
     report = asyncio.run(check_files(None, "default", [Source(Subject.EVENTS, file)], now=2_000_000_000_000))
 

@@ -152,7 +152,7 @@ async def test_whoever_names_no_time_means_the_event_that_is_stored(
         {"attribution_token": ""},
         {"order_id": "A2"},
         {"properties": {}},
-        {"properties": {"labels": ["b", "a"], "size": 1e16}},
+        {"properties": {"labels": ["b", "a"], "size": 1e23}},
     ],
     ids=str,
 )
@@ -167,7 +167,7 @@ async def test_a_change_of_any_field_makes_another_event(
         "currency": "GBP",
         "attribution_token": "token",
         "order_id": "A1",
-        "properties": {"labels": ("a", "b"), "size": 1e16},
+        "properties": {"labels": ("a", "b"), "size": 1e23},
     }
     await writer.record("default", [catalog_event("1", **values)])
 

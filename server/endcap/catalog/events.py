@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import String, cast, select
@@ -237,8 +238,9 @@ def _repeats(event: Event, row: Row, stored: Row) -> bool:
     """Say whether an event is the one that is stored, and not another one under its id."""
     if not event.time_is_given:
         row = (*row[:_TIME], stored[_TIME], *row[_TIME + 1 :])
-    # A database may spell the properties in its own way.
-    return row == stored or (row[:-1] == stored[:-1] and json.loads(row[-1]) == json.loads(stored[-1]))
+    # PostgreSQL spells numbers in its own way: 1e23 as an integer of 24 digits, which is another number.
+    read = partial(json.loads, parse_int=float)
+    return row == stored or (row[:-1] == stored[:-1] and read(row[-1]) == read(stored[-1]))
 
 
 def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator[_Value]:

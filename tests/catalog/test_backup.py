@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from endcap.catalog import sqlite_backup
 from endcap.catalog.backup import back_up, restore
@@ -18,8 +18,9 @@ from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.migrations import HEAD
+from endcap.catalog.revisions import JUMP
 from endcap.catalog.shops import create_shop, get_shop
-from endcap.catalog.tables import EVENTS, USERS
+from endcap.catalog.tables import EVENTS, SHOPS, USERS
 from endcap.catalog.tombstones import People
 from endcap.client import AsyncClient
 from endcap.sdk.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidInput, NotFound
@@ -186,6 +187,25 @@ async def test_a_server_is_not_deceived_by_what_is_written_after_a_restore(
     await application.stop()
 
     assert [result.item_id for result in answer.results] == ["tea", "mug"]
+
+
+async def test_a_backup_that_is_ahead_of_the_shop_it_replaces_knows_its_own_events(
+    catalog_database: Database, catalog_url: str, catalog_event: MakeEvent, tmp_path: Path
+) -> None:
+    ahead = 3 * JUMP
+    async with catalog_database.write() as connection:
+        await connection.execute(update(SHOPS).values(revision=ahead))
+    await record(catalog_database, [catalog_event("1")])
+    await back_up(catalog_url, tmp_path / "backup")
+    async with catalog_database.write() as connection:
+        await connection.execute(update(SHOPS).values(revision=1))
+    await restore(catalog_url, tmp_path / "backup", replace=True)
+
+    async with catalog_database.write() as connection:
+        events = [catalog_event("1"), catalog_event("1", user_id="bob"), catalog_event("2")]
+        stored_now = await store_events(connection=connection, shop="default", events=events)
+    assert stored_now.outcomes == (Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.ACCEPTED)
+    assert stored_now.revision > ahead + JUMP
 
 
 async def people(url: str) -> set[str]:

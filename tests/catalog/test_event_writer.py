@@ -238,6 +238,20 @@ async def test_a_link_has_the_time_at_which_it_was_made(
     assert made == [("ann", 0, 0), ("ann", 0, 0), ("bob", 0, 2), ("ann", 0, 3)]
 
 
+async def test_a_link_made_beside_other_events_has_the_time_of_its_own(
+    catalog_database: Database, writer: EventWriter, catalog_event: MakeEvent
+) -> None:
+    events = [
+        catalog_event("1", time=1, user_id=None, visitor_id="v"),
+        catalog_event("2", time=2, user_id="ann", visitor_id="v"),
+        catalog_event("3", time=3, user_id="ann", visitor_id="v"),
+    ]
+    await writer.record("default", events)
+
+    _, visitors = await _people(catalog_database, "default")
+    assert visitors == {"v": ("ann", 1, 2)}
+
+
 async def test_a_call_with_nothing_new_advances_nothing(
     writer: EventWriter, committed: Committed, catalog_event: MakeEvent
 ) -> None:

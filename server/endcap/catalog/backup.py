@@ -109,12 +109,12 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
         nonlocal count
         database = await open_database(restored)
         try:
-            for each in tombstones:
-                count += await forget_again(database, each)
-            await erase_forgotten(database)
             async with database.write() as connection:
                 for shop, revision in revisions.items():
                     await jump_past(connection=connection, shop=shop, revision=revision)
+            for each in tombstones:
+                count += await forget_again(database, each)
+            await erase_forgotten(database)
         finally:
             await database.close()
 

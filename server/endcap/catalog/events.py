@@ -253,7 +253,7 @@ def _unknown(named: People, known: Acquaintances, events: Sequence[Event]) -> Pe
     return People(
         frozenset(known.missing_users(named.users)),
         frozenset(known.missing_visitors(named.visitors)).union(
-            visitor for visitor, user in links.items() if not known.is_linked(visitor, user)
+            visitor for visitor, (user, _) in links.items() if not known.is_linked(visitor, user)
         ),
     )
 
@@ -271,9 +271,12 @@ async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Eve
         await remember_visitors(connection=connection, shop=shop, created_times=times, links=_links(events))
 
 
-def _links(events: Sequence[Event]) -> dict[str, str]:
-    return {
-        event.visitor_id: event.user_id
-        for event in events
-        if event.visitor_id is not None and event.user_id is not None
-    }
+def _links(events: Sequence[Event]) -> dict[str, tuple[str, int]]:
+    """Return the users that visitors are linked to after events, and when they were, by visitor id."""
+    links: dict[str, tuple[str, int]] = {}
+    for event in events:
+        if event.visitor_id is not None and event.user_id is not None:
+            before = links.get(event.visitor_id)
+            if before is None or before[0] != event.user_id:
+                links[event.visitor_id] = (event.user_id, event.time)
+    return links

@@ -4,14 +4,15 @@ Whoever writes holds the shop's row until the commit, so revisions appear in the
 that has seen revision ``n`` needs only the rows of later ones.
 """
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.tables import SHOPS
 from endcap.sdk.errors import NotFound
 
 
-_FAR = 1_000_000  # more than is written while somebody restores
+JUMP = 1_000_000
+"""How far a restore sets revisions on: more than is written meanwhile."""
 
 # Built once: every write of an event runs them.
 _OF_SHOP = SHOPS.c.id == bindparam("shop_id")
@@ -39,12 +40,12 @@ async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
 
 
 async def jump_past(*, connection: AsyncConnection, shop: str, revision: int) -> None:
-    """Set a shop's revision so far past another one that nobody takes what comes next for news of that.
+    """Set a shop's revision so far past its own and another that nobody takes what follows for news of it.
 
     Processes that hold any revision up to about that one miss what lies between, and load the shop again.
     """
-    later = update(SHOPS).where(_OF_SHOP).values(revision=revision + _FAR)
-    await connection.execute(later, {"shop_id": shop})
+    newest = case((SHOPS.c.revision > revision, SHOPS.c.revision), else_=revision)
+    await connection.execute(update(SHOPS).where(_OF_SHOP).values(revision=newest + JUMP), {"shop_id": shop})
 
 
 async def read_revisions(connection: AsyncConnection) -> dict[str, int]:

@@ -35,28 +35,21 @@ async def remember_visitors(
     connection: AsyncConnection,
     shop: str,
     created_times: Mapping[str, int],
-    links: Mapping[str, str],
+    links: Mapping[str, tuple[str, int]],
 ) -> None:
     """Create the visitors that the shop does not know, and link visitors to users.
 
     Args:
         connection: One that writes.
         shop: The shop's id.
-        created_times: Unix milliseconds by visitor id, which are also those of the links.
-        links: User ids by visitor id; a new link replaces the old one.
+        created_times: Unix milliseconds by visitor id.
+        links: User ids, and Unix milliseconds of the links, by visitor id; a new link replaces the old one.
     """
     keys = _new_keys(len(created_times))
-    rows = [
-        (
-            shop,
-            visitor_id,
-            links.get(visitor_id),
-            created_time,
-            key,
-            created_time if visitor_id in links else None,
-        )
-        for (visitor_id, created_time), key in zip(created_times.items(), keys, strict=True)
-    ]
+    rows = []
+    for (visitor_id, created_time), key in zip(created_times.items(), keys, strict=True):
+        user_id, linked_time = links.get(visitor_id, (None, None))
+        rows.append((shop, visitor_id, user_id, created_time, key, linked_time))
     linked = [row for row in rows if row[1] in links]
     anonymous = [row for row in rows if row[1] not in links]
     await insert_rows(connection=connection, table=VISITORS, rows=linked, changed=("user_id", "linked_time"))

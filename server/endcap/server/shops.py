@@ -15,6 +15,7 @@ from endcap.catalog.histories import Histories
 from endcap.catalog.loading import load_shop
 from endcap.catalog.news import read_news
 from endcap.catalog.placements import Placement, list_placements
+from endcap.catalog.revisions import JUMP
 from endcap.catalog.shops import MAX_EVENT_AGE_DAYS, list_shops
 from endcap.catalog.view_updates import Stock, stock_at, update_stock
 from endcap.runtime.instances import Generation
@@ -213,8 +214,8 @@ class Shops:
                     update_stock, shop.stock, news.shop, news.items, now=self._now()
                 )
             if stock is None or len(news.revisions) < news.shop.revision - shop.revision:
-                # Of a backup that was restored, too, which may hold people who were deleted since.
-                self.left_in_files.set()
+                if news.shop.revision - shop.revision > JUMP // 2:
+                    self.left_in_files.set()  # a backup that was restored may have held people deleted since
                 await self._reload(shop)
                 return
             if news.rebuilds:

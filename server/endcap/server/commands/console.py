@@ -10,6 +10,9 @@ import grpc
 from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
 
 
+_NOT_CONNECTED = "failed to connect"  # how gRPC begins, where no server has said a word
+
+
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a command's work to its end; an error of ours is printed as a sentence, with exit code 1."""
     try:
@@ -25,8 +28,9 @@ def refusal(error: grpc.RpcError, address: str) -> EndcapError:
         error: Of a call.
         address: Of the server that was called.
     """
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    details = str(error.details())
+    if details.startswith(_NOT_CONNECTED):
         return Unavailable(
             f"the server at {address} does not answer: start it with 'endcap serve', or name another address"
         )
-    return InvalidInput(str(error.details()))
+    return Unavailable(details) if error.code() is grpc.StatusCode.UNAVAILABLE else InvalidInput(details)

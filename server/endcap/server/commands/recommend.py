@@ -51,6 +51,8 @@ def recommend(
     )
     if all_users is not None and all_users.exists():
         sys.exit(f"Error: {all_users} exists already: choose a new folder")
+    if all_users is not None and trace:
+        sys.exit("Error: --trace is for one user: leave --all-users out")
     run(_recommend(request, shop, address, all_users))
 
 

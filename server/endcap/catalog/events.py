@@ -20,6 +20,7 @@ from endcap.catalog.users import remember_users, remember_visitors
 
 
 _Value = TypeVar("_Value")
+_Links: TypeAlias = dict[str, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +146,10 @@ async def store_events(
         outcomes = _judge(events, rows, deleted, stored)
     accepted = tuple(_accepted(events, outcomes))
     if accepted:
+        links = _links(accepted) if named.visitors else {}
         if known is not None and known.revision == revision:
-            named = _unknown(named, known, accepted)
-        await _remember(connection, shop, accepted, named)
+            named = _unknown(named, known, links)
+        await _remember(connection, shop, accepted, named, links)
         revision = await advance_revision(connection=connection, shop=shop)
     return Stored(tuple(outcomes), accepted, revision)
 
@@ -247,9 +249,8 @@ def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator
     return (value for value, outcome in zip(values, outcomes, strict=True) if outcome is Outcome.ACCEPTED)
 
 
-def _unknown(named: People, known: Acquaintances, events: Sequence[Event]) -> People:
+def _unknown(named: People, known: Acquaintances, links: _Links) -> People:
     """Return those of the people of events whom, or whose link to a user, the shop may not have."""
-    links = {} if not named.visitors else _links(events)
     return People(
         frozenset(known.missing_users(named.users)),
         frozenset(known.missing_visitors(named.visitors)).union(
@@ -258,7 +259,9 @@ def _unknown(named: People, known: Acquaintances, events: Sequence[Event]) -> Pe
     )
 
 
-async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Event], named: People) -> None:
+async def _remember(
+    connection: AsyncConnection, shop: str, events: Sequence[Event], named: People, links: _Links
+) -> None:
     """Store those people that events name."""
     if named.users:
         # From the last one, so that the first one of somebody counts.
@@ -268,12 +271,12 @@ async def _remember(connection: AsyncConnection, shop: str, events: Sequence[Eve
         times = {
             event.visitor_id: event.time for event in reversed(events) if event.visitor_id in named.visitors
         }
-        await remember_visitors(connection=connection, shop=shop, created_times=times, links=_links(events))
+        await remember_visitors(connection=connection, shop=shop, created_times=times, links=links)
 
 
-def _links(events: Sequence[Event]) -> dict[str, tuple[str, int]]:
+def _links(events: Sequence[Event]) -> _Links:
     """Return the users that visitors are linked to after events, and when they were, by visitor id."""
-    links: dict[str, tuple[str, int]] = {}
+    links: _Links = {}
     for event in events:
         if event.visitor_id is not None and event.user_id is not None:
             before = links.get(event.visitor_id)

@@ -1,12 +1,12 @@
 """Writing rows whether or not they exist; each database spells that its own way."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
@@ -82,24 +82,18 @@ async def _insert_values(
     count = 0
     starts = range(0, len(rows), _SQLITE_ROWS)
     chunks = [tuple(chain.from_iterable(rows[start : start + _SQLITE_ROWS])) for start in starts]
-    rest = len(rows) % _SQLITE_ROWS
-    last = [chunks.pop()] if rest else []
-    for size, values in ((_SQLITE_ROWS, chunks), (rest, last)):
-        if values:
-            result = await connection.exec_driver_sql(_insert_text(table, changed, size), values)
-            count += result.rowcount
+    for length, alike in groupby(chunks, key=len):
+        statement = _insert_text(table, changed, length // len(rows[0]))
+        count += (await connection.exec_driver_sql(statement, list(alike))).rowcount
     return count
 
 
 async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
     """Insert rows, or change those whose primary key is taken."""
     if values:
-        statement = _INSERTS[connection.dialect.name](table)
-        taken_over = {column.name: statement.excluded[column.name] for column in table.columns}
-        keys = list(table.primary_key)
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=keys, set_=taken_over), values
-        )
+        changed = [column.name for column in table.columns if not column.primary_key]
+        statement = _take_over(_INSERTS[connection.dialect.name](table), table, changed)
+        await connection.execute(statement, values)
 
 
 def _given(table: Table) -> list[str]:
@@ -132,7 +126,14 @@ def _insert(dialect: str, table: Table, changed: tuple[str, ...] | None) -> _Ins
         return statement
     if not changed:
         return statement.on_conflict_do_nothing()
-    taken_over = {name: statement.excluded[name] for name in changed}
     differs = table.c[changed[0]].is_distinct_from(statement.excluded[changed[0]])
-    keys = list(table.primary_key)
-    return statement.on_conflict_do_update(index_elements=keys, set_=taken_over, where=differs)
+    return _take_over(statement, table, changed, where=differs)
+
+
+def _take_over(
+    statement: _Insert, table: Table, changed: Iterable[str], where: ColumnElement[bool] | None = None
+) -> _Insert:
+    taken_over = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_=taken_over, where=where
+    )

@@ -86,7 +86,9 @@ class Settings(BaseSettings):
     @classmethod
     def _check_address(cls, address: str) -> str:
         found = _PORT.fullmatch(address)
-        if not address.startswith("unix") and (found is None or int(found[1]) > _LAST_PORT):
+        if not address.startswith(("unix:", "unix-abstract:")) and (
+            found is None or int(found[1]) > _LAST_PORT
+        ):
             raise ValueError("name a host and a port, such as 127.0.0.1:50051")
         return address
 

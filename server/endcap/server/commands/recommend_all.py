@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.users import count_users, list_user_ids
 from endcap.client import AsyncClient, Options
-from endcap.sdk.errors import FailedPrecondition
+from endcap.sdk.errors import FailedPrecondition, Unavailable
 from endcap.sdk.publish import publish
 from endcap.server.commands.console import refusal
 from endcap.server.settings import read_settings
@@ -88,7 +88,7 @@ async def recommend_all(request: RecommendRequest, *, shop: str, address: str, f
                 reason, _ = failed.most_common(1)[0]
                 raise FailedPrecondition(f"none of {count} users got an answer, most of them for: {reason}")
     except grpc.RpcError as error:
-        raise refusal(error, address) from error
+        raise Unavailable(f"the server at {address} did not answer to the end: {error.details()}") from error
     finally:
         await database.close()
     console.print(f"{folder}: {count - failed.total()} of {count} users", soft_wrap=True)

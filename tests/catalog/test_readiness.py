@@ -123,7 +123,7 @@ def test_a_shop_that_has_all_is_ready_for_all() -> None:
         (
             {"items": 20_001, "described_items": 20_001},
             dict.fromkeys(("ease", "next_purchase"), Level.TOO_LITTLE),
-            "20,001 items, and a model of every two holds 20,000: train item_knn with neighbours=500",
+            "20,001 items, and a model of every two holds 20,000: train item_knn with max_neighbors=500",
         ),
         (
             {"first_time": READY.last_time - 55 * DAY},  # type: ignore[operator]

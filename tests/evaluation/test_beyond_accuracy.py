@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from endcap.evaluation.beyond_accuracy import (
-    Audience,
+    ItemUsers,
     catalog_coverage,
     gini,
     intra_list_diversity,
@@ -14,7 +14,7 @@ from endcap.evaluation.beyond_accuracy import (
 from endcap.sdk import EventColumns, Rows
 
 
-def audience(pairs: list[tuple[int, int]], item_count: int) -> Audience:
+def item_users(pairs: list[tuple[int, int]], item_count: int) -> ItemUsers:
     users, rows = np.array(pairs).T
     events = EventColumns(
         users=users.astype(np.int64),
@@ -22,7 +22,7 @@ def audience(pairs: list[tuple[int, int]], item_count: int) -> Audience:
         types=np.full(len(users), "purchase"),
         times=np.arange(len(users)),
     )
-    return Audience(events, item_count)
+    return ItemUsers(events, item_count)
 
 
 def lists(*rows: list[int]) -> Rows:
@@ -46,7 +46,7 @@ def test_gini_is_zero_when_even_and_near_one_when_one_item_takes_all(
 
 
 def test_an_audience_counts_each_user_once() -> None:
-    known = audience([(5, 0), (5, 0), (9, 0), (9, 1)], item_count=3)
+    known = item_users([(5, 0), (5, 0), (9, 0), (9, 1)], item_count=3)
 
     assert known.user_count == 2
     assert known.sizes.tolist() == [2, 1, 0]
@@ -56,26 +56,26 @@ def test_an_audience_counts_each_user_once() -> None:
 
 def test_novelty_is_the_mean_of_the_bits_that_each_item_carries() -> None:
     # Four users: all know item 0 (0 bits), one knows item 1 (2 bits), nobody item 2 (as one would, 2 bits).
-    known = audience([(0, 0), (1, 0), (2, 0), (3, 0), (3, 1)], item_count=3)
+    known = item_users([(0, 0), (1, 0), (2, 0), (3, 0), (3, 1)], item_count=3)
 
     assert novelty(lists([0, 1], [2, -1]), known) == pytest.approx(4 / 3)
 
 
 def test_items_of_the_same_users_are_not_diverse() -> None:
-    known = audience([(0, 0), (0, 1), (1, 0), (1, 1)], item_count=2)
+    known = item_users([(0, 0), (0, 1), (1, 0), (1, 1)], item_count=2)
 
     assert intra_list_diversity(lists([0, 1]), known) == pytest.approx(0)
 
 
 def test_diversity_is_one_less_the_mean_cosine_of_the_pairs() -> None:
     # Users of item 0: a, b; of item 1: b; of item 2: c. The cosines are 1/√2, 0 and 0.
-    known = audience([(0, 0), (1, 0), (1, 1), (2, 2)], item_count=4)
+    known = item_users([(0, 0), (1, 0), (1, 1), (2, 2)], item_count=4)
 
     assert intra_list_diversity(lists([0, 1, 2]), known) == pytest.approx(1 - 1 / np.sqrt(2) / 3)
     assert intra_list_diversity(lists([0, 3]), known) == pytest.approx(1)
 
 
 def test_lists_of_one_item_have_no_diversity() -> None:
-    known = audience([(0, 0)], item_count=2)
+    known = item_users([(0, 0)], item_count=2)
 
     assert intra_list_diversity(lists([0, -1]), known) == 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.evaluation.metrics import accuracy, places_by_score, places_in_lists
+from endcap.evaluation.metrics import accuracy, ranks_by_score, ranks_in_lists
 from endcap.evaluation.ragged import Ragged
 
 
@@ -18,7 +18,7 @@ def measure(
     scores: Sequence[Sequence[float]], targets: Sequence[Sequence[int]], cutoffs: Sequence[int]
 ) -> dict[str, Any]:
     lists = Ragged.of(targets)
-    places = places_by_score(np.array(scores, np.float32), lists)
+    places = ranks_by_score(np.array(scores, np.float32), lists)
     return {name: values.tolist() for name, values in accuracy(places, lists, cutoffs).items()}
 
 
@@ -91,7 +91,7 @@ def test_lists_count_by_position() -> None:
     targets = Ragged.of([[7], [3, 9], [5]])
     lists = np.array([[7, 1, 2], [4, 9, 3], [1, -1, -1]], np.int32)
 
-    metrics = accuracy(places_in_lists(lists, targets), targets, (2, 3))
+    metrics = accuracy(ranks_in_lists(lists, targets), targets, (2, 3))
 
     assert metrics["hit@2"].tolist() == [1, 1, 0]
     assert metrics["recall@3"].tolist() == [1, 1, 0]
@@ -120,8 +120,8 @@ def test_scores_without_ties_and_their_list_are_worth_the_same(order: list[int],
     scores = np.empty((1, 8), np.float32)
     scores[0, list(order)] = np.arange(8, 0, -1)
 
-    by_score = accuracy(places_by_score(scores, lists), lists, (3, 5))
-    by_list = accuracy(places_in_lists(np.array([order], np.int32), lists), lists, (3, 5))
+    by_score = accuracy(ranks_by_score(scores, lists), lists, (3, 5))
+    by_list = accuracy(ranks_in_lists(np.array([order], np.int32), lists), lists, (3, 5))
 
     for name, values in by_score.items():
         assert by_list[name] == pytest.approx(values)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from endcap.evaluation.datasets import DataSet, Log, Sequences, Sessions
-from endcap.evaluation.metrics import accuracy, places_by_score
+from endcap.evaluation.metrics import accuracy, ranks_by_score
 from endcap.evaluation.ragged import Ragged
 from endcap.evaluation.readers import read_data_set
 from endcap.evaluation.splits import read_evaluation_data
@@ -194,7 +194,7 @@ def test_numbers_by_first_appearance_give_nothing_away(tmp_path: Path) -> None:
 def hit_rate_by_distance(newest: Rows, targets: Rows, item_count: int) -> float:
     distances = np.abs(np.arange(item_count) - newest[:, None]).astype(np.float32)
     lists = Ragged.of([[target] for target in targets])
-    return float(accuracy(places_by_score(-distances, lists), lists, (10,))["hit@10"].mean())
+    return float(accuracy(ranks_by_score(-distances, lists), lists, (10,))["hit@10"].mean())
 
 
 def write_invoices(folder: Path, *lines: Sequence[Any]) -> None:

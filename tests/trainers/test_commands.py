@@ -124,15 +124,15 @@ def test_a_bundle_says_what_popular_and_the_one_that_serves_reach_on_the_same_da
     assert run(*train).exit_code == 0
     [first] = bundles()
     assert run(*train, "--against", first.folder).exit_code == 0
-    result = run(*train, "--against", first.folder, "--set", "item_knn.neighbours=1")
+    result = run(*train, "--against", first.folder, "--set", "item_knn.max_neighbors=1")
     _, same, narrow = bundles()
 
     serving = f"item_knn@{first.manifest.version}"
     assert set(first.manifest.compared) == {"popular"}
     assert set(first.manifest.compared["popular"]) == {"recall@20", "ndcg@20", "hit@20"}
-    # The same recipe, and the same days: the same figures, though the first bundle has seen them by now.
+    # Equal hyperparameters and days give equal figures, though the first bundle has seen the days by now.
     assert same.manifest.compared[serving] == same.manifest.metrics == first.manifest.metrics
-    # Another recipe is judged beside that of the bundle that serves.
+    # Other hyperparameters are judged beside those of the bundle that serves.
     assert narrow.manifest.compared[serving] == first.manifest.metrics
     assert narrow.manifest.metrics != first.manifest.metrics, result.output
 

@@ -23,9 +23,9 @@ from endcap.sdk.snapshot import (
     write_snapshot,
 )
 from endcap.trainers import content
-from endcap.trainers.content import Content, ContentParameters
+from endcap.trainers.collaborative_mapping import CollaborativeMapping
+from endcap.trainers.content import ContentNetwork, ContentParameters
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.taste import Taste
 from endcap.trainers.trainer import TrainedModel
 from endcap.trainers.training import train_bundle
 
@@ -80,7 +80,7 @@ def interactions(snapshot: Snapshot) -> Interactions:
 @pytest.fixture(scope="module")
 def trained(interactions: Interactions) -> TrainedModel:
     """Return a model small enough to learn in a second."""
-    return content.trainer.train(interactions, ContentParameters(dimensions=8, steps=30), quiet)
+    return content.trainer.train(interactions, ContentParameters(embedding_size=8, steps=30), quiet)
 
 
 def cosine(trained: TrainedModel, part: slice, first: str, second: str) -> float:
@@ -110,7 +110,7 @@ def test_a_rare_term_weighs_more_and_an_unseen_one_as_much_as_that_of_one_item()
 
 def test_words_and_labels_are_scaled_each_by_themselves() -> None:
     """Words weigh (1 + ln 2) · 1 and 1 · 2; labels together weigh √.2 of them."""
-    module = Content(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0.0, 0.0, 1.0]), torch.zeros(1))
+    module = ContentNetwork(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0.0, 0.0, 1.0]), torch.zeros(1))
 
     weights = module.weigh(torch.arange(3), torch.tensor([[2.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))
 
@@ -122,7 +122,9 @@ def test_words_and_labels_are_scaled_each_by_themselves() -> None:
 def test_prices_are_near_by_their_ratio() -> None:
     """2 and 4 are as near as 10 and 20; what has no price, or a price of nothing, has no bumps."""
     prices = torch.tensor([2.0, 4, 10, 20, 0, float("nan")])
-    module = Content(torch.ones(1), torch.zeros(1), content.price_centres(np.array([0.1, 500, np.nan])))
+    module = ContentNetwork(
+        torch.ones(1), torch.zeros(1), content.price_centres(np.array([0.1, 500, np.nan]))
+    )
 
     bumps = module(terms=torch.zeros(1, dtype=torch.int64), counts=torch.zeros(6, 1), prices=prices)[:, 2:]
 
@@ -132,7 +134,7 @@ def test_prices_are_near_by_their_ratio() -> None:
 
 
 def test_a_price_beyond_all_others_counts_as_the_last_of_them() -> None:
-    module = Content(torch.ones(1), torch.zeros(1), content.price_centres(np.array([1.0, 8.0])))
+    module = ContentNetwork(torch.ones(1), torch.zeros(1), content.price_centres(np.array([1.0, 8.0])))
     nothing = {"terms": torch.zeros(1, dtype=torch.int64), "counts": torch.zeros(2, 1)}
 
     bumps = module(**nothing, prices=torch.tensor([9.0, 900.0]))[:, 2:]
@@ -171,7 +173,7 @@ def test_words_that_are_bought_together_come_near_in_taste_alone(trained: Traine
 
 
 def test_without_steps_taste_is_text(interactions: Interactions) -> None:
-    untaught = content.trainer.train(interactions, ContentParameters(dimensions=8, steps=0), quiet)
+    untaught = content.trainer.train(interactions, ContentParameters(embedding_size=8, steps=0), quiet)
 
     projection = untaught.module.state_dict()["projection"]
 
@@ -184,7 +186,9 @@ def test_nothing_is_learned_from_users_of_one_item() -> None:
     )
     weights, start = torch.eye(2, 2 + BUCKETS).to_sparse(), torch.ones(2 + BUCKETS, 4)
 
-    learned = Taste(weights, start, interactions.choices).learn(steps=5, seed=0, progress=quiet)
+    learned = CollaborativeMapping(weights, start, interactions.positives).learn(
+        steps=5, seed=0, progress=quiet
+    )
 
     np.testing.assert_array_equal(learned, start)
 
@@ -194,7 +198,7 @@ def test_the_same_seed_gives_the_same_model_and_the_global_state_is_left_alone(
 ) -> None:
     before = torch.random.get_rng_state()
 
-    again = content.trainer.train(interactions, ContentParameters(dimensions=8, steps=30), quiet)
+    again = content.trainer.train(interactions, ContentParameters(embedding_size=8, steps=30), quiet)
 
     first, second = (each.module.state_dict()["projection"] for each in (trained, again))
     np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
@@ -204,7 +208,7 @@ def test_the_same_seed_gives_the_same_model_and_the_global_state_is_left_alone(
 def test_items_without_words_can_still_be_trained_on(interactions: Interactions) -> None:
     blank = replace(interactions, items=replace(interactions.items, titles=[""] * len(interactions.item_ids)))
 
-    trained = content.trainer.train(blank, ContentParameters(dimensions=4), quiet)
+    trained = content.trainer.train(blank, ContentParameters(embedding_size=4), quiet)
 
     assert trained.state["terms"] == []
 
@@ -219,7 +223,7 @@ def test_what_serves_recommends_an_item_that_nobody_bought(snapshot: Snapshot, t
         host=host,
         created_time=NOW,
         progress=quiet,
-        values={"dimensions": 8, "steps": 5},
+        values={"embedding_size": 8, "steps": 5},
     )
     model = load_bundle(training.bundle, host)
     strategy = Instances(host, Generation.of([model])).get("content")

@@ -35,7 +35,7 @@ def test_every_column_is_the_ridge_regression_on_all_others() -> None:
 def test_a_profile_is_scored_by_the_sum_of_its_rows() -> None:
     weights = np.array([[0, 0.5, 0.25], [0.1, 0, 0.2], [0.3, 0.4, 0]], np.float32)
 
-    scores = ease.Ease(weights)(rows=torch.tensor([0, 2]), weights=torch.tensor([[1.0, 1.0]]))
+    scores = ease.EaseNetwork(weights)(rows=torch.tensor([0, 2]), weights=torch.tensor([[1.0, 1.0]]))
 
     np.testing.assert_allclose(scores, [[0.3, 0.9, 0.25]], rtol=1e-6)
 
@@ -44,5 +44,5 @@ def test_more_items_than_a_file_holds_are_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ease, "MAXIMUM_ITEMS", 1)
     interactions = Interactions.of_columns(["ann", "ann"], ["a", "b"], ["view", "view"], [1, 2], as_of=2)
 
-    with pytest.raises(InvalidInput, match="train item_knn with 'neighbours' instead"):
+    with pytest.raises(InvalidInput, match="train item_knn with 'max_neighbors' instead"):
         ease.trainer.train(interactions, ease.EaseParameters(), lambda _share, _what: None)

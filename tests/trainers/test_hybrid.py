@@ -9,7 +9,15 @@ from endcap.sdk import Vocabulary
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.sdk.features import DAY
 from endcap.trainers.export import check_parity, to_onnx
-from endcap.trainers.hybrid import GRID, UNRANKED, Hybrid, HybridParameters, choose_weights, ndcg, trainer
+from endcap.trainers.hybrid import (
+    GRID,
+    UNRANKED,
+    HybridNetwork,
+    HybridTrainingParameters,
+    choose_weights,
+    ndcg,
+    trainer,
+)
 from endcap.trainers.interactions import Interactions
 
 
@@ -99,13 +107,15 @@ def test_a_weight_stays_at_its_least_value() -> None:
 
 
 def test_the_graph_adds_up() -> None:
-    scores = Hybrid([2.0, 0.5])(standard=torch.tensor([[[1.0, -1.0]], [[4.0, 2.0]]]))
+    scores = HybridNetwork([2.0, 0.5])(standard=torch.tensor([[[1.0, -1.0]], [[4.0, 2.0]]]))
 
     assert scores.tolist() == [[4.0, -1.0]]
 
 
 def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
-    trained = trainer.train(two_tastes_then_more(), HybridParameters(sources="item_knn popular_week"), quiet)
+    trained = trainer.train(
+        two_tastes_then_more(), HybridTrainingParameters(sources="item_knn popular_week"), quiet
+    )
 
     weights = trained.state["weights"]
     assert list(weights) == ["item_knn", "popular_week"]
@@ -116,7 +126,9 @@ def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
 
 
 def test_the_graph_gives_what_pytorch_gives() -> None:
-    trained = trainer.train(two_tastes_then_more(), HybridParameters(sources="item_knn popular_week"), quiet)
+    trained = trainer.train(
+        two_tastes_then_more(), HybridTrainingParameters(sources="item_knn popular_week"), quiet
+    )
 
     model = OnnxModel(
         to_onnx(trained),
@@ -131,17 +143,17 @@ def test_the_graph_gives_what_pytorch_gives() -> None:
 
 def test_one_source_must_need_no_model() -> None:
     with pytest.raises(InvalidInput, match="add one that needs none"):
-        trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(sources="ease item_knn"), quiet)
+        trainer.train(purchases(("ann", "a", 1.0)), HybridTrainingParameters(sources="ease item_knn"), quiet)
 
 
 def test_a_mistyped_source_is_told_before_anything_is_trained() -> None:
     with pytest.raises(NotFound, match="populr"):
-        trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(sources="ease populr"), quiet)
+        trainer.train(purchases(("ann", "a", 1.0)), HybridTrainingParameters(sources="ease populr"), quiet)
 
 
 def test_there_must_be_something_to_choose_on() -> None:
     with pytest.raises(InvalidInput, match="the snapshot has no sequence of at least three items"):
-        trainer.train(purchases(("ann", "a", 1.0)), HybridParameters(), quiet)
+        trainer.train(purchases(("ann", "a", 1.0)), HybridTrainingParameters(), quiet)
 
 
 def test_without_a_month_to_set_aside_it_is_everybodys_last_choice() -> None:
@@ -153,7 +165,9 @@ def test_without_a_month_to_set_aside_it_is_everybodys_last_choice() -> None:
         for step in range(4)
     ]
 
-    trained = trainer.train(purchases(*events), HybridParameters(sources="item_knn popular_week"), quiet)
+    trained = trainer.train(
+        purchases(*events), HybridTrainingParameters(sources="item_knn popular_week"), quiet
+    )
 
     measured = [trained.metrics[f"validation_ndcg@20{of}"] for of in ("_popular_week", "_item_knn", "")]
     assert measured == sorted(measured)

@@ -27,13 +27,13 @@ def test_rows_point_into_the_sorted_item_ids() -> None:
 def test_purchases_are_the_choices_where_there_are_any() -> None:
     found = interactions(("ann", "tea", "view"), ("ann", "mug", "purchase"))
 
-    assert found.choices.rows.tolist() == [0]
+    assert found.positives.rows.tolist() == [0]
 
 
 def test_all_events_are_choices_where_nobody_bought() -> None:
     found = interactions(("ann", "tea", "view"), ("ann", "mug", "click"))
 
-    assert found.choices.rows.tolist() == [1, 0]
+    assert found.positives.rows.tolist() == [1, 0]
 
 
 def test_the_matrix_counts_nobody_twice() -> None:

@@ -4,7 +4,7 @@ import torch
 
 from endcap.trainers.interactions import Interactions
 from endcap.trainers.item_knn import (
-    ItemKnn,
+    ItemKnnNetwork,
     ItemKnnParameters,
     basket_similarities,
     likely_mode,
@@ -30,7 +30,7 @@ BASKETS = purchases(
 
 
 def test_a_sequence_counts_by_distance_and_less_backwards() -> None:
-    near, _ = sequence_similarities(SEQUENCES.choices, 3)
+    near, _ = sequence_similarities(SEQUENCES.positives, 3)
 
     # Popularity: a 2, b 1, c 1; source to the power of .5, candidate to the power of .2.
     expected: list[list[float]] = [
@@ -42,7 +42,7 @@ def test_a_sequence_counts_by_distance_and_less_backwards() -> None:
 
 
 def test_after_counts_only_what_follows() -> None:
-    _, after = sequence_similarities(SEQUENCES.choices, 3)
+    _, after = sequence_similarities(SEQUENCES.positives, 3)
 
     expected: list[list[float]] = [[0, 1 / 2**0.5, 0.5 / 2**0.5], [0, 0, 1], [0, 0, 0]]
     np.testing.assert_allclose(after.toarray(), expected, rtol=1e-6)
@@ -51,14 +51,14 @@ def test_after_counts_only_what_follows() -> None:
 def test_no_pair_is_further_apart_than_eleven() -> None:
     events = [("ann", chr(ord("a") + step), step) for step in range(13)]
 
-    near, _ = sequence_similarities(purchases(*events).choices, 13)
+    near, _ = sequence_similarities(purchases(*events).positives, 13)
 
     assert near.toarray()[0, 11] == pytest.approx(1 / 11)
     assert near.toarray()[0, 12] == 0
 
 
 def test_a_basket_counts_customers_with_both_by_how_much_they_buy() -> None:
-    near, _ = basket_similarities(BASKETS.choices, 3)
+    near, _ = basket_similarities(BASKETS.positives, 3)
 
     # Ann has 3 products and counts 1/4, Bob has 2 and counts 1/3. Customers: a 3, b 2, c 1.
     expected: list[list[float]] = [
@@ -70,7 +70,7 @@ def test_a_basket_counts_customers_with_both_by_how_much_they_buy() -> None:
 
 
 def test_related_is_the_share_of_baskets_and_has_a_direction() -> None:
-    _, after = basket_similarities(BASKETS.choices, 3)
+    _, after = basket_similarities(BASKETS.positives, 3)
 
     # Two baskets hold a and b, each of two products: 2 · 1/3. Baskets: a 3, b 2.
     expected: list[list[float]] = [[0, 2 / 3 / (3 * 2**0.2), 0], [2 / 3 / (2 * 3**0.2), 0, 0], [0, 0, 0]]
@@ -79,8 +79,8 @@ def test_related_is_the_share_of_baskets_and_has_a_direction() -> None:
 
 
 def test_the_mode_follows_from_whether_events_share_their_moment() -> None:
-    assert likely_mode(SEQUENCES.choices) == "sequence"
-    assert likely_mode(BASKETS.choices) == "basket"
+    assert likely_mode(SEQUENCES.positives) == "sequence"
+    assert likely_mode(BASKETS.positives) == "basket"
 
 
 def test_training_records_the_mode_for_the_strategy() -> None:
@@ -92,7 +92,7 @@ def test_training_records_the_mode_for_the_strategy() -> None:
 
 
 def test_only_the_strongest_neighbours_stay() -> None:
-    near, _ = sequence_similarities(SEQUENCES.choices, 3)
+    near, _ = sequence_similarities(SEQUENCES.positives, 3)
 
     kept = strongest(near, 1).toarray()
 
@@ -101,8 +101,8 @@ def test_only_the_strongest_neighbours_stay() -> None:
 
 
 def test_the_graph_adds_up_the_similarities_of_each_profile() -> None:
-    near, after = sequence_similarities(SEQUENCES.choices, 3)
-    module = ItemKnn(near, after)
+    near, after = sequence_similarities(SEQUENCES.positives, 3)
+    module = ItemKnnNetwork(near, after)
 
     scores = module(
         rows=torch.tensor([0, 2]),

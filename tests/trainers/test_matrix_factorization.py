@@ -11,7 +11,7 @@ from endcap.sdk.features import DAY
 from endcap.trainers.export import check_parity, to_onnx
 from endcap.trainers.interactions import Interactions
 from endcap.trainers.matrix_factorization import (
-    MatrixFactorization,
+    MatrixFactorizationNetwork,
     MatrixFactorizationParameters,
     conjugate_gradients,
     hide,
@@ -21,7 +21,7 @@ from endcap.trainers.matrix_factorization import (
 )
 
 
-SMALL = MatrixFactorizationParameters(factors=2, regularization=0.1, half_life_days=0)
+SMALL = MatrixFactorizationParameters(embedding_size=2, regularization=0.1, half_life_days=0)
 
 
 def two_tastes() -> Interactions:
@@ -99,7 +99,7 @@ def test_the_graph_folds_users_in_as_training_solved_for_them() -> None:
     recency = np.where(generator.random((20, 50)) < 0.4, generator.random((20, 50)), 0).astype(np.float32)
     items = torch.from_numpy(generator.normal(size=(50, 8)).astype(np.float32))
 
-    module = MatrixFactorization(items, regularization=3, confidence=5)
+    module = MatrixFactorizationNetwork(items, regularization=3, confidence=5)
     scores = module(
         rows=torch.arange(50), weights=torch.from_numpy(recency), similar=torch.zeros(20, dtype=torch.bool)
     )
@@ -109,7 +109,7 @@ def test_the_graph_folds_users_in_as_training_solved_for_them() -> None:
 
 
 def test_similar_is_the_cosine() -> None:
-    module = MatrixFactorization(torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.0, -1.0]]), 1, 1)
+    module = MatrixFactorizationNetwork(torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.0, -1.0]]), 1, 1)
 
     scores = module(
         rows=torch.tensor([0]), weights=torch.tensor([[1.0]]), similar=torch.ones(1, dtype=torch.bool)

@@ -5,7 +5,7 @@ import torch
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.popular import Popular, PopularParameters, age_weights, trainer
+from endcap.trainers.popular import PopularNetwork, PopularTrainingParameters, age_weights, trainer
 
 
 AS_OF = 1000 * DAY
@@ -33,7 +33,7 @@ def test_a_user_counts_half_after_the_half_life() -> None:
 
 
 def test_the_graph_adds_up_users() -> None:
-    module = Popular(np.array([1, 0.5], np.float32))
+    module = PopularNetwork(np.array([1, 0.5], np.float32))
 
     scores = module(users_by_age=torch.tensor([[1.0, 2.0, 0.0], [4.0, 0.0, 2.0]]))
 
@@ -47,7 +47,9 @@ def test_the_choice_falls_on_the_window_that_held_what_was_chosen_next() -> None
     after = [("old0", "fashion", 3.0), ("old1", "fashion", 2.0)]
 
     trained = trainer.train(
-        purchases(*before, *lately, *after), PopularParameters(choose=True), lambda _share, _what: None
+        purchases(*before, *lately, *after),
+        PopularTrainingParameters(choose=True),
+        lambda _share, _what: None,
     )
 
     assert trained.metrics == {"validation_recall@20": 1.0}
@@ -57,5 +59,5 @@ def test_the_choice_falls_on_the_window_that_held_what_was_chosen_next() -> None
 def test_there_must_be_something_to_choose_on() -> None:
     with pytest.raises(InvalidInput, match="set window_days and half_life_days instead"):
         trainer.train(
-            purchases(("ann", "a", 1.0)), PopularParameters(choose=True), lambda _share, _what: None
+            purchases(("ann", "a", 1.0)), PopularTrainingParameters(choose=True), lambda _share, _what: None
         )

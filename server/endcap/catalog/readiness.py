@@ -194,7 +194,7 @@ def _choices(counts: Counts) -> tuple[Level, str]:
 
 def _too_many_items(counts: Counts) -> tuple[Level, str]:
     have = f"there are {counts.items:,} items, and a model of every two holds {MOST_DENSE_ITEMS:,}"
-    return Level.TOO_LITTLE, f"{have}: train item_knn with neighbours=500, or matrix_factorization"
+    return Level.TOO_LITTLE, f"{have}: train item_knn with max_neighbors=500, or matrix_factorization"
 
 
 def _purchases(counts: Counts) -> tuple[Level, str] | None:

@@ -100,7 +100,7 @@ def _make(console: Console, folder: Path) -> None:
         tour(client, console, newest_time=int(shop.events["time"].max()))  # type: ignore[arg-type]
         before = set((trained / SWAPPED).iterdir())
         title = "Train another one, serve with it, and roll back"
-        endcap(title, "train", SWAPPED, "--set", f"{SWAPPED}.neighbours=3", *training)
+        endcap(title, "train", SWAPPED, "--set", f"{SWAPPED}.max_neighbors=3", *training)
         (new,) = set((trained / SWAPPED).iterdir()) - before
         swap_and_roll_back(client, console, f"{SWAPPED}/{new.name}")
     (folder / _MARK).write_text(version("endcap"), encoding="utf-8")

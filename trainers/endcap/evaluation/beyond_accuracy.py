@@ -32,7 +32,7 @@ def gini(counts: NDArray[np.int64]) -> float:
     return float((2 * ranks - len(counts) - 1) @ np.sort(counts) / (len(counts) * total))
 
 
-class Audience:
+class ItemUsers:
     """Which users did something with each item."""
 
     def __init__(self, events: EventColumns, item_count: int) -> None:
@@ -50,7 +50,7 @@ class Audience:
         return self._users[self._offsets[item] : self._offsets[item + 1]]
 
 
-def novelty(lists: Rows, audience: Audience) -> float:
+def novelty(lists: Rows, item_users: ItemUsers) -> float:
     """Return the mean self-information of recommended items, in bits.
 
     An item that a share ``p`` of the users knows carries ``-log2(p)`` bits, one that nobody knows as many
@@ -58,12 +58,12 @@ def novelty(lists: Rows, audience: Audience) -> float:
     systems", 2010).
     """
     shown = lists[lists >= 0]
-    if not len(shown) or not audience.user_count:
+    if not len(shown) or not item_users.user_count:
         return 0.0
-    return float(np.mean(np.log2(audience.user_count / np.maximum(audience.sizes[shown], 1))))
+    return float(np.mean(np.log2(item_users.user_count / np.maximum(item_users.sizes[shown], 1))))
 
 
-def intra_list_diversity(lists: Rows, audience: Audience, *, sample: int = 2000, seed: int = 0) -> float:
+def intra_list_diversity(lists: Rows, item_users: ItemUsers, *, sample: int = 2000, seed: int = 0) -> float:
     """Return how unlike the items of one list are on average, from 0 to 1.
 
     Two items are alike by the cosine of the sets of users who did something with them; a list's diversity
@@ -72,7 +72,7 @@ def intra_list_diversity(lists: Rows, audience: Audience, *, sample: int = 2000,
 
     Args:
         lists: Item rows, ``(cases, length)``; -1 fills a short list.
-        audience: Who did something with which item.
+        item_users: Who did something with which item.
         sample: At most this many lists are looked at, drawn at random.
         seed: Fixes the draw.
     """
@@ -81,13 +81,13 @@ def intra_list_diversity(lists: Rows, audience: Audience, *, sample: int = 2000,
         longer = np.random.default_rng(seed).choice(longer, sample, replace=False)
     if not len(longer):
         return 0.0
-    return float(np.mean([_diversity(items[items >= 0], audience) for items in lists[longer]]))
+    return float(np.mean([_diversity(items[items >= 0], item_users) for items in lists[longer]]))
 
 
-def _diversity(items: Rows, audience: Audience) -> float:
+def _diversity(items: Rows, item_users: ItemUsers) -> float:
     # With unit vectors v, the sum over all ordered pairs of v·w is |Σv|² - Σ|v|²: no pair is formed.
-    users = np.concatenate([audience.of(item) for item in items])
-    sizes = audience.sizes[items]
+    users = np.concatenate([item_users.of(item) for item in items])
+    sizes = item_users.sizes[items]
     total = np.bincount(users, np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes))
     alike = total @ total - np.count_nonzero(sizes)
     return float(1 - alike / (len(items) * (len(items) - 1)))

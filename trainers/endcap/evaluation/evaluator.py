@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.evaluation.beyond_accuracy import (
-    Audience,
+    ItemUsers,
     catalog_coverage,
     gini,
     intra_list_diversity,
@@ -17,7 +17,7 @@ from endcap.evaluation.beyond_accuracy import (
 )
 from endcap.evaluation.data import Cases, EvaluationData
 from endcap.evaluation.intervals import bootstrap_intervals
-from endcap.evaluation.metrics import Places, accuracy, places_by_score, places_in_lists
+from endcap.evaluation.metrics import Ranks, accuracy, ranks_by_score, ranks_in_lists
 from endcap.evaluation.ragged import Ragged
 from endcap.evaluation.report import Measure, Report, SliceReport
 from endcap.sdk.catalog_view import CatalogView
@@ -88,7 +88,7 @@ def evaluate(
         slices={
             slice_name: part
             for cases, answer in zip(data.groups, answers, strict=True)
-            for slice_name, part in _measure_slices(cases, answer.places, cutoffs, seed)
+            for slice_name, part in _measure_slices(cases, answer.ranks, cutoffs, seed)
         },
         beyond=_measure_lists(answers[0].lists, headline.eligible, data, seed),
         query_milliseconds=median,
@@ -100,7 +100,7 @@ def evaluate(
 class _Answers:
     """What a strategy said to some cases."""
 
-    places: Places
+    ranks: Ranks
 
     lists: Rows
     """``(cases, list length)``, -1 fills a short list."""
@@ -129,9 +129,9 @@ class _Examiner:
             self._done += len(batch)
             self._progress(self._done, self._total)
         return _Answers(
-            Places(
-                np.concatenate([answer.places.before for answer in answers]),
-                np.concatenate([answer.places.tied for answer in answers]),
+            Ranks(
+                np.concatenate([answer.ranks.before for answer in answers]),
+                np.concatenate([answer.ranks.tied for answer in answers]),
             ),
             np.concatenate([answer.lists for answer in answers]),
         )
@@ -151,10 +151,10 @@ class _Examiner:
     def _answer(self, queries: Sequence[Query], targets: Ragged) -> _Answers:
         if not isinstance(self._strategy, ScoringStrategy):
             lists = _lists(self._strategy.recommend(queries, self._view), queries)
-            return _Answers(places_in_lists(lists, targets), lists)
+            return _Answers(ranks_in_lists(lists, targets), lists)
         scores = _masked(self._strategy.score(queries, None, self._view), queries)
         rankings = [top(row, query) for row, query in zip(scores, queries, strict=True)]
-        return _Answers(places_by_score(scores, targets), _lists(rankings, queries))
+        return _Answers(ranks_by_score(scores, targets), _lists(rankings, queries))
 
     def _query(self, cases: Cases, case: int) -> Query:
         history = cases.histories[case]
@@ -187,18 +187,18 @@ def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
 
 
 def _measure_slices(
-    cases: Cases, places: Places, cutoffs: Sequence[int], seed: int
+    cases: Cases, ranks: Ranks, cutoffs: Sequence[int], seed: int
 ) -> Iterator[tuple[str, SliceReport]]:
-    yield cases.name, _measure(places, cases.targets, cutoffs, seed)
+    yield cases.name, _measure(ranks, cases.targets, cutoffs, seed)
     for name, mask in cases.slices.items():
         if mask.any():
-            part = Places(places.before[mask], places.tied[mask])
+            part = Ranks(ranks.before[mask], ranks.tied[mask])
             yield name, _measure(part, cases.targets.keep(mask), cutoffs, seed)
 
 
-def _measure(places: Places, targets: Ragged, cutoffs: Sequence[int], seed: int) -> SliceReport:
+def _measure(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], seed: int) -> SliceReport:
     taking_part = np.flatnonzero(targets.lengths)
-    metrics = accuracy(places, targets.take(taking_part), cutoffs)
+    metrics = accuracy(ranks, targets.take(taking_part), cutoffs)
     values = np.column_stack(list(metrics.values()))
     low, high = bootstrap_intervals(values, seed=seed)
     means = values.mean(axis=0)
@@ -215,11 +215,11 @@ def _measure_lists(
     lists: Rows, eligible: NDArray[np.bool_], data: EvaluationData, seed: int
 ) -> dict[str, float]:
     counts = recommendation_counts(lists, len(eligible))[eligible]
-    audience = Audience(data.events, len(eligible))
+    item_users = ItemUsers(data.events, len(eligible))
     length = lists.shape[1]
     return {
         f"coverage@{length}": catalog_coverage(counts),
-        f"novelty@{length}": novelty(lists, audience),
-        f"diversity@{length}": intra_list_diversity(lists, audience, seed=seed),
+        f"novelty@{length}": novelty(lists, item_users),
+        f"diversity@{length}": intra_list_diversity(lists, item_users, seed=seed),
         f"gini@{length}": gini(counts),
     }

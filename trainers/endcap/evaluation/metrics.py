@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Places:
+class Ranks:
     """Where the targets stand; one entry a flat position of the targets."""
 
     before: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Places:
     """How many items share the target's score, the target included."""
 
 
-def places_by_score(scores: Scores, targets: Ragged) -> Places:
+def ranks_by_score(scores: Scores, targets: Ragged) -> Ranks:
     """Find where targets stand when all items are ranked by score.
 
     Args:
@@ -52,10 +52,10 @@ def places_by_score(scores: Scores, targets: Ragged) -> Places:
         rivals = scores if len(cases) == len(scores) else scores[cases]
         before[positions] = np.count_nonzero(rivals > own, axis=1)
         tied[positions] = np.count_nonzero(rivals == own, axis=1)
-    return Places(before, tied)
+    return Ranks(before, tied)
 
 
-def places_in_lists(lists: Rows, targets: Ragged) -> Places:
+def ranks_in_lists(lists: Rows, targets: Ragged) -> Ranks:
     """Find where targets stand in recommended lists.
 
     Args:
@@ -64,10 +64,10 @@ def places_in_lists(lists: Rows, targets: Ragged) -> Places:
     """
     found = lists[targets.owners] == targets.flat[:, None]  # (flat targets, length)
     before = np.where(found.any(axis=1), found.argmax(axis=1), UNRANKED)
-    return Places(before, np.ones(len(targets.flat), np.int64))
+    return Ranks(before, np.ones(len(targets.flat), np.int64))
 
 
-def accuracy(places: Places, targets: Ragged, cutoffs: Sequence[int]) -> dict[str, Values]:
+def accuracy(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int]) -> dict[str, Values]:
     """Return each metric at each cutoff, one value a case.
 
     With ``k`` the cutoff: ``hit@k`` is 1 when at least one target is among the first ``k``. ``recall@k`` is
@@ -76,7 +76,7 @@ def accuracy(places: Places, targets: Ragged, cutoffs: Sequence[int]) -> dict[st
     ``min(k, targets)`` targets on top. ``mrr@k`` is one over the rank of the first target, 0 beyond ``k``.
 
     Args:
-        places: Where the targets stand.
+        ranks: Where the targets stand.
         targets: One list of distinct item rows a case, none empty.
         cutoffs: The values of ``k``, each at least 1.
     """
@@ -84,13 +84,13 @@ def accuracy(places: Places, targets: Ragged, cutoffs: Sequence[int]) -> dict[st
     gains = np.concatenate(
         [[0.0], np.cumsum(1 / np.log2(np.arange(2, deepest + 2)))]
     )  # gains[n]: n targets on top
-    first_at = _first_target(places, targets, deepest)  # (cases, deepest)
+    first_at = _first_target(ranks, targets, deepest)  # (cases, deepest)
     metrics: dict[str, Values] = {}
     for cutoff in cutoffs:
-        start = np.minimum(places.before, cutoff)
-        end = np.minimum(places.before + places.tied, cutoff)
-        found = _sum_by_case((end - start) / places.tied, targets)
-        gain = _sum_by_case((gains[end] - gains[start]) / places.tied, targets)
+        start = np.minimum(ranks.before, cutoff)
+        end = np.minimum(ranks.before + ranks.tied, cutoff)
+        found = _sum_by_case((end - start) / ranks.tied, targets)
+        gain = _sum_by_case((gains[end] - gains[start]) / ranks.tied, targets)
         metrics[f"hit@{cutoff}"] = first_at[:, :cutoff].sum(axis=1)
         metrics[f"recall@{cutoff}"] = found / targets.lengths
         metrics[f"precision@{cutoff}"] = found / cutoff
@@ -103,7 +103,7 @@ def _sum_by_case(values: Values, targets: Ragged) -> Values:
     return np.add.reduceat(values, targets.offsets[:-1]) if len(values) else np.zeros(len(targets))
 
 
-def _first_target(places: Places, targets: Ragged, deepest: int) -> Values:
+def _first_target(ranks: Ranks, targets: Ragged, deepest: int) -> Values:
     """Return the probability that a case's first target has rank 1, 2, …, ``deepest``; ``(cases, deepest)``.
 
     Only the best group of tied items that holds a target matters. Drawn without replacement from its
@@ -111,11 +111,11 @@ def _first_target(places: Places, targets: Ragged, deepest: int) -> Values:
     """
     owners = targets.owners
     before = np.full(len(targets), UNRANKED, np.int64)
-    np.minimum.at(before, owners, places.before)
-    best = places.before == before[owners]
+    np.minimum.at(before, owners, ranks.before)
+    best = ranks.before == before[owners]
     alike = np.bincount(owners[best], minlength=len(targets))
     tied = np.ones(len(targets), np.int64)
-    tied[owners[best]] = places.tied[best]
+    tied[owners[best]] = ranks.tied[best]
 
     probability = np.zeros((len(targets), deepest))
     none_yet = np.ones(len(targets))

@@ -143,14 +143,14 @@ def read_values(settings: Sequence[str], strategies: Sequence[str]) -> dict[str,
 
 
 def _serving(folders: Sequence[Path], strategies: Sequence[str]) -> list[BundleManifest]:
-    """Open bundles whose recipes can be followed; of the others say why not."""
-    from endcap.trainers.measuring import read_recipe
+    """Open bundles whose hyperparameters can be followed; of the others say why not."""
+    from endcap.trainers.measuring import read_hyperparameters
 
     serving = []
     for folder in folders:
         try:
             manifest = Bundle.open(folder).manifest
-            read_recipe(manifest.model, manifest.parameters)
+            read_hyperparameters(manifest.model, manifest.parameters)
         except EndcapError as error:
             typer.echo(f"Not judged beside {folder}: {error}", err=True)
             continue

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from endcap.sdk import build_view, parameter
 from endcap.sdk.content_features import BUCKETS, TermCounts, TermIndex, is_label, item_terms
+from endcap.trainers.collaborative_mapping import BATCH, CollaborativeMapping
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.taste import BATCH, Taste
 from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
@@ -47,17 +47,24 @@ ITEMS_AT_ONCE = 256
 class ContentParameters:
     """What can be chosen."""
 
-    dimensions: int = parameter(128, "The numbers of text, and those of taste.", minimum=1, maximum=1024)
+    embedding_size: int = parameter(
+        128,
+        "Numbers in the text vector, and in the collaborative one; more keep finer differences.",
+        minimum=1,
+        maximum=1024,
+    )
     terms: int = parameter(
-        50_000, "How many terms are known at most; those that most items hold stay.", minimum=0
+        50_000, "Vocabulary size: at most this many terms, those in most items first.", minimum=0
     )
     steps: int = parameter(
-        800, f"How long taste is learned, in steps of {BATCH} choices; without any it is the text.", minimum=0
+        800,
+        f"Training steps of the collaborative vector, {BATCH} positives each; 0 keeps the text vector.",
+        minimum=0,
     )
-    seed: int = parameter(0, "Fixes all that is drawn.", minimum=0)
+    seed: int = parameter(0, "Seed of all random numbers.", minimum=0)
 
 
-class Content(nn.Module):
+class ContentNetwork(nn.Module):
     """Turns documents and prices into vectors."""
 
     def __init__(self, idf: Tensor, labels: Tensor, centres: Tensor) -> None:
@@ -121,15 +128,15 @@ class ContentTrainer:
         terms = known_terms(documents, parameters.terms)
         index = TermIndex(terms)
         counts = index.count(documents)
-        module = Content(
+        module = ContentNetwork(
             idf=inverse_frequencies(counts, len(index)),
             labels=torch.tensor([float(is_label(term)) for term in terms] + [0.0] * BUCKETS),
             centres=price_centres(view.prices),
         )
         weights = _weights(module, counts, len(index))
         progress(0.05, "decomposing")
-        text = text_projection(weights, parameters.dimensions, parameters.seed)
-        taste = Taste(weights, text, interactions.choices).learn(
+        text = text_projection(weights, parameters.embedding_size, parameters.seed)
+        taste = CollaborativeMapping(weights, text, interactions.positives).learn(
             steps=parameters.steps,
             seed=parameters.seed,
             progress=lambda share, what: progress(0.1 + 0.9 * share, what),
@@ -137,18 +144,18 @@ class ContentTrainer:
         module.projection = torch.cat([text, taste], dim=1)
         progress(1.0, "done")
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
-            return draw_documents(generator, length, len(index))
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
+            return sample_documents(generator, length, len(index))
 
         return TrainedModel(
             module=module.eval(),
             axes={"terms": ("terms",), "counts": ("documents", "terms"), "prices": ("documents",)},
-            draw=draw,
+            sample_inputs=sample_inputs,
             item_ids=interactions.item_ids,
             output="vectors",
             state={
                 "terms": terms,
-                "widths": [parameters.dimensions, parameters.dimensions, len(module.centres)],
+                "widths": [parameters.embedding_size, parameters.embedding_size, len(module.centres)],
             },
         )
 
@@ -174,7 +181,7 @@ def price_centres(prices: NDArray[np.float64]) -> Tensor:
 
 
 def text_projection(weights: Tensor, dimensions: int, seed: int) -> Tensor:
-    """Return ``V / √S`` of the weights' decomposition, ``(terms, dimensions)``.
+    """Return ``V / √S`` of the weights' decomposition, ``(terms, embedding size)``.
 
     The buckets of unknown words, which say too little to be decomposed, get random directions as long as
     the others are on average.
@@ -200,7 +207,7 @@ def text_projection(weights: Tensor, dimensions: int, seed: int) -> Tensor:
     return projection
 
 
-def draw_documents(generator: np.random.Generator, length: int, term_count: int) -> Inputs:
+def sample_documents(generator: np.random.Generator, length: int, term_count: int) -> Inputs:
     """Make random documents of random terms, with a price or without."""
     width = min(length + 2, term_count)
     prices = np.where(generator.random(length) < 0.8, generator.lognormal(2, 2, length), np.nan)
@@ -211,7 +218,7 @@ def draw_documents(generator: np.random.Generator, length: int, term_count: int)
     }
 
 
-def _weights(module: Content, documents: TermCounts, term_count: int) -> Tensor:
+def _weights(module: ContentNetwork, documents: TermCounts, term_count: int) -> Tensor:
     """Return what each term weighs in each document, ``(documents, terms)``, sparse."""
     parts = []
     for start in range(0, len(documents), ITEMS_AT_ONCE):

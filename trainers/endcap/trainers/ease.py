@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from endcap.sdk import parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, DenseRows, draw_profiles
+from endcap.trainers.similarity import PROFILE_AXES, DenseRows, sample_profiles
 from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
@@ -31,12 +31,12 @@ class EaseParameters:
 
     regularization: float = parameter(
         200.0,
-        "λ, in customers: how many it takes before an item's own pattern outweighs caution.",
+        "L2 regularization λ, in customers; higher shrinks towards popularity.",
         minimum=1e-6,
     )
 
 
-class Ease(nn.Module):
+class EaseNetwork(nn.Module):
     """Adds up the rows of ``B`` that belong to a profile's items."""
 
     def __init__(self, weights: NDArray[np.float32]) -> None:
@@ -72,17 +72,20 @@ class EaseTrainer:
         if item_count > MAXIMUM_ITEMS:
             raise InvalidInput(
                 f"ease relates every two items and holds at most {MAXIMUM_ITEMS:,}, the snapshot has"
-                f" {item_count:,}: train item_knn with 'neighbours' instead"
+                f" {item_count:,}: train item_knn with 'max_neighbors' instead"
             )
         progress(0.0, f"inverting a matrix of {item_count:,} items")
         weights = solve(interactions.matrix(), parameters.regularization)
         progress(1.0, "done")
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
-            return draw_profiles(generator, length, item_count)
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
+            return sample_profiles(generator, length, item_count)
 
         return TrainedModel(
-            module=Ease(weights).eval(), axes=PROFILE_AXES, draw=draw, item_ids=interactions.item_ids
+            module=EaseNetwork(weights).eval(),
+            axes=PROFILE_AXES,
+            sample_inputs=sample_inputs,
+            item_ids=interactions.item_ids,
         )
 
 

@@ -50,7 +50,7 @@ def to_onnx(trained: TrainedModel) -> bytes:
             f"the model has {size / 2**30:.1f} GiB of weights, and an ONNX file holds less than 2: train a"
             " smaller one"
         )
-    example = _tensors(trained.draw(np.random.default_rng(0), 3))
+    example = _tensors(trained.sample_inputs(np.random.default_rng(0), 3))
     shapes = {
         name: {place: torch.export.Dim(axis) for place, axis in enumerate(axes) if axis is not None}
         for name, axes in trained.axes.items()
@@ -80,7 +80,7 @@ def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> N
     """
     generator = np.random.default_rng(seed)
     for length in LENGTHS:
-        inputs = trained.draw(generator, length)
+        inputs = trained.sample_inputs(generator, length)
         expected = run_module(trained, inputs)
         actual = model.run(inputs)[trained.output]
         if actual.shape != expected.shape:

@@ -57,7 +57,7 @@ POOL = 100
 
 
 @dataclass(frozen=True)
-class HybridParameters:
+class HybridTrainingParameters:
     """What can be chosen."""
 
     sources: str = parameter(
@@ -67,7 +67,7 @@ class HybridParameters:
     )
 
 
-class Hybrid(nn.Module):
+class HybridNetwork(nn.Module):
     """Adds up standard scores."""
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -103,10 +103,10 @@ class HybridTrainer:
     """Trains the sources on the past and weighs them on what followed."""
 
     name = "hybrid"
-    parameters: type[Any] = HybridParameters
+    parameters: type[Any] = HybridTrainingParameters
 
     def train(
-        self, interactions: Interactions, parameters: HybridParameters, progress: Progress
+        self, interactions: Interactions, parameters: HybridTrainingParameters, progress: Progress
     ) -> TrainedModel:
         """Choose the weights.
 
@@ -133,14 +133,14 @@ class HybridTrainer:
         progress(1.0, "done")
         blended = np.tensordot(np.array(weights, np.float32), standard, axes=1)
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
             shape = (len(names), length, length + 1)
             return {"standard": generator.standard_normal(shape, np.float32)}
 
         return TrainedModel(
-            module=Hybrid(weights).eval(),
+            module=HybridNetwork(weights).eval(),
             axes={"standard": (None, "queries", "items")},
-            draw=draw,
+            sample_inputs=sample_inputs,
             item_ids=interactions.item_ids,
             state={"weights": dict(zip(names, weights, strict=True))},
             metrics={
@@ -213,7 +213,7 @@ def _pool(
 
 
 def _validation(interactions: Interactions) -> EvaluationData:
-    """Set aside what users known by then bought for the first time in the last days, or their last choices.
+    """Set aside what users known by then bought for the first time in the last days, or their last positives.
 
     Raises:
         InvalidInput: There is neither.
@@ -225,9 +225,9 @@ def _validation(interactions: Interactions) -> EvaluationData:
     try:
         return by_time(log, end - VALIDATION_DAYS * DAY, end, target_type=target)
     except InvalidInput:
-        choices = interactions.choices
-        by_user = np.argsort(choices.users, kind="stable")
-        sequences = Ragged(choices.rows[by_user], offsets_of(np.bincount(choices.users)))
+        positives = interactions.positives
+        by_user = np.argsort(positives.users, kind="stable")
+        sequences = Ragged(positives.rows[by_user], offsets_of(np.bincount(positives.users)))
         return leave_one_out(Sequences("the snapshot", interactions.items, sequences), Setting.REFIT)
 
 

@@ -83,7 +83,7 @@ class Interactions:
         )
 
     @property
-    def choices(self) -> EventColumns:
+    def positives(self) -> EventColumns:
         """The events that say most surely what users want: purchases, or all events when there are none."""
         purchases = self.events.types == "purchase"
         if not purchases.any():
@@ -97,8 +97,8 @@ class Interactions:
 
     def matrix(self) -> sparse.csr_array:
         """Return who chose what, ``(users, items)`` float32, 1 where a user ever chose the item."""
-        choices = self.choices
-        return incidence(choices.users, choices.rows, len(self.item_ids))
+        positives = self.positives
+        return incidence(positives.users, positives.rows, len(self.item_ids))
 
 
 def _described(item_ids: Sequence[str], items: "pl.DataFrame") -> ItemColumns:

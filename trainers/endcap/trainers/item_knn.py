@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from endcap.sdk import EventColumns, parameter
 from endcap.trainers.interactions import Interactions, incidence
-from endcap.trainers.similarity import PROFILE_AXES, draw_profiles, similarity_rows, strongest
+from endcap.trainers.similarity import PROFILE_AXES, sample_profiles, similarity_rows, strongest
 from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
@@ -48,7 +48,7 @@ class ItemKnnParameters:
         " most events share their moment with another of the same user.",
         choices=("auto", "sequence", "basket"),
     )
-    neighbours: int = parameter(
+    max_neighbors: int = parameter(
         0,
         "How many of an item's strongest neighbours are kept; 0 keeps all. Basket mode loses accuracy"
         " below thousands, for rare items head its lists.",
@@ -56,7 +56,7 @@ class ItemKnnParameters:
     )
 
 
-class ItemKnn(nn.Module):
+class ItemKnnNetwork(nn.Module):
     """Adds up the similarities of a profile's items."""
 
     def __init__(self, near: sparse.csr_array, after: sparse.csr_array) -> None:
@@ -87,41 +87,44 @@ class ItemKnnTrainer:
         self, interactions: Interactions, parameters: ItemKnnParameters, progress: Progress
     ) -> TrainedModel:
         """Count pairs and divide by popularity."""
-        choices, item_count = interactions.choices, len(interactions.item_ids)
-        mode = parameters.mode if parameters.mode != "auto" else likely_mode(choices)
+        positives, item_count = interactions.positives, len(interactions.item_ids)
+        mode = parameters.mode if parameters.mode != "auto" else likely_mode(positives)
         progress(0.0, f"counting pairs of items, {mode} mode")
         similarities = sequence_similarities if mode == "sequence" else basket_similarities
-        near, after = similarities(choices, item_count)
-        if parameters.neighbours:
+        near, after = similarities(positives, item_count)
+        if parameters.max_neighbors:
             progress(0.7, "choosing neighbours")
-            near, after = strongest(near, parameters.neighbours), strongest(after, parameters.neighbours)
+            near, after = (
+                strongest(near, parameters.max_neighbors),
+                strongest(after, parameters.max_neighbors),
+            )
         progress(1.0, "done")
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
             directional = generator.random(length) < 0.5
-            return {**draw_profiles(generator, length, item_count), "directional": directional}
+            return {**sample_profiles(generator, length, item_count), "directional": directional}
 
         return TrainedModel(
-            module=ItemKnn(near, after).eval(),
+            module=ItemKnnNetwork(near, after).eval(),
             axes={**PROFILE_AXES, "directional": ("profiles",)},
-            draw=draw,
+            sample_inputs=sample_inputs,
             item_ids=interactions.item_ids,
             state={"mode": mode},
         )
 
 
-def likely_mode(choices: EventColumns) -> str:
+def likely_mode(positives: EventColumns) -> str:
     """Return ``basket`` when most events share their moment with another of the same user."""
-    _, baskets, sizes = _baskets(choices)
+    _, baskets, sizes = _baskets(positives)
     return "basket" if np.mean(sizes[baskets] > 1) > 0.5 else "sequence"
 
 
 def sequence_similarities(
-    choices: EventColumns, item_count: int
+    positives: EventColumns, item_count: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return the similarities *near* and *after* of sequence mode, ``(source, candidate)``."""
-    by_user = np.argsort(choices.users, kind="stable")
-    users, rows = choices.users[by_user], choices.rows[by_user]
+    by_user = np.argsort(positives.users, kind="stable")
+    users, rows = positives.users[by_user], positives.rows[by_user]
     after = sparse.csr_array((item_count, item_count), dtype=np.float32)
     for distance in range(1, MAXIMUM_DISTANCE + 1):
         same = users[distance:] == users[:-distance]
@@ -133,10 +136,12 @@ def sequence_similarities(
     return _normalised(near, popularity, 0.5, 0.2), _normalised(after, popularity, 0.5, 0.2)
 
 
-def basket_similarities(choices: EventColumns, item_count: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+def basket_similarities(
+    positives: EventColumns, item_count: int
+) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return the similarities *near* and *after* of basket mode, ``(source, candidate)``."""
-    near, customers = _pairs(incidence(choices.users, choices.rows, item_count))
-    after, baskets = _pairs(incidence(_baskets(choices)[1], choices.rows, item_count))
+    near, customers = _pairs(incidence(positives.users, positives.rows, item_count))
+    after, baskets = _pairs(incidence(_baskets(positives)[1], positives.rows, item_count))
     return _normalised(near, customers, 0.5, 0.7), _normalised(after, baskets, 1.0, 0.2)
 
 
@@ -150,8 +155,8 @@ def _pairs(groups: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.int64
     return pairs, np.maximum(np.bincount(groups.indices, minlength=groups.shape[1]), 1)
 
 
-def _baskets(choices: EventColumns) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    moments = np.stack([choices.users, choices.times])
+def _baskets(positives: EventColumns) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    moments = np.stack([positives.users, positives.times])
     unique, baskets, sizes = np.unique(moments, axis=1, return_inverse=True, return_counts=True)
     return unique, baskets, sizes
 

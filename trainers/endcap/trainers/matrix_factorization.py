@@ -8,10 +8,10 @@ where a user chose an item and 0 elsewhere, and the confidence ``c = 1 + α r``,
 by alternating least squares: with the items fixed each user has a closed form (their equation 4), and the
 other way round. Here ``r`` is not a count but the recency ``.5 ** (age / half-life)`` of the last choice.
 
-A user's factors depend on nothing but the item factors and the user's own choices, so they are not kept. The
-graph solves for them again, by conjugate gradients, for anybody's history.
+A user's factors depend on nothing but the item factors and the user's own positives, so they are not kept.
+The graph solves for them again, by conjugate gradients, for anybody's history.
 
-With ``loss`` "bpr" the item factors then go on to rank: a part of everybody's choices is hidden, users are
+With ``loss`` "bpr" the item factors then go on to rank: a part of everybody's positives is hidden, users are
 folded in from the rest, and the factors follow the gradient of ``−log σ(s (x·y[i] − x·y[j]))`` for hidden
 ``i`` and random ``j`` (Rendle et al., "BPR", UAI 2009).
 """
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from endcap.sdk import parameter
 from endcap.sdk.features import age_decay
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, draw_profiles
+from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
 from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
@@ -40,7 +40,7 @@ CELLS_AT_ONCE = 60_000
 """How many cells of the matrix, padding included, one batch of least squares holds."""
 
 HIDDEN_SHARE = 0.3
-"""The part of all choices that one round of ranking hides."""
+"""The part of all positives that one round of ranking hides."""
 
 RANKING_ROUNDS = 10
 RANKING_BATCH = 8192
@@ -56,15 +56,24 @@ SMALLEST = 1e-30
 class MatrixFactorizationParameters:
     """What can be chosen."""
 
-    factors: int = parameter(64, "How many numbers describe an item.", minimum=1, maximum=1024)
-    regularization: float = parameter(30.0, "λ: how much it takes to move factors from zero.", minimum=1e-6)
+    embedding_size: int = parameter(
+        64,
+        "Numbers in the vector of an item; more tell finer tastes apart and need more data.",
+        minimum=1,
+        maximum=1024,
+    )
+    regularization: float = parameter(
+        30.0, "L2 regularization λ; higher shrinks factors towards zero.", minimum=1e-6
+    )
     confidence: float = parameter(
-        5.0, "α: how much more than an item not chosen one that was chosen just now weighs.", minimum=0
+        5.0,
+        "Confidence α: what a positive of this moment weighs beyond a missing one; higher fits it closer.",
+        minimum=0,
     )
     half_life_days: float = parameter(
-        30.0, "After how many days the confidence counts half; 0 lets all choices count alike.", minimum=0
+        30.0, "Half-life of the confidence in days; 0 weighs all positives alike.", minimum=0
     )
-    iterations: int = parameter(8, "Rounds of alternating least squares.", minimum=1)
+    epochs: int = parameter(8, "Rounds of alternating least squares.", minimum=1)
     loss: str = parameter(
         "squared",
         "What is minimised: the 'squared' error, or after it the pairwise ranking loss 'bpr'.",
@@ -73,7 +82,7 @@ class MatrixFactorizationParameters:
     seed: int = parameter(0, "Fixes the first factors, and what ranking hides.", minimum=0)
 
 
-class MatrixFactorization(nn.Module):
+class MatrixFactorizationNetwork(nn.Module):
     """Folds users in from their profiles and scores every item for them."""
 
     def __init__(self, items: Tensor, regularization: float, confidence: float) -> None:
@@ -127,14 +136,14 @@ class MatrixFactorizationTrainer:
             items = _learn_to_rank(items, recency, parameters, progress)
         progress(1.0, "done")
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
             similar = generator.random(length) < 0.5
-            return {**draw_profiles(generator, length, len(items)), "similar": similar}
+            return {**sample_profiles(generator, length, len(items)), "similar": similar}
 
         return TrainedModel(
-            module=MatrixFactorization(items, parameters.regularization, parameters.confidence).eval(),
+            module=MatrixFactorizationNetwork(items, parameters.regularization, parameters.confidence).eval(),
             axes={**PROFILE_AXES, "similar": ("profiles",)},
-            draw=draw,
+            sample_inputs=sample_inputs,
             item_ids=interactions.item_ids,
             state={"half_life_days": parameters.half_life_days},
         )
@@ -145,11 +154,11 @@ def factorize(
 ) -> Tensor:
     """Return the item factors of least squared error, ``(items, factors)``."""
     generator = torch.Generator().manual_seed(parameters.seed)
-    items = torch.randn(recency.shape[1], parameters.factors, generator=generator)
-    items *= 0.1 / parameters.factors**0.5
+    items = torch.randn(recency.shape[1], parameters.embedding_size, generator=generator)
+    items *= 0.1 / parameters.embedding_size**0.5
     by_item = recency.T.tocsr()
-    for iteration in range(parameters.iterations):
-        progress(iteration / parameters.iterations, "alternating least squares")
+    for iteration in range(parameters.epochs):
+        progress(iteration / parameters.epochs, "alternating least squares")
         users = least_squares(recency, items, parameters.regularization, parameters.confidence)
         items = least_squares(by_item, users, parameters.regularization, parameters.confidence)
     return items
@@ -157,11 +166,11 @@ def factorize(
 
 def recencies(interactions: Interactions, half_life_days: float) -> sparse.csr_array:
     """Return ``r``, ``(users, items)`` float32: the recency of a user's last choice of an item."""
-    choices, item_count = interactions.choices, len(interactions.item_ids)
+    positives, item_count = interactions.positives, len(interactions.item_ids)
     # Times never decrease, so the first of the reversed events is a pair's last.
-    pairs, last = np.unique((choices.users * item_count + choices.rows)[::-1], return_index=True)
-    values = age_decay(choices.times[::-1][last], interactions.as_of, half_life_days)
-    shape = (int(choices.users.max()) + 1, item_count)
+    pairs, last = np.unique((positives.users * item_count + positives.rows)[::-1], return_index=True)
+    values = age_decay(positives.times[::-1][last], interactions.as_of, half_life_days)
+    shape = (int(positives.users.max()) + 1, item_count)
     return sparse.csr_array((values, np.divmod(pairs, item_count)), shape=shape)
 
 

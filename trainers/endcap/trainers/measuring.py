@@ -1,8 +1,8 @@
-"""Measures what is to be trained beside what it would replace, all on the newest days of one snapshot.
+"""Measures new models beside those that they would replace, on the newest days of one snapshot.
 
-A bundle that serves has seen most of these days, and its answers about them would be recitals. What is
-measured is therefore the recipe: the model that a bundle's parameters give when they are fitted on what came
-before the days. Where a bundle and its candidate have the same recipe, they have the same figure, and the
+The bundle that serves has seen most of these days: evaluating it on them would measure memorisation.
+So the hyperparameters are measured: the model that a bundle's parameters give when it is trained on the
+events before these days. A bundle and its candidate with equal hyperparameters have equal figures, and the
 candidate differs by newer events alone.
 """
 
@@ -19,10 +19,10 @@ from endcap.trainers.training import find_trainer
 
 
 METRICS = ("recall@20", "ndcg@20", "hit@20")
-"""What a bundle says about itself."""
+"""The metrics that a bundle's manifest holds."""
 
-FLOOR = "popular"
-"""The strategy that needs to know nothing about a user, and that no other should fall behind."""
+BASELINE = "popular"
+"""The strategy that knows nothing about a user; no other should measure worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Measured:
     metrics: Mapping[str, float]
 
     compared: Mapping[str, Mapping[str, float]]
-    """The same of others: of ``FLOOR``, and by ``MODEL@VERSION`` of the bundle that serves."""
+    """The same of others: of ``BASELINE``, and by ``MODEL@VERSION`` of the bundle that serves."""
 
 
 def measure(
@@ -44,7 +44,7 @@ def measure(
     stage: Stage,
     values: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Measured]:
-    """Measure strategies, the floor, and the recipes of bundles.
+    """Measure strategies, the baseline, and the hyperparameters of bundles.
 
     Args:
         data: What they are fitted and judged on.
@@ -67,21 +67,21 @@ def measure(
 
     measured = figures(strategies, values)
     # Apart from the others, for one that composes strategies would make use of it.
-    floor = measured[FLOOR] if FLOOR in measured else figures([FLOOR], {})[FLOOR]
-    recipes = {bundle.model: bundle.parameters for bundle in serving}
+    baseline = measured[BASELINE] if BASELINE in measured else figures([BASELINE], {})[BASELINE]
+    hyperparameters = {bundle.model: bundle.parameters for bundle in serving}
     changed = any(
-        read_recipe(model, recipe) != read_recipe(model, values.get(model, {}))
-        for model, recipe in recipes.items()
+        read_hyperparameters(model, parameters) != read_hyperparameters(model, values.get(model, {}))
+        for model, parameters in hyperparameters.items()
     )
-    served = figures(recipes, recipes) if changed else measured
+    served = figures(hyperparameters, hyperparameters) if changed else measured
     named = {bundle.model: f"{bundle.model}@{bundle.version}" for bundle in serving}
     return {
-        name: Measured(metrics, {FLOOR: floor} | ({named[name]: served[name]} if name in named else {}))
+        name: Measured(metrics, {BASELINE: baseline} | ({named[name]: served[name]} if name in named else {}))
         for name, metrics in measured.items()
     }
 
 
-def read_recipe(strategy: str, values: Mapping[str, Any]) -> Any:
+def read_hyperparameters(strategy: str, values: Mapping[str, Any]) -> Any:
     """Return all parameters of a strategy's trainer.
 
     Raises:

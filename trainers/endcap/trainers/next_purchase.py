@@ -23,9 +23,9 @@ from scipy import sparse
 from endcap.sdk import EventColumns, parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY, age_decay
-from endcap.trainers.ease import MAXIMUM_ITEMS, Ease
+from endcap.trainers.ease import MAXIMUM_ITEMS, EaseNetwork
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, draw_profiles
+from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
 from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
@@ -35,7 +35,7 @@ class NextPurchaseParameters:
 
     regularization: float = parameter(
         300.0,
-        "λ, in customers: how many it takes before an item's own pattern outweighs caution.",
+        "L2 regularization λ, in customers; higher shrinks towards popularity.",
         minimum=1e-6,
     )
     window_days: float = parameter(7.0, "How many days a window has.", minimum=1)
@@ -95,13 +95,13 @@ class NextPurchaseTrainer:
         weights = solve(found, parameters.regularization)
         progress(1.0, "done")
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
-            return draw_profiles(generator, length, item_count)
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
+            return sample_profiles(generator, length, item_count)
 
         return TrainedModel(
-            module=Ease(weights).eval(),
+            module=EaseNetwork(weights).eval(),
             axes=PROFILE_AXES,
-            draw=draw,
+            sample_inputs=sample_inputs,
             item_ids=interactions.item_ids,
             state={"history_half_life_days": parameters.history_half_life_days},
         )
@@ -109,15 +109,15 @@ class NextPurchaseTrainer:
 
 def windows(interactions: Interactions, parameters: NextPurchaseParameters) -> Iterator[Window]:
     """Cut windows, the latest first."""
-    choices, length = interactions.choices, round(parameters.window_days * DAY)
-    shape = (int(choices.users.max()) + 1, len(interactions.item_ids))
+    positives, length = interactions.positives, round(parameters.window_days * DAY)
+    shape = (int(positives.users.max()) + 1, len(interactions.item_ids))
     for number in range(parameters.windows):
         end = interactions.as_of + 1 - number * length
         start = end - length
-        before = choices.times < start
-        history = _matrix(choices, before, shape)
+        before = positives.times < start
+        history = _matrix(positives, before, shape)
         history.data = age_decay(history.data, start, parameters.history_half_life_days)
-        bought = _matrix(choices, ~before & (choices.times < end), shape)
+        bought = _matrix(positives, ~before & (positives.times < end), shape)
         bought.data = np.ones(bought.nnz, np.float32)
         bought = bought - bought.multiply(_pattern(history))
         bought.eliminate_zeros()
@@ -145,12 +145,12 @@ def solve(windows: list[Window], regularization: float) -> NDArray[np.float32]:
     return weights.float().numpy()
 
 
-def _matrix(choices: EventColumns, chosen: NDArray[np.bool_], shape: tuple[int, int]) -> sparse.csr_array:
+def _matrix(positives: EventColumns, chosen: NDArray[np.bool_], shape: tuple[int, int]) -> sparse.csr_array:
     """Return when each customer chose each item last, ``shape``, Unix milliseconds."""
-    pairs = choices.users[chosen] * shape[1] + choices.rows[chosen]
+    pairs = positives.users[chosen] * shape[1] + positives.rows[chosen]
     # Times never decrease, so the first of the reversed events is a pair's last.
     distinct, last = np.unique(pairs[::-1], return_index=True)
-    times = choices.times[chosen][::-1][last]
+    times = positives.times[chosen][::-1][last]
     return sparse.csr_array((times, np.divmod(distinct, shape[1])), shape=shape)
 
 

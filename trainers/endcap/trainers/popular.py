@@ -33,7 +33,7 @@ HALF_LIVES = (0.0, 3.0, 7.0, 14.0, 30.0, 90.0)
 
 
 @dataclass(frozen=True)
-class PopularParameters:
+class PopularTrainingParameters:
     """What can be chosen."""
 
     window_days: float = parameter(
@@ -45,7 +45,7 @@ class PopularParameters:
     choose: bool = parameter(False, "Choose both on the last 30 days of the snapshot.")
 
 
-class Popular(nn.Module):
+class PopularNetwork(nn.Module):
     """Adds up the users of each item, weighted by age."""
 
     def __init__(self, weights: NDArray[np.float32]) -> None:
@@ -62,10 +62,10 @@ class PopularTrainer:
     """Computes the weights, after choosing the window and half-life when asked to."""
 
     name = "popular"
-    parameters: type[Any] = PopularParameters
+    parameters: type[Any] = PopularTrainingParameters
 
     def train(
-        self, interactions: Interactions, parameters: PopularParameters, progress: Progress
+        self, interactions: Interactions, parameters: PopularTrainingParameters, progress: Progress
     ) -> TrainedModel:
         """Compute the weights.
 
@@ -78,13 +78,13 @@ class PopularTrainer:
             metrics = {f"validation_recall@{CUTOFF}": recall}
         progress(1.0, "done")
 
-        def draw(generator: np.random.Generator, length: int) -> Inputs:
+        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
             return {"users_by_age": generator.random((AGE_BUCKETS, length), np.float32)}
 
         return TrainedModel(
-            module=Popular(age_weights(parameters.window_days, parameters.half_life_days)).eval(),
+            module=PopularNetwork(age_weights(parameters.window_days, parameters.half_life_days)).eval(),
             axes={"users_by_age": (None, "items")},
-            draw=draw,
+            sample_inputs=sample_inputs,
             item_ids=interactions.item_ids,
             state={"window_days": parameters.window_days, "half_life_days": parameters.half_life_days},
             metrics=metrics,
@@ -99,8 +99,8 @@ def age_weights(window_days: float, half_life_days: float) -> NDArray[np.float32
 
 
 def _choose(
-    interactions: Interactions, parameters: PopularParameters, progress: Progress
-) -> tuple[PopularParameters, float]:
+    interactions: Interactions, parameters: PopularTrainingParameters, progress: Progress
+) -> tuple[PopularTrainingParameters, float]:
     events, item_count = interactions.events, len(interactions.item_ids)
     start = interactions.as_of - VALIDATION_DAYS * DAY
     past = events.times < start

@@ -66,7 +66,7 @@ def strongest(matrix: sparse.csr_array, count: int) -> sparse.csr_array:
     return sparse.csr_array((matrix.data[kept], (owners[kept], matrix.indices[kept])), shape=matrix.shape)
 
 
-def draw_profiles(generator: np.random.Generator, length: int, item_count: int) -> Inputs:
+def sample_profiles(generator: np.random.Generator, length: int, item_count: int) -> Inputs:
     """Make random ``rows`` and ``weights`` for a graph that scores profiles; as many profiles as items."""
     rows = generator.integers(0, item_count, length)
     weights = generator.random((length, length), np.float32)
@@ -74,4 +74,4 @@ def draw_profiles(generator: np.random.Generator, length: int, item_count: int) 
 
 
 PROFILE_AXES = {"rows": cast("tuple[str | None, ...]", ("items",)), "weights": ("profiles", "items")}
-"""The free dimensions of what ``draw_profiles`` makes."""
+"""The free dimensions of what ``sample_profiles`` makes."""

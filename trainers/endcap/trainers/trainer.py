@@ -28,7 +28,7 @@ class TrainedModel:
     axes: Mapping[str, tuple[str | None, ...]]
     """For every input a name a dimension: equal names are equal lengths, None is a fixed length."""
 
-    draw: Callable[[np.random.Generator, int], Inputs]
+    sample_inputs: Callable[[np.random.Generator, int], Inputs]
     """Makes random inputs whose free dimensions are about as long as the number says."""
 
     item_ids: tuple[str, ...]

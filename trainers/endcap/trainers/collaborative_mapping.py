@@ -1,4 +1,4 @@
-"""Taste: what the same people choose, learned from what the items say of themselves.
+"""Collaborative mapping: what the same people choose, learned from what the items say of themselves.
 
 In the manner of the two towers of Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
 recommendations" (RecSys 2019), with one tower for both sides. An item is the projection of its terms, and a
@@ -20,7 +20,7 @@ from endcap.trainers.trainer import Progress
 
 
 BATCH = 512
-"""How many choices one step looks at."""
+"""How many positives one step looks at."""
 
 LONGEST = 50
 """How many events of a history it looks at, the last ones."""
@@ -34,32 +34,34 @@ DROPOUT = 0.1
 """The share of an item's terms that one step leaves out."""
 
 
-class Taste:
+class CollaborativeMapping:
     """Learns a projection under which people's next choice lies near their former ones."""
 
-    def __init__(self, weights: Tensor, start: Tensor, choices: EventColumns) -> None:
+    def __init__(self, weights: Tensor, start: Tensor, positives: EventColumns) -> None:
         """Take what is learned from.
 
         Args:
             weights: What each term weighs in each item, ``(items, terms)``, sparse; the last ``BUCKETS``
                 terms are the buckets of unknown words.
-            start: The projection to begin with, ``(terms, dimensions)``.
-            choices: Who chose which item when.
+            start: The projection to begin with, ``(terms, embedding size)``.
+            positives: Who chose which item when.
         """
         known = weights.shape[1] - BUCKETS
         self._start = start
         self._known = weights.index_select(1, torch.arange(known)).coalesce()
         # Buckets stay as they are, for the next unknown word in one will be another.
         unknown = weights.index_select(1, torch.arange(known, weights.shape[1]))
-        self._fixed = unknown @ start[known:]  # (items, dimensions)
-        by_user = np.lexsort((choices.times, choices.users))
-        self._rows, self._times = choices.rows[by_user], choices.times[by_user]
-        self._offsets = np.searchsorted(choices.users[by_user], np.arange(choices.users.max(initial=-1) + 2))
+        self._fixed = unknown @ start[known:]  # (items, embedding size)
+        by_user = np.lexsort((positives.times, positives.users))
+        self._rows, self._times = positives.rows[by_user], positives.times[by_user]
+        self._offsets = np.searchsorted(
+            positives.users[by_user], np.arange(positives.users.max(initial=-1) + 2)
+        )
         distinct = np.array([len(np.unique(self._rows[slice(*own)])) for own in pairwise(self._offsets)])
         self._share = np.where(distinct > 1, np.minimum(distinct, MOST_CHOICES), 0)
 
     def learn(self, *, steps: int, seed: int, progress: Progress) -> Tensor:
-        """Return the projection, ``(terms, dimensions)``; the start if nobody chose two items."""
+        """Return the projection, ``(terms, embedding size)``; the start if nobody chose two items."""
         known = self._known.shape[1]
         projection = self._start[:known].clone().requires_grad_()
         steps = steps if self._share.any() and known else 0
@@ -83,19 +85,19 @@ class Taste:
             is_coalesced=True,
             check_invariants=False,
         )
-        items = nn.functional.normalize(known @ projection + self._fixed)  # (items, dimensions)
+        items = nn.functional.normalize(known @ projection + self._fixed)  # (items, embedding size)
         owners, rows, shares, targets = self._draw(generator)
         histories = torch.sparse_coo_tensor(
             torch.stack([owners, rows]), shares, (len(targets), len(items)), check_invariants=False
         )
-        users = nn.functional.normalize(histories @ items)  # (choices, dimensions)
-        cosines = users @ items.T  # (choices, items)
+        users = nn.functional.normalize(histories @ items)  # (targets, embedding size)
+        cosines = users @ items.T  # (targets, items)
         # What somebody has already is no wrong answer.
         cosines = cosines.index_put((owners, rows), torch.tensor(-1.0))
         return nn.functional.cross_entropy(cosines / TEMPERATURE, targets)
 
     def _draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw choices, and what their users chose before or with them.
+        """Draw positives, and what their users chose before or with them.
 
         Returns:
             Three numbers an event of a history, the choice that it belongs to, its item and its weight; and

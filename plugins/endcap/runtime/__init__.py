@@ -1,1 +1,1 @@
-"""What runs plugins anywhere: plugin host, strategy instances, ONNX models, snapshots as views."""
+"""Runs plugins anywhere: plugin host, strategy instances, ONNX models, snapshots as views."""

@@ -110,13 +110,13 @@ class Instances:
 
 
 class _Resources:
-    """What one factory may ask for; it knows the instances whose building led here."""
+    """The resources of one factory; they know the instances whose building led here."""
 
     def __init__(self, instances: Instances, above: tuple[_Key, ...]) -> None:
         self._instances = instances
         self._above = above
         self.models: dict[str, Model] = {}
-        """What the factory was given, by name."""
+        """The parameters of the instance, by name."""
 
     def model(self, name: str) -> Model:
         models = self._instances.generation.models

@@ -64,7 +64,7 @@ class Registration:
 
     @property
     def description(self) -> str:
-        """What it does: the first line of the factory's docstring."""
+        """One sentence about the strategy: the first line of the factory's docstring."""
         return (getdoc(self.factory) or "").partition("\n")[0]
 
     @property
@@ -87,10 +87,10 @@ class FailedPlugin:
     cause: FailureCause
 
     message: str
-    """What is wrong and what to do. Free of other exceptions' texts, so it may reach a client."""
+    """The fault and its remedy. Holds no text of a foreign exception, so it may reach a client."""
 
     error: BaseException | None
-    """What the plugin raised, for logs."""
+    """The exception of the plugin, for logs."""
 
 
 class PluginHost:
@@ -114,7 +114,7 @@ class PluginHost:
             except _Refused as refusal:
                 failures.append(FailedPlugin(plugin, refusal.cause, str(refusal), refusal.__cause__))
         self.registrations = MappingProxyType(dict(sorted(registrations.items())))
-        """What is offered, by the strategy's name."""
+        """The registrations, by the name of the strategy."""
         self.failures = tuple(sorted(failures, key=lambda failure: failure.plugin.name))
         """The plugins that failed, by name."""
 

@@ -1,4 +1,4 @@
-"""What a plugin author sees: everything here is public and keeps its meaning within a major version."""
+"""The plugin author's side: everything here is public and keeps its meaning within a major version."""
 
 from endcap.sdk.catalog_view import (
     EVENT_WEIGHTS,

@@ -67,7 +67,7 @@ class GoldenQuery:
 
 @dataclass(frozen=True, slots=True)
 class BundleManifest:
-    """What ``manifest.json`` says."""
+    """The content of ``manifest.json``."""
 
     format_version: int
 
@@ -90,10 +90,10 @@ class BundleManifest:
     """The trainer's parameters."""
 
     state: Mapping[str, Any]
-    """What the strategy needs to know beside the graph, JSON values."""
+    """JSON values that the strategy needs beside the graph."""
 
     metrics: Mapping[str, float]
-    """What evaluation measured, by name: ``recall@20``."""
+    """The metrics of the evaluation, by name, such as ``recall@20``."""
 
     golden_queries: tuple[GoldenQuery, ...]
 

@@ -63,7 +63,7 @@ class Labels:
 
 
 AttributeValue: TypeAlias = str | bool | float | Sequence[str]
-"""What an attribute of one item holds: a text, a yes or no, a number, or several texts."""
+"""The value of an item's attribute: a text, a boolean, a number, or several texts."""
 
 AttributeColumn: TypeAlias = Labels | NDArray[np.float64]
 """One attribute of every row: numbers as float64, NaN where there is none; anything else as labels."""
@@ -92,7 +92,7 @@ class ItemColumns:
     """Empty texts where there is none."""
 
     availabilities: Sequence[str] = ()
-    """What the catalog calls it, such as ``in_stock`` or ``preorder``; empty texts where it does not say."""
+    """The availability in the words of the catalog, such as ``in_stock``; empty where there is none."""
 
     tags: Sequence[Iterable[str]] = ()
 
@@ -196,7 +196,7 @@ class CatalogView:
     of that period. ``features.AGE_BUCKETS`` has the buckets' edges."""
 
     event_weights: Mapping[str, float] = field(default_factory=lambda: EVENT_WEIGHTS)
-    """What an event of each type counts for; a type that is absent counts nothing."""
+    """The weight of each event type; an absent type weighs nothing."""
 
     revisions: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """The revision of the shop at which each row's item was last written; zeros where nobody counts."""

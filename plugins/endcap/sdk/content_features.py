@@ -1,4 +1,4 @@
-"""What an item says of itself, as counted terms, and how much the items of a history count.
+"""The texts of an item as counted terms, and the weights of the items of a history.
 
 ``features.VERSION`` covers this module too.
 """
@@ -20,7 +20,7 @@ BUCKETS = 512
 """Into how many buckets the words fall that a model does not know."""
 
 DECAY = 0.6
-"""What the events of one moment count, relative to those of the next one."""
+"""Decay of the events of one moment, relative to those of the next moment."""
 
 
 def text_terms(text: str) -> list[str]:

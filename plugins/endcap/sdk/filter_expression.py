@@ -1,7 +1,7 @@
-"""What a filter says, as a tree: conditions joined by AND, OR and NOT, free of what they are asked of.
+"""A filter as a tree: conditions joined by AND, OR and NOT, independent of the data they apply to.
 
 The tree knows neither the items' columns nor a table's. ``filters`` turns it into a mask over a
-catalog view; whoever filters rows instead reads the same tree.
+catalog view; a filter over database rows reads the same tree.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ ORDERS = frozenset({Operator.LESS, Operator.AT_MOST, Operator.GREATER, Operator.
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a field is compared with: the text as written, which the field's type gives a meaning to."""
+    """The right-hand side of a comparison, as written; the type of the field gives it a meaning."""
 
     pieces: tuple[str, ...]
     """The text between the wildcards ``*``; a text without one is a single piece."""

@@ -1,4 +1,4 @@
-"""What the fields of a filter are called, what their values mean, and which operators they take.
+"""The fields of a filter: their names, the meaning of their values, and the operators they take.
 
 ==========  ==========================  ================================================================
 type        operators                   values
@@ -28,7 +28,7 @@ from endcap.sdk.filter_grammar import refuse, shown
 
 
 class FieldType(StrEnum):
-    """What a field holds; its value names it in messages."""
+    """The type of a field; its value names it in messages."""
 
     TEXT = "a text"
     TEXTS = "a list of texts"

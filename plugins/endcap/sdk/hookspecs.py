@@ -19,7 +19,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class RegisterStrategy(Protocol):
-    """What ``register_strategies`` calls, once a strategy."""
+    """The callback of ``register_strategies``, called once for each strategy."""
 
     def __call__(self, name: str, factory: StrategyFactory, parameters: type[Any] | None = None) -> None:
         """Offer one strategy.

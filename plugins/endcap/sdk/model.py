@@ -29,7 +29,7 @@ class Model(Protocol):
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What the trainer recorded for the strategy, JSON values."""
+        """JSON values that the trainer recorded for the strategy."""
 
     def run(self, inputs: Tensors) -> Tensors:
         """Run the graph.

@@ -92,7 +92,7 @@ class ObjectStore:
         """Read an object piece by piece.
 
         Raises:
-            NotFound: There is none of this name.
+            NotFound: No object has this name.
             FailedPrecondition: There is no such bucket, or there are no good credentials for it.
             Unavailable: The store does not answer.
         """

@@ -26,7 +26,7 @@ EVIDENCE_POOL = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """What is known of one query."""
+    """The items of a query's profile and their weights."""
 
     rows: Rows
     """Catalog rows, the latest last, possibly repeated; repeated rows add up."""

@@ -11,7 +11,7 @@ from endcap.sdk.vocabulary import Rows, Scores, frozen
 
 
 class Task(StrEnum):
-    """What kind of answer a placement wants."""
+    """The kind of answer that a placement wants."""
 
     FOR_YOU = "for-you"
     """Items for one user, from the user's history."""
@@ -44,7 +44,7 @@ NO_SCORES: Scores = frozen(np.empty(0, np.float32))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """What a user did, oldest first. All three arrays have the same length."""
+    """The events of a user, oldest first. All three arrays have the same length."""
 
     rows: Rows = field(default_factory=lambda: NO_ROWS)
     """Item rows."""
@@ -103,7 +103,7 @@ class Query:
     """Which rows may be shown."""
 
     history: History = field(default_factory=History)
-    """What the user did; empty for a new one."""
+    """The events of the user; empty for a new user."""
 
     items: Rows = field(default_factory=lambda: NO_ROWS)
     """The item of a product page, or the cart."""
@@ -117,7 +117,7 @@ class Query:
     is search."""
 
     text: str = ""
-    """What the user typed."""
+    """The text that the user typed."""
 
     context: Mapping[str, str] = field(default_factory=dict)
     """Free facts about the call, as sent: ``{"category": "garden"}``."""

@@ -53,7 +53,7 @@ class ScoringStrategy(Strategy, Protocol):
 
 
 class Resources(Protocol):
-    """What a factory may ask of the host while it builds an instance."""
+    """The models and strategies that a factory may ask the host for while it builds an instance."""
 
     def model(self, name: str) -> Model:
         """Return the active model of that name.

@@ -73,7 +73,7 @@ SHORTEST = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Items:
-    """What the graph makes of a catalog."""
+    """The vectors that the graph gives the items of a catalog."""
 
     vectors: Vectors
     """Text, taste and price side by side, ``(rows, width)``."""

@@ -50,7 +50,7 @@ FLAT = 1e-5
 
 @dataclass(frozen=True)
 class HybridParameters:
-    """What can be chosen."""
+    """The parameters of ``hybrid``."""
 
     weights: str = parameter(
         "",

@@ -42,7 +42,7 @@ RECENT_EVENTS = 20
 """How far back a sequence is followed."""
 
 DECAY = 0.6
-"""What an event counts, relative to the one after it."""
+"""Decay of an event's weight, relative to the event after it."""
 
 
 class ItemKnn:

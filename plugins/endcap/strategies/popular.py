@@ -58,7 +58,7 @@ PAST = slice(NOW.stop, AGE_EDGES.index(90) + 1)
 
 @dataclass(frozen=True)
 class PopularParameters:
-    """What can be chosen."""
+    """The parameters of ``popular``."""
 
     window_days: float = parameter(
         0.0, "How many days a user counts, all alike; 0 leaves the weights to the model.", minimum=0

@@ -37,7 +37,7 @@ KNOW_TASTE = ("hybrid", "ease")
 
 @dataclass(frozen=True)
 class SearchParameters:
-    """What a placement may choose."""
+    """The parameters of ``search``."""
 
     taste: float = parameter(
         0.1, "What the user's taste may make up for, as a share of the best relevance.", minimum=0, maximum=1
@@ -58,7 +58,7 @@ class _Matches:
     """The standardised scores of ``known_by``, 0 where it has none."""
 
     known_by: ScoringStrategy
-    """What says how much each is to the user's taste."""
+    """The strategy that scores how well each item suits the user."""
 
 
 class Search:

@@ -1,4 +1,4 @@
-"""What accuracy does not say: coverage, novelty, diversity and popularity bias of recommended lists."""
+"""Metrics beyond accuracy: coverage, novelty, diversity and popularity bias of recommended lists."""
 
 import numpy as np
 from numpy.typing import NDArray

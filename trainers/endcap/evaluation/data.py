@@ -1,4 +1,4 @@
-"""What a strategy is judged on: events to fit on, cases to answer, and the answers that would be right."""
+"""The data of an evaluation: events to train on, cases to answer, and their targets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from endcap.sdk.snapshot import Snapshot, conform, event_schema, item_table, use
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histories:
-    """What the user of each case did before the question."""
+    """The events before the question, of the user of each case."""
 
     events: EventColumns
     """Case after case, oldest first within a case."""
@@ -77,7 +77,7 @@ class EvaluationData:
     items: ItemColumns
 
     events: EventColumns
-    """What models may be fitted on, in time order."""
+    """The events that models may be trained on, in time order."""
 
     as_of: int
     """Unix milliseconds of every question; no event of ``events`` is later."""

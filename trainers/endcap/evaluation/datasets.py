@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequences:
-    """What each user chose, in order, without times."""
+    """The items of each user, in order, without times."""
 
     name: str
     items: ItemColumns

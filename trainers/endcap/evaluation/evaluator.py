@@ -98,7 +98,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answers:
-    """What a strategy said to some cases."""
+    """The answers of a strategy to some cases."""
 
     ranks: Ranks
 

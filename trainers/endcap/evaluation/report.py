@@ -1,4 +1,4 @@
-"""What an evaluation found, as a value, as JSON and as a table."""
+"""The result of an evaluation, as a value, as JSON and as a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

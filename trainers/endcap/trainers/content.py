@@ -32,7 +32,7 @@ from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
 LABELS = 0.2
-"""What labels weigh, relative to words."""
+"""Weight of labels, relative to words."""
 
 PRICE_WIDTH = 0.35
 """The width of a bump and the distance to the next one, in logarithms."""
@@ -45,7 +45,7 @@ ITEMS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class ContentParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``content``."""
 
     embedding_size: int = parameter(
         128,

@@ -27,7 +27,7 @@ MAXIMUM_ITEMS = 20_000
 
 @dataclass(frozen=True)
 class EaseParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``ease``."""
 
     regularization: float = parameter(
         200.0,

@@ -58,7 +58,7 @@ POOL = 100
 
 @dataclass(frozen=True)
 class HybridTrainingParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``hybrid``."""
 
     sources: str = parameter(
         "ease matrix_factorization next_purchase item_knn popular_week popular_month",
@@ -91,7 +91,7 @@ class FittedModel:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What the trainer recorded."""
+        """The state that the trainer recorded."""
         return self.trained.state
 
     def run(self, inputs: Tensors) -> Tensors:

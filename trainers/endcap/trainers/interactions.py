@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interactions:
-    """Who did what to which item, in time order."""
+    """The events of a snapshot, in time order."""
 
     item_ids: tuple[str, ...]
     """The items that somebody did something to; the rows of ``events`` point here."""
 
     items: ItemColumns
-    """What the snapshot says of each of them."""
+    """The snapshot's columns of each of these items."""
 
     events: EventColumns
     """Users are numbered from 0; times never decrease."""

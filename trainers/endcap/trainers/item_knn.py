@@ -40,7 +40,7 @@ BACKWARD_WEIGHT = 0.7
 
 @dataclass(frozen=True)
 class ItemKnnParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``item_knn``."""
 
     mode: str = parameter(
         "auto",

@@ -54,7 +54,7 @@ SMALLEST = 1e-30
 
 @dataclass(frozen=True)
 class MatrixFactorizationParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``matrix_factorization``."""
 
     embedding_size: int = parameter(
         64,

@@ -27,7 +27,7 @@ BASELINE = "popular"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a bundle is to say of one strategy."""
+    """The metrics that a bundle records for one strategy."""
 
     metrics: Mapping[str, float]
 

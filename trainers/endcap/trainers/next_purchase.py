@@ -31,7 +31,7 @@ from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 @dataclass(frozen=True)
 class NextPurchaseParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``next_purchase``."""
 
     regularization: float = parameter(
         300.0,
@@ -52,7 +52,7 @@ class NextPurchaseParameters:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """What customers had, and what they bought then."""
+    """The histories before a window, and the first purchases in it."""
 
     history: sparse.csr_array
     """``S``, ``(customers, items)``."""

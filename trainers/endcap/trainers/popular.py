@@ -34,7 +34,7 @@ HALF_LIVES = (0.0, 3.0, 7.0, 14.0, 30.0, 90.0)
 
 @dataclass(frozen=True)
 class PopularTrainingParameters:
-    """What can be chosen."""
+    """Hyperparameters of ``popular``."""
 
     window_days: float = parameter(
         30.0, "How many days a user counts; older users only break ties.", minimum=1

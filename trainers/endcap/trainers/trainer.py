@@ -1,4 +1,4 @@
-"""What a trainer is: interactions in, a PyTorch module with everything that exporting it takes out."""
+"""The trainer's side: interactions in; out comes a PyTorch module with all that its export needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,13 +35,13 @@ class TrainedModel:
     """The items behind the module's rows."""
 
     output: str = "scores"
-    """What the graph calls the tensor."""
+    """The name of the tensor in the graph."""
 
     state: Mapping[str, Any] = field(default_factory=dict)
-    """What the strategy needs to know beside the graph, JSON values."""
+    """JSON values that the strategy needs beside the graph."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """What training measured, by name."""
+    """The metrics of the training, by name."""
 
 
 class Trainer(Protocol):

@@ -23,7 +23,7 @@ GROUP = "endcap.trainers"
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What came of a training."""
+    """The result of a training."""
 
     bundle: Path
     """The bundle's folder."""
@@ -44,7 +44,7 @@ def find_trainer(name: str) -> Trainer:
     """Load the trainer of a strategy.
 
     Raises:
-        NotFound: There is none.
+        NotFound: No trainer has this name.
         InvalidInput: It cannot be imported.
     """
     found = _entry_points()

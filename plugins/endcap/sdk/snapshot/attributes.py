@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 TypedValue: TypeAlias = AttributeValue | datetime
-"""What an attribute holds: a text, a number, a yes or no, several texts, or a moment."""
+"""The value of an attribute: a text, a number, a boolean, several texts, or a time."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

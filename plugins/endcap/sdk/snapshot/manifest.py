@@ -23,7 +23,7 @@ _PART = re.compile(rf"({'|'.join(TABLES)})-\d{{5}}\.parquet")
 
 @dataclass(frozen=True, slots=True)
 class SnapshotManifest:
-    """What ``manifest.json`` says."""
+    """The content of ``manifest.json``."""
 
     format_version: int
     shop: str

@@ -1,4 +1,4 @@
-"""What every strategy promises, as tests to inherit."""
+"""The promises of every strategy, as tests to inherit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -23,7 +23,7 @@ from endcap.sdk.testing.small_shop import (
 
 
 class StrategyContract:
-    """What every strategy promises. Inherit it and set ``strategy``.
+    """The promises of every strategy. Inherit it and set ``strategy``.
 
     The catalog is ``checkerboard()``. Every array that a strategy gets is frozen, so that one that writes
     to it fails.
@@ -102,7 +102,7 @@ class StrategyContract:
             _require(len(ranking) == 0, f"{task}: an empty catalog must get an empty list")
 
     def test_a_batch_is_answered_like_its_queries_one_by_one(self) -> None:
-        """What else is in the batch changes no answer."""
+        """The other queries of a batch change no answer."""
         strategy = self.build()
         for query, together in self._answers():
             (alone,) = strategy.recommend([query], checkerboard())

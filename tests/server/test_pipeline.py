@@ -13,6 +13,7 @@ from endcap.catalog.schedules import NEVER, Schedule
 from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
+from endcap.sdk.errors import DeadlineExceeded
 from endcap.sdk.testing import Item, catalog
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.batcher import Batcher
@@ -22,6 +23,7 @@ from endcap.server.lookups import Lookups
 from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
 from endcap.server.request import RecommendationRequest
+from endcap.server.serving.breaker import BreakerState
 from endcap.server.shops import Shop, ShopState
 
 
@@ -35,12 +37,12 @@ class Scripted:
     tasks = frozenset({Task.FOR_YOU})
 
     def __init__(self, answer: Callable[[Query], Ranking]) -> None:
-        self._answer = answer
+        self.answer = answer
         self.batches: list[int] = []
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> Sequence[Ranking]:
         self.batches.append(len(queries))
-        return [self._answer(query) for query in queries]
+        return [self.answer(query) for query in queries]
 
 
 def ranking(rows: list[int], scores: list[float]) -> Ranking:
@@ -65,12 +67,35 @@ UNASKED = cast("Lookups", None)
 
 FLOOR = Scripted(lambda query: ranking([MUG, KETTLE], [2.0, 1.0]))
 
+ONE_ITEM = Query(Task.FOR_YOU, 1, 0, Eligibility(VIEW.available))
+
+
+def after(seconds: float, strategy: Scripted) -> Callable[[Query], Ranking]:
+    """Answer as a strategy does, later."""
+
+    def answer(query: Query) -> Ranking:
+        time.sleep(seconds)
+        return strategy.answer(query)
+
+    return answer
+
+
+def batcher(strategy: Scripted, *, name: str = "scripted", max_batch_size: int = 8) -> Batcher:
+    return Batcher(name, strategy, max_batch_size=max_batch_size)
+
 
 async def ask(
-    *strategies: Scripted, seconds: float = 3.0, exclude: tuple[str, ...] = ()
+    *strategies: Scripted | Batcher,
+    seconds: float = 3.0,
+    deadline: float = 5.0,
+    exclude: tuple[str, ...] = (),
 ) -> RecommendationAnswer:
     rungs = tuple(
-        Rung(f"rung-{number}", (), Batcher(f"rung-{number}", strategy, max_batch_size=8))
+        Rung(
+            f"rung-{number}",
+            (),
+            strategy if isinstance(strategy, Batcher) else batcher(strategy, name=f"rung-{number}"),
+        )
         for number, strategy in enumerate(strategies)
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
@@ -78,7 +103,7 @@ async def ask(
     shop = Shop("default", b"key", state, Stock(VIEW, Schedule.of([]), NEVER), loaded_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
     pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _outcome: None)
-    return await pipeline.recommend(request, shop, state, time.monotonic() + 5)
+    return await pipeline.recommend(request, shop, state, time.monotonic() + deadline)
 
 
 @pytest.mark.parametrize(
@@ -122,24 +147,127 @@ async def test_an_excluded_item_cannot_appear_whatever_a_strategy_does() -> None
     assert found.removed == {"available": 1, "excluded": 1, "seen": 0, "shown": 0}
 
 
-async def test_a_strategy_that_keeps_failing_is_left_alone() -> None:
-    batcher = Batcher("broken", Scripted(raises), max_batch_size=8)
-    query = Query(Task.FOR_YOU, 1, 0, Eligibility(VIEW.available))
+async def test_an_impatient_client_does_not_suspend_a_strategy_for_its_neighbours() -> None:
+    slow = batcher(Scripted(after(0.02, FLOOR)))
 
-    failures = []
     for _ in range(6):
-        with pytest.raises(RungFailed) as failed:
-            await batcher.ask(query, VIEW, 1.0)
-        failures.append(failed.value.failure)
+        with pytest.raises(DeadlineExceeded):
+            await ask(slow, seconds=0.25, deadline=0.005)
+        neighbour = await ask(slow, FLOOR, seconds=0.25)
+        assert [rung.failure for rung in neighbour.rungs] == [None]
+    for _ in range(6):
+        with pytest.raises(DeadlineExceeded):
+            await ask(slow, seconds=0.25, deadline=0.005)
+        await asyncio.sleep(0.05)  # for the batch under way to end
+    patient = await ask(slow, FLOOR, seconds=0.25)
+
+    assert [rung.failure for rung in patient.rungs] == [None]
+
+
+async def test_waiting_in_the_queue_is_not_a_failure_of_the_strategy() -> None:
+    """A query every 20 ms, of which each takes 50 ms of the 200 ms that its rung has."""
+    slow = batcher(Scripted(after(0.05, FLOOR)), max_batch_size=1)
+
+    calls = []
+    for _ in range(75):
+        calls.append(asyncio.create_task(ask(slow, FLOOR, seconds=0.2)))
+        await asyncio.sleep(0.02)
+    answers = await asyncio.gather(*calls)
+    await asyncio.sleep(0.1)  # for the batch under way to end
+    alone = await ask(slow, FLOOR, seconds=0.2)
+
+    failures = {answer.rungs[0].failure for answer in answers}
+    assert Failure.OVERLOADED in failures
+    assert failures <= {None, Failure.OVERLOADED, Failure.TIMED_OUT}  # the last of those run too late
+    assert [rung.failure for rung in alone.rungs] == [None]
+
+
+async def failure_of(broken: Batcher, limit: float = 1.0) -> Failure | None:
+    """Ask for one item, and return how that failed."""
+    try:
+        await broken.ask(ONE_ITEM, VIEW, limit)
+    except RungFailed as error:
+        return error.failure
+    return None
+
+
+async def test_a_strategy_that_keeps_failing_is_left_alone() -> None:
+    broken = batcher(Scripted(raises))
+
+    failures = [await failure_of(broken) for _ in range(6)]
 
     assert failures == [Failure.STRATEGY_FAILED] * 5 + [Failure.SUSPENDED]
 
 
+async def test_a_strategy_that_is_late_five_times_in_a_row_is_left_alone() -> None:
+    late = batcher(Scripted(after(0.06, FLOOR)))
+
+    failures = []
+    for _ in range(6):
+        failures.append(await failure_of(late, 0.04))
+        await asyncio.sleep(0.1)  # for the batch under way to end
+
+    assert failures[0] is Failure.TIMED_OUT
+    assert failures[-1] is Failure.SUSPENDED
+    assert set(failures) == {Failure.TIMED_OUT, Failure.SUSPENDED}
+
+
+async def test_a_strategy_that_never_returns_opens_its_breaker() -> None:
+    stuck = batcher(Scripted(after(0.5, FLOOR)))
+
+    failures = [await failure_of(stuck, 0.02), await failure_of(stuck, 0.02)]
+    await asyncio.sleep(0.3)
+
+    assert failures == [Failure.TIMED_OUT] * 2
+    assert stuck.breaker.state is BreakerState.OPEN
+
+
+async def test_who_waits_behind_a_batch_that_becomes_late_fails_at_once() -> None:
+    stuck = batcher(Scripted(blocks))
+    first = asyncio.create_task(failure_of(stuck, 0.05))
+    await asyncio.sleep(0)
+
+    started = time.monotonic()
+    behind = await failure_of(stuck, 5.0)
+
+    assert behind is Failure.TIMED_OUT
+    assert time.monotonic() - started < 0.25  # long before the batch ends
+    assert await first is Failure.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("recovered", "then"), [(True, [None, None]), (False, [Failure.STRATEGY_FAILED, Failure.SUSPENDED])]
+)
+async def test_one_probe_decides_whether_a_suspended_strategy_serves_again(
+    *, recovered: bool, then: list[Failure | None]
+) -> None:
+    now = [0.0]
+    broken = [True]
+
+    def answer(query: Query) -> Ranking:
+        return raises(query) if broken[0] else NO_RANKING
+
+    strategy = Scripted(answer)
+    guarded = Batcher("guarded", strategy, max_batch_size=8, clock=lambda: now[0])
+    for _ in range(5):
+        await failure_of(guarded)
+    now[0] = 4.9
+    early = await failure_of(guarded)
+    broken[0] = not recovered
+    now[0] = 5.0
+    probe, beside = await asyncio.gather(failure_of(guarded), failure_of(guarded))
+    after_it = await failure_of(guarded)
+
+    assert early is Failure.SUSPENDED
+    assert beside is Failure.SUSPENDED
+    assert [probe, after_it] == then
+    assert strategy.batches == [1] * (7 if recovered else 6)
+
+
 async def test_queries_that_wait_together_are_answered_together() -> None:
     strategy = Scripted(blocks)
-    batcher = Batcher("slow", strategy, max_batch_size=8)
-    query = Query(Task.FOR_YOU, 1, 0, Eligibility(VIEW.available))
+    slow = batcher(strategy)
 
-    await asyncio.gather(*(batcher.ask(query, VIEW, 5.0) for _ in range(5)))
+    await asyncio.gather(*(slow.ask(ONE_ITEM, VIEW, 5.0) for _ in range(5)))
 
     assert strategy.batches == [1, 4]

@@ -364,6 +364,7 @@ async def test_no_metric_names_a_shop_nor_anything_of_one(serving: Serving) -> N
     metrics = await asyncio.to_thread(read, f"http://127.0.0.1:{serving.settings.metrics_port}/metrics")
 
     assert 'endcap_calls_total{code="OK",method="/endcap.v1.RecommendationService/Recommend"}' in metrics
+    assert 'endcap_circuit_breaker_state{strategy="popular"} 0.0' in metrics
     assert "acorn" not in metrics
     assert without(serving.theirs, metrics) == metrics
 

@@ -111,6 +111,7 @@ class Application:
         opened.push_async_callback(database.close)
         models = LoadedModels(host, settings.bundles_folder)
         shops = Shops(database, host, models, metrics, max_batch_size=settings.max_batch_size)
+        metrics.watch_breakers(shops.breakers)
         await shops.refresh(view_max_age=settings.view_max_age_seconds)
         writer = EventWriter(
             database, shops.committed, known=shops.acquaintances, on_lost=metrics.events_lost

@@ -1,9 +1,14 @@
 """What the server counts, for Prometheus. Labels hold names from the configuration only, never ids."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from endcap.sdk.errors import Unavailable
 from endcap.server.answer import RungOutcome
+from endcap.server.serving.breaker import BreakerState
 
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -73,6 +78,15 @@ class Metrics:
         """Count one run of a strategy."""
         self._batch_size.labels(strategy).observe(size)
 
+    def watch_breakers(self, states: Callable[[], Iterable[tuple[str, BreakerState]]]) -> None:
+        """Show circuit breakers.
+
+        Args:
+            states: Returns the strategy and the state of each; called in the thread that answers
+                Prometheus, each time.
+        """
+        self.registry.register(_Breakers(states))
+
     def exposures_lost(self, count: int) -> None:
         """Count exposures that were not written."""
         self._exposures_lost.inc(count)
@@ -93,3 +107,23 @@ class Metrics:
             raise Unavailable(
                 f"port {port} for metrics is taken: stop what listens there or choose another"
             ) from error
+
+
+class _Breakers(Collector):
+    """The states of circuit breakers, looked up when they are asked for, so that none outlives its shop."""
+
+    def __init__(self, states: Callable[[], Iterable[tuple[str, BreakerState]]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        worst: dict[str, BreakerState] = {}
+        for strategy, state in self._states():
+            worst[strategy] = max(state, worst.get(strategy, state))
+        family = GaugeMetricFamily(
+            "endcap_circuit_breaker_state",
+            "Circuit breaker of a strategy: 0 closed, 1 half-open, 2 open; the worst of all shops.",
+            labels=("strategy",),
+        )
+        for strategy, state in worst.items():
+            family.add_metric((strategy,), state)
+        yield family

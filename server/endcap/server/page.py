@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from endcap.sdk import Eligibility, Query, Ranking, Rows
 from endcap.sdk.filters import Filter
 from endcap.server.answer import Dropped, RecommendedItem, RungOutcome
-from endcap.server.batcher import CheckedRanking
 from endcap.server.failures import Failure
 from endcap.server.ladders import Rung
 from endcap.server.pool import Pool
 from endcap.server.rules import Arranged, Candidates, Context, Rules
+from endcap.server.serving.checks import CheckedRanking
 
 
 _POOL_PAGES = 5

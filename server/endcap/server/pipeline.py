@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from endcap.sdk import CatalogView, Query, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.answer import RecommendationAnswer, RungOutcome
-from endcap.server.batcher import CheckedRanking
 from endcap.server.conditions import Conditions
 from endcap.server.eligibility import ask
 from endcap.server.failures import Failure, RungFailed
@@ -18,6 +17,7 @@ from endcap.server.masks import Eligible
 from endcap.server.page import Page
 from endcap.server.request import RecommendationRequest
 from endcap.server.rules import Context, Rules
+from endcap.server.serving.checks import CheckedRanking
 from endcap.server.shops import Shop, ShopState
 
 
@@ -163,10 +163,10 @@ class Pipeline:
     ) -> list[CheckedRanking]:
         if rung.batcher is None:
             raise RungFailed(rung.failure, rung.detail)
-        seconds = min(rung.timeout or self.rung_timeout, deadline - self.clock())
-        if seconds <= 0:
+        limit, time_left = rung.timeout or self.rung_timeout, deadline - self.clock()
+        if time_left <= 0:
             raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
-        return await asyncio.gather(*(rung.batcher.ask(query, view, seconds) for query in queries))
+        return await asyncio.gather(*(rung.batcher.ask(query, view, limit, time_left) for query in queries))
 
 
 def _empty_page(

@@ -29,6 +29,7 @@ from endcap.server.loaded_models import LoadedModels
 from endcap.server.masks import Masks, MaskWorker
 from endcap.server.metrics import Metrics
 from endcap.server.patience import answer_within
+from endcap.server.serving.breaker import BreakerState
 
 
 _log = structlog.get_logger(__name__)
@@ -143,6 +144,14 @@ class Shops:
             self._commits[shop].append((events, revision))
         if shop in self._shops:
             self._shops[shop].state.histories.apply(events, revision)
+
+    def breakers(self) -> Iterator[tuple[str, BreakerState]]:
+        """Yield the strategy and the state of each circuit breaker; other threads may ask."""
+        for shop in tuple(self._shops.values()):
+            for ladder in shop.state.ladders.values():
+                for rung in ladder.rungs:
+                    if rung.batcher is not None:
+                        yield rung.strategy, rung.batcher.breaker.state
 
     async def refresh(self, *, view_max_age: float) -> None:
         """Take in what other processes wrote, and let items come and go whose time has come.

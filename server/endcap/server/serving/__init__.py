@@ -1,0 +1,1 @@
+"""A shop in memory: what its answers are made from, and what guards its strategies."""

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from endcap.sdk import Task
+from endcap.sdk import CatalogView, Eligibility, Query, Task
 from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, Item, StrategyContract
 from endcap.sdk.vocabulary import Vocabulary
 from endcap.strategies.popular import Popular, PopularParameters
@@ -94,6 +96,26 @@ class TestPopularWithoutModel(StrategyContract):
         ranking = self.shop(["cup"]).rank(explain=True)
 
         assert [reason.kind for reason in ranking.reasons[0]] == ["popular"]
+
+    def test_users_are_counted_once_a_view_however_many_ask(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        counted: list[CatalogView] = []
+        count = CatalogView.weighted_users_by_age
+
+        def counting(view: CatalogView) -> NDArray[np.float32]:
+            counted.append(view)
+            return count(view)
+
+        monkeypatch.setattr(CatalogView, "weighted_users_by_age", counting)
+        shop = self.shop(["mug", "tea"], bought("tea", 1, 2))
+        answers = [shop.recommend(), shop.recommend(), shop.recommend(task=Task.TRENDING)]
+        before = len(counted)
+        later = replace(shop.view, users_by_age={"purchase": shop.view.users_by_age["purchase"][:, ::-1]})
+        query = Query(Task.FOR_YOU, 1, 0, Eligibility(later.available))
+        (ranking,) = shop.strategy.recommend([query], later)
+
+        assert answers == [["tea", "mug"], ["tea", "mug"], ["tea"]]
+        assert before == 1
+        assert shop.ids(ranking.rows) == ["mug"]
 
 
 class TestPopularWithModel(StrategyContract):

@@ -1,9 +1,11 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.sdk import Vocabulary
@@ -116,6 +118,43 @@ def test_similar_is_the_cosine() -> None:
     )
 
     np.testing.assert_allclose(scores, [[1, 0.6, 0]], atol=1e-6)
+
+
+def test_similar_to_several_items_is_the_weighted_sum_of_their_cosines() -> None:
+    generator = np.random.default_rng(7)
+    items = generator.normal(size=(50, 8)).astype(np.float32)
+    weights = generator.random((3, 20)).astype(np.float32)
+    rows = generator.choice(50, 20, replace=False)
+
+    module = MatrixFactorization(torch.from_numpy(items), 1, 1)
+    scores = module(
+        rows=torch.from_numpy(rows),
+        weights=torch.from_numpy(weights),
+        similar=torch.ones(3, dtype=torch.bool),
+    )
+
+    lengths = np.linalg.norm(items, axis=1)
+    cosines = items @ items.T / np.outer(lengths, lengths)
+    np.testing.assert_allclose(scores, weights @ cosines[rows], atol=1e-5)
+
+
+def test_the_graph_multiplies_nothing_as_large_as_all_items_of_profiles_by_all_items() -> None:
+    """For two profiles with 40 items among 500: two rows of 500 scores, and never 40."""
+    module = MatrixFactorization(torch.randn(500, 8, generator=torch.Generator().manual_seed(0)), 1, 1)
+    shapes: list[torch.Size] = []
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                shapes.append(result.shape)
+            return result
+
+    with Watch():  # type: ignore[no-untyped-call]
+        module(rows=torch.arange(40), weights=torch.ones(2, 40), similar=torch.tensor([True, False]))
+
+    assert torch.Size([2, 500]) in shapes
+    assert torch.Size([40, 500]) not in shapes
 
 
 def test_recency_is_that_of_the_last_choice_and_halves_with_the_half_life() -> None:

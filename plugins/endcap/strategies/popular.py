@@ -14,6 +14,7 @@ what the whole shop gained or lost. The score is by how many standard deviations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,8 @@ class Popular:
         else:
             with suppress(ModelMissing):
                 self._model = resources.model("popular")
+        # What all queries of a view share: the popularity of every item, and its trend.
+        self._common: WeakKeyDictionary[CatalogView, tuple[Scores, Scores]] = WeakKeyDictionary()
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the best items; every item that has a score may be one of them."""
@@ -86,8 +89,10 @@ class Popular:
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by their users; items that are not trending have no score for that task."""
-        users = catalog.weighted_users_by_age()
-        popularity, trend = self._popularity(users), _trend(users)
+        if catalog not in self._common:
+            users = catalog.weighted_users_by_age()
+            self._common[catalog] = (self._popularity(users), _trend(users))
+        popularity, trend = self._common[catalog]
         scores = np.empty((len(queries), len(catalog)), np.float32)
         for row, query in zip(scores, queries, strict=True):
             trending = query.task is Task.TRENDING

@@ -116,7 +116,8 @@ class MatrixFactorizationNetwork(nn.Module):
             ((weights > 0) + extra) @ items,
             FOLD_IN_STEPS,
         )  # (profiles, factors)
-        cosine = weights @ (self.unit[rows] @ self.unit.T)  # (profiles, items)
+        # Profiles are summed up first: the product of all their items with all items would be far larger.
+        cosine = (weights @ self.unit[rows]) @ self.unit.T  # (profiles, items)
         return cosine.where(similar[:, None], users @ self.whitened.T)
 
 

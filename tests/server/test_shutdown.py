@@ -21,6 +21,7 @@ from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
 from endcap.sdk.errors import Unavailable
 from endcap.server.app import Application
+from endcap.server.draining import hang_up
 from endcap.server.settings import Settings
 from endcap.v1.catalog_service_pb2 import GetItemRequest
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -133,6 +134,66 @@ async def test_calls_on_their_way_to_a_server_that_stops_hear_so_and_may_be_repe
         refusals = await asyncio.gather(*callers)
 
     assert {error.code() for error in refusals} == {grpc.StatusCode.UNAVAILABLE}
+
+
+async def outcomes(address: str, stopped: asyncio.Event) -> set[grpc.StatusCode]:
+    """Ask without a pause, refused or not, until the server has stopped; return how calls ended."""
+    codes = set()
+    async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        catalog = CatalogServiceStub(channel)
+        while not stopped.is_set():
+            try:
+                await catalog.GetItem(GetItemRequest(item_id="unheard-of"))
+            except grpc.aio.AioRpcError as error:
+                codes.add(error.code())
+    return codes
+
+
+async def test_clients_that_go_on_calling_a_server_that_stops_hear_nothing_but_that_it_is_unavailable(
+    file: Path,
+) -> None:
+    application = Application(Settings(address="127.0.0.1:0", database_url=f"sqlite:///{file}"))
+    await application.start()
+    stopped = asyncio.Event()
+
+    address = f"127.0.0.1:{application.port}"
+    callers = [asyncio.create_task(outcomes(address, stopped)) for _ in range(32)]
+    await asyncio.sleep(0.5)
+    await application.stop()
+    stopped.set()
+    codes = set().union(*await asyncio.gather(*callers))
+
+    assert codes == {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE}
+
+
+async def test_a_call_that_outlasts_the_drain_hears_that_the_server_is_unavailable(file: Path) -> None:
+    application = Application(
+        Settings(address="127.0.0.1:0", database_url=f"sqlite:///{file}", drain_seconds=0.2)
+    )
+    await application.start()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{application.port}") as channel:
+            other.execute("BEGIN IMMEDIATE")
+            view = Event(event_id="1", type="view", visitor_id="eve", item_id="mug")
+            call = EventServiceStub(channel).RecordEvents(RecordEventsRequest(events=[view]), timeout=20)
+            await asyncio.sleep(0.2)
+            stopping = asyncio.create_task(application.stop())
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call
+            other.execute("ROLLBACK")
+            await stopping
+
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_closing_the_connections_of_one_port_leaves_others_alone_and_opens_no_files() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mine, socket.create_server(("127.0.0.1", 0)) as other:
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        hang_up(mine.getsockname()[1])
+        assert len(list(Path("/proc/self/fd").iterdir())) == files
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(mine.getsockname())
+        socket.create_connection(other.getsockname()).close()
 
 
 async def test_a_second_server_on_a_port_ends_with_a_sentence_and_the_first_goes_on(file: Path) -> None:

@@ -17,6 +17,7 @@ from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposures import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import Unavailable
+from endcap.server.draining import drain
 from endcap.server.interceptors import CallInterceptor
 from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
 from endcap.server.loaded_models import LoadedModels
@@ -42,9 +43,6 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
 )
-
-_REFUSING_SECONDS = 0.1
-"""Time in which a stopping server still answers, so that calls on their way hear that it stops."""
 
 _SWITCH_SECONDS = 0.0005
 """Time after which a thread gives Python's lock to another one that waits for it.
@@ -149,7 +147,6 @@ class Application:
             default_deadline_seconds=settings.default_deadline_seconds,
         )
         server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
-        opened.push_async_callback(_drain, server, interceptor, settings.drain_seconds)
         add_services(server, parts, reflected=settings.reflection)
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -160,6 +157,7 @@ class Application:
                 f"{settings.address} is taken: stop what listens there or choose another"
             ) from error
         await server.start()
+        opened.push_async_callback(drain, server, interceptor, self.port, settings.drain_seconds)
         return health_servicer
 
     def _begin_upkeep(
@@ -191,10 +189,3 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def _drain(server: grpc.aio.Server, interceptor: CallInterceptor, seconds: float) -> None:
-    # What waits in the transport when the server stops is answered CANCELLED, which clients do not repeat.
-    interceptor.refuse_calls()
-    await asyncio.sleep(_REFUSING_SECONDS)
-    await server.stop(seconds)

@@ -75,6 +75,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight = 0
         self._taking_in = 0  # of those in flight
         self._is_stopping = False
+        self.idle = asyncio.Event()
+        """Set while no call is in flight that was admitted before the server began to stop."""
+        self.idle.set()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def refuse_calls(self) -> None:
@@ -127,8 +130,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         started = time.monotonic()
         code = grpc.StatusCode.OK
         ingest = takes_data_in(method)
-        self._in_flight += 1
+        is_new = not self._is_stopping  # a stopping server does not wait for calls that it refuses
+        self._in_flight += is_new
         self._taking_in += ingest
+        if is_new:
+            self.idle.clear()
         self._metrics.call_started()
         try:
             self._admit(ingest=ingest)
@@ -147,8 +153,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = status.code
             await context.abort_with_status(status)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= is_new
             self._taking_in -= ingest
+            if not self._in_flight:
+                self.idle.set()
             self._metrics.call_ended(method, code.name, time.monotonic() - started)
 
     def _admit(self, *, ingest: bool) -> None:

@@ -16,7 +16,11 @@ from endcap.server.settings import Settings
 
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "build", "data"} & set(path.parts))
+PAGES = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", "build", "data"} & set(path.relative_to(ROOT).parts)
+)
 
 
 def _table(page: str, first: str) -> dict[str, list[str]]:

@@ -40,14 +40,18 @@ def stations() -> list[str]:
     return re.findall(r"^\d+\. .*?`([\w/.]+)`", LIFE, flags=re.MULTILINE)
 
 
+def module_of(file: Path, *, root: Path = ROOT) -> str:
+    """Return the name of a module below the namespace of one of the repository's roots; empty for others."""
+    parts = file.relative_to(root).parts if file.is_relative_to(root) else ()
+    return "/".join(parts[2:]) if parts[1:2] == ("endcap",) else ""
+
+
 async def passed(call: Callable[[], Any]) -> tuple[list[str], RecommendResponse]:
     """Return the modules that a call enters, in any thread, each at its first time, and its answer."""
     found: dict[str, None] = {}
 
     def enter(frame: FrameType, event: str, argument: object) -> None:
-        path = Path(frame.f_code.co_filename)
-        if event == "call" and path.is_relative_to(ROOT) and "endcap" in path.parts:
-            module = path.as_posix().rpartition("/endcap/")[2]
+        if event == "call" and (module := module_of(Path(frame.f_code.co_filename))):
             found[RULES if module.startswith(RULES) else module] = None
 
     threading.setprofile(enter)
@@ -59,6 +63,16 @@ async def passed(call: Callable[[], Any]) -> tuple[list[str], RecommendResponse]
         threading.setprofile(None)
     ours = [module for module in found if not module.startswith(("client/", "v1/"))]
     return [module for module in ours if module not in WRITING], answer
+
+
+def test_modules_are_named_alike_in_whatever_folder_the_repository_was_cloned_into() -> None:
+    for clone in ("/src/endcap", "/tests/my shop/endcap", "/endcap/endcap/other name"):
+        root = Path(clone)
+
+        assert module_of(root / "server/endcap/server/page.py", root=root) == "server/page.py"
+        assert module_of(root / "tests/server/test_server.py", root=root) == ""
+        assert module_of(root / ".venv/lib/endcap/sdk.py", root=root) == ""
+        assert module_of(Path("/lib/endcap/page.py"), root=root) == ""
 
 
 def test_ten_modules_are_passed_and_none_twice() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.sdk import CatalogView
+from endcap.sdk import CatalogView, Labels
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filter_expression import And, Comparison, Expression, Literal, Not, Or
 from endcap.sdk.filters import ITEM_FIELDS, MAX_SEARCHES, parse_filter
@@ -250,12 +250,13 @@ def test_what_an_item_costs_the_shop_is_no_field() -> None:
     assert str(refused.value).count("cost") == 1
 
 
-def test_a_currency_is_that_of_the_whole_view() -> None:
-    euros = replace(catalog([Item("mug", price=8)]), currency="EUR")
+def test_a_currency_is_that_of_each_item() -> None:
+    items = [Item("mug", price=8), Item("pot", price=8), Item("cup")]
+    view = replace(catalog(items), currency="EUR", currencies=Labels.of([["EUR"], ["USD"], []]))
 
-    assert met_by("currency = EUR", euros) == ["mug"]
-    assert met_by("currency != USD", euros) == ["mug"]
-    assert met_by("currency = USD", euros) == []
+    assert met_by("currency = EUR", view) == ["mug"]
+    assert met_by("currency != USD", view) == ["mug"]
+    assert met_by("currency = USD", view) == ["pot"]
 
 
 def test_an_attribute_that_is_a_time_compares_with_one() -> None:

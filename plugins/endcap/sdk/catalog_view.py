@@ -114,6 +114,9 @@ class ItemColumns:
     revisions: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """The revision of the shop at which each was last written."""
 
+    currencies: Sequence[str] = ()
+    """ISO 4217 codes; empty texts where neither the item nor the shop names one. Blank for the shop's."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventColumns:
@@ -165,6 +168,10 @@ class CatalogView:
 
     availabilities: Labels
     """None or one a row, such as ``in_stock``; whether a row may be shown is what ``available`` says."""
+
+    currencies: Labels
+    """None or one a row: the ISO 4217 code that the item's own prices are in, which may be another than the
+    shop's. ``prices`` then has none for it."""
 
     tags: Labels
     group_ids: tuple[str, ...]
@@ -274,6 +281,7 @@ def build_view(
         descriptions=tuple(items.descriptions) or ("",) * count,
         brands=_codes(items.brands, count),
         availabilities=_codes(items.availabilities, count),
+        currencies=_codes(items.currencies or (currency,) * count, count),
         tags=Labels.of(items.tags or [()] * count),
         group_ids=group_ids,
         groups=frozen(groups),

@@ -75,7 +75,7 @@ _COLUMNS: Mapping[str, tuple[FieldType, Callable[[CatalogView], _Column]]] = {
     "tags": (FieldType.TEXTS, lambda view: view.tags),
     "price": (FieldType.NUMBER, lambda view: view.prices),
     "original_price": (FieldType.NUMBER, lambda view: view.original_prices),
-    "currency": (FieldType.CODE, lambda view: _Texts((view.currency,) * len(view))),
+    "currency": (FieldType.CODE, lambda view: view.currencies),
     "availability": (FieldType.CODE, lambda view: view.availabilities),
     "available": (FieldType.BOOLEAN, lambda view: view.available),
     "create_time": (FieldType.TIME, lambda view: view.created),

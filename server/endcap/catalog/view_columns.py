@@ -60,6 +60,7 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         descriptions=_replaced_texts(view.descriptions, changed.descriptions, rows),
         brands=_replaced_labels(view.brands, changed.brands, rows, count),
         availabilities=_replaced_labels(view.availabilities, changed.availabilities, rows, count),
+        currencies=_replaced_labels(view.currencies, changed.currencies, rows, count),
         tags=_replaced_labels(view.tags, changed.tags, rows, count),
         group_ids=group_ids,
         groups=groups,

@@ -1,6 +1,6 @@
 """What an answer shows, leaves out and names, through the real server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,10 @@ from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings
-from endcap.v1.catalog_service_pb2 import ListItemsRequest
+from endcap.v1.catalog_service_pb2 import DeleteItemRequest, ListItemsRequest
+from endcap.v1.event_pb2 import Event
+from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
+from endcap.v1.recommendation_service_pb2 import RecommendResponse
 
 
 NOW = 1_700_000_000_000
@@ -64,3 +67,27 @@ async def test_a_filter_by_currency_answers_alike_in_lists_and_in_recommendation
 
     assert {result.item_id for result in answer.results} == ids
     assert {item.id for item in listed.items} == ids
+
+
+async def test_a_deleted_item_is_missing_and_no_reason_names_it(
+    model_server: tuple[Settings, int], make_bundle: Callable[..., Path]
+) -> None:
+    settings, port = model_server
+    bundle = make_bundle(settings.bundle_store, [f"item-{number}" for number in range(20)]).name
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        await client.models.RegisterBundle(RegisterBundleRequest(path=f"ease/{bundle}"), timeout=30)
+        await client.models.ActivateBundle(ActivateBundleRequest(model="ease", version=bundle), timeout=30)
+        await client.record_events([Event(type="view", visitor_id="eve", item_id="item-3")])
+        before = await client.recommend("home", visitor_id="eve", include_reasons=True, deadline=30)
+        await client.catalog.DeleteItem(DeleteItemRequest(item_id="item-3"))
+
+        after = await client.recommend("home", visitor_id="eve", include_reasons=True, deadline=30)
+        beside = await client.recommend("product", item_ids=["item-3", "item-4"], deadline=30)
+
+    assert "item-3" in named_by(before)
+    assert named_by(after) == set()
+    assert beside.missing_item_ids == ["item-3"]
+
+
+def named_by(answer: RecommendResponse) -> set[str]:
+    return {item_id for result in answer.results for each in result.reasons for item_id in each.item_ids}

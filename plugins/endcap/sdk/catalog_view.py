@@ -114,6 +114,9 @@ class ItemColumns:
     revisions: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """The revision of the shop at which each was last written."""
 
+    deleted: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """True where the shop has deleted the item; blank for none."""
+
     currencies: Sequence[str] = ()
     """ISO 4217 codes; empty texts where neither the item nor the shop names one. Blank for the shop's."""
 
@@ -160,6 +163,10 @@ class CatalogView:
     """ISO 4217 code; empty when the shop has not said."""
 
     available: NDArray[np.bool_]
+
+    deleted: NDArray[np.bool_]
+    """Rows whose item the shop has deleted: they keep what was learned of them, and are never named."""
+
     created: NDArray[np.int64]
     descriptions: tuple[str, ...]
 
@@ -277,6 +284,7 @@ def build_view(
         prices=frozen(items.prices),
         currency=currency,
         available=frozen(items.available),
+        deleted=frozen(items.deleted if len(items.deleted) else np.zeros(count, np.bool_)),
         created=frozen(items.created),
         descriptions=tuple(items.descriptions) or ("",) * count,
         brands=_codes(items.brands, count),

@@ -56,6 +56,7 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         categories=_replaced_labels(view.categories, changed.categories, rows, count),
         prices=_replaced(view.prices, changed.prices, rows, count, blank=np.nan),
         available=_replaced(view.available, changed.available, rows, count, blank=False),
+        deleted=_replaced(view.deleted, changed.deleted, rows, count, blank=False),
         created=_replaced(view.created, changed.created, rows, count, blank=0),
         descriptions=_replaced_texts(view.descriptions, changed.descriptions, rows),
         brands=_replaced_labels(view.brands, changed.brands, rows, count),

@@ -97,6 +97,7 @@ def item_columns(
         costs=_prices(items, "cost_nanos", currency),
         attributes=[load_attributes(item.attributes) for item in items],
         paid_prices=paid_prices,
+        deleted=np.array([item.deleted for item in items], np.bool_),
         currencies=[item.currency or currency for item in items],
         revisions=np.array([item.revision for item in items], np.int64),
     )

@@ -57,6 +57,7 @@ def ask(
     person = (request.user_id or None, request.visitor_id or None)
     history = state.history(*person)
     items = np.unique(vocabulary.known(request.item_ids))
+    items = items[~state.view.deleted[items]]
     candidates: Rows | None = None
     if ladder.task is Task.RANK:
         candidates = vocabulary.known(request.candidate_item_ids)
@@ -101,7 +102,11 @@ def ask(
         query,
         removed={"available": unavailable} | conditions.removed(eligible) | excluded,
         left=eligible.count - sum(excluded.values()),
-        missing_item_ids=tuple(item_id for item_id in named if item_id not in vocabulary),
+        missing_item_ids=tuple(
+            item_id
+            for item_id in named
+            if item_id not in vocabulary or state.view.deleted[vocabulary.row(item_id)]
+        ),
     )
 
 

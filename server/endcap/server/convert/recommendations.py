@@ -120,7 +120,7 @@ def write_response(
             recommendation_pb2.Recommendation(
                 item_id=item.item_id,
                 score=item.score,
-                reasons=[_reason(reason, view) for reason in item.reasons],
+                reasons=_reasons(item.reasons, view),
                 strategy=item.strategy,
                 bundles=item.bundles,
                 rung=item.rung,
@@ -181,9 +181,18 @@ def _cause(failure: Failure) -> "recommendation_pb2.DegradationCause.ValueType":
     return recommendation_pb2.DegradationCause.Value(f"DEGRADATION_CAUSE_{failure.name}")
 
 
-def _reason(reason: Reason, view: CatalogView) -> reason_pb2.Reason:
-    evidence = reason.evidence[:_MOST_EVIDENCE]
-    title = view.titles[evidence[0]] if len(evidence) else ""
+def _reasons(reasons: Sequence[Reason], view: CatalogView) -> list[reason_pb2.Reason]:
+    """Write reasons without deleted items; one that rests on nothing else is left out."""
+    written = []
+    for reason in reasons:
+        named = reason.evidence[~view.deleted[reason.evidence]]
+        if len(named) or not len(reason.evidence):
+            written.append(_reason(reason, named[:_MOST_EVIDENCE].tolist(), view))
+    return written
+
+
+def _reason(reason: Reason, evidence: Sequence[int], view: CatalogView) -> reason_pb2.Reason:
+    title = view.titles[evidence[0]] if evidence else ""
     words = _REASON_TEXTS.get(reason.kind)
     return reason_pb2.Reason(
         kind=reason.kind,

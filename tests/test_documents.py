@@ -17,9 +17,7 @@ from endcap.server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
-    path
-    for path in ROOT.rglob("*.md")
-    if not {".venv", "build", "data"} & set(path.relative_to(ROOT).parts)
+    path for path in ROOT.rglob("*.md") if not {".venv", "build", "data"} & set(path.relative_to(ROOT).parts)
 )
 
 

@@ -89,5 +89,24 @@ async def test_a_deleted_item_is_missing_and_no_reason_names_it(
     assert beside.missing_item_ids == ["item-3"]
 
 
+async def test_the_trace_says_why_candidates_of_the_caller_are_not_in_the_answer(client: AsyncClient) -> None:
+    answer = await client.recommend(
+        "rank",
+        candidate_item_ids=["kettle", "mug", "teapot", "spoon", "ladle"],
+        exclude_item_ids=["mug"],
+        filter="price > 5",
+        include_trace=True,
+    )
+
+    assert [result.item_id for result in answer.results] == ["kettle"]
+    assert [(each.item_id, each.cause) for each in answer.trace.dropped_items] == [
+        ("spoon", "available"),
+        ("teapot", "request"),  # whose price is in pounds, and cannot be compared
+        ("mug", "excluded"),
+    ]
+    assert not any(each.HasField("rung") for each in answer.trace.dropped_items)
+    assert answer.missing_item_ids == ["ladle"]
+
+
 def named_by(answer: RecommendResponse) -> set[str]:
     return {item_id for result in answer.results for each in result.reasons for item_id in each.item_ids}

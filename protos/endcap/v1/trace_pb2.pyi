@@ -228,7 +228,7 @@ class DroppedItem(_message.Message):
     """Identifier of the item."""
     cause: _builtins.str
     """Stable name of the cause, lower-case words joined by `_`: a filter's name as in `FilterTrace`,
-    `duplicate`, `not_finite` or `capped`. New causes may be added.
+    `duplicate`, `not_finite`, `capped` or `rule`. New causes may be added.
     """
     rung: _builtins.int
     """Place in the ladder of the rung that named it, from 0. Unset where the caller named it."""

@@ -14,13 +14,14 @@ from endcap.server.rules import RuleOutcome
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dropped:
-    """Items that a strategy named and that were not allowed, all for one cause."""
+    """Items that a strategy or the caller named and that were not allowed, all for one cause."""
 
     cause: str
-    """``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``."""
+    """Of a strategy's ``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``;
+    of the caller's the name of a filter, or ``rule``."""
 
     rows: NDArray[np.integer[Any]]
-    """As the strategy named them: some may be none of the view."""
+    """As a strategy named them, some may be none of the view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ class RecommendationAnswer:
 
     items: tuple[RecommendedItem, ...]
     missing_item_ids: tuple[str, ...]
+
+    dropped: tuple[Dropped, ...]
+    """Items that the caller named and that may not be shown; empty unless the trace is wanted."""
+
     rungs: tuple[RungOutcome, ...]
 
     removed: Mapping[str, int]

@@ -7,6 +7,7 @@ import numpy as np
 
 from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Query, Rows, Task
 from endcap.sdk.query import NO_SCORES
+from endcap.server.answer import Dropped
 from endcap.server.conditions import Conditions
 from endcap.server.ladders import Ladder
 from endcap.server.lookups import Matches
@@ -30,6 +31,9 @@ class Asked:
 
     missing_item_ids: tuple[str, ...]
     """Items that the request names and the catalog does not hold."""
+
+    dropped: tuple[Dropped, ...]
+    """Candidates of the request that may not be shown; empty unless the trace is wanted."""
 
 
 def ask(
@@ -71,17 +75,13 @@ def ask(
         seen = state.seen(*person, types=ladder.seen_types, since=since)
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
-    may_be_shown, excluded = eligibility(
-        eligible,
-        candidates,
-        Exclusions(
-            requested=vocabulary.known(request.exclude_item_ids),
-            page=items,
-            seen=seen,
-            shown=shown[shown < len(state.view)],
-        ),
-        state.view,
+    exclusions = Exclusions(
+        requested=vocabulary.known(request.exclude_item_ids),
+        page=items,
+        seen=seen,
+        shown=shown[shown < len(state.view)],
     )
+    may_be_shown, excluded = eligibility(eligible, candidates, exclusions, state.view)
     query = Query(
         task=ladder.task,
         limit=limit,
@@ -107,6 +107,9 @@ def ask(
             for item_id in named
             if item_id not in vocabulary or state.view.deleted[vocabulary.row(item_id)]
         ),
+        dropped=_dropped(candidates, state, conditions, exclusions)
+        if candidates is not None and ladder.task is Task.RANK and request.trace
+        else (),
     )
 
 
@@ -125,6 +128,18 @@ class Exclusions:
 
     shown: Rows
     """On the pages before."""
+
+    def steps(self, view: CatalogView) -> list[tuple[str, Rows]]:
+        """Return the rows that each step leaves out, by its name; the last one is of their variants."""
+        steps = [
+            ("excluded", np.concatenate([self.requested, self.page])),
+            ("seen", self.seen),
+            ("shown", self.shown),
+        ]
+        if view.has_groups:
+            known = np.concatenate([self.page, self.seen, self.shown])
+            steps.append(("group", view.with_variants(known)))
+        return steps
 
 
 def eligibility(
@@ -147,16 +162,8 @@ def eligibility(
     if candidates is not None:
         candidates = np.unique(candidates[eligible.mask[candidates]])
         removed["task"] = eligible.count - len(candidates)
-    steps = [
-        ("excluded", np.concatenate([exclusions.requested, exclusions.page])),
-        ("seen", exclusions.seen),
-        ("shown", exclusions.shown),
-    ]
-    if view.has_groups:
-        known = np.concatenate([exclusions.page, exclusions.seen, exclusions.shown])
-        steps.append(("group", view.with_variants(known)))
     excluded = NO_ROWS
-    for name, rows in steps:
+    for name, rows in exclusions.steps(view):
         allowed = rows[eligible.mask[rows]]
         if candidates is not None:
             allowed = allowed[np.isin(allowed, candidates)]
@@ -164,3 +171,26 @@ def eligibility(
         removed[name] = len(widened) - len(excluded)
         excluded = widened
     return Eligibility(eligible.mask, excluded), removed
+
+
+def _dropped(
+    candidates: Rows, state: ShopState, conditions: Conditions, exclusions: Exclusions
+) -> tuple[Dropped, ...]:
+    """Return the candidates that may not be shown, by the first step that leaves them out.
+
+    Deleted ones are not among them: they are missing.
+    """
+    view = state.view
+    masks = {"available": view.available}
+    masks |= {name: state.masks.of(condition) for name, condition in conditions.named.items()}
+    if conditions.ruled:
+        masks["rule"] = state.masks.eligible([each.filter for each in conditions.ruled]).mask
+    outside = [(name, np.flatnonzero(~mask)) for name, mask in masks.items()]
+    left = candidates[~view.deleted[candidates]]
+    dropped = []
+    for name, rows in (*outside, *exclusions.steps(view)):
+        is_out = np.isin(left, rows)
+        if is_out.any():
+            dropped.append(Dropped(name, left[is_out]))
+        left = left[~is_out]
+    return tuple(dropped)

@@ -90,6 +90,7 @@ class Pipeline:
         return RecommendationAnswer(
             items=page.items(ladder.rungs),
             missing_item_ids=asked.missing_item_ids,
+            dropped=asked.dropped,
             rungs=page.rung_outcomes(),
             removed=asked.removed,
             rules=(*conditions.outcomes(eligible), *page.arranged.outcomes) if request.trace else (),

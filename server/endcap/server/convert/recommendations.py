@@ -211,18 +211,19 @@ def _trace(answer: RecommendationAnswer, view: CatalogView, milliseconds: float)
             trace_pb2.RuleTrace(rule=rule.name, changed_count=rule.changed, detail=rule.detail)
             for rule in answer.rules
         ],
-        dropped_items=_dropped(answer.rungs, view),
+        dropped_items=_dropped(answer, view),
         eligible_count=answer.eligible,
         history_count=answer.history,
         milliseconds=milliseconds,
     )
 
 
-def _dropped(rungs: Sequence[RungOutcome], view: CatalogView) -> list[trace_pb2.DroppedItem]:
+def _dropped(answer: RecommendationAnswer, view: CatalogView) -> list[trace_pb2.DroppedItem]:
+    named = [(None, dropped) for dropped in answer.dropped]
+    ranked = [(index, dropped) for index, rung in enumerate(answer.rungs) for dropped in rung.dropped]
     return [
         trace_pb2.DroppedItem(item_id=view.vocabulary.ids[row], cause=dropped.cause, rung=index)
-        for index, rung in enumerate(rungs)
-        for dropped in rung.dropped
+        for index, dropped in (*named, *ranked)
         for row in dropped.rows[:_MOST_DROPPED].tolist()
         if 0 <= row < len(view)
     ][:_MOST_DROPPED]

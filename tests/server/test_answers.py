@@ -222,7 +222,9 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         exclude_seen=situation["task"] not in OWN,
         rules=compile_rules(situation["rules"]),
     )
-    state = ShopState(view, Masks(view), histories, Generation.of([]), {"home": ladder})
+    state = ShopState(
+        Stock(view, Schedule.of([]), NEVER), Masks(view), histories, Generation.of([]), {"home": ladder}
+    )
     named = tuple(f"i{row}" for row in situation["named"])
     request = RecommendationRequest(
         "r1",
@@ -239,7 +241,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     )
     lookups = cast("Lookups", Known(situation["named"], situation["exposures"]))
     pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda _outcome: None)
-    shop = Shop("default", b"key", state, Stock(view, Schedule.of([]), NEVER), loaded_at=0.0)
+    shop = Shop("default", b"key", state, loaded_at=0.0)
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 
 

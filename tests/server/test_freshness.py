@@ -153,3 +153,22 @@ async def test_an_item_that_expires_goes_without_a_write(url: str) -> None:
                 await asyncio.sleep(0.05)
         assert before == {"mug", "pot"} or asked >= expires
         assert time.time() * 1000 >= expires
+
+
+async def test_an_expired_item_is_shown_no_longer_than_to_its_time(url: str) -> None:
+    database = await open_database(url)
+    expires = int(time.time() * 1000) + 1_500
+    async with database.write() as connection:
+        items = [StoredItem("mug", expire_time=expires)]
+        await upsert_items(connection=connection, shop="default", items=items, now=NOW)
+    await database.close()
+
+    async for client in _serving(url, refresh_seconds=1_000):
+        before, asked = await shown(client), time.time() * 1000
+        await asyncio.sleep(max(0.0, expires / 1000 - time.time() + 0.002))
+        answer = await client.recommend("home", page_size=100, include_trace=True)
+
+        assert before == {"mug", "pot"} or asked >= expires
+        assert [result.item_id for result in answer.results] == ["pot"]
+        assert {each.name: each.removed_count for each in answer.trace.filters}["expired"] == 1
+        assert answer.trace.eligible_count == 1

@@ -99,8 +99,14 @@ async def ask(
         for number, strategy in enumerate(strategies)
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
-    state = ShopState(VIEW, Masks(VIEW), Histories(VIEW.vocabulary), Generation.of([]), {"home": ladder})
-    shop = Shop("default", b"key", state, Stock(VIEW, Schedule.of([]), NEVER), loaded_at=0.0)
+    state = ShopState(
+        Stock(VIEW, Schedule.of([]), NEVER),
+        Masks(VIEW),
+        Histories(VIEW.vocabulary),
+        Generation.of([]),
+        {"home": ladder},
+    )
+    shop = Shop("default", b"key", state, loaded_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
     pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _outcome: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + deadline)

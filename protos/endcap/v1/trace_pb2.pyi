@@ -166,8 +166,8 @@ class FilterTrace(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REMOVED_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the filter: `available`, `task`, `request`, `placement`, `excluded`, `seen`, `shown`
-    or `group`. New names may be added.
+    """Name of the filter: `available`, `placement`, `request`, `task`, `expired`, `excluded`, `seen`,
+    `shown` or `group`. New names may be added.
     """
     removed_count: _builtins.int
     """Items that the filter removed and no filter before it had removed."""

@@ -12,6 +12,7 @@ from endcap.catalog.money import to_units
 from endcap.catalog.schedules import Schedule
 from endcap.catalog.shops import Shop
 from endcap.catalog.view_columns import update_view
+from endcap.sdk import NO_ROWS, Rows
 from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
 
 
@@ -27,6 +28,16 @@ class Stock:
 
     changes_at: int
     """Unix milliseconds of the first moment at which others can be bought."""
+
+    def expired(self, now: int) -> Rows:
+        """Return the rows that the view calls available and that can be bought no more at a moment.
+
+        Args:
+            now: Unix milliseconds of the moment.
+        """
+        if now < self.changes_at:
+            return NO_ROWS
+        return np.flatnonzero(self.view.available & (self.schedule.ends <= now)).astype(np.int32)
 
 
 def stock_at(view: CatalogView, schedule: Schedule, now: int) -> Stock:

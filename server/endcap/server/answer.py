@@ -17,8 +17,8 @@ class Dropped:
     """Items that a strategy or the caller named and that were not allowed, all for one cause."""
 
     cause: str
-    """Of a strategy's ``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or ``capped``;
-    of the caller's the name of a filter, or ``rule``."""
+    """Of a strategy's items ``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or
+    ``capped``; of the caller's the name of a filter, or ``rule``."""
 
     rows: NDArray[np.integer[Any]]
     """As a strategy named them, some may be none of the view."""

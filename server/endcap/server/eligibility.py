@@ -76,6 +76,7 @@ def ask(
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
     exclusions = Exclusions(
+        expired=state.stock.expired(request.time),
         requested=vocabulary.known(request.exclude_item_ids),
         page=items,
         seen=seen,
@@ -117,6 +118,9 @@ def ask(
 class Exclusions:
     """The rows that one query leaves out, by why, in the order that the trace counts them."""
 
+    expired: Rows
+    """What the view still calls available, and can be bought no more."""
+
     requested: Rows
     """Named by the caller."""
 
@@ -132,6 +136,7 @@ class Exclusions:
     def steps(self, view: CatalogView) -> list[tuple[str, Rows]]:
         """Return the rows that each step leaves out, by its name; the last one is of their variants."""
         steps = [
+            ("expired", self.expired),
             ("excluded", np.concatenate([self.requested, self.page])),
             ("seen", self.seen),
             ("shown", self.shown),

@@ -39,13 +39,18 @@ _log = structlog.get_logger(__name__)
 class ShopState:
     """What one answer is made from; replaced whole, never changed."""
 
-    view: CatalogView
+    stock: Stock
     masks: Masks
     histories: Histories
     """Shared with later states, so it may hold events of items that the view does not."""
 
     generation: Generation
     ladders: Mapping[str, Ladder]
+
+    @property
+    def view(self) -> CatalogView:
+        """The view of the items."""
+        return self.stock.view
 
     def history(self, user_id: str | None, visitor_id: str | None) -> History:
         """Return the events of a person that concern items of the view, as ``Histories.of`` has them."""
@@ -78,10 +83,6 @@ class Shop:
     id: str
     token_key: bytes
     state: ShopState
-
-    stock: Stock
-    """Whose view the state has."""
-
     loaded_at: float
 
     max_event_age_days: int = MAX_EVENT_AGE_DAYS
@@ -89,6 +90,11 @@ class Shop:
 
     catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while other processes' writes are taken in, so that many calls wait for one load."""
+
+    @property
+    def stock(self) -> Stock:
+        """The items that are served."""
+        return self.state.stock
 
     @property
     def revision(self) -> int:
@@ -235,7 +241,7 @@ class Shops:
 
     async def _reload(self, shop: Shop) -> None:
         loaded = await self._load(shop.id)
-        shop.state, shop.stock, shop.loaded_at = loaded.state, loaded.stock, loaded.loaded_at
+        shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
         shop.max_event_age_days = loaded.max_event_age_days
 
     async def _load(self, shop_id: str) -> Shop:
@@ -257,8 +263,8 @@ class Shops:
             del self._commits[shop_id]
         for events, revision in commits:
             loaded.histories.apply(events, revision)
-        state = ShopState(stock.view, masks, loaded.histories, generation, ladders)
-        return Shop(shop_id, about.token_key, state, stock, time.monotonic(), about.max_event_age_days)
+        state = ShopState(stock, masks, loaded.histories, generation, ladders)
+        return Shop(shop_id, about.token_key, state, time.monotonic(), about.max_event_age_days)
 
     async def _rebuilt(self, shop: Shop) -> ShopState:
         generation, ladders = await self._serving(shop.id, shop.state.generation)
@@ -284,8 +290,7 @@ class Shops:
         if stock.view is not state.view:
             masks = await self._masks(stock.view, state.ladders)
             state.histories.follow(stock.view.vocabulary)
-        shop.stock = stock
-        shop.state = replace(shop.state, view=stock.view, masks=masks)
+        shop.state = replace(shop.state, stock=stock, masks=masks)
 
     async def _masks(self, view: CatalogView, ladders: Mapping[str, Ladder]) -> Masks:
         masks = Masks(view, self._mask_worker)

@@ -150,7 +150,7 @@ async def test_an_excluded_item_cannot_appear_whatever_a_strategy_does() -> None
     found = await ask(FLOOR, exclude=("mug",))
 
     assert [item.item_id for item in found.items] == ["kettle"]
-    assert found.removed == {"available": 1, "excluded": 1, "seen": 0, "shown": 0}
+    assert found.removed == {"available": 1, "expired": 0, "excluded": 1, "seen": 0, "shown": 0}
 
 
 async def test_an_impatient_client_does_not_suspend_a_strategy_for_its_neighbours() -> None:

@@ -202,6 +202,16 @@ async def test_a_placement_of_another_shop_is_not_found(
             "INVALID_ARGUMENT",
             "placement.ladder[0].parameters.new_days",
         ),
+        (
+            shelf(ladder=[{"strategy": "cold_start", "parameters": {"rungs": "nonsense"}}]),
+            "INVALID_ARGUMENT",
+            "placement.ladder[0].parameters.rungs",
+        ),
+        (
+            shelf(ladder=[{"strategy": "hybrid", "parameters": {"weights": "ease:1"}}]),
+            "INVALID_ARGUMENT",
+            "placement.ladder[0].parameters.weights",
+        ),
         (shelf(filter="price <"), "INVALID_ARGUMENT", "placement.filter"),
         (shelf(filter="colour = red"), "INVALID_ARGUMENT", "placement.filter"),
         (shelf(rules=[{"name": "r", "filter": {"filter": "("}}]), "INVALID_ARGUMENT", "placement.rules"),

@@ -1,7 +1,7 @@
 """Editing placements, for server and commands alike: checked, stored and logged in one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,9 +12,17 @@ from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, delete_placement, get_placement, put_placement
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import get_shop
+from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
-from endcap.sdk.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound
+from endcap.sdk.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidInput,
+    ModelMissing,
+    NotFound,
+)
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.parameters import read_parameters
 from endcap.server.rules import compile_rules
@@ -44,9 +52,23 @@ class PlacementEditor:
     Every method raises ``NotFound`` for a shop that does not exist.
     """
 
-    def __init__(self, database: Database, host: PluginHost) -> None:
+    def __init__(
+        self,
+        database: Database,
+        host: PluginHost,
+        generation: Callable[[str], Generation] = lambda _shop: Generation.of(()),
+    ) -> None:
+        """Change nothing yet.
+
+        Args:
+            database: Where the shops are.
+            host: Offers the strategies.
+            generation: Returns the models that a shop serves with; without them, a strategy that needs one
+                is checked as far as its factory comes.
+        """
         self._database = database
         self._host = host
+        self._generation = generation
 
     async def create(self, edit: Edit, placement: Placement) -> Placement:
         """Store a new placement, and return it as stored; only checked, it has the revision 0.
@@ -132,7 +154,7 @@ class PlacementEditor:
         self, connection: AsyncConnection, edit: Edit, before: Placement | None, after: Placement
     ) -> Placement:
         # Reading filters takes milliseconds each, which other calls should not wait for.
-        await asyncio.to_thread(self._check, after)
+        await asyncio.to_thread(self._check, after, Instances(self._host, self._generation(edit.shop)))
         if edit.validate_only:
             created = before.created_time if before else edit.time
             return replace(after, created_time=created, updated_time=edit.time, revision=0)
@@ -140,26 +162,38 @@ class PlacementEditor:
         await _record(connection, edit, stored.revision, before, stored)
         return stored
 
-    def _check(self, placement: Placement) -> None:
+    def _check(self, placement: Placement, instances: Instances) -> None:
         for index, rung in enumerate(placement.ladder):
-            self._check_rung(rung, placement.task, f"placement.ladder[{index}]")
+            self._check_rung(rung, placement.task, f"placement.ladder[{index}]", instances)
         with _within("placement"):
             parse_filter(placement.filter)
             compile_rules(placement.rules)
 
-    def _check_rung(self, rung: Rung, task: Task, path: str) -> None:
+    def _check_rung(self, rung: Rung, task: Task, path: str, instances: Instances) -> None:
         try:
             registration = self._host.registration(rung.strategy)
         except NotFound as error:
             raise FailedPrecondition(f"{path}: {error}") from error
-        # A strategy whose class names no tasks says so only once it is built, for a shop and its models.
-        if registration.tasks and task not in registration.tasks:
-            answered = ", ".join(sorted(registration.tasks))
-            raise FailedPrecondition(
-                f"{path}: the strategy {rung.strategy!r} does not answer the task {task}, but {answered}"
-            )
+        if registration.tasks:
+            _check_task(rung.strategy, registration.tasks, task, path)
         with _within(f"{path}.parameters"):
             read_parameters(registration.parameters, rung.parameters)
+            try:
+                # As serving does it: some values are refused by the strategy itself.
+                strategy = instances.get(rung.strategy, rung.parameters)
+            except ModelMissing:
+                return  # until it is trained
+            except (FailedPrecondition, NotFound) as error:
+                raise FailedPrecondition(f"{path}: {error}") from error
+        _check_task(rung.strategy, strategy.tasks, task, path)
+
+
+def _check_task(strategy: str, tasks: Collection[Task], task: Task, path: str) -> None:
+    if task not in tasks:
+        answered = ", ".join(sorted(tasks))
+        raise FailedPrecondition(
+            f"{path}: the strategy {strategy!r} does not answer the task {task}, but {answered}"
+        )
 
 
 async def _find(connection: AsyncConnection, shop: str, placement_id: str) -> Placement | None:

@@ -111,7 +111,11 @@ def _services(parts: Parts) -> list[_Service]:
         (
             placement_service_pb2,
             placement_service_pb2_grpc.add_PlacementServiceServicer_to_server,
-            PlacementServicer(shops, database, PlacementEditor(database, parts.host)),
+            PlacementServicer(
+                shops,
+                database,
+                PlacementEditor(database, parts.host, lambda shop: shops.get(shop).state.generation),
+            ),
         ),
         (
             strategy_service_pb2,

@@ -1,13 +1,18 @@
 """``endcap import`` and ``endcap readiness``, as an operator calls them."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from endcap.catalog.database import open_database
+from endcap.catalog.loading import LoadedShop, load_shop
+from endcap.sdk.filters import parse_filter
 from endcap.server.commands.data import import_folder
 from endcap.server.commands.readiness import readiness
+from endcap.server.settings import read_settings
 
 
 app = Typer()
@@ -61,6 +66,25 @@ def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
     ):
         assert line in ready
     assert "1 items were chosen, and a list has 10: end placements with cold_start" in ready
+
+
+def test_an_import_gives_its_currency_to_a_shop_that_a_failed_one_left_without(folder: Path) -> None:
+    items = ("import", "--items", str(folder / "items.csv"))
+
+    _call(*items, code=1)  # which has no column item_id
+    _call(*items, "--map", "item_id=sku", "--currency", "GBP")
+
+    loaded = asyncio.run(_loaded())
+    assert loaded.shop.currency == "GBP"
+    assert parse_filter("price > 5").mask(loaded.view).tolist() == [True]
+
+
+async def _loaded() -> LoadedShop:
+    database = await open_database(read_settings().database_url)
+    try:
+        return await load_shop(database, "default", now=1)
+    finally:
+        await database.close()
 
 
 def test_no_run_writes_over_the_rejected_rows_of_another(folder: Path) -> None:

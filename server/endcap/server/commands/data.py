@@ -16,7 +16,7 @@ from endcap.catalog.importing.importer import ImportReport, Step, check_files, i
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.migration import migrate
-from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
+from endcap.catalog.shops import DEFAULT_SHOP, change_shop, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
 from endcap.server.commands.console import run
@@ -124,8 +124,11 @@ async def _import(
     database = await open_database(settings.database_url)
     try:
         async with database.write() as connection:
-            if shop not in {known.id for known in await list_shops(connection=connection)}:
+            known = {each.id: each for each in await list_shops(connection=connection)}
+            if shop not in known:
                 await create_shop(connection=connection, shop=shop, now=now, currency=currency)
+            elif currency and not known[shop].currency:
+                await change_shop(connection=connection, shop=shop, currency=currency)
         with _progress(console) as tell:
             report = await import_files(
                 database,

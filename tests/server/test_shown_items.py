@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import grpc
 import pytest
 
 from endcap.catalog.database import open_database
@@ -12,10 +13,17 @@ from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings
-from endcap.v1.catalog_service_pb2 import DeleteItemRequest, ListItemsRequest
+from endcap.v1.catalog_service_pb2 import (
+    BatchUpsertItemsRequest,
+    BatchUpsertUsersRequest,
+    DeleteItemRequest,
+    ListItemsRequest,
+)
 from endcap.v1.event_pb2 import Event
+from endcap.v1.item_pb2 import Item as StoredItem
 from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
+from endcap.v1.user_pb2 import User
 
 
 NOW = 1_700_000_000_000
@@ -106,6 +114,21 @@ async def test_the_trace_says_why_candidates_of_the_caller_are_not_in_the_answer
     ]
     assert not any(each.HasField("rung") for each in answer.trace.dropped_items)
     assert answer.missing_item_ids == ["ladle"]
+
+
+@pytest.mark.parametrize("code", ["not a lang!", "de_CH", "d", "english-", "de-CH\n"])
+async def test_a_language_that_is_no_tag_is_refused_with_an_example(client: AsyncClient, code: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.recommend("home", language_code=code)
+    items = BatchUpsertItemsRequest(items=[StoredItem(id="cup", language_code=code)])
+    users = BatchUpsertUsersRequest(users=[User(id="ann", language_code=code)])
+    [item] = (await client.catalog.BatchUpsertItems(items)).rejections
+    [user] = (await client.catalog.BatchUpsertUsers(users)).rejections
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for message in (str(refused.value.details()), item.message, user.message):
+        assert "language_code must be a BCP 47 tag, such as en-GB" in message
+    await client.recommend("home", language_code="de-CH")
 
 
 def named_by(answer: RecommendResponse) -> set[str]:

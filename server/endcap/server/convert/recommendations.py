@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
+from endcap.catalog.field_rules import check_language
 from endcap.sdk import CatalogView, Reason
 from endcap.sdk.errors import EndcapError, InvalidInput
 from endcap.sdk.filters import parse_filter
@@ -52,8 +53,9 @@ def read_request(
         InvalidInput: A field breaks its limit, or the filter cannot be understood.
     """
     check_id("placement", message.placement)
-    for field in ("user_id", "visitor_id", "request_id", "query", "language_code"):
+    for field in ("user_id", "visitor_id", "request_id", "query"):
         check_limit(field, getattr(message, field))
+    check_language(message.language_code, path="language_code")
     for field in ("item_ids", "candidate_item_ids", "exclude_item_ids"):
         check_limit(field, getattr(message, field))
         for item_id in getattr(message, field):

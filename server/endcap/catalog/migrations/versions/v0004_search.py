@@ -1,13 +1,14 @@
 """What items are found by, and a placement that searches for shops that have none of its id."""
 
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from endcap.catalog.search_index import searchable_texts
 
 
 revision = "0004"
@@ -57,11 +58,7 @@ _POSTGRESQL = (
 
 
 def upgrade() -> None:
-    """Create the index and fill it with the items that there are; give shops the placement.
-
-    The index is derived from the items, so it holds the words of the release that runs this, as the queries
-    of that release do.
-    """
+    """Create the index and fill it with the items that there are; give shops the placement."""
     item_texts = op.create_table(
         "item_texts",
         sa.Column("sequence", _SEQUENCE, autoincrement=True, nullable=False),
@@ -78,7 +75,7 @@ def upgrade() -> None:
         op.execute(statement)
     for batch in _items():
         values = [
-            {"shop": item["shop"], "position": item["position"], **searchable_texts(item)} for item in batch
+            {"shop": item["shop"], "position": item["position"], **_searchable_texts(item)} for item in batch
         ]
         op.bulk_insert(item_texts, values)
     _give_shops_the_placement()
@@ -161,3 +158,62 @@ def _give_shops_the_placement() -> None:
         for shop in op.get_bind().execute(sa.select(shops).where(shops.c.id.not_in(has_one))).mappings()
     ]
     op.bulk_insert(placements, values)
+
+
+# What items are found by, as it was when this was written: later releases cut and fold words as they like.
+
+_MAX_WORD_LENGTH = 64
+
+_CJK = (
+    "\u1100-\u11ff"  # Hangul letters
+    "\u3005\u3007"  # iteration mark and zero
+    "\u3040-\u30ff"  # Hiragana and Katakana
+    "\u3130-\u318f"  # Hangul compatibility letters
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\uac00-\ud7af"  # Hangul syllables
+    "\U00020000-\U0003ffff"  # rarer Han
+)
+_RUNS = re.compile(f"([{_CJK}]+)|([^\\W_{_CJK}]+)")
+
+
+def _searchable_texts(item: Mapping[str, Any]) -> dict[str, str]:
+    localized = list(item["localized_texts"].values())
+    titles = [item["title"], *(texts.get("title", "") for texts in localized)]
+    return {
+        "title": "\n".join(words for title in titles if (words := _indexed_words(title))),
+        "labels": _indexed_words(item["brand"], *item["tags"], *item["categories"]),
+        "description": _indexed_words(
+            item["description"], *(texts.get("description", "") for texts in localized)
+        ),
+    }
+
+
+def _indexed_words(*texts: str) -> str:
+    return " ".join(form for text in texts for word in _tokenize(text) for form in _word_forms(word))
+
+
+def _word_forms(word: str) -> tuple[str, ...]:
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return (word,)
+    if word.endswith("ies"):
+        return (word, word[:-1], f"{word[:-3]}y")
+    if word.endswith(("sses", "xes", "ches", "shes", "oes")):
+        return (word, word[:-1], word[:-2])
+    return (word, word[:-1])
+
+
+def _tokenize(text: str) -> list[str]:
+    words: list[str] = []
+    for characters, word in _RUNS.findall(_folded(text)):
+        if characters:
+            words += characters
+            words += map("".join, pairwise(characters))
+        else:
+            words.append(word[:_MAX_WORD_LENGTH])
+    return words
+
+
+def _folded(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    bare = "".join(character for character in decomposed if not "\u0300" <= character <= "\u036f")
+    return unicodedata.normalize("NFC", bare).replace("'", "").replace("\u2019", "")

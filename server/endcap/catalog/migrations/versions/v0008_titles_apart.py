@@ -1,10 +1,14 @@
 """Titles in several languages, a line each, so that each can be told from a text that is more than it."""
 
+import re
+import unicodedata
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from endcap.catalog.search_index import searchable_texts
 
 
 revision = "0008"
@@ -53,7 +57,7 @@ def upgrade() -> None:
             op.bulk_insert(
                 item_texts,
                 [
-                    {"shop": item["shop"], "position": item["position"], **searchable_texts(item)}
+                    {"shop": item["shop"], "position": item["position"], **_searchable_texts(item)}
                     for item in translated
                 ],
             )
@@ -61,3 +65,62 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Leave the words as they are: the release before reads lines as it reads spaces."""
+
+
+# What items are found by, as it was when this was written: later releases cut and fold words as they like.
+
+_MAX_WORD_LENGTH = 64
+
+_CJK = (
+    "\u1100-\u11ff"  # Hangul letters
+    "\u3005\u3007"  # iteration mark and zero
+    "\u3040-\u30ff"  # Hiragana and Katakana
+    "\u3130-\u318f"  # Hangul compatibility letters
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\uac00-\ud7af"  # Hangul syllables
+    "\U00020000-\U0003ffff"  # rarer Han
+)
+_RUNS = re.compile(f"([{_CJK}]+)|([^\\W_{_CJK}]+)")
+
+
+def _searchable_texts(item: Mapping[str, Any]) -> dict[str, str]:
+    localized = list(item["localized_texts"].values())
+    titles = [item["title"], *(texts.get("title", "") for texts in localized)]
+    return {
+        "title": "\n".join(words for title in titles if (words := _indexed_words(title))),
+        "labels": _indexed_words(item["brand"], *item["tags"], *item["categories"]),
+        "description": _indexed_words(
+            item["description"], *(texts.get("description", "") for texts in localized)
+        ),
+    }
+
+
+def _indexed_words(*texts: str) -> str:
+    return " ".join(form for text in texts for word in _tokenize(text) for form in _word_forms(word))
+
+
+def _word_forms(word: str) -> tuple[str, ...]:
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return (word,)
+    if word.endswith("ies"):
+        return (word, word[:-1], f"{word[:-3]}y")
+    if word.endswith(("sses", "xes", "ches", "shes", "oes")):
+        return (word, word[:-1], word[:-2])
+    return (word, word[:-1])
+
+
+def _tokenize(text: str) -> list[str]:
+    words: list[str] = []
+    for characters, word in _RUNS.findall(_folded(text)):
+        if characters:
+            words += characters
+            words += map("".join, pairwise(characters))
+        else:
+            words.append(word[:_MAX_WORD_LENGTH])
+    return words
+
+
+def _folded(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    bare = "".join(character for character in decomposed if not "\u0300" <= character <= "\u036f")
+    return unicodedata.normalize("NFC", bare).replace("'", "").replace("\u2019", "")

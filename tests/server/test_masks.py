@@ -140,3 +140,24 @@ async def test_one_filter_more_counts_what_it_alone_removes() -> None:
     assert [each.count for each in step_by_step] == [2, 1, 0]
     assert step_by_step[-1].removed == at_once.removed == (1, 1)
     assert masks.eligible([cheap]).mask is step_by_step[1].mask
+
+
+async def test_masks_of_calls_take_no_more_memory_than_their_bound_and_the_last_used_stay() -> None:
+    shelf = catalog([Item(f"i{row}") for row in range(100_000)])
+    masks = Masks(shelf)
+    held = parse_filter("price < 1")
+    await masks.hold([held])
+    often = parse_filter("price < 2")
+
+    for number in range(3, 403):  # 400 filters at 100,000 bytes would take 40 MB, and 40 MB put together
+        masks.eligible([often, parse_filter(f"price < {number}")])
+
+    # 16 MiB are 16,777,216 bytes: 166 masks of 100,000 bytes and some hundred bytes of text and objects.
+    assert {count_of(masks, number) for number in range(403 - 160, 403)} == {1}
+    assert {count_of(masks, number) for number in range(3, 403 - 168)} == {0}
+    assert count_of(masks, 2) == count_of(masks, 1) == 1  # asked for each time; a placement's own
+
+
+def count_of(masks: Masks, number: int) -> int:
+    """Return how many masks of a filter are at hand."""
+    return int(masks._known(f"price < {number}") is not None)

@@ -1,13 +1,14 @@
 """The masks of one view: which rows meet a condition."""
 
 import asyncio
+import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,12 @@ from endcap.sdk.filters import Filter
 from endcap.sdk.vocabulary import frozen
 
 
-_KEPT = 128  # of what calls ask for; what placements ask for is held besides
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+"""What the masks that calls asked for may take in one view, and as much again what came of putting them
+together: anybody who may ask can fill it, and a process holds many shops. It is 16 masks of a million items
+each, or more than a hundred of 100,000. What placements ask for is held besides."""
+
+_ENTRY_BYTES = 512  # of the objects around a mask, which weigh more than the mask in a small shop
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -90,8 +96,8 @@ class Masks:
         self._view = view
         self._worker = MaskWorker() if worker is None else worker
         self._held: dict[str, NDArray[np.bool_]] = {}
-        self._kept: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
-        self._eligible: OrderedDict[tuple[str, ...], Eligible] = OrderedDict()
+        self._kept: _Recent[str, NDArray[np.bool_]] = _Recent(MAX_KEPT_BYTES)
+        self._eligible: _Recent[tuple[str, ...], Eligible] = _Recent(MAX_KEPT_BYTES)
         self._works: dict[str, _Work] = {}
 
     async def hold(self, conditions: Iterable[Filter]) -> None:
@@ -101,7 +107,7 @@ class Masks:
         missing = [each for text, each in wanted.items() if text not in masks]
         masks |= await asyncio.to_thread(lambda: {each.text: each.mask(self._view) for each in missing})
         for text in self._held.keys() - wanted.keys():  # answers under way may still ask for what goes
-            _keep(self._kept, text, self._held[text])
+            self._keep(text, self._held[text])
         self._held = masks
 
     async def prepare(self, filters: Iterable[Filter], *, seconds: float | None = None) -> None:
@@ -138,7 +144,7 @@ class Masks:
         if mask is None:
             mask = condition.mask(self._view)
         if condition.text not in self._held:
-            _keep(self._kept, condition.text, mask)
+            self._keep(condition.text, mask)
         return mask
 
     def eligible(self, filters: Sequence[Filter]) -> Eligible:
@@ -147,7 +153,8 @@ class Masks:
         eligible = self._eligible.get(texts)
         if eligible is None:
             eligible = self._apply(filters)
-        return _keep(self._eligible, texts, eligible)
+        self._eligible.keep(texts, eligible, eligible.mask.nbytes + sum(map(sys.getsizeof, texts)))
+        return eligible
 
     def _apply(self, filters: Sequence[Filter]) -> Eligible:
         known = self._eligible.get(tuple(each.text for each in filters[:-1])) if filters else None
@@ -178,12 +185,30 @@ class Masks:
         if self._works.get(text) is work:
             del self._works[text]
         if not done.cancelled() and done.exception() is None:
-            _keep(self._kept, text, done.result())
+            self._keep(text, done.result())
+
+    def _keep(self, text: str, mask: NDArray[np.bool_]) -> None:
+        self._kept.keep(text, mask, mask.nbytes + sys.getsizeof(text))
 
 
-def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> _Value:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)
-    return value
+class _Recent(Generic[_Key, _Value]):
+    """What was used last, as much as a number of bytes holds; the very last in any case."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._values: OrderedDict[_Key, tuple[_Value, int]] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: _Key) -> _Value | None:
+        found = self._values.get(key)
+        return None if found is None else found[0]
+
+    def keep(self, key: _Key, value: _Value, size: int) -> None:
+        """Keep a value as the one used last, and let those go that were used longest ago."""
+        if key in self._values:
+            self.bytes -= self._values.pop(key)[1]
+        size += _ENTRY_BYTES
+        self._values[key] = (value, size)
+        self.bytes += size
+        while self.bytes > self._max_bytes and len(self._values) > 1:
+            self.bytes -= self._values.popitem(last=False)[1][1]

@@ -92,10 +92,16 @@ class TestPopularWithoutModel(StrategyContract):
 
         assert shop.recommend(task=Task.RANK, candidates=["cup", "lamp"]) == ["lamp", "cup"]
 
-    def test_the_reason_is_that_it_is_popular(self) -> None:
-        ranking = self.shop(["cup"]).rank(explain=True)
+    def test_nothing_is_called_popular_that_nobody_chose(self) -> None:
+        cup, tray, lamp = (Item(name, categories=("kitchen",)) for name in ("cup", "tray", "lamp"))
+        shop = self.shop([cup, tray, lamp], [*bought("tray", 1, 1), *bought("lamp", 1, 400)])
 
-        assert [reason.kind for reason in ranking.reasons[0]] == ["popular"]
+        for task, items in ((Task.FOR_YOU, []), (Task.SIMILAR, ["tray"])):
+            ranking = shop.rank(explain=True, task=task, items=items)
+            reasons = zip(shop.ids(ranking.rows), ranking.reasons, strict=True)
+            popular = {name for name, given in reasons if [each.kind for each in given] == ["popular"]}
+
+            assert popular == {"tray", "lamp"} - set(items)
 
     def test_users_are_counted_once_a_view_however_many_ask(self, monkeypatch: pytest.MonkeyPatch) -> None:
         counted: list[CatalogView] = []

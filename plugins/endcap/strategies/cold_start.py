@@ -14,7 +14,8 @@ rung                      holds                                                b
 ``trending``              what more users choose now than before               the trend that ``popular`` has
 ========================  ===================================================  =============================
 
-The reason for an item is the name of its rung.
+The reason for an item is the name of its rung; an item that nobody chose is neither popular nor a best
+seller, and has none on those two.
 
 An item that was bought ``n`` times, the last time ``s`` days after the first, is due ``s / (n − 1)`` days
 after the last. Bhagat et al., "Buy It Again: Modeling Repeat Purchase Recommendations" (KDD 2018), is where
@@ -54,6 +55,9 @@ RUNGS = ("buy_again", "category_best_seller", "on_sale", "new", "trending")
 
 FLOOR = "popular"
 """The rung below all others, which holds every item."""
+
+_OF_BUYERS = frozenset({FLOOR, "category_best_seller"})
+"""The rungs whose reason says that others chose the item."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class ColdStart:
         """Answer each query from the top rung down; every item stands on some rung."""
         rankings = recommend_by_score(self, queries, catalog)
         return [
-            self._explained(ranking) if query.explain else ranking
+            self._explained(ranking, catalog) if query.explain else ranking
             for ranking, query in zip(rankings, queries, strict=True)
         ]
 
@@ -174,9 +178,14 @@ class ColdStart:
         nearness[rows[due]] = np.minimum(passed[due], 1 / passed[due])
         return nearness
 
-    def _explained(self, ranking: Ranking) -> Ranking:
-        heights = ranking.scores.astype(np.int64).tolist()
-        return replace(ranking, reasons=tuple((Reason(self._rungs[height]),) for height in heights))
+    def _explained(self, ranking: Ranking, catalog: CatalogView) -> Ranking:
+        kinds = [self._rungs[height] for height in ranking.scores.astype(np.int64).tolist()]
+        chosen = catalog.weighted_users_by_age()[:, ranking.rows].any(axis=0).tolist()
+        reasons = tuple(
+            (Reason(kind),) if is_chosen or kind not in _OF_BUYERS else ()
+            for kind, is_chosen in zip(kinds, chosen, strict=True)
+        )
+        return replace(ranking, reasons=reasons)
 
 
 def _read_rungs(text: str) -> list[str]:

@@ -85,7 +85,7 @@ class Popular:
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the best items; every item that has a score may be one of them."""
         scores = self.score(queries, None, catalog)
-        return [_explain(top(row, query), query) for row, query in zip(scores, queries, strict=True)]
+        return [_explain(top(row, query), query, catalog) for row, query in zip(scores, queries, strict=True)]
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by their users; items that are not trending have no score for that task."""
@@ -126,11 +126,13 @@ def _same_categories_first(popularity: Scores, query: Query, catalog: CatalogVie
     return scores
 
 
-def _explain(ranking: Ranking, query: Query) -> Ranking:
+def _explain(ranking: Ranking, query: Query, catalog: CatalogView) -> Ranking:
+    """Add the reason to items that somebody chose; the others fill the list, and are popular with nobody."""
     if not query.explain:
         return ranking
-    kind = "trending" if query.task is Task.TRENDING else "popular"
-    return Ranking(ranking.rows, ranking.scores, ((Reason(kind),),) * len(ranking))
+    reasons = (Reason("trending" if query.task is Task.TRENDING else "popular"),)
+    chosen = catalog.weighted_users_by_age()[:, ranking.rows].any(axis=0)
+    return Ranking(ranking.rows, ranking.scores, tuple(reasons if each else () for each in chosen.tolist()))
 
 
 @hookimpl

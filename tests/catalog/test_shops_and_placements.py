@@ -28,9 +28,9 @@ async def test_a_new_shop_has_the_default_placements(catalog_database: Database)
         for placement in placements
     } == {
         "cart": (Task.RELATED, ["item_knn", "popular"], True),
-        "home": (Task.FOR_YOU, ["hybrid", "ease", "popular"], True),
+        "home": (Task.FOR_YOU, ["hybrid", "ease", "cold_start", "popular"], True),
         "product": (Task.SIMILAR, ["content", "item_knn", "popular"], True),
-        "rank": (Task.RANK, ["hybrid", "ease", "popular"], False),
+        "rank": (Task.RANK, ["hybrid", "ease", "cold_start", "popular"], False),
         "recently-viewed": (Task.RECENTLY_VIEWED, ["recently_viewed"], False),
         "search": (Task.SEARCH, ["search", "popular"], False),
         "trending": (Task.TRENDING, ["popular"], True),

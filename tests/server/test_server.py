@@ -20,7 +20,7 @@ from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 from endcap.v1.event_pb2 import Event
-from endcap.v1.recommendation_pb2 import DEGRADATION_CAUSE_MODEL_MISSING
+from endcap.v1.trace_pb2 import RUNG_OUTCOME_SKIPPED
 
 
 NOW = 1_700_000_000_000
@@ -73,16 +73,18 @@ async def _serving(url: str) -> AsyncIterator[AsyncClient]:
     await application.stop()
 
 
-async def test_a_new_user_gets_best_sellers_and_is_told_that_models_are_missing(
+async def test_a_shop_without_models_is_not_degraded_and_the_trace_says_what_was_skipped(
     shop_client: AsyncClient,
 ) -> None:
-    answer = await shop_client.recommend("home", user_id="nobody-yet", include_reasons=True)
+    answer = await shop_client.recommend("home", user_id="nobody-yet", include_trace=True)
 
+    assert not answer.degraded
+    assert list(answer.degradations) == []
+    skipped = [(each.strategy, each.outcome) for each in answer.trace.rungs]
+    assert skipped[:2] == [("hybrid", RUNG_OUTCOME_SKIPPED), ("ease", RUNG_OUTCOME_SKIPPED)]
+    assert "make one with 'endcap train ease' and activate it" in answer.trace.rungs[1].detail
+    assert {result.strategy for result in answer.results} == {"cold_start"}
     assert [result.item_id for result in answer.results][:2] == ["kettle", "mug"]
-    assert {result.strategy for result in answer.results} == {"popular"}
-    assert answer.results[0].reasons[0].kind == "popular"
-    assert answer.degraded
-    assert {part.cause for part in answer.degradations} == {DEGRADATION_CAUSE_MODEL_MISSING}
     assert answer.attribution_token
 
 

@@ -1,5 +1,6 @@
 """What an answer shows, leaves out and names, through the real server."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from endcap.v1.catalog_service_pb2 import (
 from endcap.v1.event_pb2 import Event
 from endcap.v1.item_pb2 import Item as StoredItem
 from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
+from endcap.v1.recommendation_pb2 import DEGRADATION_CAUSE_MODEL_MISSING
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
+from endcap.v1.trace_pb2 import RUNG_OUTCOME_FAILED, RUNG_OUTCOME_SKIPPED
 from endcap.v1.user_pb2 import User
 
 
@@ -129,6 +132,28 @@ async def test_a_language_that_is_no_tag_is_refused_with_an_example(client: Asyn
     for message in (str(refused.value.details()), item.message, user.message):
         assert "language_code must be a BCP 47 tag, such as en-GB" in message
     await client.recommend("home", language_code="de-CH")
+
+
+async def test_an_active_model_that_cannot_be_loaded_degrades_and_one_never_trained_does_not(
+    model_server: tuple[Settings, int], make_bundle: Callable[..., Path]
+) -> None:
+    settings, port = model_server
+    bundle = make_bundle(settings.bundle_store, [f"item-{number}" for number in range(20)]).name
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        await client.models.RegisterBundle(RegisterBundleRequest(path=f"ease/{bundle}"), timeout=30)
+        await client.models.ActivateBundle(ActivateBundleRequest(model="ease", version=bundle), timeout=30)
+    shutil.rmtree(settings.bundles_folder)
+    restarted = Application(settings)
+    await restarted.start()
+    async with AsyncClient(f"127.0.0.1:{restarted.port}") as client:
+        answer = await client.recommend("home", include_trace=True, deadline=30)
+    await restarted.stop()
+
+    assert [(each.strategy, each.cause) for each in answer.degradations] == [
+        ("ease", DEGRADATION_CAUSE_MODEL_MISSING)
+    ]
+    assert [each.outcome for each in answer.trace.rungs[:2]] == [RUNG_OUTCOME_SKIPPED, RUNG_OUTCOME_FAILED]
+    assert "'ease', whose active bundle cannot be loaded" in answer.trace.rungs[1].detail
 
 
 def named_by(answer: RecommendResponse) -> set[str]:

@@ -23,12 +23,19 @@ class Generation:
     models: Mapping[str, Model]
     """The active models, by name."""
 
+    unloadable: frozenset[str] = frozenset()
+    """Names of the models that are active and cannot be loaded."""
+
     @classmethod
-    def of(cls, models: Iterable[Model]) -> Self:
+    def of(cls, models: Iterable[Model], *, unloadable: Iterable[str] = ()) -> Self:
         """Make a generation of models that have one name each."""
         by_name = {model.name: model for model in models}
         versions = "\n".join(f"{name} {by_name[name].version}" for name in sorted(by_name))
-        return cls(hashlib.sha256(versions.encode()).hexdigest()[:16], MappingProxyType(by_name))
+        return cls(
+            hashlib.sha256(versions.encode()).hexdigest()[:16],
+            MappingProxyType(by_name),
+            frozenset(unloadable),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,10 @@ class Instances:
         try:
             instance = factory(resources, key.parameters)
             usable = isinstance(instance, Strategy)
+        except ModelMissing as error:
+            # Also where the strategy has put up with each of its models being missing, and says so of all.
+            error.unloadable = error.unloadable or resources.unloadable
+            raise
         except (EndcapError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -117,10 +128,19 @@ class _Resources:
         self._above = above
         self.models: dict[str, Model] = {}
         """The parameters of the instance, by name."""
+        self.unloadable = False
+        """Whether it asked for a model that is active and cannot be loaded."""
 
     def model(self, name: str) -> Model:
-        models = self._instances.generation.models
+        generation = self._instances.generation
+        models = generation.models
         if name not in models:
+            if name in generation.unloadable:
+                self.unloadable = True
+                raise ModelMissing(
+                    f"strategy {self._above[-1].strategy!r} needs the model {name!r}, whose active bundle cannot"
+                    " be loaded: see the log for why, and activate another version"
+                )
             raise ModelMissing(
                 f"strategy {self._above[-1].strategy!r} needs a model {name!r} and the shop has none active:"
                 f" make one with 'endcap train {name}' and activate it"
@@ -129,6 +149,10 @@ class _Resources:
         return models[name]
 
     def strategy(self, name: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
-        built = self._instances._get(name, parameters or {}, self._above)  # noqa: SLF001
+        try:
+            built = self._instances._get(name, parameters or {}, self._above)  # noqa: SLF001
+        except ModelMissing as error:
+            self.unloadable = self.unloadable or error.unloadable
+            raise
         self.models |= built.models
         return built.strategy

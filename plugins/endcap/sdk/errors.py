@@ -66,9 +66,12 @@ class FailedPrecondition(EndcapError):
 
 
 class ModelMissing(FailedPrecondition):
-    """A strategy asks for a model that has no active bundle."""
+    """A strategy asks for a model that has no active bundle, or one that cannot be loaded."""
 
     reason = "MODEL_MISSING"
+
+    unloadable = False
+    """Whether a bundle is active that cannot be loaded."""
 
 
 class BundleRefused(FailedPrecondition):

@@ -37,7 +37,9 @@ class _DegradationCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Degr
     what was valid is used.
     """
     DEGRADATION_CAUSE_MODEL_MISSING: _DegradationCause.ValueType  # 4
-    """The strategy needs a model that has no active bundle."""
+    """The strategy needs a model whose active bundle cannot be loaded. One without an active bundle is
+    skipped, and degrades nothing.
+    """
     DEGRADATION_CAUSE_STRATEGY_MISSING: _DegradationCause.ValueType  # 5
     """The strategy is not installed, or its plugin failed to load."""
     DEGRADATION_CAUSE_SUSPENDED: _DegradationCause.ValueType  # 6
@@ -63,7 +65,9 @@ DEGRADATION_CAUSE_INVALID_RANKING: DegradationCause.ValueType  # 3
 what was valid is used.
 """
 DEGRADATION_CAUSE_MODEL_MISSING: DegradationCause.ValueType  # 4
-"""The strategy needs a model that has no active bundle."""
+"""The strategy needs a model whose active bundle cannot be loaded. One without an active bundle is
+skipped, and degrades nothing.
+"""
 DEGRADATION_CAUSE_STRATEGY_MISSING: DegradationCause.ValueType  # 5
 """The strategy is not installed, or its plugin failed to load."""
 DEGRADATION_CAUSE_SUSPENDED: DegradationCause.ValueType  # 6

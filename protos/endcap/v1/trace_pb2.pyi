@@ -36,7 +36,9 @@ class _RungOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RungOutco
     RUNG_OUTCOME_FAILED: _RungOutcome.ValueType  # 4
     """It failed, and the next rung was asked. `Degradation` says why."""
     RUNG_OUTCOME_SKIPPED: _RungOutcome.ValueType  # 5
-    """It was not asked: its strategy is suspended after failures, or no time was left."""
+    """It was not asked: its strategy is suspended after failures, no time was left, or its model was
+    never trained, which degrades no answer.
+    """
 
 class RungOutcome(_RungOutcome, metaclass=_RungOutcomeEnumTypeWrapper):
     """How a rung of the ladder ended."""
@@ -52,7 +54,9 @@ RUNG_OUTCOME_EMPTY: RungOutcome.ValueType  # 3
 RUNG_OUTCOME_FAILED: RungOutcome.ValueType  # 4
 """It failed, and the next rung was asked. `Degradation` says why."""
 RUNG_OUTCOME_SKIPPED: RungOutcome.ValueType  # 5
-"""It was not asked: its strategy is suspended after failures, or no time was left."""
+"""It was not asked: its strategy is suspended after failures, no time was left, or its model was
+never trained, which degrades no answer.
+"""
 Global___RungOutcome: _TypeAlias = RungOutcome  # noqa: Y015
 
 @_typing.final

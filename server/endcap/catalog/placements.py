@@ -73,10 +73,11 @@ class Placement:
 SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
 """The tasks whose placements show items of the user's past unless they say otherwise."""
 
+_FOR_A_USER = (Rung("hybrid"), Rung("ease"), Rung("cold_start"), Rung("popular"))
 _ITEM_KNN_THEN_POPULAR = (Rung("item_knn"), Rung("popular"))
 
 DEFAULT_PLACEMENTS = (
-    Placement("home", Task.FOR_YOU, (Rung("hybrid"), Rung("ease"), Rung("popular")), "Home page"),
+    Placement("home", Task.FOR_YOU, _FOR_A_USER, "Home page"),
     Placement("product", Task.SIMILAR, (Rung("content"), *_ITEM_KNN_THEN_POPULAR), "Product page"),
     Placement("cart", Task.RELATED, _ITEM_KNN_THEN_POPULAR, "Cart"),
     Placement("trending", Task.TRENDING, (Rung("popular"),), "Trending"),
@@ -90,7 +91,7 @@ DEFAULT_PLACEMENTS = (
     Placement(
         "rank",
         Task.RANK,
-        (Rung("hybrid"), Rung("ease"), Rung("popular")),
+        _FOR_A_USER,
         "Order of a given list",
         exclude_seen=False,
     ),

@@ -41,6 +41,10 @@ class RungOutcome:
 
     dropped: tuple[Dropped, ...]
     failure: Failure | None
+
+    skipped: bool
+    """Whether it was not asked because its model was never trained, which degrades nothing."""
+
     detail: str
     milliseconds: float
 

@@ -35,8 +35,8 @@ class Rung:
     batcher: Batcher | None
     """None where the strategy cannot be asked."""
 
-    failure: Failure = Failure.STRATEGY_MISSING
-    """Why it cannot be asked."""
+    failure: Failure | None = Failure.STRATEGY_MISSING
+    """Why it cannot be asked; None where its model was never trained, which degrades no answer."""
 
     detail: str = ""
 
@@ -106,7 +106,8 @@ class LadderBuilder:
             instance = self._instances.get(strategy, parameters)
             models = self._instances.models(strategy, parameters)
         except ModelMissing as error:
-            return Rung(strategy, (), None, Failure.MODEL_MISSING, str(error))
+            failure = Failure.MODEL_MISSING if error.unloadable else None
+            return Rung(strategy, (), None, failure, str(error))
         except EndcapError as error:
             return Rung(strategy, (), None, Failure.STRATEGY_MISSING, str(error))
         if task not in instance.tasks:

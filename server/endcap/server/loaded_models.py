@@ -62,6 +62,7 @@ class LoadedModels:
             before: What the shop serves with so far.
         """
         models: list[Model] = []
+        unloadable: list[str] = []
         for each in registered:
             if each.active is not None:
                 model = (
@@ -69,8 +70,11 @@ class LoadedModels:
                     or before.models.get(each.name)
                     or await self._try_in_turn(each.retired)
                 )
-                models += [model] if model else []
-        return Generation.of(models)
+                if model:
+                    models.append(model)
+                else:
+                    unloadable.append(each.name)
+        return Generation.of(models, unloadable=unloadable)
 
     async def _try_in_turn(self, bundles: Sequence[RegisteredBundle]) -> Model | None:
         for bundle in bundles:

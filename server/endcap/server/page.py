@@ -32,6 +32,7 @@ class RungRecord:
     ranked: int = 0
     dropped: list[Dropped] = field(default_factory=list)
     failure: Failure | None = None
+    skipped: bool = False
     detail: str = ""
     milliseconds: float = 0.0
 
@@ -176,6 +177,7 @@ class Page:
                 used=int(used[index]),
                 dropped=tuple(record.dropped),
                 failure=record.failure,
+                skipped=record.skipped,
                 detail=record.detail,
                 milliseconds=record.milliseconds,
             )

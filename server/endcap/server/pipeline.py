@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from endcap.sdk import CatalogView, Query, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.answer import RecommendationAnswer, RungOutcome
+from endcap.server.batcher import Batcher
 from endcap.server.conditions import Conditions
 from endcap.server.eligibility import ask
 from endcap.server.failures import Failure, RungFailed
@@ -143,10 +144,13 @@ class Pipeline:
     ) -> None:
         """Ask one rung until the page is full or the rung has nothing more that fits."""
         record = page.begin(rung.strategy)
+        if rung.batcher is None:
+            record.skipped, record.failure, record.detail = rung.failure is None, rung.failure, rung.detail
+            return
         started = self.clock()
         try:
             while queries:
-                answers = await self._ask(rung, queries, page.context.view, deadline)
+                answers = await self._ask(rung, rung.batcher, queries, page.context.view, deadline)
                 record.take_in(answers)
                 rankings = [answer.ranking for answer in answers]
                 page.add(index, rankings)
@@ -160,14 +164,12 @@ class Pipeline:
         record.milliseconds = (self.clock() - started) * 1000
 
     async def _ask(
-        self, rung: Rung, queries: Sequence[Query], view: CatalogView, deadline: float
+        self, rung: Rung, batcher: Batcher, queries: Sequence[Query], view: CatalogView, deadline: float
     ) -> list[CheckedRanking]:
-        if rung.batcher is None:
-            raise RungFailed(rung.failure, rung.detail)
         limit, time_left = rung.timeout or self.rung_timeout, deadline - self.clock()
         if time_left <= 0:
             raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
-        return await asyncio.gather(*(rung.batcher.ask(query, view, limit, time_left) for query in queries))
+        return await asyncio.gather(*(batcher.ask(query, view, limit, time_left) for query in queries))
 
 
 def _empty_page(

@@ -232,7 +232,7 @@ def _dropped(answer: RecommendationAnswer, view: CatalogView) -> list[trace_pb2.
 
 
 def _rung_trace(index: int, rung: RungOutcome) -> trace_pb2.RungTrace:
-    if rung.failure is Failure.SUSPENDED:
+    if rung.skipped or rung.failure is Failure.SUSPENDED:
         outcome = "SKIPPED"
     elif rung.failure:
         outcome = "FAILED"

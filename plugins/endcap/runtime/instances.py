@@ -138,8 +138,8 @@ class _Resources:
             if name in generation.unloadable:
                 self.unloadable = True
                 raise ModelMissing(
-                    f"strategy {self._above[-1].strategy!r} needs the model {name!r}, whose active bundle cannot"
-                    " be loaded: see the log for why, and activate another version"
+                    f"strategy {self._above[-1].strategy!r} needs the model {name!r}, whose active bundle"
+                    " cannot be loaded: see the log for why, and activate another version"
                 )
             raise ModelMissing(
                 f"strategy {self._above[-1].strategy!r} needs a model {name!r} and the shop has none active:"

@@ -180,10 +180,10 @@ class ColdStart:
 
     def _explained(self, ranking: Ranking, catalog: CatalogView) -> Ranking:
         kinds = [self._rungs[height] for height in ranking.scores.astype(np.int64).tolist()]
-        chosen = catalog.weighted_users_by_age()[:, ranking.rows].any(axis=0).tolist()
+        chosen = catalog.weighted_users_by_age()[:, ranking.rows].sum(axis=0) > 0
         reasons = tuple(
             (Reason(kind),) if is_chosen or kind not in _OF_BUYERS else ()
-            for kind, is_chosen in zip(kinds, chosen, strict=True)
+            for kind, is_chosen in zip(kinds, chosen.tolist(), strict=True)
         )
         return replace(ranking, reasons=reasons)
 

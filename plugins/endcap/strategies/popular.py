@@ -131,7 +131,7 @@ def _explain(ranking: Ranking, query: Query, catalog: CatalogView) -> Ranking:
     if not query.explain:
         return ranking
     reasons = (Reason("trending" if query.task is Task.TRENDING else "popular"),)
-    chosen = catalog.weighted_users_by_age()[:, ranking.rows].any(axis=0)
+    chosen = catalog.weighted_users_by_age()[:, ranking.rows].sum(axis=0) > 0
     return Ranking(ranking.rows, ranking.scores, tuple(reasons if each else () for each in chosen.tolist()))
 
 

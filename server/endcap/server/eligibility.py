@@ -190,7 +190,7 @@ def _dropped(
     masks |= {name: state.masks.of(condition) for name, condition in conditions.named.items()}
     if conditions.ruled:
         masks["rule"] = state.masks.eligible([each.filter for each in conditions.ruled]).mask
-    outside = [(name, np.flatnonzero(~mask)) for name, mask in masks.items()]
+    outside = [(name, np.flatnonzero(~mask).astype(np.int32)) for name, mask in masks.items()]
     left = candidates[~view.deleted[candidates]]
     dropped = []
     for name, rows in (*outside, *exclusions.steps(view)):

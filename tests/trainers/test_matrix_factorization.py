@@ -126,7 +126,7 @@ def test_similar_to_several_items_is_the_weighted_sum_of_their_cosines() -> None
     weights = generator.random((3, 20)).astype(np.float32)
     rows = generator.choice(50, 20, replace=False)
 
-    module = MatrixFactorization(torch.from_numpy(items), 1, 1)
+    module = MatrixFactorizationNetwork(torch.from_numpy(items), 1, 1)
     scores = module(
         rows=torch.from_numpy(rows),
         weights=torch.from_numpy(weights),
@@ -140,7 +140,7 @@ def test_similar_to_several_items_is_the_weighted_sum_of_their_cosines() -> None
 
 def test_the_graph_multiplies_nothing_as_large_as_all_items_of_profiles_by_all_items() -> None:
     """For two profiles with 40 items among 500: two rows of 500 scores, and never 40."""
-    module = MatrixFactorization(torch.randn(500, 8, generator=torch.Generator().manual_seed(0)), 1, 1)
+    module = MatrixFactorizationNetwork(torch.randn(500, 8, generator=torch.Generator().manual_seed(0)), 1, 1)
     shapes: list[torch.Size] = []
 
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

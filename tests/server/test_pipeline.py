@@ -179,7 +179,7 @@ async def test_waiting_in_the_queue_is_not_a_failure_of_the_strategy() -> None:
         calls.append(asyncio.create_task(ask(slow, FLOOR, seconds=0.2)))
         await asyncio.sleep(0.02)
     answers = await asyncio.gather(*calls)
-    await asyncio.sleep(0.1)  # for the batch under way to end
+    await asyncio.sleep(0.15)  # for the batch under way to end
     alone = await ask(slow, FLOOR, seconds=0.2)
 
     failures = {answer.rungs[0].failure for answer in answers}
@@ -206,12 +206,12 @@ async def test_a_strategy_that_keeps_failing_is_left_alone() -> None:
 
 
 async def test_a_strategy_that_is_late_five_times_in_a_row_is_left_alone() -> None:
-    late = batcher(Scripted(after(0.06, FLOOR)))
+    late = batcher(Scripted(after(0.12, FLOOR)))
 
     failures = []
     for _ in range(6):
-        failures.append(await failure_of(late, 0.04))
-        await asyncio.sleep(0.1)  # for the batch under way to end
+        failures.append(await failure_of(late, 0.05))
+        await asyncio.sleep(0.15)  # for the batch under way to end
 
     assert failures[0] is Failure.TIMED_OUT
     assert failures[-1] is Failure.SUSPENDED

@@ -49,6 +49,6 @@ class Conditions:
             eligible: What the conditions let through.
         """
         return tuple(
-            RuleOutcome(each.name, count, f"left out {count} items")
+            RuleOutcome(each.name, {"filtered": count})
             for each, count in zip(self.ruled, eligible.removed[len(self.named) :], strict=True)
         )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from endcap.sdk import CatalogView, Query, Task
+from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.answer import RecommendationAnswer, RungOutcome
 from endcap.server.batcher import CheckedRanking
@@ -15,9 +15,10 @@ from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Exposures, Lookups
 from endcap.server.masks import Eligible
-from endcap.server.page import Page
+from endcap.server.recommending.candidates import Candidates
+from endcap.server.recommending.slate import Slate
 from endcap.server.request import RecommendationRequest
-from endcap.server.rules import Context, Rules
+from endcap.server.rules import RerankContext, Rules
 from endcap.server.shops import Shop, ShopState
 
 
@@ -83,18 +84,23 @@ class Pipeline:
             request, state, ladder, conditions=conditions, eligible=eligible, matches=matches, limit=limit
         )
         exposures = await self._exposures(request, rules, shop.id, state, deadline)
-        page = _empty_page(
-            request, asked.query, state, rules=rules, conditions=conditions, exposures=exposures
+        context = RerankContext(
+            state.view,
+            asked.query.limit,
+            first_page=not request.shown,
+            masks={condition.text: state.masks.of(condition) for condition in rules.conditions},
+            time=request.time,
+            exposures=exposures.shown,
         )
-        await self._fill(page, ladder.rungs, deadline)
+        slate, rungs = await self._fill(asked.query, ladder.rungs, rules, context, deadline)
         return RecommendationAnswer(
-            items=page.items(ladder.rungs),
+            items=slate.items(ladder.rungs),
             missing_item_ids=asked.missing_item_ids,
-            rungs=page.rung_outcomes(),
+            rungs=rungs,
             removed=asked.removed,
-            rules=(*conditions.outcomes(eligible), *page.arranged.outcomes) if request.trace else (),
+            rules=(*conditions.outcomes(eligible), *slate.reranked.outcomes) if request.trace else (),
             eligible=asked.left,
-            has_more=(page.capped or (not page.missing and asked.left > limit))
+            has_more=(slate.keeps_out() or (not slate.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
             history=len(asked.query.history),
             failures=_failures(
@@ -129,34 +135,59 @@ class Pipeline:
         )
         return exposures.without(acted_on)
 
-    async def _fill(self, page: Page, rungs: Sequence[Rung], deadline: float) -> None:
-        """Ask the rungs from the best down, each for what the page and its rules still lack."""
-        for index, rung in enumerate(rungs):
-            if queries := page.first_queries():
-                await self._climb(page, index, rung, queries, deadline)
-        for outcome in page.rung_outcomes():
-            self.observe_rung(outcome)
+    async def _fill(
+        self, query: Query, rungs: Sequence[Rung], rules: Rules, context: RerankContext, deadline: float
+    ) -> tuple[Slate, tuple[RungOutcome, ...]]:
+        """Gather candidates from the best rung down, re-rank them, and top up what caps or variants starve.
 
-    async def _climb(
-        self, page: Page, index: int, rung: Rung, queries: Sequence[Query], deadline: float
-    ) -> None:
-        """Ask one rung until the page is full or the rung has nothing more that fits."""
-        record = page.begin(rung.strategy)
+        What a rung is asked for once more stands behind all that was named before.
+        """
+        candidates = Candidates(query, rules, context)
+        outcomes: list[RungOutcome] = []
+        for index, rung in enumerate(rungs):
+            if queries := candidates.queries():
+                outcomes.append(RungOutcome(rung.strategy, wanted=candidates.missing))
+                rankings = await self._ask_rung(rung, queries, context.view, outcomes[-1], deadline)
+                candidates.add(rankings, rung=index, tier=index)
+        if self.clock() >= deadline and not len(candidates.rows) and any(each.failure for each in outcomes):
+            raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
+        # Here the candidates are fixed: whatever is drawn at random is drawn from these.
+        slate = await _rerank(candidates, rules, context)
+        for index, rung in enumerate(rungs):
+            further = slate.top_up()
+            if further is None:
+                break
+            if index == len(outcomes):
+                outcomes.append(RungOutcome(rung.strategy, wanted=slate.missing))
+            elif outcomes[index].failure:
+                continue
+            rankings = await self._ask_rung(rung, [further], context.view, outcomes[index], deadline)
+            candidates.add(rankings, rung=index, tier=len(rungs) + index)
+            slate = await _rerank(candidates, rules, context)
+        for outcome, used in zip(outcomes, slate.used(len(outcomes)).tolist(), strict=True):
+            outcome.used = used
+            self.observe_rung(outcome)
+        return slate, tuple(outcomes)
+
+    async def _ask_rung(
+        self,
+        rung: Rung,
+        queries: Sequence[Query],
+        view: CatalogView,
+        outcome: RungOutcome,
+        deadline: float,
+    ) -> list[Ranking]:
+        """Ask one rung some queries at once, and count what it did; a rung that fails ranks nothing."""
         started = self.clock()
         try:
-            while queries:
-                answers = await self._ask(rung, queries, page.context.view, deadline)
-                record.take_in(answers)
-                rankings = [answer.ranking for answer in answers]
-                page.add(index, rankings)
-                queries = page.further_queries(queries, rankings)
+            answers = await self._ask(rung, queries, view, deadline)
         except RungFailed as error:
-            if self.clock() >= deadline and not len(page.pool):
-                raise DeadlineExceeded(
-                    "the deadline passed before an answer was found: allow more time"
-                ) from error
-            record.failure, record.detail = error.failure, str(error)
-        record.milliseconds = (self.clock() - started) * 1000
+            answers = []
+            outcome.failure, outcome.detail = error.failure, str(error)
+        outcome.milliseconds += (self.clock() - started) * 1000
+        for answer in answers:
+            outcome.count(answer.ranked, answer.dropped)
+        return [answer.ranking for answer in answers]
 
     async def _ask(
         self, rung: Rung, queries: Sequence[Query], view: CatalogView, deadline: float
@@ -169,29 +200,11 @@ class Pipeline:
         return await asyncio.gather(*(rung.batcher.ask(query, view, seconds) for query in queries))
 
 
-def _empty_page(
-    request: RecommendationRequest,
-    query: Query,
-    state: ShopState,
-    *,
-    rules: Rules,
-    conditions: Conditions,
-    exposures: Exposures,
-) -> Page:
-    """Return the page before any rung is asked."""
-    context = Context(
-        view=state.view,
-        page_size=query.limit,
-        first_page=not request.shown,
-        mask=state.masks.of,
-        exposures=lambda window: exposures.since(request.time - window),
-    )
-    return Page(
-        query,
-        rules,
-        context,
-        narrowed=lambda condition: state.masks.eligible([*conditions.filters, condition]).mask,
-    )
+async def _rerank(candidates: Candidates, rules: Rules, context: RerankContext) -> Slate:
+    """Re-rank in a thread where the words of items are compared, which would hold up the event loop."""
+    if rules.weighs_similarity:
+        return await asyncio.to_thread(Slate.of, candidates, rules, context)
+    return Slate.of(candidates, rules, context)
 
 
 def _failures(*, stale: bool, unread: bool) -> tuple[Failure, ...]:

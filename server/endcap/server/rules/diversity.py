@@ -18,12 +18,14 @@ from endcap.server.rules.similarity import Similarity
 _LEAST_VOLUME = 1e-9
 """What an item adds at least to a page, so that a copy of another one has a logarithm."""
 
+_ROUNDING = 1e-9
+
 
 class Dispersion(ABC):
     """The worth of each item of a ranking as the next one of a page."""
 
     crowded: ClassVar[float]
-    """The novelty of an item that shares half its words with one on the page."""
+    """The novelty below which an item shares more than half its words with one on the page."""
 
     def __init__(self, ranking: RankedCandidates, level: float) -> None:
         self._similarity = Similarity(ranking.context.view, ranking.rows)
@@ -44,9 +46,11 @@ class Dispersion(ABC):
         """
         end = start + len(choice)
         novelty = self._novelty[start:end]
-        worth = np.where(choice, self._kept[start:end] + self._level * novelty, -np.inf)
-        crowded = bool(self._level) and novelty.max(where=choice, initial=-np.inf) <= self.crowded
-        return start + int(worth.argmax()), bool(crowded)
+        worth = self._kept[start:end] + self._level * novelty
+        worth[~choice] = -np.inf
+        best = int(worth.argmax())
+        crowded = self._level > 0 and novelty[best] < self.crowded and novelty[choice].max() < self.crowded
+        return start + best, bool(crowded)
 
 
 class Mmr(Dispersion):
@@ -55,7 +59,7 @@ class Mmr(Dispersion):
     Carbonell and Goldstein, "The use of MMR, diversity-based reranking", SIGIR 1998; λ is ``1 - level``.
     """
 
-    crowded = -0.5
+    crowded = -0.5 - _ROUNDING
 
     def put(self, index: int) -> None:
         """Take an item onto the page."""
@@ -71,7 +75,7 @@ class Dpp(Dispersion):
     item when the page is taken out, kept up by one row of a Cholesky factor an item (algorithm 1).
     """
 
-    crowded = log(1 - 0.5**2)
+    crowded = log(1 - 0.5**2) - _ROUNDING
 
     def __init__(self, ranking: RankedCandidates, level: float) -> None:
         super().__init__(ranking, level)

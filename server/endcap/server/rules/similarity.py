@@ -30,7 +30,7 @@ class Similarity:
     def to(self, index: int) -> NDArray[np.float64]:
         """Return the cosine of every item with one of them."""
         words = self._words[self._bounds[index] : self._bounds[index + 1]]
-        shared = np.add.reduce(self._holders[words], dtype=np.float64)
+        shared = np.add.reduce(self._holders.take(words, 0), dtype=np.uint16)
         cosines: NDArray[np.float64] = shared * self._inverse_norms * self._inverse_norms[index]
         return cosines
 

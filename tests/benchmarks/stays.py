@@ -7,7 +7,8 @@ Each kind of call is made three times on a server in this process, and the last 
 ``sys.setprofile`` in all threads. The counting rule:
 
 - Functions of modules below ``endcap`` count when they are called. A coroutine or generator counts when it
-  begins, not when it goes on. The rules of a placement count as one module.
+  begins, not when it goes on. A comprehension or lambda is part of the function that it stands in. The
+  rules of a placement count as one module.
 - Not counted are ``endcap.v1`` (generated), ``endcap.client`` (the caller), and what returns at once with
   something that is no step of the call: ``endcap.sdk`` and the ``LIBRARIES`` below.
 - A stay is an unbroken run of counted calls in one module. That a function goes on when a function that it
@@ -44,7 +45,7 @@ from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
-from endcap.v1.placement_pb2 import Placement
+from endcap.v1.placement_pb2 import Placement, Rung
 from endcap.v1.placement_service_pb2 import UpdatePlacementRequest
 from endcap.v1.rule_pb2 import BoostRule, CapRule, DiversityRule, Rule
 
@@ -52,6 +53,11 @@ from endcap.v1.rule_pb2 import BoostRule, CapRule, DiversityRule, Rule
 ROOT = Path(endcap.sdk.__file__).parents[3]
 NOT_COUNTED = ("v1/", "client/", "sdk/")
 RULES = "server/rules/"
+RULES_OF_THREE_KINDS = [
+    Rule(name="lift", boost=BoostRule(filter="price > 100", strength=0.3)),
+    Rule(name="spread", diversity=DiversityRule(attribute="categories")),
+    Rule(name="cap", cap=CapRule(attribute="categories", maximum_count=3)),
+]
 LIBRARIES = {
     "limits",
     "field_rules",
@@ -87,7 +93,7 @@ class Trace:
         path = frame.f_code.co_filename
         if not self._on or event != "call" or "/endcap/" not in path or id(frame) in self._frames:
             return
-        if Path(path).is_relative_to(ROOT):
+        if not frame.f_code.co_name.startswith("<") and Path(path).is_relative_to(ROOT):
             self._frames[id(frame)] = frame
             self.modules.append(path.rpartition("/endcap/")[2])
 
@@ -131,8 +137,9 @@ async def traced(folder: Path) -> dict[str, list[str]]:
         application = Application(settings)
         await application.start()
         async with AsyncClient(f"127.0.0.1:{application.port}") as client:
+            await update(client, "ladder", Placement(id="home", ladder=[Rung(strategy="popular")]))
             await on_the_third(traces["Recommend"], lambda _: recommend(client))
-            await put_rules(client)
+            await update(client, "rules", Placement(id="home", rules=RULES_OF_THREE_KINDS))
             await on_the_third(traces["Recommend, rules"], lambda _: recommend(client))
             await on_the_third(traces["RecordEvents"], lambda _: record(client))
         await application.stop()
@@ -166,22 +173,18 @@ async def on_the_third(trace: Trace, call: Callable[[int], Awaitable[object]]) -
     await trace.of(lambda: call(2))
 
 
-async def put_rules(client: AsyncClient) -> None:
-    """Give a placement a rule of three kinds."""
-    rules = [
-        Rule(name="lift", boost=BoostRule(filter="price > 100", strength=0.3)),
-        Rule(name="spread", diversity=DiversityRule(attribute="categories")),
-        Rule(name="cap", cap=CapRule(attribute="categories", maximum_count=3)),
-    ]
-    placement = Placement(id="trending", rules=rules)
+async def update(client: AsyncClient, path: str, placement: Placement) -> None:
+    """Change one field of a placement."""
+    mask = FieldMask(paths=[path])
     await client.placements.UpdatePlacement(
-        UpdatePlacementRequest(placement=placement, update_mask=FieldMask(paths=["rules"])), timeout=30
+        UpdatePlacementRequest(placement=placement, update_mask=mask), timeout=30
     )
 
 
 async def recommend(client: AsyncClient) -> None:
     """Ask for a filtered page."""
-    await client.recommend("trending", visitor_id="eve", filter="price > 20", deadline=30)
+    answer = await client.recommend("home", visitor_id="eve", filter="price > 20", deadline=30)
+    assert len(answer.results) == 10, answer
 
 
 async def record(client: AsyncClient) -> None:

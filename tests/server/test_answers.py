@@ -1,6 +1,7 @@
 """What holds of every answer: for any catalog, filters, history, rules and however a plugin behaves."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import Item, catalog
+from endcap.sdk.text import tokenize
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, Rung
@@ -39,7 +41,7 @@ from endcap.server.lookups import Exposures, Lookups, Matches
 from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
 from endcap.server.request import RecommendationRequest
-from endcap.server.rules import compile_rules
+from endcap.server.rules import compile_rules, similarity
 from endcap.server.shops import Shop, ShopState
 
 
@@ -440,6 +442,22 @@ def test_diversity_chooses_among_the_best_hundred_and_says_where_they_are_too_al
     assert counts(far) == {"rule 0": {"crowded": 3}}
     assert [item.item_id for item in near.items] == ["dear 0", "cheap 0"]
     assert counts(near) == {"rule 0": {"crowded": 0}}
+
+
+def test_the_words_of_items_are_compared_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[threading.Thread] = set()
+
+    def noted(text: str) -> list[str]:
+        threads.add(threading.current_thread())
+        return tokenize(text)
+
+    monkeypatch.setattr(similarity, "tokenize", noted)
+
+    found = answer(plain([*DEAR, *CHEAP], DiversityRule(DiversityMethod.MMR)))
+
+    assert len(found.items) == 8
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 class Counting(Floor):

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Query, Rows, Task
+from endcap.sdk import NO_ROWS, CatalogView, Eligibility, History, Query, Rows, Task
 from endcap.sdk.query import NO_SCORES
 from endcap.server.conditions import Conditions
 from endcap.server.ladders import Ladder
 from endcap.server.lookups import Matches
 from endcap.server.masks import Eligible
 from endcap.server.request import RecommendationRequest
-from endcap.server.shops import ShopState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +33,11 @@ class Asked:
 
 def ask(
     request: RecommendationRequest,
-    state: ShopState,
+    view: CatalogView,
     ladder: Ladder,
     *,
+    history: History,
+    seen: Rows,
     conditions: Conditions,
     eligible: Eligible,
     matches: Matches | None,
@@ -46,16 +47,16 @@ def ask(
 
     Args:
         request: The question, checked.
-        state: What the whole answer is made from.
+        view: The view that all rows belong to.
         ladder: The placement.
+        history: What the user did.
+        seen: The rows that count as seen by the user.
         conditions: What every item must meet.
         eligible: What the conditions let through.
         matches: What matches the text, for the task search.
         limit: How many items are wanted.
     """
-    vocabulary = state.view.vocabulary
-    person = (request.user_id or None, request.visitor_id or None)
-    history = state.history(*person)
+    vocabulary = view.vocabulary
     items = np.unique(vocabulary.known(request.item_ids))
     candidates: Rows | None = None
     if ladder.task is Task.RANK:
@@ -64,10 +65,6 @@ def ask(
         candidates = np.unique(history.of_type("view"))
     elif matches is not None:
         candidates = matches.rows
-    seen = NO_ROWS
-    if ladder.exclude_seen:
-        since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
-        seen = state.seen(*person, types=ladder.seen_types, since=since)
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
     may_be_shown, excluded = eligibility(
@@ -77,9 +74,9 @@ def ask(
             requested=vocabulary.known(request.exclude_item_ids),
             page=items,
             seen=seen,
-            shown=shown[shown < len(state.view)],
+            shown=shown[shown < len(view)],
         ),
-        state.view,
+        view,
     )
     query = Query(
         task=ladder.task,
@@ -96,7 +93,7 @@ def ask(
         seed=int.from_bytes(hashlib.sha256(request.request_id.encode()).digest()[:8]),
     )
     named = dict.fromkeys((*request.item_ids, *request.candidate_item_ids))
-    unavailable = len(state.view) - int(np.count_nonzero(state.view.available))
+    unavailable = len(view) - int(np.count_nonzero(view.available))
     return Asked(
         query,
         removed={"available": unavailable} | conditions.removed(eligible) | excluded,

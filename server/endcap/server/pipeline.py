@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from endcap.sdk import CatalogView, Query, Ranking, Task
+from endcap.sdk import NO_ROWS, CatalogView, History, Query, Ranking, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.answer import RecommendationAnswer, RungOutcome
 from endcap.server.batcher import CheckedRanking
@@ -14,9 +14,8 @@ from endcap.server.eligibility import ask
 from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Exposures, Lookups
-from endcap.server.masks import Eligible
 from endcap.server.recommending.candidates import Candidates
-from endcap.server.recommending.slate import Slate
+from endcap.server.recommending.slate import Slate, rerank
 from endcap.server.request import RecommendationRequest
 from endcap.server.rules import RerankContext, Rules
 from endcap.server.shops import Shop, ShopState
@@ -70,29 +69,60 @@ class Pipeline:
             Exhausted: Too many new filters are being worked out.
             DeadlineExceeded: No time is left to ask a strategy, or to work out a filter.
         """
-        ladder = self.validate(request, state)
+        person = (request.user_id or None, request.visitor_id or None)
+        ladder = state.ladder(request.placement)
+        history = state.history(*person)
+        seen = NO_ROWS
+        if ladder.exclude_seen:
+            since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
+            seen = state.seen(*person, types=ladder.seen_types, since=since)
+        request.check(ladder.task)
         rules = ladder.rules.at(request.time)
         limit = min(request.page_size or ladder.page_size, MAX_SHOWN - len(request.shown))
         conditions = Conditions.of(request, ladder, rules)
-        eligible = await self._eligible(conditions, rules, state, deadline)
+        await state.masks.prepare([*conditions.filters, *rules.conditions], seconds=deadline - self.clock())
+        eligible = state.masks.eligible(conditions.filters)
+        masks = {condition.text: state.masks.of(condition) for condition in rules.conditions}
         matches = None
         if ladder.task is Task.SEARCH:
             matches = await self.lookups.matches(
                 shop.id, state.view, request.text, allowed=eligible.mask, deadline=deadline
             )
         asked = ask(
-            request, state, ladder, conditions=conditions, eligible=eligible, matches=matches, limit=limit
+            request,
+            state.view,
+            ladder,
+            history=history,
+            seen=seen,
+            conditions=conditions,
+            eligible=eligible,
+            matches=matches,
+            limit=limit,
         )
-        exposures = await self._exposures(request, rules, shop.id, state, deadline)
+        exposures = Exposures()
+        if rules.needs_exposures:
+            exposures = await self._exposures(
+                request,
+                shop=shop.id,
+                view=state.view,
+                history=history,
+                window=rules.needs_exposures,
+                deadline=deadline,
+            )
         context = RerankContext(
             state.view,
-            asked.query.limit,
+            limit,
             first_page=not request.shown,
-            masks={condition.text: state.masks.of(condition) for condition in rules.conditions},
+            masks=masks,
             time=request.time,
             exposures=exposures.shown,
         )
         slate, rungs = await self._fill(asked.query, ladder.rungs, rules, context, deadline)
+        failures = []
+        if request.minimum_revision and shop.revision < request.minimum_revision:
+            failures.append(Failure.STALE)
+        if exposures.failed or (matches is not None and matches.failed):
+            failures.append(Failure.STORE_UNAVAILABLE)
         return RecommendationAnswer(
             items=slate.items(ladder.rungs),
             missing_item_ids=asked.missing_item_ids,
@@ -103,37 +133,30 @@ class Pipeline:
             has_more=(slate.keeps_out() or (not slate.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
             history=len(asked.query.history),
-            failures=_failures(
-                stale=shop.revision < request.minimum_revision,
-                unread=exposures.failed or (matches is not None and matches.failed),
-            ),
+            failures=tuple(failures),
         )
 
-    async def _eligible(
-        self, conditions: Conditions, rules: Rules, state: ShopState, deadline: float
-    ) -> Eligible:
-        """Return what the conditions let through, with the masks at hand that the rules will ask for."""
-        await state.masks.prepare([*conditions.filters, *rules.conditions], seconds=deadline - self.clock())
-        return state.masks.eligible(conditions.filters)
-
     async def _exposures(
-        self, request: RecommendationRequest, rules: Rules, shop: str, state: ShopState, deadline: float
+        self,
+        request: RecommendationRequest,
+        *,
+        shop: str,
+        view: CatalogView,
+        history: History,
+        window: int,
+        deadline: float,
     ) -> Exposures:
-        """Return what the user was shown and did not act on, as far back as rules look."""
-        if not rules.needs_exposures:
-            return Exposures()
-        since = request.time - rules.needs_exposures
-        history = state.history(request.user_id or None, request.visitor_id or None)
-        acted_on = set(history.rows[history.times >= since].tolist())
+        """Return what the user was shown and did not act on, within some milliseconds."""
+        since = request.time - window
         exposures = await self.lookups.exposures(
             shop,
-            state.view.vocabulary,
+            view.vocabulary,
             user_id=request.user_id,
             visitor_id=request.visitor_id,
             since=since,
             deadline=deadline,
         )
-        return exposures.without(acted_on)
+        return exposures.without(set(history.rows[history.times >= since].tolist()))
 
     async def _fill(
         self, query: Query, rungs: Sequence[Rung], rules: Rules, context: RerankContext, deadline: float
@@ -152,7 +175,7 @@ class Pipeline:
         if self.clock() >= deadline and not len(candidates.rows) and any(each.failure for each in outcomes):
             raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
         # Here the candidates are fixed: whatever is drawn at random is drawn from these.
-        slate = await _rerank(candidates, rules, context)
+        slate = await rerank(candidates, rules, context)
         for index, rung in enumerate(rungs):
             further = slate.top_up()
             if further is None:
@@ -163,7 +186,7 @@ class Pipeline:
                 continue
             rankings = await self._ask_rung(rung, [further], context.view, outcomes[index], deadline)
             candidates.add(rankings, rung=index, tier=len(rungs) + index)
-            slate = await _rerank(candidates, rules, context)
+            slate = await rerank(candidates, rules, context)
         for outcome, used in zip(outcomes, slate.used(len(outcomes)).tolist(), strict=True):
             outcome.used = used
             self.observe_rung(outcome)
@@ -198,16 +221,3 @@ class Pipeline:
         if seconds <= 0:
             raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
         return await asyncio.gather(*(rung.batcher.ask(query, view, seconds) for query in queries))
-
-
-async def _rerank(candidates: Candidates, rules: Rules, context: RerankContext) -> Slate:
-    """Re-rank in a thread where the words of items are compared, which would hold up the event loop."""
-    if rules.weighs_similarity:
-        return await asyncio.to_thread(Slate.of, candidates, rules, context)
-    return Slate.of(candidates, rules, context)
-
-
-def _failures(*, stale: bool, unread: bool) -> tuple[Failure, ...]:
-    """Return what failed that belongs to no rung."""
-    failed = {Failure.STALE: stale, Failure.STORE_UNAVAILABLE: unread}
-    return tuple(failure for failure, happened in failed.items() if happened)

@@ -40,7 +40,7 @@ class Candidates:
         self._groups = context.view.groups
         self._fetches_more = rules.reranks or context.view.has_groups
         self._required = rules.required(context, self.allowed()) if rules.reranks else []
-        pinned = rules.pinned_ids(query.limit) if context.first_page else []
+        pinned = rules.pinned_ids(query.limit) if rules.reranks and context.first_page else []
         if pinned:
             self._add_pinned(pinned, context)
 

@@ -1,5 +1,6 @@
 """The page of one answer, as the rules make it of the candidates."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,12 +24,6 @@ class Slate:
     candidates: Candidates
     context: RerankContext
     reranked: Reranked
-
-    @classmethod
-    def of(cls, candidates: Candidates, rules: Rules, context: RerankContext) -> "Slate":
-        """Re-rank the candidates. Nothing of it belongs to a thread."""
-        scored = ScoredCandidates(candidates.rows, candidates.scores, candidates.tiers)
-        return cls(candidates, context, rules.rerank(scored, context))
 
     @property
     def missing(self) -> int:
@@ -72,3 +67,11 @@ class Slate:
         """Return for each rung how many items of the page it named; pinned ones are nobody's."""
         named = self.candidates.rungs[self.reranked.order[~self.reranked.pinned]]
         return np.bincount(named, minlength=rung_count)
+
+
+async def rerank(candidates: Candidates, rules: Rules, context: RerankContext) -> Slate:
+    """Make the page of the candidates, in a thread where comparing words would hold up the event loop."""
+    scored = ScoredCandidates(candidates.rows, candidates.scores, candidates.tiers)
+    if rules.weighs_similarity:
+        return Slate(candidates, context, await asyncio.to_thread(rules.rerank, scored, context))
+    return Slate(candidates, context, rules.rerank(scored, context))

@@ -24,9 +24,8 @@ from endcap.catalog.rules import (
     QuotaRule,
     Rule,
 )
-from endcap.sdk.filters import Filter
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules import Candidates, Context, Rules, compile_rules
+from endcap.server.rules import RerankContext, Rules, ScoredCandidates, compile_rules
 
 
 POOL, PAGE = 200, 20
@@ -62,40 +61,31 @@ def main() -> None:
         )
         for number in range(2000)
     )
-    masks: dict[Filter, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {}
-
-    def mask(filter_: Filter) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        if filter_ not in masks:
-            masks[filter_] = filter_.mask(view)
-        return masks[filter_]
-
-    candidates = Candidates(
+    candidates = ScoredCandidates(
         random.permutation(len(view))[:POOL].astype(np.int32),
         random.random(POOL).astype(np.float32),
         np.zeros(POOL, np.int32),
     )
-    context = Context(view, PAGE, True, mask, exposures=lambda _window: {5: 6, 70: 9})
+    exposures = [(0, row) for row, times in ((5, 6), (70, 9)) for _ in range(times)]
     cases = dict(ACTIONS)
     cases[" + ".join(TYPICAL)] = tuple(action for name in TYPICAL for action in ACTIONS[name])
     cases["all of them"] = tuple(action for actions in ACTIONS.values() for action in actions)
     for name, actions in cases.items():
         rules = compile_rules([Rule(f"{action.kind} {n}", action) for n, action in enumerate(actions)])
 
+        masks = {condition.text: condition.mask(view) for condition in rules.conditions}
+        context = RerankContext(view, PAGE, True, masks, exposures=exposures)
+
         first = _microseconds(1, rules, candidates, context)
         best = _microseconds(50, rules, candidates, context)
-        traced = _microseconds(10, rules, candidates, context, trace=True)
-        print(f"{name:40}{best:8.0f} µs, with its trace {traced:6.0f} µs, at first {first:6.0f} µs")
+        print(f"{name:40}{best:8.0f} µs, at first {first:6.0f} µs")
 
 
-def _microseconds(
-    runs: int, rules: Rules, candidates: Candidates, context: Context, *, trace: bool = False
-) -> float:
+def _microseconds(runs: int, rules: Rules, candidates: ScoredCandidates, context: RerankContext) -> float:
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
-        arranged = rules.arrange(candidates, context)
-        if trace:
-            _ = arranged.outcomes
+        rules.rerank(candidates, context)
         seconds.append(time.perf_counter() - started)
     return min(seconds) * 1e6
 

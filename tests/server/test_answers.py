@@ -1,6 +1,7 @@
 """What holds of every answer: for any catalog, filters, history, rules and however a plugin behaves."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from endcap.catalog.histories import Histories
@@ -32,6 +33,7 @@ from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import Item, catalog
+from endcap.sdk.text import tokenize
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, Rung
@@ -39,7 +41,7 @@ from endcap.server.lookups import Exposures, Lookups, Matches
 from endcap.server.masks import Masks
 from endcap.server.pipeline import Pipeline
 from endcap.server.request import RecommendationRequest
-from endcap.server.rules import compile_rules
+from endcap.server.rules import compile_rules, similarity
 from endcap.server.shops import Shop, ShopState
 
 
@@ -235,6 +237,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         candidate_item_ids=named if situation["task"] is Task.RANK else (),
         exclude_item_ids=tuple(f"i{row}" for row in situation["excluded"]),
         text="mug" if situation["task"] is Task.SEARCH else "",
+        trace=True,
         filter=parse_filter(situation["filter"]) if situation["filter"] else None,
         page_size=situation["page_size"],
         shown=shown,
@@ -326,7 +329,10 @@ def still_to_come(situation: dict[str, Any], rows: Sequence[int]) -> list[Item]:
 
 @settings(max_examples=40, deadline=None)
 @given(situations(), st.integers(2, 4))
-def test_a_window_is_kept_wherever_any_item_of_the_shop_could(situation: dict[str, Any], length: int) -> None:
+def test_a_window_is_kept_wherever_any_of_the_best_hundred_items_could(
+    situation: dict[str, Any], length: int
+) -> None:
+    assume(len(situation["shelf"]) <= 100)
     window = DiversityRule(DiversityMethod.WINDOW, attribute="brand", window=length)
     situation |= {"rules": [Rule("window", window)], "hostile": Hostile([], [], "")}
 
@@ -415,23 +421,86 @@ def test_what_a_user_is_tired_of_makes_room_however_much_it_is() -> None:
     assert [item.item_id for item in answer(situation).items] == [f"cheap {row}" for row in range(8)]
 
 
-def test_a_window_reaches_past_any_number_of_alike_items() -> None:
-    cups = [Item(f"cup {row}", brand="Cups") for row in range(150)]
-    window = DiversityRule(DiversityMethod.WINDOW, attribute="brand", window=3)
-
-    found = answer(plain([*DEAR, *CHEAP, *cups], window, page_size=6))
-
-    assert [item.item_id for item in found.items] == [
-        *("dear 0", "cheap 0", "cup 0"),
-        *("dear 1", "cheap 1", "cup 1"),
-    ]
+def counts(found: RecommendationAnswer) -> dict[str, Any]:
+    return {outcome.name: dict(outcome.counts) for outcome in found.rules}
 
 
-@pytest.mark.parametrize("method", [DiversityMethod.MMR, DiversityMethod.DPP])
-def test_likeness_reaches_past_any_number_of_alike_items(method: DiversityMethod) -> None:
-    found = answer(plain([*DEAR, *CHEAP], DiversityRule(method, level=1), page_size=2))
+@pytest.mark.parametrize(
+    "rule",
+    [
+        DiversityRule(DiversityMethod.WINDOW, attribute="brand", window=3),
+        DiversityRule(DiversityMethod.MMR, level=1),
+        DiversityRule(DiversityMethod.DPP, level=1),
+    ],
+)
+def test_diversity_chooses_among_the_best_hundred_and_says_where_they_are_too_alike(rule: Action) -> None:
+    alike = [replace(item, title="red mug") for item in DEAR]
+    unlike = [replace(item, title="kettle") for item in CHEAP]
 
-    assert [item.item_id for item in found.items] == ["dear 0", "cheap 0"]
+    far = answer(plain([*alike, *unlike], rule, page_size=4))
+    near = answer(plain([*alike[:99], *unlike], rule, page_size=2))
+
+    assert [item.item_id for item in far.items] == [f"dear {row}" for row in range(4)]
+    assert counts(far) == {"rule 0": {"crowded": 3}}
+    assert [item.item_id for item in near.items] == ["dear 0", "cheap 0"]
+    assert counts(near) == {"rule 0": {"crowded": 0}}
+
+
+def test_the_words_of_items_are_compared_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[threading.Thread] = set()
+
+    def noted(text: str) -> list[str]:
+        threads.add(threading.current_thread())
+        return tokenize(text)
+
+    monkeypatch.setattr(similarity, "tokenize", noted)
+
+    found = answer(plain([*DEAR, *CHEAP], DiversityRule(DiversityMethod.MMR)))
+
+    assert len(found.items) == 8
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+class Counting(Floor):
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits: list[int] = []
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        self.limits += [query.limit for query in queries]
+        return super().recommend(queries, catalog)
+
+
+@pytest.mark.parametrize(
+    ("rule", "page_size", "limits"),
+    [
+        (None, 8, [8]),
+        (DiversityRule(DiversityMethod.MMR, level=1), 8, [100]),
+        (DiversityRule(DiversityMethod.MMR, level=1), 30, [150]),
+        (CapRule("brand", 5), 8, [100, 1000]),  # the first 100 are of one brand
+        (CapRule("brand", 1), 8, [100, 1000]),  # two brands are all there are
+    ],
+)
+def test_a_strategy_is_asked_once_and_once_more_where_caps_starve_the_page(
+    rule: Action | None, page_size: int, limits: list[int]
+) -> None:
+    floor = Counting()
+    rules = [] if rule is None else [rule]
+
+    answer(plain([*DEAR, *CHEAP], *rules, page_size=page_size) | {"floor": floor})
+
+    assert floor.limits == limits
+
+
+def test_a_page_is_full_though_a_product_has_any_number_of_variants() -> None:
+    shelf = [Item(f"mug {row}", group_id="mug") for row in range(300)] + [Item("kettle"), Item("pot")]
+
+    found = answer(plain(shelf, page_size=3))
+
+    assert [item.item_id for item in found.items] == ["mug 0", "kettle", "pot"]
 
 
 def test_what_a_cap_keeps_out_stands_on_the_next_page() -> None:

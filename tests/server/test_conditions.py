@@ -35,7 +35,7 @@ def test_each_condition_counts_what_those_before_it_left_and_rules_come_last() -
     eligible = Masks(VIEW).eligible(found.filters)
 
     assert found.removed(eligible) == {"placement": 1, "request": 2}
-    assert [(each.name, each.changed) for each in found.outcomes(eligible)] == [("no spoons", 1)]
+    assert [(each.name, each.counts) for each in found.outcomes(eligible)] == [("no spoons", {"filtered": 1})]
     assert [VIEW.vocabulary.ids[row] for row in eligible.mask.nonzero()[0]] == ["mug"]
 
 

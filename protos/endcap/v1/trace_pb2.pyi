@@ -201,9 +201,11 @@ class RuleTrace(_message.Message):
     rule: _builtins.str
     """Name of the rule as the placement holds it."""
     changed_count: _builtins.int
-    """Items of the answer that it moved, added or removed."""
+    """Items that it filtered, lifted, buried, capped, placed or pinned."""
     detail: _builtins.str
-    """What it did, in English."""
+    """What it counted, such as `lifted 3, buried 1`. A diversity rule is soft: `crowded 2` says that two items
+    are placed nearer to alike ones than it asks, because the candidates held none less alike.
+    """
     def __init__(
         self,
         *,

@@ -24,29 +24,37 @@ class Dropped:
     """As a strategy named them, some may be none of the view."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RungOutcome:
-    """What one rung of the ladder did."""
+    """What one rung of the ladder did, so far."""
 
     strategy: str
 
     wanted: int
     """Items that were missing when it was asked first."""
 
-    ranked: int
+    ranked: int = 0
     """Items that the strategy named."""
 
-    used: int
+    used: int = 0
     """Items of them that are in the answer."""
 
-    dropped: tuple[Dropped, ...]
-    failure: Failure | None
+    dropped: tuple[Dropped, ...] = ()
+    failure: Failure | None = None
 
-    skipped: bool
+    skipped: bool = False
     """Whether it was not asked because its model was never trained, which degrades nothing."""
 
-    detail: str
-    milliseconds: float
+    detail: str = ""
+    milliseconds: float = 0.0
+
+    def count(self, ranked: int, dropped: tuple[Dropped, ...]) -> None:
+        """Count what the strategy named, and what of it was not allowed."""
+        self.ranked += ranked
+        self.dropped += dropped
+        if self.dropped:
+            self.failure = Failure.INVALID_RANKING
+            self.detail = f"{sum(len(each.rows) for each in self.dropped)} items were not allowed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from endcap.sdk.filters import Filter
 from endcap.server.ladders import Ladder
@@ -21,18 +20,16 @@ class Conditions:
     ruled: Sequence[NamedFilter]
     """Those of rules, which the answer counts among what rules did."""
 
+    filters: Sequence[Filter]
+    """All conditions."""
+
     @classmethod
     def of(cls, request: RecommendationRequest, ladder: Ladder, rules: Rules) -> "Conditions":
         """Collect the conditions of a request to a placement whose rules in force are given."""
-        named = {"placement": ladder.filter, "request": request.filter}
-        return cls(
-            {name: condition for name, condition in named.items() if condition is not None}, rules.filters
-        )
-
-    @cached_property
-    def filters(self) -> list[Filter]:
-        """All conditions."""
-        return [*self.named.values(), *(each.filter for each in self.ruled)]
+        either = {"placement": ladder.filter, "request": request.filter}
+        named = {name: condition for name, condition in either.items() if condition is not None}
+        ruled = rules.filters
+        return cls(named, ruled, [*named.values(), *(each.filter for each in ruled)])
 
     def removed(self, eligible: Eligible) -> dict[str, int]:
         """Return by name how many rows each condition took away that none before it had.
@@ -49,6 +46,6 @@ class Conditions:
             eligible: What the conditions let through.
         """
         return tuple(
-            RuleOutcome(each.name, count, f"left out {count} items")
+            RuleOutcome(each.name, {"filtered": count})
             for each, count in zip(self.ruled, eligible.removed[len(self.named) :], strict=True)
         )

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Query, Rows, Task
+from endcap.sdk import NO_ROWS, CatalogView, Eligibility, History, Query, Rows, Task
 from endcap.sdk.query import NO_SCORES
 from endcap.server.answer import Dropped
 from endcap.server.conditions import Conditions
 from endcap.server.ladders import Ladder
 from endcap.server.lookups import Matches
-from endcap.server.masks import Eligible
+from endcap.server.masks import Eligible, Masks
 from endcap.server.request import RecommendationRequest
-from endcap.server.shops import ShopState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +37,14 @@ class Asked:
 
 def ask(
     request: RecommendationRequest,
-    state: ShopState,
+    view: CatalogView,
     ladder: Ladder,
     *,
+    history: History,
+    seen: Rows,
+    expired: Rows,
     conditions: Conditions,
+    masks: Masks,
     eligible: Eligible,
     matches: Matches | None,
     limit: int,
@@ -50,18 +53,20 @@ def ask(
 
     Args:
         request: The question, checked.
-        state: What the whole answer is made from.
+        view: The view that all rows belong to.
         ladder: The placement.
+        history: What the user did.
+        seen: The rows that count as seen by the user.
+        expired: The rows that the view still calls available, and that can be bought no more.
         conditions: What every item must meet.
+        masks: Those of the view.
         eligible: What the conditions let through.
         matches: What matches the text, for the task search.
         limit: How many items are wanted.
     """
-    vocabulary = state.view.vocabulary
-    person = (request.user_id or None, request.visitor_id or None)
-    history = state.history(*person)
+    vocabulary = view.vocabulary
     items = np.unique(vocabulary.known(request.item_ids))
-    items = items[~state.view.deleted[items]]
+    items = items[~view.deleted[items]]
     candidates: Rows | None = None
     if ladder.task is Task.RANK:
         candidates = vocabulary.known(request.candidate_item_ids)
@@ -69,20 +74,16 @@ def ask(
         candidates = np.unique(history.of_type("view"))
     elif matches is not None:
         candidates = matches.rows
-    seen = NO_ROWS
-    if ladder.exclude_seen:
-        since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
-        seen = state.seen(*person, types=ladder.seen_types, since=since)
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
     exclusions = Exclusions(
-        expired=state.stock.expired(request.time),
+        expired=expired,
         requested=vocabulary.known(request.exclude_item_ids),
         page=items,
         seen=seen,
-        shown=shown[shown < len(state.view)],
+        shown=shown[shown < len(view)],
     )
-    may_be_shown, excluded = eligibility(eligible, candidates, exclusions, state.view)
+    may_be_shown, excluded = eligibility(eligible, candidates, exclusions, view)
     query = Query(
         task=ladder.task,
         limit=limit,
@@ -98,17 +99,15 @@ def ask(
         seed=int.from_bytes(hashlib.sha256(request.request_id.encode()).digest()[:8]),
     )
     named = dict.fromkeys((*request.item_ids, *request.candidate_item_ids))
-    unavailable = len(state.view) - int(np.count_nonzero(state.view.available))
+    unavailable = len(view) - int(np.count_nonzero(view.available))
     return Asked(
         query,
         removed={"available": unavailable} | conditions.removed(eligible) | excluded,
         left=eligible.count - sum(excluded.values()),
         missing_item_ids=tuple(
-            item_id
-            for item_id in named
-            if item_id not in vocabulary or state.view.deleted[vocabulary.row(item_id)]
+            item_id for item_id in named if item_id not in vocabulary or view.deleted[vocabulary.row(item_id)]
         ),
-        dropped=_dropped(candidates, state, conditions, exclusions)
+        dropped=_dropped(candidates, view, masks, conditions, exclusions)
         if candidates is not None and ladder.task is Task.RANK and request.trace
         else (),
     )
@@ -179,18 +178,17 @@ def eligibility(
 
 
 def _dropped(
-    candidates: Rows, state: ShopState, conditions: Conditions, exclusions: Exclusions
+    candidates: Rows, view: CatalogView, masks: Masks, conditions: Conditions, exclusions: Exclusions
 ) -> tuple[Dropped, ...]:
     """Return the candidates that may not be shown, by the first step that leaves them out.
 
     Deleted ones are not among them: they are missing.
     """
-    view = state.view
-    masks = {"available": view.available}
-    masks |= {name: state.masks.of(condition) for name, condition in conditions.named.items()}
+    allowed = {"available": view.available}
+    allowed |= {name: masks.of(condition) for name, condition in conditions.named.items()}
     if conditions.ruled:
-        masks["rule"] = state.masks.eligible([each.filter for each in conditions.ruled]).mask
-    outside = [(name, np.flatnonzero(~mask).astype(np.int32)) for name, mask in masks.items()]
+        allowed["rule"] = masks.eligible([each.filter for each in conditions.ruled]).mask
+    outside = [(name, np.flatnonzero(~mask).astype(np.int32)) for name, mask in allowed.items()]
     left = candidates[~view.deleted[candidates]]
     dropped = []
     for name, rows in (*outside, *exclusions.steps(view)):

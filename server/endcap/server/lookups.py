@@ -42,14 +42,6 @@ class Exposures:
         """Return the exposures of other rows."""
         return replace(self, shown=[(shown, row) for shown, row in self.shown if row not in rows])
 
-    def since(self, time: int) -> dict[int, int]:
-        """Return by row how often it was shown from a time on."""
-        counts: dict[int, int] = {}
-        for shown_time, row in self.shown:
-            if shown_time >= time:
-                counts[row] = counts.get(row, 0) + 1
-        return counts
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:

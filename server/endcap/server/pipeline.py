@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from endcap.sdk import CatalogView, Query, Task
+from endcap.sdk import NO_ROWS, CatalogView, History, Query, Ranking, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.answer import RecommendationAnswer, RungOutcome
 from endcap.server.batcher import Batcher
@@ -14,10 +14,10 @@ from endcap.server.eligibility import ask
 from endcap.server.failures import Failure, RungFailed
 from endcap.server.ladders import Ladder, Rung
 from endcap.server.lookups import Exposures, Lookups
-from endcap.server.masks import Eligible
-from endcap.server.page import Page
+from endcap.server.recommending.candidates import Candidates
+from endcap.server.recommending.slate import Slate, rerank
 from endcap.server.request import RecommendationRequest
-from endcap.server.rules import Context, Rules
+from endcap.server.rules import RerankContext, Rules
 from endcap.server.serving.checks import CheckedRanking
 from endcap.server.shops import Shop, ShopState
 
@@ -70,98 +70,154 @@ class Pipeline:
             Exhausted: Too many new filters are being worked out.
             DeadlineExceeded: No time is left to ask a strategy, or to work out a filter.
         """
-        ladder = self.validate(request, state)
+        person = (request.user_id or None, request.visitor_id or None)
+        ladder = state.ladder(request.placement)
+        history = state.history(*person)
+        seen = NO_ROWS
+        if ladder.exclude_seen:
+            since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
+            seen = state.seen(*person, types=ladder.seen_types, since=since)
+        request.check(ladder.task)
         rules = ladder.rules.at(request.time)
         limit = min(request.page_size or ladder.page_size, MAX_SHOWN - len(request.shown))
         conditions = Conditions.of(request, ladder, rules)
-        eligible = await self._eligible(conditions, rules, state, deadline)
+        await state.masks.prepare([*conditions.filters, *rules.conditions], seconds=deadline - self.clock())
+        eligible = state.masks.eligible(conditions.filters)
+        masks = {condition.text: state.masks.of(condition) for condition in rules.conditions}
         matches = None
         if ladder.task is Task.SEARCH:
             matches = await self.lookups.matches(
                 shop.id, state.view, request.text, allowed=eligible.mask, deadline=deadline
             )
         asked = ask(
-            request, state, ladder, conditions=conditions, eligible=eligible, matches=matches, limit=limit
+            request,
+            state.view,
+            ladder,
+            history=history,
+            seen=seen,
+            expired=state.stock.expired(request.time),
+            conditions=conditions,
+            masks=state.masks,
+            eligible=eligible,
+            matches=matches,
+            limit=limit,
         )
-        exposures = await self._exposures(request, rules, shop.id, state, deadline)
-        page = _empty_page(
-            request, asked.query, state, rules=rules, conditions=conditions, exposures=exposures
+        exposures = Exposures()
+        if rules.needs_exposures:
+            exposures = await self._exposures(
+                request,
+                shop=shop.id,
+                view=state.view,
+                history=history,
+                window=rules.needs_exposures,
+                deadline=deadline,
+            )
+        context = RerankContext(
+            state.view,
+            limit,
+            first_page=not request.shown,
+            masks=masks,
+            time=request.time,
+            exposures=exposures.shown,
         )
-        await self._fill(page, ladder.rungs, deadline)
+        slate, rungs = await self._fill(asked.query, ladder.rungs, rules, context, deadline)
+        failures = []
+        if request.minimum_revision and shop.revision < request.minimum_revision:
+            failures.append(Failure.STALE)
+        if exposures.failed or (matches is not None and matches.failed):
+            failures.append(Failure.STORE_UNAVAILABLE)
         return RecommendationAnswer(
-            items=page.items(ladder.rungs),
+            items=slate.items(ladder.rungs),
             missing_item_ids=asked.missing_item_ids,
             dropped=asked.dropped,
-            rungs=page.rung_outcomes(),
+            rungs=rungs,
             removed=asked.removed,
-            rules=(*conditions.outcomes(eligible), *page.arranged.outcomes) if request.trace else (),
+            rules=(*conditions.outcomes(eligible), *slate.reranked.outcomes) if request.trace else (),
             eligible=asked.left,
-            has_more=(page.capped or (not page.missing and asked.left > limit))
+            has_more=(slate.keeps_out() or (not slate.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
             history=len(asked.query.history),
-            failures=_failures(
-                stale=shop.revision < request.minimum_revision,
-                unread=exposures.failed or (matches is not None and matches.failed),
-            ),
+            failures=tuple(failures),
         )
 
-    async def _eligible(
-        self, conditions: Conditions, rules: Rules, state: ShopState, deadline: float
-    ) -> Eligible:
-        """Return what the conditions let through, with the masks at hand that the rules will ask for."""
-        await state.masks.prepare([*conditions.filters, *rules.conditions], seconds=deadline - self.clock())
-        return state.masks.eligible(conditions.filters)
-
     async def _exposures(
-        self, request: RecommendationRequest, rules: Rules, shop: str, state: ShopState, deadline: float
+        self,
+        request: RecommendationRequest,
+        *,
+        shop: str,
+        view: CatalogView,
+        history: History,
+        window: int,
+        deadline: float,
     ) -> Exposures:
-        """Return what the user was shown and did not act on, as far back as rules look."""
-        if not rules.needs_exposures:
-            return Exposures()
-        since = request.time - rules.needs_exposures
-        history = state.history(request.user_id or None, request.visitor_id or None)
-        acted_on = set(history.rows[history.times >= since].tolist())
+        """Return what the user was shown and did not act on, within some milliseconds."""
+        since = request.time - window
         exposures = await self.lookups.exposures(
             shop,
-            state.view.vocabulary,
+            view.vocabulary,
             user_id=request.user_id,
             visitor_id=request.visitor_id,
             since=since,
             deadline=deadline,
         )
-        return exposures.without(acted_on)
+        return exposures.without(set(history.rows[history.times >= since].tolist()))
 
-    async def _fill(self, page: Page, rungs: Sequence[Rung], deadline: float) -> None:
-        """Ask the rungs from the best down, each for what the page and its rules still lack."""
+    async def _fill(
+        self, query: Query, rungs: Sequence[Rung], rules: Rules, context: RerankContext, deadline: float
+    ) -> tuple[Slate, tuple[RungOutcome, ...]]:
+        """Gather candidates from the best rung down, re-rank them, and top up what caps or variants starve.
+
+        What a rung is asked for once more stands behind all that was named before.
+        """
+        candidates = Candidates(query, rules, context)
+        outcomes: list[RungOutcome] = []
         for index, rung in enumerate(rungs):
-            if queries := page.first_queries():
-                await self._climb(page, index, rung, queries, deadline)
-        for outcome in page.rung_outcomes():
+            if queries := candidates.queries():
+                outcomes.append(RungOutcome(rung.strategy, wanted=candidates.missing))
+                rankings = await self._ask_rung(rung, queries, context.view, outcomes[-1], deadline)
+                candidates.add(rankings, rung=index, tier=index)
+        if self.clock() >= deadline and not len(candidates.rows) and any(each.failure for each in outcomes):
+            raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
+        # Here the candidates are fixed: whatever is drawn at random is drawn from these.
+        slate = await rerank(candidates, rules, context)
+        for index, rung in enumerate(rungs):
+            further = slate.top_up()
+            if further is None:
+                break
+            if index == len(outcomes):
+                outcomes.append(RungOutcome(rung.strategy, wanted=slate.missing))
+            elif outcomes[index].failure or outcomes[index].skipped:
+                continue
+            rankings = await self._ask_rung(rung, [further], context.view, outcomes[index], deadline)
+            candidates.add(rankings, rung=index, tier=len(rungs) + index)
+            slate = await rerank(candidates, rules, context)
+        for outcome, used in zip(outcomes, slate.used(len(outcomes)).tolist(), strict=True):
+            outcome.used = used
             self.observe_rung(outcome)
+        return slate, tuple(outcomes)
 
-    async def _climb(
-        self, page: Page, index: int, rung: Rung, queries: Sequence[Query], deadline: float
-    ) -> None:
-        """Ask one rung until the page is full or the rung has nothing more that fits."""
-        record = page.begin(rung.strategy)
+    async def _ask_rung(
+        self,
+        rung: Rung,
+        queries: Sequence[Query],
+        view: CatalogView,
+        outcome: RungOutcome,
+        deadline: float,
+    ) -> list[Ranking]:
+        """Ask one rung some queries at once, and count what it did; a rung that fails ranks nothing."""
         if rung.batcher is None:
-            record.skipped, record.failure, record.detail = rung.failure is None, rung.failure, rung.detail
-            return
+            outcome.skipped, outcome.failure, outcome.detail = rung.failure is None, rung.failure, rung.detail
+            return []
         started = self.clock()
         try:
-            while queries:
-                answers = await self._ask(rung, rung.batcher, queries, page.context.view, deadline)
-                record.take_in(answers)
-                rankings = [answer.ranking for answer in answers]
-                page.add(index, rankings)
-                queries = page.further_queries(queries, rankings)
+            answers = await self._ask(rung, rung.batcher, queries, view, deadline)
         except RungFailed as error:
-            if self.clock() >= deadline and not len(page.pool):
-                raise DeadlineExceeded(
-                    "the deadline passed before an answer was found: allow more time"
-                ) from error
-            record.failure, record.detail = error.failure, str(error)
-        record.milliseconds = (self.clock() - started) * 1000
+            answers = []
+            outcome.failure, outcome.detail = error.failure, str(error)
+        outcome.milliseconds += (self.clock() - started) * 1000
+        for answer in answers:
+            outcome.count(answer.ranked, answer.dropped)
+        return [answer.ranking for answer in answers]
 
     async def _ask(
         self, rung: Rung, batcher: Batcher, queries: Sequence[Query], view: CatalogView, deadline: float
@@ -170,34 +226,3 @@ class Pipeline:
         if time_left <= 0:
             raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
         return await asyncio.gather(*(batcher.ask(query, view, limit, time_left) for query in queries))
-
-
-def _empty_page(
-    request: RecommendationRequest,
-    query: Query,
-    state: ShopState,
-    *,
-    rules: Rules,
-    conditions: Conditions,
-    exposures: Exposures,
-) -> Page:
-    """Return the page before any rung is asked."""
-    context = Context(
-        view=state.view,
-        page_size=query.limit,
-        first_page=not request.shown,
-        mask=state.masks.of,
-        exposures=lambda window: exposures.since(request.time - window),
-    )
-    return Page(
-        query,
-        rules,
-        context,
-        narrowed=lambda condition: state.masks.eligible([*conditions.filters, condition]).mask,
-    )
-
-
-def _failures(*, stale: bool, unread: bool) -> tuple[Failure, ...]:
-    """Return what failed that belongs to no rung."""
-    failed = {Failure.STALE: stale, Failure.STORE_UNAVAILABLE: unread}
-    return tuple(failure for failure, happened in failed.items() if happened)

@@ -9,7 +9,7 @@ import pytest
 
 from endcap.catalog.rules import BiasRule, BiasTarget, BoostRule, FatigueRule, Rule
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules import Context, compile_rules
+from endcap.server.rules import RerankContext, compile_rules
 
 
 PageOf = Callable[..., Any]
@@ -36,8 +36,7 @@ def test_a_buried_item_ends_last(page_of: PageOf) -> None:
     page = page_of(TEN, BoostRule('id = "a"', -1.0), page_size=3)
 
     assert page.ids == ["b", "c", "d"]
-    assert page.outcomes["boost 1"].changed == 4
-    assert page.outcomes["boost 1"].detail == "buries 1 of 10 items; 1 added to the page, 1 removed, 2 moved"
+    assert page.counts == {"boost 1": {"lifted": 0, "buried": 1}}
 
 
 def test_boosts_add_up(page_of: PageOf) -> None:
@@ -59,7 +58,7 @@ def test_any_boost_decides_among_equal_scores(page_of: PageOf) -> None:
 def test_no_boost_lifts_an_item_over_a_better_rung(page_of: PageOf) -> None:
     rungs, scores = [0] * 7 + [1] * 3, [7, 6, 5, 4, 3, 2, 1, 900, 800, 700]
 
-    page = page_of(TEN, BoostRule('id = "j"', 0.75), rungs=rungs, scores=scores)
+    page = page_of(TEN, BoostRule('id = "j"', 0.75), tiers=rungs, scores=scores)
 
     assert page.ids == list("abcdefghji")  # j: 700 + 150
 
@@ -100,7 +99,7 @@ def test_an_item_without_a_cost_counts_as_average_in_margin(page_of: PageOf) -> 
     page = page_of(items, BiasRule(BiasTarget.MARGIN, 1.0), scores=[5.0, 5.0, 5.0])
 
     assert page.ids == ["fat", "unknown", "thin"]
-    assert page.outcomes["bias 1"].detail.startswith("lifts 1 and buries 1 of 3 items by margin")
+    assert page.counts == {"bias 1": {"lifted": 1, "buried": 1}}
 
 
 def test_a_discount_is_a_share_of_the_original_price(page_of: PageOf) -> None:
@@ -122,14 +121,14 @@ def test_each_exposure_beyond_the_count_buries_an_item_further(page_of: PageOf) 
     page = page_of(TEN, FatigueRule(exposure_count=3, strength=0.5), exposures=shown)
 
     assert page.ids == list("bdeafghijc")  # a: 10 - 4.5 = 5.5, c: 8 - 13.5
-    assert page.outcomes["fatigue 1"].detail.startswith("buries 2 of 10 items, shown more than 3 times")
+    assert page.counts == {"fatigue 1": {"lifted": 0, "buried": 2}}
 
 
 def test_fatigue_does_nothing_to_who_was_shown_nothing(page_of: PageOf) -> None:
     page = page_of(TEN, FatigueRule())
 
     assert page.ids == list("abcdefghij")
-    assert page.outcomes["fatigue 1"].changed == 0
+    assert page.counts == {"fatigue 1": {"lifted": 0, "buried": 0}}
 
 
 @pytest.mark.parametrize(
@@ -148,12 +147,10 @@ def test_a_bias_looks_for_about_a_quarter_of_what_may_be_shown(
     prices: Sequence[float], strength: float, preferred: list[float] | None
 ) -> None:
     view = catalog([Item(f"item-{number}", price=price) for number, price in enumerate(prices)])
-    context = Context(
-        view, 10, first_page=True, mask=lambda condition: condition.mask(view), exposures=lambda _: {}
-    )
+    rules = compile_rules([Rule("bias", BiasRule(BiasTarget.PRICE, strength))])
 
-    found = compile_rules([Rule("bias", BiasRule(BiasTarget.PRICE, strength))]).preferred(
-        context, np.arange(len(view), dtype=np.int32)
-    )
+    found = rules.required(RerankContext(view, 10, first_page=True, masks={}), np.ones(len(view), np.bool_))
 
-    assert [view.prices[mask].tolist() for mask in found] == ([] if preferred is None else [preferred])
+    assert [view.prices[required.rows].tolist() for required in found] == (
+        [] if preferred is None else [preferred]
+    )

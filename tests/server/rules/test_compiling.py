@@ -1,8 +1,9 @@
-"""Rules are read once: what could never run is refused, and what a pool must hold is told."""
+"""Rules are read once: what could never run is refused, and what candidates must hold is told."""
 
 from dataclasses import replace
 from math import nan
 
+import numpy as np
 import pytest
 
 from endcap.catalog.rules import (
@@ -21,7 +22,8 @@ from endcap.catalog.rules import (
 )
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import parse_filter
-from endcap.server.rules import NamedFilter, Want, compile_rules
+from endcap.sdk.testing import Item, catalog
+from endcap.server.rules import NamedFilter, RerankContext, compile_rules
 
 
 @pytest.mark.parametrize(
@@ -78,16 +80,16 @@ def test_only_the_rules_in_force_count() -> None:
     assert rules.at(10).needs_exposures == 0
 
 
-def test_filters_are_told_by_name_and_rearrange_nothing() -> None:
+def test_filters_are_told_by_name_and_rerank_nothing() -> None:
     rules = compile_rules([Rule("cheap", FilterRule("price < 5")), Rule("toys", FilterRule('tags:"toy"'))])
 
     assert rules.filters == (
         NamedFilter("cheap", parse_filter("price < 5")),
         NamedFilter("toys", parse_filter('tags:"toy"')),
     )
-    assert not rules.rearranges
-    assert rules.wants(10) == ()
-    assert compile_rules([Rule("cap", CapRule("brand", 1))]).rearranges
+    assert not rules.reranks
+    assert rules.pinned_ids(10) == []
+    assert compile_rules([Rule("cap", CapRule("brand", 1))]).reranks
 
 
 def test_every_filter_that_a_rule_names_is_told() -> None:
@@ -114,25 +116,33 @@ def test_the_longest_look_back_is_told() -> None:
     assert rules.needs_exposures == 9
 
 
-def test_a_pool_should_hold_what_rules_ask_for() -> None:
-    promoted, new = 'tags:"promoted"', 'tags:"new"'
+def test_candidates_should_hold_what_rules_ask_for() -> None:
+    view = catalog([Item(f"{n}", price=float(n), tags=("new",) if n < 2 else ("sold",)) for n in range(9)])
+    new = 'tags:"new"'
     actions: list[Action] = [
-        BoostRule(promoted, 0.5),
-        BoostRule("price > 5", -0.5),
         BoostRule("price < 5", 0.5),
+        BoostRule("price > 6", -0.5),
         QuotaRule(new, 0.3),
         PinRule(1, filter=new),
         PinRule(2, filter=new),
         PinRule(3, item_id="mug"),
         PinRule(11, item_id="kettle"),
-        PinRule(4, filter=promoted),
         QuotaRule("price < 1", 0.01),
+        QuotaRule("price < 3", 1.0),
+        PinRule(4, filter="price < 3"),
     ]
     rules = compile_rules([Rule(f"{n}", action) for n, action in enumerate(actions)])
+    masks = {each.text: each.mask(view) for each in rules.conditions}
+    allowed = np.arange(9) > 0
 
-    assert rules.wants(10) == (
-        Want(11, parse_filter(promoted), required=True),
-        Want(11, parse_filter("price < 5")),
-        Want(5, parse_filter(new), required=True),
-        Want(1, item_id="mug", required=True),
-    )
+    first = rules.required(RerankContext(view, 10, True, masks), allowed)
+    second = rules.required(RerankContext(view, 10, False, masks), allowed)
+
+    assert [(len(view.prices[each.rows]), each.count, each.others, each.is_hard) for each in first] == [
+        (5, 11, 4, False),  # one more than fit
+        (7, 11, 2, False),  # what is not buried
+        (2, 5, 7, True),  # a quota of 3 and two slots
+        (3, 11, 6, True),
+    ]
+    assert [each.count for each in second] == [11, 11, 3, 10]  # slots are for the first page
+    assert rules.pinned_ids(10) == [(2, "mug")]

@@ -17,7 +17,7 @@ from endcap.server.rules.similarity import Similarity
 PageOf = Callable[..., Any]
 
 MMR, DPP = DiversityMethod.MMR, DiversityMethod.DPP
-LIKENESS = pytest.mark.parametrize("method", [MMR, DPP])
+SIMILARITY = pytest.mark.parametrize("method", [MMR, DPP])
 
 
 def shelf(**brands: str) -> list[Item]:
@@ -30,8 +30,7 @@ def test_no_two_in_a_window_share_a_value_as_far_as_items_allow(page_of: PageOf)
     page = page_of(items, DiversityRule(attribute="brand", window=3))
 
     assert page.ids == ["a1", "b1", "c1", "a2", "a3"]  # nothing but A is left for the last place
-    assert page.outcomes["diversity 1"].changed == 4
-    assert page.outcomes["diversity 1"].detail.startswith("keeps items of one brand 3 places apart")
+    assert page.counts == {"diversity 1": {"crowded": 1}}
 
 
 def test_a_window_sees_what_is_pinned_ahead(page_of: PageOf) -> None:
@@ -45,7 +44,7 @@ def test_a_window_sees_what_is_pinned_ahead(page_of: PageOf) -> None:
 def test_diversity_does_not_reach_over_rungs(page_of: PageOf) -> None:
     items = shelf(a1="A", a2="A", b1="B")
 
-    page = page_of(items, DiversityRule(attribute="brand", window=2), rungs=[0, 0, 1])
+    page = page_of(items, DiversityRule(attribute="brand", window=2), tiers=[0, 0, 1])
 
     assert page.ids == ["a1", "a2", "b1"]
 
@@ -68,7 +67,7 @@ MUGS = [
     Item("red mug again", "red mug"),
     Item("kettle", "kettle"),
 ]
-"""Relevance 1, 2/3, 1/3 and 0. Of the first: the likeness is 1/2, 1 and 0."""
+"""Relevance 1, 2/3, 1/3 and 0. Of the first: the similarity is 1/2, 1 and 0."""
 
 
 def test_mmr_weighs_relevance_against_the_most_alike_item(page_of: PageOf) -> None:
@@ -95,38 +94,39 @@ def test_dpp_weighs_relevance_against_the_volume_of_the_page(page_of: PageOf) ->
     assert page_of(MUGS, DiversityRule(DPP, level=0.5), page_size=2).ids == ["red mug", "blue mug"]
 
 
-@LIKENESS
+@SIMILARITY
 def test_level_0_changes_nothing(page_of: PageOf, method: DiversityMethod) -> None:
     page = page_of(MUGS, DiversityRule(method, level=0.0))
 
     assert page.ids == [item.id for item in MUGS]
-    assert page.outcomes["diversity 1"].changed == 0
+    assert page.counts == {"diversity 1": {"crowded": 0}}
 
 
-@LIKENESS
+@SIMILARITY
 def test_level_1_gives_up_all_relevance(page_of: PageOf, method: DiversityMethod) -> None:
     items = [Item(f"mug {n}", "red mug") for n in range(5)] + [Item("kettle", "kettle"), Item("blank")]
 
     page = page_of(items, DiversityRule(method, level=1.0), scores=[100.0, 99, 98, 97, 96, 2, 1])
 
     assert page.ids == ["mug 0", "kettle", "blank", "mug 1", "mug 2", "mug 3", "mug 4"]
+    assert page.counts == {"diversity 1": {"crowded": 4}}  # all but three are copies
 
 
-def test_of_several_rules_on_likeness_the_last_decides(page_of: PageOf) -> None:
+def test_of_several_rules_on_similarity_the_last_decides(page_of: PageOf) -> None:
     much, none = DiversityRule(MMR, level=1.0), DiversityRule(DPP, level=0.0)
 
     assert page_of(MUGS, much, none).ids == [item.id for item in MUGS]
     assert page_of(MUGS, none, much).ids == page_of(MUGS, much).ids
 
 
-@LIKENESS
-def test_pinned_items_count_for_likeness(page_of: PageOf, method: DiversityMethod) -> None:
+@SIMILARITY
+def test_pinned_items_count_for_similarity(page_of: PageOf, method: DiversityMethod) -> None:
     page = page_of(MUGS, DiversityRule(method, level=1.0), PinRule(4, item_id="kettle"))
 
     assert page.ids == ["red mug", "blue mug", "red mug again", "kettle"]
 
 
-@LIKENESS
+@SIMILARITY
 def test_caps_hold_whatever_diversity_prefers(page_of: PageOf, method: DiversityMethod) -> None:
     items = [Item("a", "red", brand="A"), Item("b", "blue", brand="A"), Item("c", "red", brand="C")]
 
@@ -145,8 +145,8 @@ TITLES = st.lists(
 @given(TITLES)
 def test_dpp_takes_the_item_that_enlarges_the_determinant_most(page_of: PageOf, titles: list[str]) -> None:
     items = [Item(f"{n}", title) for n, title in enumerate(titles)]
-    likeness = Similarity(catalog(items), np.arange(len(items), dtype=np.int32))
-    kernel = np.stack([likeness.to(n) for n in range(len(items))])
+    similarity = Similarity(catalog(items), np.arange(len(items), dtype=np.int32))
+    kernel = np.stack([similarity.to(n) for n in range(len(items))])
     np.fill_diagonal(kernel, 1.0)
 
     ids = page_of(items, DiversityRule(DPP, level=1.0)).ids
@@ -158,7 +158,7 @@ def test_dpp_takes_the_item_that_enlarges_the_determinant_most(page_of: PageOf, 
         assert volume[int(ids[count - 1])] >= max(volume.values()) - 1e-6
 
 
-def test_likeness_is_the_cosine_of_the_words_of_title_brand_categories_and_tags() -> None:
+def test_similarity_is_the_cosine_of_the_words_of_title_brand_categories_and_tags() -> None:
     view = catalog(
         [
             Item("a", "Red MUG", brand="Acme", tags=("new",)),
@@ -167,7 +167,7 @@ def test_likeness_is_the_cosine_of_the_words_of_title_brand_categories_and_tags(
         ]
     )
 
-    likeness = Similarity(view, np.array([1, 0, 2], np.int32))
+    similarity = Similarity(view, np.array([1, 0, 2], np.int32))
 
-    assert likeness.to(1).tolist() == pytest.approx([2 / sqrt(4 * 4), 1.0, 0.0])
-    assert likeness.to(2).tolist() == [0.0, 0.0, 0.0]
+    assert similarity.to(1).tolist() == pytest.approx([2 / sqrt(4 * 4), 1.0, 0.0])
+    assert similarity.to(2).tolist() == [0.0, 0.0, 0.0]

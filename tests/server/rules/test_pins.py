@@ -16,11 +16,8 @@ def test_a_pinned_item_stands_at_its_position_and_others_move_up(page_of: PageOf
     page = page_of(SIX, PinRule(2, item_id="f"), page_size=4)
 
     assert page.ids == ["a", "f", "b", "c"]
-    assert page.arranged.pinned.tolist() == [False, True, False, False]
-    assert page.outcomes["pin 1"].changed == 4
-    assert page.outcomes["pin 1"].detail == (
-        "f stands at position 2; 1 added to the page, 1 removed, 2 moved"
-    )
+    assert page.reranked.pinned.tolist() == [False, True, False, False]
+    assert page.counts == {"pin 1": {"pinned": 1}}
 
 
 def test_a_slot_takes_the_best_match_after_boosts(page_of: PageOf) -> None:
@@ -40,43 +37,38 @@ def test_pins_hold_on_the_first_page_only(page_of: PageOf) -> None:
     page = page_of(SIX, PinRule(1, item_id="f"), first_page=False)
 
     assert page.ids == list("abcdef")
-    assert page.outcomes["pin 1"].detail.startswith("does nothing, for pins hold on the first page only")
+    assert page.counts == {"pin 1": {"pinned": 0}}
 
 
 def test_a_pin_beyond_the_page_does_nothing(page_of: PageOf) -> None:
     page = page_of(SIX, PinRule(5, item_id="f"), page_size=4)
 
     assert page.ids == list("abcd")
-    assert page.outcomes["pin 1"].detail.startswith("does nothing, for position 5 is beyond the page")
+    assert page.counts == {"pin 1": {"pinned": 0}}
 
 
 def test_a_page_that_ends_before_a_pin_has_the_item_at_its_end(page_of: PageOf) -> None:
     page = page_of(SIX, PinRule(9, item_id="a"), PinRule(8, item_id="b"))
 
     assert page.ids == list("cdefba")
-    assert page.arranged.pinned.tolist() == [False] * 4 + [True] * 2
-    assert page.outcomes["pin 1"].detail.startswith("moves up to position 6, for the page ends there")
+    assert page.reranked.pinned.tolist() == [False] * 4 + [True] * 2
+    assert page.counts == {"pin 1": {"pinned": 1}, "pin 2": {"pinned": 1}}
 
 
-def test_what_is_not_eligible_is_not_pinned_and_the_trace_says_so(page_of: PageOf) -> None:
+def test_what_is_not_eligible_is_not_pinned_and_the_counts_say_so(page_of: PageOf) -> None:
     actions = [PinRule(1, item_id="f"), PinRule(2, item_id="unheard-of"), PinRule(3, filter="price < 5")]
 
     page = page_of(SIX, *actions, candidates=list("abcde"))
 
     assert page.ids == list("abcde")
-    assert [outcome.detail.split(";")[0] for outcome in page.arranged.outcomes] == [
-        "f is not pinned, for it is not eligible",
-        "unheard-of is not pinned, for it is not in the catalog",
-        "pins nothing, for no item that may be on the page matches",
-    ]
+    assert page.counts == {name: {"pinned": 0} for name in ("pin 1", "pin 2", "pin 3")}
 
 
 def test_of_two_pins_at_one_position_the_first_holds(page_of: PageOf) -> None:
     page = page_of(SIX, PinRule(1, item_id="f"), PinRule(1, item_id="e"))
 
     assert page.ids == list("fabcde")
-    assert page.outcomes["pin 2"].detail.startswith("does nothing, for another item is pinned at position 1")
-    assert page.outcomes["pin 2"].changed == 0
+    assert page.counts == {"pin 1": {"pinned": 1}, "pin 2": {"pinned": 0}}
 
 
 def test_a_pinned_item_stays_and_caps_count_it(page_of: PageOf) -> None:

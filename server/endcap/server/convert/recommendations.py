@@ -20,6 +20,7 @@ from endcap.v1 import reason_pb2, recommendation_pb2, recommendation_service_pb2
 
 _MOST_EVIDENCE = 10
 _MOST_DROPPED = 100
+_CHANGES = {"filtered", "lifted", "buried", "capped", "placed", "pinned"}  # of what rules count
 _REASON_TEXTS = {
     "popular": "Popular with other customers",
     "trending": "Bought more than usual right now",
@@ -210,7 +211,11 @@ def _trace(answer: RecommendationAnswer, view: CatalogView, milliseconds: float)
             trace_pb2.FilterTrace(name=name, removed_count=count) for name, count in answer.removed.items()
         ],
         rules=[
-            trace_pb2.RuleTrace(rule=rule.name, changed_count=rule.changed, detail=rule.detail)
+            trace_pb2.RuleTrace(
+                rule=rule.name,
+                changed_count=sum(count for name, count in rule.counts.items() if name in _CHANGES),
+                detail=", ".join(f"{name} {count}" for name, count in rule.counts.items()),
+            )
             for rule in answer.rules
         ],
         dropped_items=_dropped(answer, view),

@@ -1,4 +1,4 @@
-"""The attributes that caps count and diversity spreads over."""
+"""The attributes that caps count and diversity keeps apart."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -52,18 +52,6 @@ class Attribute:
         ends = np.cumsum(lengths)
         flat = np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)
         return column.codes[flat].astype(np.int64), np.repeat(np.arange(len(rows)), lengths)
-
-    def known(self, view: CatalogView) -> NDArray[np.bool_]:
-        """Return which rows of a view have a value at all."""
-        if self.name == "group_id":
-            return np.ones(len(view), np.bool_)
-        column = self._column(view)
-        if column is None:
-            return np.zeros(len(view), np.bool_)
-        if isinstance(column, np.ndarray):
-            return ~np.isnan(column)
-        known: NDArray[np.bool_] = np.diff(column.offsets) > 0
-        return known
 
     def holding(self, view: CatalogView, values: Collection[float]) -> NDArray[np.bool_]:
         """Return which rows of a view have at least one of some values, given as ``values`` gives them."""

@@ -1,9 +1,10 @@
 """Rules that lift and bury: boosts, biases and fatigue.
 
-All are shifts of relevance, in units of the spread between the best and the worst score of a rung, and add
-up. Where all scores of a rung are equal, any shift decides.
+All are shifts of relevance, in units of the spread between the best and the worst score of a tier, and add
+up. Where all scores of a tier are equal, any shift decides.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from endcap.catalog.rules import BiasTarget
 from endcap.sdk import CatalogView, Rows
 from endcap.sdk.filters import Filter
-from endcap.server.rules.pool import Context, Pool
+from endcap.server.rules.pool import RerankContext, ScoredCandidates
 
 
 _SAMPLE = 10_000  # values that tell well enough where the quarter of a catalog lies
@@ -27,23 +28,21 @@ class Boost:
     filter: Filter
     strength: float
 
-    def shift(self, pool: Pool) -> NDArray[np.float64]:
+    def shift(self, candidates: ScoredCandidates, context: RerankContext) -> NDArray[np.float64]:
         """Return how far each candidate is lifted; negative where it is buried."""
-        return np.where(pool.matching(self.filter), self.strength, 0.0)
+        return np.where(context.mask(self.filter)[candidates.rows], self.strength, 0.0)
 
-    def preferred(self, context: Context, _: Rows) -> NDArray[np.bool_] | None:
-        """Return the rows of the view that a rule that buries leaves alone; None of one that lifts."""
-        return ~context.mask(self.filter) if self.strength < 0 else None
-
-    def detail(self, pool: Pool) -> str:
-        """Return what the rule did, in English."""
-        verb = "lifts" if self.strength > 0 else "buries"
-        return f"{verb} {np.count_nonzero(pool.matching(self.filter))} of {len(pool)} items"
+    def preferred(self, context: RerankContext, _: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Return the rows of the view that the rule lifts or does not bury; None where it does neither."""
+        if not self.strength:
+            return None
+        matching = context.mask(self.filter)
+        return matching if self.strength > 0 else ~matching
 
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """Lifts or buries candidates by where they stand among those of their rung.
+    """Lifts or buries candidates by where they stand among those of their tier.
 
     With strength 1 the one that has most of the target rises by half the spread and the one that has least
     falls by as much; others lie between by their rank, so that one dear item does not make all others
@@ -54,22 +53,23 @@ class Bias:
     target: BiasTarget
     strength: float
 
-    def shift(self, pool: Pool) -> NDArray[np.float64]:
+    def shift(self, candidates: ScoredCandidates, context: RerankContext) -> NDArray[np.float64]:
         """Return how far each candidate is lifted; negative where it is buried."""
-        values = _TARGETS[self.target](pool.context.view, pool.candidates.rows)
-        shift = np.zeros(len(pool))
-        for rung in pool.rungs:
-            known = rung[~np.isnan(values[rung])]
+        values = _TARGETS[self.target](context.view, candidates.rows)
+        shift = np.zeros(len(candidates))
+        for tier in candidates.by_tier:
+            known = tier[~np.isnan(values[tier])]
             if len(known):
                 shift[known] = self.strength * _standing(values[known])
         return shift
 
-    def preferred(self, context: Context, rows: Rows) -> NDArray[np.bool_] | None:
+    def preferred(self, context: RerankContext, allowed: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """Return the rows of the view that the rule lifts most: about a quarter of those that may be shown.
 
         Where more than three quarters share the least of what is preferred, they are all others.
         """
         read = _TARGETS[self.target]
+        rows = np.flatnonzero(allowed).astype(np.int32)
         sample = np.sign(self.strength) * read(context.view, rows[:: max(len(rows) // _SAMPLE, 1)])
         sample = sample[~np.isnan(sample)]
         if not self.strength or not len(sample):
@@ -78,12 +78,6 @@ class Bias:
         quartile = np.quantile(sample, 0.75)
         above: NDArray[np.bool_] = values > quartile
         return above if above[rows].any() else values >= quartile
-
-    def detail(self, pool: Pool) -> str:
-        """Return what the rule did, in English."""
-        shift = self.shift(pool)
-        lifted, buried = np.count_nonzero(shift > 0), np.count_nonzero(shift < 0)
-        return f"lifts {lifted} and buries {buried} of {len(pool)} items by {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +89,28 @@ class Fatigue:
     window: int
     strength: float
 
-    def shift(self, pool: Pool) -> NDArray[np.float64]:
+    def shift(self, candidates: ScoredCandidates, context: RerankContext) -> NDArray[np.float64]:
         """Return how far each candidate is buried, as a negative number."""
-        shown = pool.context.exposures(self.window)
+        shown = self._shown(context)
         if not shown:
-            return np.zeros(len(pool))
-        times = np.array([float(shown.get(row, 0)) for row in pool.candidates.rows.tolist()])
+            return np.zeros(len(candidates))
+        times = np.array([float(shown[row]) for row in candidates.rows.tolist()])
         shift: NDArray[np.float64] = -self.strength * np.maximum(times - self.exposure_count, 0.0)
         return shift
 
-    def preferred(self, context: Context, _: Rows) -> NDArray[np.bool_] | None:
+    def preferred(self, context: RerankContext, _: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """Return the rows of the view that the user is not tired of; None where those are all."""
-        shown = context.exposures(self.window)
-        tired = [row for row, times in shown.items() if times > self.exposure_count]
+        tired = [row for row, times in self._shown(context).items() if times > self.exposure_count]
         if not tired:
             return None
         fresh = np.ones(len(context.view), np.bool_)
         fresh[tired] = False
         return fresh
 
-    def detail(self, pool: Pool) -> str:
-        """Return what the rule did, in English."""
-        buried = np.count_nonzero(self.shift(pool))
-        return f"buries {buried} of {len(pool)} items, shown more than {self.exposure_count} times"
+    def _shown(self, context: RerankContext) -> Counter[int]:
+        """Return by row how often it was shown within the window."""
+        since = context.time - self.window
+        return Counter(row for time, row in context.exposures if time >= since)
 
 
 def _standing(values: NDArray[np.float64]) -> NDArray[np.float64]:

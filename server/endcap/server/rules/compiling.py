@@ -23,8 +23,8 @@ from endcap.server.rules.attributes import Attribute
 from endcap.server.rules.boosts import Bias, Boost, Fatigue
 from endcap.server.rules.diversity import Dpp, Mmr
 from endcap.server.rules.limits import Limit
-from endcap.server.rules.parts import Cap, Likeness, Pin, Quota, Window
-from endcap.server.rules.rules import Arranging, CompiledRule, Rules
+from endcap.server.rules.parts import Cap, Pin, Quota, SimilarityDiversity, Window
+from endcap.server.rules.rules import CompiledRule, Reranking, Rules
 
 
 _MAX_NAME = 64
@@ -62,8 +62,8 @@ def _compiled(rule: Rule) -> CompiledRule:
     return CompiledRule(rule, _action(rule.action))
 
 
-def _action(action: Action) -> Filter | Arranging:
-    compiled: Filter | Arranging
+def _action(action: Action) -> Filter | Reranking:
+    compiled: Filter | Reranking
     match action:
         case FilterRule():
             compiled = _filter(action.filter)
@@ -95,15 +95,15 @@ def _action(action: Action) -> Filter | Arranging:
     return compiled
 
 
-def _diversity(action: DiversityRule) -> Arranging:
+def _diversity(action: DiversityRule) -> Reranking:
     if action.method == DiversityMethod.WINDOW:
         _within("window", action.window, 2, _MAX_PLACES)
         return Window(Limit(Attribute.named(action.attribute), 1, action.window))
     _within("level", action.level, 0, 1)
-    return Likeness(Mmr if action.method == DiversityMethod.MMR else Dpp, action.level)
+    return SimilarityDiversity(Mmr if action.method == DiversityMethod.MMR else Dpp, action.level)
 
 
-def _pin(action: PinRule) -> Arranging:
+def _pin(action: PinRule) -> Reranking:
     _within("position", action.position, 1, _MAX_PLACES)
     if bool(action.item_id) == bool(action.filter):
         _refuse("a pin takes an item_id or a filter; set one of them")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.server.rules.attributes import Attribute
-from endcap.server.rules.pool import Ranking
+from endcap.server.rules.pool import RankedCandidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Limit:
 class Tally:
     """The values on a page so far, and whom they keep out."""
 
-    def __init__(self, limit: Limit, ranking: Ranking) -> None:
+    def __init__(self, limit: Limit, ranking: RankedCandidates) -> None:
         self.limit = limit
-        self._view = ranking.pool.context.view
+        self._view = ranking.context.view
         values, owners = limit.attribute.values(self._view, ranking.rows)
         self._values, codes = np.unique(values, return_inverse=True)
         self._holders = np.zeros((len(self._values), len(ranking)), np.bool_)

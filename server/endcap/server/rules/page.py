@@ -10,81 +10,81 @@ The best item that is still allowed takes the next place. What is allowed, and w
 - **Quotas** reserve places as late as they can: when no more places are left than the quotas still need
   and can get, only items that match are placed. A page that would be short is filled as if there were no
   quotas, for then every item finds a place that the caps let in.
-- **The rung**: an item of a lower rung is placed only where no item of the rungs above is allowed.
-- **Diversity** chooses among the allowed items of that rung.
+- **The tier**: an item of a higher tier is placed only where no item of the tiers below is allowed.
+- **Diversity** chooses among the allowed items of that tier. It is soft: where they lack unlike ones, the
+  best of them is placed, and counted as crowded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.server.rules.diversity import Spread
 from endcap.server.rules.limits import Tally
-from endcap.server.rules.parts import Cap, Likeness, Pin, Quota, Window
-from endcap.server.rules.pool import Ranking
+from endcap.server.rules.parts import Cap, Pin, Quota, SimilarityDiversity, Window
+from endcap.server.rules.pool import RankedCandidates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Page:
-    """A page as it was filled."""
+class FilledPage:
+    """A page as it was filled. Rules go by their names."""
 
-    indices: tuple[int, ...]
+    indices: list[int]
     """Into the ranking, by place."""
 
-    pins: dict[int, int]
-    """The place of each pinned item, by its index into the ranking."""
+    pins: Mapping[int, str]
+    """The rule that pinned each pinned item, by its index into the ranking."""
 
-    caps: tuple[Tally, ...]
+    caps: Mapping[str, Tally]
 
-    crowded: "Crowded | None"
+    crowded: Mapping[str, int]
+    """Places for which each diversity rule found no item that is unlike those near it."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Crowded:
-    """Where on a page no item is as unlike those near it as a rule asks for."""
-
-    place: int | None
-    """From 0; None where it is the whole page."""
-
-    apart: NDArray[np.bool_]
-    """The rows of the view that would be."""
+    capped: Mapping[str, int]
+    """Candidates that are left over and that each cap keeps out."""
 
 
-def fill(ranking: Ranking, rules: Sequence[object]) -> Page:
+def fill(ranking: RankedCandidates, rules: Mapping[str, object]) -> FilledPage:
     """Fill a page by the rules that place; others are passed over."""
-    page_size = ranking.pool.context.page_size
     page = _Filling(ranking, rules).filled()
-    if len(page.indices) < page_size and any(isinstance(rule, Quota) for rule in rules):
-        page = _Filling(ranking, [rule for rule in rules if not isinstance(rule, Quota)]).filled()
+    without_quotas = {name: rule for name, rule in rules.items() if not isinstance(rule, Quota)}
+    if len(page.indices) < ranking.context.page_size and len(without_quotas) < len(rules):
+        page = _Filling(ranking, without_quotas).filled()
     return page
 
 
 class _Filling:
     """A page while it is filled."""
 
-    def __init__(self, ranking: Ranking, rules: Iterable[object]) -> None:
-        rules = tuple(rules)
+    def __init__(self, ranking: RankedCandidates, rules: Mapping[str, object]) -> None:
         self._ranking = ranking
-        self._size = ranking.pool.context.page_size
-        self._has_groups = ranking.pool.context.view.has_groups
+        self._size = ranking.context.page_size
+        self._has_groups = ranking.context.view.has_groups
         self._left = np.ones(len(ranking), np.bool_)
-        self._caps = tuple(Tally(rule.limit, ranking) for rule in rules if isinstance(rule, Cap))
-        self._windows = tuple(Tally(rule.limit, ranking) for rule in rules if isinstance(rule, Window))
-        self._spread = _spread(ranking, rules)
+        self._caps = {
+            name: Tally(rule.limit, ranking) for name, rule in rules.items() if isinstance(rule, Cap)
+        }
+        self._windows = {
+            name: Tally(rule.limit, ranking) for name, rule in rules.items() if isinstance(rule, Window)
+        }
+        # The last rule that weighs similarity decides the order, whatever those before it say.
+        similarity = [(name, rule) for name, rule in rules.items() if isinstance(rule, SimilarityDiversity)]
+        self._dispersion = similarity[-1][1].method(ranking, similarity[-1][1].level) if similarity else None
+        self._dispersing = similarity[-1][0] if similarity else ""
         self._quotas = [
             _Need(rule.count(self._size), ranking.matching(rule.filter))
-            for rule in rules
+            for rule in rules.values()
             if isinstance(rule, Quota)
         ]
         self._ahead: dict[int, int] = {}
-        self._pinned: list[int] = []
-        self._crowded: Crowded | None = None
-        if ranking.pool.context.first_page:
-            self._pin([rule for rule in rules if isinstance(rule, Pin)])
+        self._pins: dict[int, str] = {}
+        self._crowded: Counter[str] = Counter()
+        if ranking.context.first_page:
+            self._pin({name: rule for name, rule in rules.items() if isinstance(rule, Pin)})
 
-    def filled(self) -> Page:
+    def filled(self) -> FilledPage:
         places: list[int] = []
         while len(places) < self._size:
             place = len(places)
@@ -99,38 +99,41 @@ class _Filling:
                 places.append(self._moved_up(place))
             else:
                 break
-        pinned = set(self._pinned)
-        pins = {index: place for place, index in enumerate(places) if index in pinned}
-        return Page(tuple(places), pins, self._caps, self._crowded)
+        full = {name: cap.full(len(places)) for name, cap in self._caps.items()}
+        capped = {
+            name: 0 if rows is None else int(np.count_nonzero(rows & self._left))
+            for name, rows in full.items()
+        }
+        return FilledPage(places, self._pins, self._caps, self._crowded, capped)
 
-    def _pin(self, pins: Iterable[Pin]) -> None:
+    def _pin(self, pins: Mapping[str, Pin]) -> None:
         """Set the pinned items at their places: first those named by id, which caps do not hold back."""
-        for pin in sorted(pins, key=lambda pin: not isinstance(pin.target, str)):
+        for name, pin in sorted(pins.items(), key=lambda named: not isinstance(named[1].target, str)):
             if pin.place >= self._size or pin.place in self._ahead:
                 continue
-            allowed = self._left & pinnable(self._ranking, pin)
+            allowed = self._left & _pinnable(self._ranking, pin)
             if not isinstance(pin.target, str):
                 allowed = self._capped(allowed, pin.place)
             if allowed.any():
                 index = int(allowed.argmax())
                 self._put(index, pin.place)
                 self._ahead[pin.place] = index
-                self._pinned.append(index)
+                self._pins[index] = name
 
     def _put(self, index: int, place: int) -> None:
         if self._has_groups:
             self._left &= self._ranking.groups != self._ranking.groups[index]
         self._left[index] = False
-        for tally in (*self._caps, *self._windows):
+        for tally in (*self._caps.values(), *self._windows.values()):
             tally.put(index, place)
         for quota in self._quotas:
             quota.count -= int(quota.matching[index])
-        if self._spread:
-            self._spread.put(index)
+        if self._dispersion:
+            self._dispersion.put(index)
 
     def _moved_up(self, place: int) -> int:
         nearest = min(self._ahead)
-        for tally in (*self._caps, *self._windows):
+        for tally in (*self._caps.values(), *self._windows.values()):
             tally.move(nearest, to=place)
         return self._ahead.pop(nearest)
 
@@ -139,25 +142,26 @@ class _Filling:
         first = int(allowed.argmax()) if len(allowed) else 0
         if not len(allowed) or not allowed[first]:
             return None
-        if not self._windows and not self._spread:
+        if not self._windows and not self._dispersion:
             return first
-        end = self._ranking.rung_ends[first]
+        end = self._ranking.tier_ends[first]
         choice = allowed[first:end]
-        for window in self._windows:
+        for name, window in self._windows.items():
             full = window.full(place)
             if full is None:
                 continue
             if (apart := choice & ~full[first:end]).any():
                 choice = apart
-            elif self._crowded is None:
-                self._crowded = Crowded(place, ~window.full_rows(place))
-        if self._spread:
-            worth = np.where(choice, self._spread.worth(first, end), -np.inf)
-            return first + int(worth.argmax())
-        return first + int(choice.argmax())
+            else:
+                self._crowded[name] += 1
+        if not self._dispersion:
+            return first + int(choice.argmax())
+        best, crowded = self._dispersion.best(first, choice)
+        self._crowded[self._dispersing] += crowded
+        return best
 
     def _capped(self, allowed: NDArray[np.bool_], place: int) -> NDArray[np.bool_]:
-        for cap in self._caps:
+        for cap in self._caps.values():
             full = cap.full(place)
             if full is not None:
                 allowed = allowed & ~full
@@ -187,15 +191,9 @@ class _Need:
     matching: NDArray[np.bool_]
 
 
-def pinnable(ranking: Ranking, pin: Pin) -> NDArray[np.bool_]:
+def _pinnable(ranking: RankedCandidates, pin: Pin) -> NDArray[np.bool_]:
     """Return which items of a ranking a pin asks for."""
     if isinstance(pin.target, str):
-        asked: NDArray[np.bool_] = ranking.rows == ranking.pool.context.view.vocabulary.row(pin.target)
+        asked: NDArray[np.bool_] = ranking.rows == ranking.context.view.vocabulary.row(pin.target)
         return asked
     return ranking.matching(pin.target)
-
-
-def _spread(ranking: Ranking, rules: Iterable[object]) -> Spread | None:
-    """Return the last of the rules that weigh likeness: it decides the order whatever those before say."""
-    likeness = [rule for rule in rules if isinstance(rule, Likeness)]
-    return likeness[-1].method(ranking, likeness[-1].level) if likeness else None

@@ -17,7 +17,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class SimilarityDiversity:
     """Prefers items unlike those on the page."""
 
     order: ClassVar[int] = 3

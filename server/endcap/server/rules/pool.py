@@ -1,6 +1,6 @@
-"""What the rules arrange, before and after it is ranked."""
+"""What rules re-rank: the candidates, what the page is made for, and the order of relevance after boosts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,95 +12,84 @@ from endcap.sdk.filters import Filter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """The items that a page is made from, in any order; equal scores stand in the order given."""
-
-    rows: Rows
-    """Each at most once."""
-
-    scores: Scores
-    """Finite; comparable only within a rung."""
-
-    rungs: NDArray[np.int32]
-    """The place in the ladder of the strategy that named each item. Items of a lower number stand before
-    all items of a higher one, whatever the boosts; only quotas and pins reach beyond. Rows that are asked
-    for later, to lengthen a short page, take a number above all that are there."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Context:
+class RerankContext:
     """What a page is made for."""
 
     view: CatalogView
     page_size: int
     first_page: bool
 
-    mask: Callable[[Filter], NDArray[np.bool_]]
-    """The rows of the view that meet a filter; it should keep what it has worked out."""
+    masks: Mapping[str, NDArray[np.bool_]]
+    """The rows of the view that meet each filter that a rule names, by the filter's text."""
 
-    exposures: Callable[[int], Mapping[int, int]]
-    """For so many milliseconds back: how often each row was shown to the user, who did nothing with it."""
+    time: int = 0
+    """Unix milliseconds of the request."""
+
+    exposures: Sequence[tuple[int, int]] = ()
+    """Unix milliseconds and row of each time that an item was shown to the user, who did nothing with it."""
+
+    def mask(self, filter_: Filter) -> NDArray[np.bool_]:
+        """Return the rows of the view that meet a filter."""
+        return self.masks[filter_.text]
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
-    """Candidates with what they are for."""
+class ScoredCandidates:
+    """The items that a page is made from, in any order; equal scores stand in the order given."""
 
-    candidates: Candidates
-    context: Context
+    rows: Rows
+    """Each at most once."""
+
+    scores: Scores
+    """Finite; comparable only within a tier."""
+
+    tiers: NDArray[np.int32]
+    """Items of a lower tier stand before all items of a higher one, whatever the boosts; only quotas and pins
+    reach beyond. A tier is what one strategy named at one time."""
 
     def __len__(self) -> int:
-        return len(self.candidates.rows)
+        return len(self.rows)
 
     @cached_property
-    def rungs(self) -> list[NDArray[np.int64]]:
-        """The positions of each rung's candidates, best rung first."""
-        rungs = self.candidates.rungs
-        return [np.flatnonzero(rungs == rung) for rung in sorted(set(rungs.tolist()))]
-
-    @cached_property
-    def relevance(self) -> NDArray[np.float64]:
-        """The scores, scaled to [0, 1] within each rung."""
-        return self.scaled(self.candidates.scores)
+    def by_tier(self) -> list[NDArray[np.int64]]:
+        """The positions of each tier's candidates, the lowest tier first."""
+        return [np.flatnonzero(self.tiers == tier) for tier in np.unique(self.tiers).tolist()]
 
     def scaled(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Scale values of candidates to [0, 1] within each rung; all 0 where a rung's are equal."""
+        """Scale values of candidates to [0, 1] within each tier; all 0 where a tier's are equal."""
         scaled = np.zeros(len(self))
-        for rung in self.rungs:
-            of_rung = values[rung].astype(np.float64)
-            least = of_rung.min()
-            spread = of_rung.max() - least
-            if spread > 0:
-                scaled[rung] = (of_rung - least) / spread
+        for tier in self.by_tier:
+            of_tier = values[tier].astype(np.float64)
+            least = of_tier.min()
+            dispersion = of_tier.max() - least
+            if dispersion > 0:
+                scaled[tier] = (of_tier - least) / dispersion
         return scaled
 
-    def matching(self, filter_: Filter) -> NDArray[np.bool_]:
-        """Return which candidates meet a filter."""
-        matching: NDArray[np.bool_] = self.context.mask(filter_)[self.candidates.rows]
-        return matching
 
+class RankedCandidates:
+    """Candidates ranked by relevance after boosts: arrays over places in the ranking, the best first."""
 
-class Ranking:
-    """A pool ranked by relevance after boosts: arrays over places in the ranking, the best first."""
-
-    def __init__(self, pool: Pool, relevance: NDArray[np.float64]) -> None:
-        self.pool = pool
-        rungs = pool.candidates.rungs
-        self.positions = np.lexsort((-relevance, rungs))
+    def __init__(
+        self, candidates: ScoredCandidates, relevance: NDArray[np.float64], context: RerankContext
+    ) -> None:
+        self.context = context
+        self.positions = np.lexsort((-relevance, candidates.tiers))
         """Positions into the candidates."""
 
-        self.rows: Rows = pool.candidates.rows[self.positions]
-        self.groups: Rows = pool.context.view.groups[self.rows]
-        self.relevance = pool.scaled(relevance)[self.positions]
-        """In [0, 1] within each rung."""
+        self.rows: Rows = candidates.rows[self.positions]
+        self.groups: Rows = context.view.groups[self.rows]
+        self.relevance = candidates.scaled(relevance)[self.positions]
+        """In [0, 1] within each tier."""
 
-        ranked = rungs[self.positions]
-        self.rung_ends = np.searchsorted(ranked, ranked, side="right")
-        """For each place in the ranking, where its rung ends."""
+        ranked = candidates.tiers[self.positions]
+        self.tier_ends = np.searchsorted(ranked, ranked, side="right")
+        """For each place in the ranking, where its tier ends."""
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def matching(self, filter_: Filter) -> NDArray[np.bool_]:
         """Return which places in the ranking meet a filter."""
-        return self.pool.matching(filter_)[self.positions]
+        matching: NDArray[np.bool_] = self.context.mask(filter_)[self.rows]
+        return matching

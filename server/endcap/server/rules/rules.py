@@ -1,6 +1,7 @@
 """The rules of a placement, compiled, and what they make of candidates."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -9,20 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.catalog.rules import Rule
-from endcap.sdk import Rows
 from endcap.sdk.filters import Filter
-from endcap.server.rules.attributes import Attribute
 from endcap.server.rules.boosts import Bias, Boost, Fatigue
-from endcap.server.rules.outcomes import RuleOutcome, outcome
-from endcap.server.rules.page import Crowded, Page, fill
-from endcap.server.rules.parts import Cap, Likeness, Pin, Quota, Window
-from endcap.server.rules.pool import Candidates, Context, Pool, Ranking
+from endcap.server.rules.outcomes import RuleOutcome
+from endcap.server.rules.page import FilledPage, fill
+from endcap.server.rules.parts import Cap, Pin, Quota, SimilarityDiversity, Window
+from endcap.server.rules.pool import RankedCandidates, RerankContext, ScoredCandidates
 
 
-_KINDS = (Attribute("brand"), Attribute("categories"))
-"""Where items differ in both, their words do too."""
-
-Arranging: TypeAlias = Boost | Bias | Fatigue | Window | Likeness | Cap | Quota | Pin
+Reranking: TypeAlias = Boost | Bias | Fatigue | Window | SimilarityDiversity | Cap | Quota | Pin
 """What a rule does to a page."""
 
 
@@ -34,19 +30,20 @@ class NamedFilter:
     filter: Filter
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
-    """What a pool should hold beside the best items, so that a rule finds what it asks for."""
+@dataclass(frozen=True, slots=True, eq=False)
+class RequiredCandidates:
+    """What the candidates should hold beside the best items, so that a rule finds what it asks for."""
+
+    rows: NDArray[np.bool_]
+    """The rows of the view that it asks for."""
 
     count: int
-    """How many items, the best first."""
+    """How many of them, the best first."""
 
-    filter: Filter | None = None
-    """What they match; None where ``item_id`` says which."""
+    others: int
+    """How many other rows may be shown."""
 
-    item_id: str = ""
-
-    required: bool = False
+    is_hard: bool
     """Whether strategies further down the ladder are asked too, where those above know too few."""
 
 
@@ -55,12 +52,12 @@ class CompiledRule:
     """A rule with its filter parsed and its attribute found."""
 
     rule: Rule
-    action: Filter | Arranging
+    action: Filter | Reranking
 
 
-@dataclass(frozen=True, eq=False)
-class Arranged:
-    """A page, arranged."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Reranked:
+    """A page, re-ranked."""
 
     order: NDArray[np.int64]
     """Positions into the candidates, the best first; at most a page."""
@@ -72,15 +69,8 @@ class Arranged:
     """Of a short page, the rows of the view that caps and groups would let in at the next place; none of
     them is left among the candidates. None where every row would be, and of a full page."""
 
-    crowded: Crowded | None
-    """Where diversity lacks items, and which rows of the view it lacks; None where it lacks none."""
-
-    _explain: Callable[[], tuple[RuleOutcome, ...]]
-
-    @cached_property
-    def outcomes(self) -> tuple[RuleOutcome, ...]:
-        """What each rule did, in the order applied; worked out when first read, by filling a page a rule."""
-        return self._explain()
+    outcomes: tuple[RuleOutcome, ...]
+    """What each rule did, in the order applied."""
 
 
 @dataclass(frozen=True)
@@ -122,121 +112,111 @@ class Rules:
     @cached_property
     def needs_exposures(self) -> int:
         """The longest time that a rule looks back on what was shown, in milliseconds; 0 for not at all."""
-        return max((rule.window for _, rule in self._arranging if isinstance(rule, Fatigue)), default=0)
+        return max((rule.window for rule in self._reranking.values() if isinstance(rule, Fatigue)), default=0)
 
     @cached_property
-    def rearranges(self) -> bool:
+    def reranks(self) -> bool:
         """Whether there is more to do than to keep one item of each group."""
-        return bool(self._arranging)
+        return bool(self._reranking)
 
-    def wants(self, page_size: int) -> tuple[Want, ...]:
-        """Return what candidates should hold beside the best ones, for a page of a size."""
-        counts: dict[Filter | str, int] = {}
-        required: set[Filter | str] = set()
-        for _, rule in self._arranging:
-            match rule:
-                case Boost(filter_, strength) if strength > 0:
-                    # One more than fit, for the worst of a pool ties with the best one that is not lifted.
-                    counts[filter_] = page_size + 1
-                case Quota(filter_):
-                    counts[filter_] = counts.get(filter_, 0) + rule.count(page_size)
-                    required.add(filter_)
-                case Pin(place, target) if place < page_size:
-                    counts[target] = counts.get(target, 0) + 1
-                    required.add(target)
-        return tuple(
-            Want(
-                min(count, page_size + 1),
-                filter=None if isinstance(wanted, str) else wanted,
-                item_id=wanted if isinstance(wanted, str) else "",
-                required=wanted in required,
-            )
-            for wanted, count in counts.items()
-            if count
-        )
+    @cached_property
+    def weighs_similarity(self) -> bool:
+        """Whether a rule compares the words of items, which takes milliseconds rather than microseconds."""
+        return any(isinstance(rule, SimilarityDiversity) for rule in self._reranking.values())
 
-    def preferred(self, context: Context, rows: Rows) -> list[NDArray[np.bool_]]:
-        """Return for each boost, bias and fatigue the rows of the view that it would have on the page.
+    def pinned_ids(self, page_size: int) -> list[tuple[int, str]]:
+        """Return the place, from 0, and the id of each item that a rule pins to a page of a size."""
+        pins = [rule for rule in self._reranking.values() if isinstance(rule, Pin) and rule.place < page_size]
+        return [(pin.place, pin.target) for pin in pins if isinstance(pin.target, str)]
 
-        A pool should hold more than a page of each. What positive boosts lift is told by ``wants``.
+    def required(self, context: RerankContext, allowed: NDArray[np.bool_]) -> list[RequiredCandidates]:
+        """Return what the candidates should hold beside the best ones.
+
+        Quotas and slots ask for what they place. A boost, a bias or fatigue asks for what it would have on
+        the page, one more than fit: the worst of the candidates ties with the best one that is not lifted.
 
         Args:
             context: What the page is made for.
-            rows: Those that may be shown.
+            allowed: The rows of the view that may be shown.
         """
-        shifts = [rule for _, rule in self._arranging if isinstance(rule, Boost | Bias | Fatigue)]
-        preferred = [rule.preferred(context, rows) for rule in shifts]
-        return [mask for mask in preferred if mask is not None]
+        more_than_fit = context.page_size + 1
+        places: Counter[Filter] = Counter()
+        required: list[tuple[NDArray[np.bool_], int, bool]] = []
+        for rule in self._reranking.values():
+            match rule:
+                case Quota(condition):
+                    places[condition] += rule.count(context.page_size)
+                case Pin(place, Filter() as condition) if place < context.page_size and context.first_page:
+                    places[condition] += 1
+                case Boost() | Bias() | Fatigue():
+                    preferred = rule.preferred(context, allowed)
+                    if preferred is not None:
+                        required.append((preferred, more_than_fit, False))
+        for condition, count in places.items():
+            if count:
+                required.append((context.mask(condition), min(count, more_than_fit), True))
+        return [
+            RequiredCandidates(rows, count, _count(allowed & ~rows), is_hard)
+            for rows, count, is_hard in required
+        ]
 
-    def arrange(self, candidates: Candidates, context: Context) -> Arranged:
+    def rerank(self, candidates: ScoredCandidates, context: RerankContext) -> Reranked:
         """Make a page of candidates: the same one whenever they are the same.
 
         Rules run in the order of ``endcap.v1.Rule``; ``page`` tells how they meet. A page is short only
-        when no candidate is left that caps and groups let in. Then rows that are ``open``, added with a
-        rung above all others, make it longer: what stood on the page stays, and they follow. (A pin that
+        when no candidate is left that caps and groups let in. Then rows that are ``open``, added in a
+        tier above all others, make it longer: what stood on the page stays, and they follow. (A pin that
         finds its item only among the rows added, or that stands nearer than it should while a cap
         counts a stretch, may still shift what is on the page.)
         """
-        pool = Pool(candidates, context)
-        ranking, page = _page(pool, [rule for _, rule in self._arranging])
-        indices = list(page.indices)
-        return Arranged(
-            order=ranking.positions[indices],
-            pinned=np.array([index in page.pins for index in indices], np.bool_),
-            open=_open(ranking, page) if len(indices) < context.page_size else None,
-            crowded=page.crowded or _uniform(pool, [rule for _, rule in self._arranging]),
-            _explain=lambda: self._outcomes(pool),
+        relevance = candidates.scaled(candidates.scores)
+        counts: dict[str, dict[str, int]] = {}
+        for name, rule in self._reranking.items():
+            if isinstance(rule, Boost | Bias | Fatigue):
+                shift = rule.shift(candidates, context)
+                relevance = relevance + shift
+                counts[name] = {"lifted": _count(shift > 0), "buried": _count(shift < 0)}
+        ranking = RankedCandidates(candidates, relevance, context)
+        page = fill(ranking, self._reranking)
+        for name, rule in self._reranking.items():
+            match rule:
+                case Window() | SimilarityDiversity():
+                    counts[name] = {"crowded": page.crowded.get(name, 0)}
+                case Cap():
+                    counts[name] = {"capped": page.capped[name]}
+                case Quota(filter=condition):
+                    placed = _count(ranking.matching(condition)[page.indices])
+                    counts[name] = {"reserved": rule.count(context.page_size), "placed": placed}
+                case Pin():
+                    counts[name] = {"pinned": list(page.pins.values()).count(name)}
+        return Reranked(
+            order=ranking.positions[page.indices],
+            pinned=np.array([index in page.pins for index in page.indices], np.bool_),
+            open=_open(ranking, page) if len(page.indices) < context.page_size else None,
+            outcomes=tuple(RuleOutcome(name, counts[name]) for name in self._reranking),
         )
 
     @cached_property
-    def _arranging(self) -> tuple[tuple[str, Arranging], ...]:
-        return tuple(
-            (compiled.rule.name, compiled.action)
+    def _reranking(self) -> Mapping[str, Reranking]:
+        """The rules that re-rank, by their names, in the order applied."""
+        return {
+            compiled.rule.name: compiled.action
             for compiled in self.compiled
             if not isinstance(compiled.action, Filter)
-        )
-
-    def _outcomes(self, pool: Pool) -> tuple[RuleOutcome, ...]:
-        outcomes: list[RuleOutcome] = []
-        so_far: list[Arranging] = []
-        ranking, page = _page(pool, so_far)
-        for name, rule in self._arranging:
-            before = ranking.positions[list(page.indices)].tolist()
-            so_far.append(rule)
-            ranking, page = _page(pool, so_far)
-            outcomes.append(outcome(name, rule, ranking, before, page))
-        return tuple(outcomes)
+        }
 
 
-def _page(pool: Pool, rules: list[Arranging]) -> tuple[Ranking, Page]:
-    relevance = pool.relevance
-    for rule in rules:
-        if isinstance(rule, Boost | Bias | Fatigue):
-            relevance = relevance + rule.shift(pool)
-    ranking = Ranking(pool, relevance)
-    return ranking, fill(ranking, rules)
+def _count(mask: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
 
 
-def _uniform(pool: Pool, rules: list[Arranging]) -> Crowded | None:
-    """Return what likeness lacks in a pool of fewer brands or categories than a page has places."""
-    if not len(pool) or not any(isinstance(rule, Likeness) and rule.level for rule in rules):
-        return None
-    view = pool.context.view
-    unlike = np.zeros(len(view), np.bool_)
-    for attribute in _KINDS:
-        values = np.unique(attribute.values(view, pool.candidates.rows)[0])
-        if len(values) < pool.context.page_size:
-            unlike |= attribute.known(view) & ~attribute.holding(view, values.tolist())
-    return Crowded(None, unlike)
-
-
-def _open(ranking: Ranking, page: Page) -> NDArray[np.bool_] | None:
-    view = ranking.pool.context.view
+def _open(ranking: RankedCandidates, page: FilledPage) -> NDArray[np.bool_] | None:
+    view = ranking.context.view
     if not view.has_groups and not page.caps:
         return None
     shown = np.zeros(len(view), np.bool_)
-    shown[ranking.groups[list(page.indices)]] = True
+    shown[ranking.groups[page.indices]] = True
     rows: NDArray[np.bool_] = ~shown[view.groups]
-    for cap in page.caps:
+    for cap in page.caps.values():
         rows &= ~cap.full_rows(len(page.indices))
     return rows

@@ -1,5 +1,6 @@
 """How alike items are: the cosine of their sets of words."""
 
+from itertools import count
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,17 +30,18 @@ class Similarity:
     def to(self, index: int) -> NDArray[np.float64]:
         """Return the cosine of every item with one of them."""
         words = self._words[self._bounds[index] : self._bounds[index + 1]]
-        shared = np.add.reduce(self._holders[words], dtype=np.float64)
+        shared = np.add.reduce(self._holders.take(words, 0), dtype=np.uint16)
         cosines: NDArray[np.float64] = shared * self._inverse_norms * self._inverse_norms[index]
         return cosines
 
 
 class _Words:
-    """The words of a view's items as codes, worked out when an item is first asked for."""
+    """The words of a view's items as codes, worked out when an item is first asked for, in any thread."""
 
     def __init__(self, view: CatalogView) -> None:
         self._texts = (view.titles, view.categories, view.brands, view.tags)
         self._vocabulary: dict[str, int] = {}
+        self._codes = count()  # two threads that meet a word at once take two codes, and keep one
         self._rows: dict[int, NDArray[np.int64]] = {}
 
     def of(self, row: int) -> NDArray[np.int64]:
@@ -47,10 +49,13 @@ class _Words:
         if codes is None:
             titles, *labels = self._texts
             text = " ".join([titles[row], *(name for column in labels for name in column.of_row(row))])
-            vocabulary = self._vocabulary
-            words = {vocabulary.setdefault(word, len(vocabulary)) for word in tokenize(text)}
+            words = {self._code(word) for word in tokenize(text)}
             codes = self._rows[row] = np.array(sorted(words), np.int64)
         return codes
+
+    def _code(self, word: str) -> int:
+        code = self._vocabulary.get(word)
+        return self._vocabulary.setdefault(word, next(self._codes)) if code is None else code
 
 
 _NO_CODES = np.empty(0, np.int64)

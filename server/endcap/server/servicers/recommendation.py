@@ -9,13 +9,11 @@ from dataclasses import replace
 from endcap.catalog.exposures import ExposureLog
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server import tokens
-from endcap.server.answer import RecommendationAnswer
 from endcap.server.convert import recommendations
 from endcap.server.interceptors import Call, Context, current_call
 from endcap.server.limits import check_limit
 from endcap.server.paging import page_token, read_page_token, request_digest
 from endcap.server.pipeline import MAX_SHOWN, Pipeline
-from endcap.server.request import RecommendationRequest
 from endcap.server.shops import Shop, Shops
 from endcap.server.shown import decode_rows, encode_rows
 from endcap.server.statuses import known_error
@@ -139,50 +137,43 @@ class RecommendationServicer(RecommendationServiceServicer):
         asked = recommendations.read_request(
             request,
             time=call.time,
-            shown=_shown(request, shop, digest, call.time),
+            shown=_shown(request, shop, digest, call.time) if request.page_token else (),
             request_id=request_id,
         )
-        if asked.minimum_revision > shop.revision:
+        if asked.minimum_revision and asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + deadline) / 2)
         state = shop.state
         if request.validate_only:
             pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
         answer = await pipeline.recommend(asked, shop, state, deadline)
+        next_page_token = ""
+        if answer.has_more:
+            shown = encode_rows([*asked.shown, *(item.row for item in answer.items)])
+            next_page_token = page_token(shop.token_key, digest, {"shown": shown}, asked.time)
+        attribution_token = ""
         if not request.unrecorded:
-            self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
-        return recommendations.write_response(
+            body = {"request": asked.request_id, "placement": asked.placement, "time": asked.time}
+            attribution_token = tokens.sign(shop.token_key, tokens.ATTRIBUTION, body)
+        response = recommendations.write_response(
             asked,
             answer,
             state,
             revision=shop.revision,
-            attribution_token="" if request.unrecorded else _attribution_token(asked, shop),
-            next_page_token=_next_page_token(asked, answer, shop, digest),
+            attribution_token=attribution_token,
+            next_page_token=next_page_token,
             trace_milliseconds=(time.monotonic() - started) * 1000 if request.include_trace else None,
         )
+        if not request.unrecorded:
+            self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
+        return response
 
 
 def _shown(request: pb.RecommendRequest, shop: Shop, digest: str, now: int) -> tuple[int, ...]:
     """Return the rows on the pages before."""
-    if not request.page_token:
-        return ()
     shown = decode_rows(read_page_token(shop.token_key, digest, request.page_token, now)["shown"])
     if len(shown) >= MAX_SHOWN:
         raise PageOutOfRange(
             f"there are no pages beyond {MAX_SHOWN} items: begin anew, or narrow the request by a filter"
         )
     return shown
-
-
-def _attribution_token(request: RecommendationRequest, shop: Shop) -> str:
-    body = {"request": request.request_id, "placement": request.placement, "time": request.time}
-    return tokens.sign(shop.token_key, tokens.ATTRIBUTION, body)
-
-
-def _next_page_token(
-    request: RecommendationRequest, answer: RecommendationAnswer, shop: Shop, digest: str
-) -> str:
-    if not answer.has_more:
-        return ""
-    shown = [*request.shown, *(item.row for item in answer.items)]
-    return page_token(shop.token_key, digest, {"shown": encode_rows(shown)}, request.time)

@@ -1,0 +1,1 @@
+"""One answer to Recommend, from the candidates to the slate."""

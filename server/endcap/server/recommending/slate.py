@@ -1,0 +1,77 @@
+"""The page of one answer, as the rules make it of the candidates."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import Query
+from endcap.server.answer import RecommendedItem
+from endcap.server.ladders import Rung
+from endcap.server.recommending.candidates import Candidates
+from endcap.server.rules import RerankContext, Reranked, Rules, ScoredCandidates
+
+
+_TOP_UP = 1_000  # items that a rung is asked for where caps or variants starve a page
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slate:
+    """A page, the best item first."""
+
+    candidates: Candidates
+    context: RerankContext
+    reranked: Reranked
+
+    @property
+    def missing(self) -> int:
+        """How many items the page lacks."""
+        return self.context.page_size - len(self.reranked.order)
+
+    def top_up(self) -> Query | None:
+        """Return what to ask a rung for once more where caps or variants starve the page; None elsewhere."""
+        still_open = self.reranked.open
+        if not self.missing or still_open is None:
+            return None
+        return self.candidates.rest(self.candidates.query.eligible.mask & still_open, _TOP_UP)
+
+    def keeps_out(self) -> bool:
+        """Return whether the page is short of items that caps keep out: the next page counts anew."""
+        if not self.missing or self.reranked.open is None or not len(self.reranked.order):
+            return False
+        left = self.candidates.allowed()
+        left[self.context.view.with_variants(self.candidates.rows[self.reranked.order])] = False
+        return bool(left.any())
+
+    def items(self, rungs: Sequence[Rung]) -> tuple[RecommendedItem, ...]:
+        """Return the items of the page."""
+        ids = self.context.view.vocabulary.ids
+        candidates = self.candidates
+        return tuple(
+            RecommendedItem(
+                row=int(candidates.rows[place]),
+                item_id=ids[candidates.rows[place]],
+                score=0.0 if pinned else float(candidates.scores[place]),
+                strategy="" if pinned else rungs[candidates.rungs[place]].strategy,
+                bundles=() if pinned else rungs[candidates.rungs[place]].bundles,
+                rung=0 if pinned else int(candidates.rungs[place]),
+                reasons=() if pinned else candidates.reasons[place],
+                pinned=bool(pinned),
+            )
+            for place, pinned in zip(self.reranked.order, self.reranked.pinned, strict=True)
+        )
+
+    def used(self, rung_count: int) -> NDArray[np.int64]:
+        """Return for each rung how many items of the page it named; pinned ones are nobody's."""
+        named = self.candidates.rungs[self.reranked.order[~self.reranked.pinned]]
+        return np.bincount(named, minlength=rung_count)
+
+
+async def rerank(candidates: Candidates, rules: Rules, context: RerankContext) -> Slate:
+    """Make the page of the candidates, in a thread where comparing words would hold up the event loop."""
+    scored = ScoredCandidates(candidates.rows, candidates.scores, candidates.tiers)
+    if rules.weighs_similarity:
+        return Slate(candidates, context, await asyncio.to_thread(rules.rerank, scored, context))
+    return Slate(candidates, context, rules.rerank(scored, context))

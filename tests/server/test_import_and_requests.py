@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from endcap.catalog.database import Database, open_database
+from endcap.catalog.entry_changes import changed_item
 from endcap.catalog.importing.importer import ImportReport, check_files, import_files
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Source
@@ -194,7 +195,7 @@ def test_an_item_is_good_or_bad_whichever_way_it_comes(
     message = item_pb2.Item(id=row["item_id"])
     _fill(message, {name: value for name, value in row.items() if name != "item_id"}, "attributes")
 
-    assert _takes(lambda: item_reader(None)(message, NOW).apply(None, currency="EUR")) is is_good
+    assert _takes(lambda: changed_item(item_reader(None)(message, NOW), None, "EUR")) is is_good
     assert _import_takes(tmp_path, Subject.ITEMS, row) is is_good
 
 

@@ -11,7 +11,7 @@ from endcap.catalog.revisions import advance_revision
 from endcap.catalog.rules import Rule, rule_from_json, rule_to_json
 from endcap.catalog.tables import PLACEMENTS
 from endcap.catalog.upserting import upsert
-from endcap.sdk.errors import Conflict, NotFound
+from endcap.sdk.errors import NotFound
 from endcap.sdk.query import Task
 
 
@@ -135,7 +135,7 @@ async def list_placements(
 
 
 async def put_placement(
-    *, connection: AsyncConnection, shop: str, placement: Placement, now: int, etag: str = ""
+    *, connection: AsyncConnection, shop: str, placement: Placement, now: int
 ) -> Placement:
     """Create a placement or replace the one of that id.
 
@@ -144,25 +144,20 @@ async def put_placement(
         shop: The shop's id.
         placement: What to store; its times and revision are ignored.
         now: Unix milliseconds.
-        etag: The state that the caller has read; empty to replace any.
 
     Returns:
         The placement as stored.
 
     Raises:
-        Conflict: Its state is not the one named by ``etag``.
         NotFound: There is no such shop.
     """
     revision = await advance_revision(connection=connection, shop=shop)
-    created = now
     try:
-        stored = await get_placement(connection=connection, shop=shop, placement_id=placement.id)
-        created = stored.created_time
-        found = stored.etag
+        created = (
+            await get_placement(connection=connection, shop=shop, placement_id=placement.id)
+        ).created_time
     except NotFound:
-        found = ""
-    if etag and etag != found:
-        raise Conflict(f"the placement {placement.id!r} was changed by somebody else: read it again")
+        created = now
     placement = replace(placement, created_time=created, updated_time=now, revision=revision)
     await insert_placements(connection=connection, shop=shop, placements=[placement])
     return placement

@@ -6,9 +6,10 @@ from operator import attrgetter
 
 import polars as pl
 
+from endcap.catalog.entry_changes import Change
 from endcap.catalog.events import Event
 from endcap.catalog.field_rules import check_currency
-from endcap.catalog.importing.changes import ItemChange, UserChange, read_item_changes, read_user_changes
+from endcap.catalog.importing.changes import read_item_changes, read_user_changes
 from endcap.catalog.importing.progress import FileProgress, fingerprint
 from endcap.catalog.importing.reject_file import Reject, row_text
 from endcap.catalog.importing.rejecting import sift
@@ -22,8 +23,8 @@ from endcap.catalog.importing.table_files.table_file import Chunk, Position
 class Batch:
     """What some lines of a file hold; of the first three, one has something."""
 
-    items: Sequence[ItemChange] = ()
-    users: Sequence[UserChange] = ()
+    items: Sequence[Change] = ()
+    users: Sequence[Change] = ()
     events: Sequence[Event] = ()
 
     texts: pl.DataFrame = field(kw_only=True)

@@ -172,7 +172,6 @@ async def _activate(bundles: list[str], shop: str) -> None:
                 model, version = registered.model, registered.version
             await registry.activate(shop, model, version)
             typer.echo(f"{model}@{version} is active")
-        await registry.sweep(shop)
 
 
 async def _promote(folders: list[Path], gate: Gate, shop: str) -> None:

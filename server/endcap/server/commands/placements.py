@@ -21,9 +21,10 @@ from endcap.catalog.shops import DEFAULT_SHOP, get_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
+from endcap.server.admin.caller import Caller
+from endcap.server.admin.placements import PlacementEditor
 from endcap.server.commands.console import run
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
-from endcap.server.placement_editing import Edit, PlacementEditor
 from endcap.server.settings import read_settings
 from endcap.v1 import placement_pb2
 
@@ -74,8 +75,8 @@ def put(
         ladder=[placement_pb2.Rung(strategy=name) for name in strategy or ()],
     )
     mask = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
-    edit = _edit(shop, validate_only=validate_only)
-    run(_put(edit, placement, wanted, mask, file))
+    caller = _caller(shop, validate_only=validate_only)
+    run(_put(caller, placement, wanted, mask, file))
 
 
 @placements.command()
@@ -112,7 +113,7 @@ async def _show(placement_id: str, shop: str) -> None:
 
 
 async def _put(
-    edit: Edit,
+    caller: Caller,
     placement_id: str,
     wanted: placement_pb2.Placement,
     mask: FieldMask | None,
@@ -125,20 +126,20 @@ async def _put(
     if wanted.id not in {"", placement_id}:
         raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement_id!r}: name that one")
     wanted.id = placement_id
-    async with _opened(edit.shop) as database:
+    async with _opened(caller.shop) as database:
         editor = PlacementEditor(database, PluginHost.discover())
         try:
             stored = await editor.update(
-                edit, placement_id, lambda before: read_update(before, wanted, mask), etag=wanted.etag
+                caller, placement_id, lambda before: read_update(before, wanted, mask), etag=wanted.etag
             )
         except NotFound:
-            stored = await editor.create(edit, read_placement(wanted))
+            stored = await editor.create(caller, read_placement(wanted))
     typer.echo(_json(stored))
 
 
 async def _delete(placement_id: str, shop: str) -> None:
     async with _opened(shop) as database:
-        await PlacementEditor(database, PluginHost.discover()).delete(_edit(shop), placement_id)
+        await PlacementEditor(database, PluginHost.discover()).delete(_caller(shop), placement_id)
     typer.echo(f"deleted {placement_id}")
 
 
@@ -164,8 +165,8 @@ async def _opened(shop: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-def _edit(shop: str, *, validate_only: bool = False) -> Edit:
-    return Edit(
+def _caller(shop: str, *, validate_only: bool = False) -> Caller:
+    return Caller(
         shop,
         time=int(time.time() * 1000),
         actor=_login_name(),

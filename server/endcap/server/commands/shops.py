@@ -12,10 +12,10 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import open_database
+from endcap.catalog.fields.limits import check_id
 from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
 from endcap.server.commands.console import run
-from endcap.server.limits import check_id
 from endcap.server.settings import read_settings
 
 

@@ -1,13 +1,16 @@
-"""What the commands share: a coroutine is run, and an error becomes one sentence."""
+"""What the commands share: a coroutine is run, an error becomes one sentence, the database is opened."""
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 
+from endcap.catalog.database import Database, open_database
 from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
+from endcap.server.settings import read_settings
 
 
 _NOT_CONNECTED = "failed to connect"  # how gRPC begins, where no server has said a word
@@ -19,6 +22,21 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except EndcapError as error:
         sys.exit(f"Error: {error}")
+
+
+@asynccontextmanager
+async def opened_database() -> AsyncIterator[Database]:
+    """Open the database that the settings name, and close it in the end.
+
+    Raises:
+        FailedPrecondition: The database has another schema than this release.
+        Unavailable: The database does not answer.
+    """
+    database = await open_database(read_settings().database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 def refusal(error: grpc.RpcError, address: str) -> EndcapError:

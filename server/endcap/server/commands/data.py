@@ -19,7 +19,7 @@ from endcap.catalog.migration import migrate
 from endcap.catalog.shops import DEFAULT_SHOP, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
-from endcap.server.commands.console import run
+from endcap.server.commands.console import opened_database, run
 from endcap.server.commands.readiness import print_readiness
 from endcap.server.settings import read_settings
 
@@ -121,8 +121,7 @@ async def _import(
         _print_report(console, report, rejects)
         return
     await migrate(settings.database_url)
-    database = await open_database(settings.database_url)
-    try:
+    async with opened_database() as database:
         async with database.write() as connection:
             if shop not in {known.id for known in await list_shops(connection=connection)}:
                 await create_shop(connection=connection, shop=shop, now=now, currency=currency)
@@ -139,8 +138,6 @@ async def _import(
             )
         _print_report(console, report, rejects)
         await print_readiness(console, database, shop)
-    finally:
-        await database.close()
 
 
 def _rejects_path(sources: Sequence[Source], *, dry_run: bool) -> Path:
@@ -207,10 +204,7 @@ def _print_report(console: Console, report: ImportReport, rejects: Path) -> None
 
 
 async def _snapshot(place: str, shop: str) -> None:
-    database = await open_database(read_settings().database_url)
-    try:
+    async with opened_database() as database:
         manifest = await export_snapshot(database, shop, place)
-    finally:
-        await database.close()
     counts = ", ".join(f"{count} {name}" for name, count in manifest.counts.items())
     Console().print(f"{place}: {counts}", soft_wrap=True)

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from endcap.catalog.bundles import list_bundles
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.database import Database
 from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.console import run
+from endcap.server.commands.console import opened_database, run
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.promotion import DEFAULT_GATE, Gate, promote
@@ -110,20 +110,13 @@ def prune(
 @asynccontextmanager
 async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
     """Open the database and what keeps the bundles that are registered in it."""
-    settings = read_settings()
-    host = PluginHost.discover()
-    database = await open_database(settings.database_url)
-    try:
-        registry = ModelRegistry(
+    settings, host = read_settings(), PluginHost.discover()
+    async with opened_database() as database:
+        loaded = LoadedModels(host, settings.bundles_folder)
+        yield (
+            ModelRegistry(database, host, loaded, store=settings.bundle_store, kept=settings.kept_bundles),
             database,
-            host,
-            LoadedModels(host, settings.bundles_folder),
-            store=settings.bundle_store,
-            kept=settings.kept_bundles,
         )
-        yield registry, database
-    finally:
-        await database.close()
 
 
 async def _list(shop: str) -> None:

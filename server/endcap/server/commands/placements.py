@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.database import Database
 from endcap.catalog.placement_changes import PlacementChange, list_changes
 from endcap.catalog.placements import Placement, get_placement, list_placements
 from endcap.catalog.shops import DEFAULT_SHOP, get_shop
@@ -23,9 +23,8 @@ from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.placements import PlacementEditor
-from endcap.server.commands.console import run
+from endcap.server.commands.console import opened_database, run
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
-from endcap.server.settings import read_settings
 from endcap.v1 import placement_pb2
 
 
@@ -156,13 +155,10 @@ async def _changes(placement_id: str, limit: int, shop: str) -> None:
 @asynccontextmanager
 async def _opened(shop: str) -> AsyncIterator[Database]:
     """Open the database, and see that it holds the shop."""
-    database = await open_database(read_settings().database_url)
-    try:
+    async with opened_database() as database:
         async with database.read() as connection:
             await get_shop(connection=connection, shop=shop)
         yield database
-    finally:
-        await database.close()
 
 
 def _caller(shop: str, *, validate_only: bool = False) -> Caller:

@@ -1,22 +1,18 @@
 """The commands ``endcap shops …``."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import open_database
 from endcap.catalog.fields.limits import check_id
 from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.console import run
-from endcap.server.settings import read_settings
+from endcap.server.commands.console import opened_database, run
 
 
 shops = typer.Typer(
@@ -103,7 +99,7 @@ def change(
 
 
 async def _list() -> None:
-    async with _reading() as connection:
+    async with opened_database() as database, database.read() as connection:
         found = await list_shops(connection=connection)
     table = Table("Shop", "Currency", "Revision", "Created")
     for shop in found:
@@ -114,14 +110,14 @@ async def _list() -> None:
 async def _create(shop: str, weights: Sequence[str], **settings: Any) -> None:
     check_id("shop", shop)
     parsed = _parse(weights)
-    async with _writing() as connection:
+    async with opened_database() as database, database.write() as connection:
         await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
         created = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
     _print(created)
 
 
 async def _show(shop: str) -> None:
-    async with _reading() as connection:
+    async with opened_database() as database, database.read() as connection:
         found = await get_shop(connection=connection, shop=shop)
     _print(found)
 
@@ -130,7 +126,7 @@ async def _set(shop: str, weights: Sequence[str], **settings: Any) -> None:
     if not weights and all(value is None for value in settings.values()):
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
     parsed = _parse(weights)
-    async with _writing() as connection:
+    async with opened_database() as database, database.write() as connection:
         changed = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
     _print(changed)
 
@@ -165,23 +161,3 @@ def _duration(days: int) -> str:
 
 def _moment(shop: Shop) -> datetime:
     return datetime.fromtimestamp(shop.created_time / 1000, UTC)
-
-
-@asynccontextmanager
-async def _reading() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(read_settings().database_url)
-    try:
-        async with database.read() as connection:
-            yield connection
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def _writing() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(read_settings().database_url)
-    try:
-        async with database.write() as connection:
-            yield connection
-    finally:
-        await database.close()

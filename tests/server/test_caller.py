@@ -1,11 +1,15 @@
 """Who asks, and what their role allows."""
 
+from functools import partial
+
+import grpc
 import pytest
 
+from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput, PermissionDenied
 from endcap.server.admin.caller import Caller, Role, require
 from endcap.server.call import identified, required_role
-from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest
+from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest, DeleteItemRequest, ListItemsRequest
 
 
 CALLER = Caller("default", 1, "call")
@@ -59,3 +63,16 @@ def test_a_request_names_its_call_or_gets_a_name() -> None:
         with pytest.raises(InvalidInput) as caught:
             identified(CALLER, BatchUpsertItemsRequest(request_id=wrong))
         assert caught.value.field == "request_id"
+
+
+async def test_a_call_beyond_its_callers_role_is_denied_and_changes_nothing(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endcap.server.interceptors.Caller", partial(Caller, role=Role.READ))
+
+    await client.catalog.ListItems(ListItemsRequest())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", allow_missing=True))
+
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert refused.value.details() == "the role read may not do this: use a key with the role edit"

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from endcap.catalog.fields.limits import check_id
-from endcap.server.admin.caller import Caller, Role
+from endcap.server.admin.caller import Caller, Role, require
 from endcap.server.shops import Shop, Shops
 
 
@@ -30,6 +30,22 @@ def required_role(method: str) -> Role:
     if name == "RecordEvents":
         return Role.INGEST
     return Role.READ if name.startswith(("Get", "BatchGet", "List")) else Role.EDIT
+
+
+def begin_call(caller: Caller, request: Any, role: Role) -> None:
+    """Let servicers answer a call, if its caller may make it.
+
+    Args:
+        caller: Who makes the call, still without a request id.
+        request: The message, or the stream of messages, which names no request.
+        role: What the method needs.
+
+    Raises:
+        PermissionDenied: The caller's role does not include ``role``.
+        InvalidInput: The request's id is too long or holds control characters.
+    """
+    require(caller, role)
+    current_caller.set(identified(caller, request))
 
 
 def caller_and_shop(shops: Shops) -> tuple[Caller, Shop]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -18,8 +19,8 @@ from google.protobuf.message import DecodeError, Message
 from endcap.catalog.fields.limits import check_id
 from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.sdk import errors
-from endcap.server.admin.caller import Caller, require
-from endcap.server.call import Context, current_caller, identified, required_role
+from endcap.server.admin.caller import Caller, Role
+from endcap.server.call import Context, begin_call, required_role
 from endcap.server.limits import max_request_bytes, takes_data_in
 from endcap.server.metrics import Metrics
 from endcap.server.statuses import known_error, status_of
@@ -85,7 +86,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         responses = "stream" if handler.response_streaming else "unary"
         behavior = getattr(handler, f"{requests}_{responses}")
         read = _read_each if handler.request_streaming else _read
-        guard = _unbounded if method.startswith(_EXEMPT) else self._answering
+        guard = _unbounded if method.startswith(_EXEMPT) else partial(self._answering, required_role(method))
         # How long a stream takes is up to its client; each of its requests has a deadline of its own.
         default = math.inf if handler.request_streaming else self._default_deadline_seconds
 
@@ -106,7 +107,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _answering(
-        self, method: str, request: Any, context: Context, default_deadline_seconds: float
+        self, role: Role, method: str, request: Any, context: Context, default_deadline_seconds: float
     ) -> AsyncIterator[None]:
         started = time.monotonic()
         code = grpc.StatusCode.OK
@@ -120,9 +121,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if time_left is None:  # the stubs say that it never is
                 time_left = default_deadline_seconds  # type: ignore[unreachable]
             now = int(time.time() * 1000)
-            caller = Caller(_shop(context), now, request_id="", deadline=started + time_left)
-            require(caller, required_role(method))
-            current_caller.set(identified(caller, request))
+            begin_call(Caller(_shop(context), now, "", started + time_left), request, role)
             async with asyncio.timeout(None if math.isinf(time_left) else time_left):
                 yield
         except asyncio.CancelledError:

@@ -107,11 +107,17 @@ async def get_placement(*, connection: AsyncConnection, shop: str, placement_id:
     Raises:
         NotFound: The shop has none of that id.
     """
+    placement = await find_placement(connection=connection, shop=shop, placement_id=placement_id)
+    if placement is None:
+        raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
+    return placement
+
+
+async def find_placement(*, connection: AsyncConnection, shop: str, placement_id: str) -> Placement | None:
+    """Return one placement, or None where the shop has none of that id."""
     query = select(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
     row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
-    return placement_from_json(row)
+    return None if row is None else placement_from_json(row)
 
 
 async def list_placements(
@@ -152,12 +158,8 @@ async def put_placement(
         NotFound: There is no such shop.
     """
     revision = await advance_revision(connection=connection, shop=shop)
-    try:
-        created = (
-            await get_placement(connection=connection, shop=shop, placement_id=placement.id)
-        ).created_time
-    except NotFound:
-        created = now
+    before = await find_placement(connection=connection, shop=shop, placement_id=placement.id)
+    created = now if before is None else before.created_time
     placement = replace(placement, created_time=created, updated_time=now, revision=revision)
     await insert_placements(connection=connection, shop=shop, placements=[placement])
     return placement

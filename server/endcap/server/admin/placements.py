@@ -9,7 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.placement_changes import PlacementChange, record_change
-from endcap.catalog.placements import Placement, Rung, delete_placement, get_placement, put_placement
+from endcap.catalog.placements import (
+    Placement,
+    Rung,
+    delete_placement,
+    find_placement,
+    get_placement,
+    put_placement,
+)
 from endcap.catalog.revisions import check_etag
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
@@ -40,7 +47,7 @@ class PlacementEditor:
             InvalidInput: A parameter, a filter or a rule is wrong.
         """
         async with changing(self._database, caller) as connection:
-            if await _find(connection, caller.shop, placement.id) is not None:
+            if await find_placement(connection=connection, shop=caller.shop, placement_id=placement.id):
                 raise AlreadyExists(
                     f"there is a placement {placement.id!r} already: update it, or choose another id"
                 )
@@ -90,7 +97,7 @@ class PlacementEditor:
             Conflict: Its state is not the one named by ``etag``.
         """
         async with changing(self._database, caller) as connection:
-            before = await _find(connection, caller.shop, placement_id)
+            before = await find_placement(connection=connection, shop=caller.shop, placement_id=placement_id)
             if before is None and allow_missing:
                 return 0
             if before is not None:
@@ -135,13 +142,6 @@ class PlacementEditor:
             )
         with _within(f"{path}.parameters"):
             read_parameters(registration.parameters, rung.parameters)
-
-
-async def _find(connection: AsyncConnection, shop: str, placement_id: str) -> Placement | None:
-    try:
-        return await get_placement(connection=connection, shop=shop, placement_id=placement_id)
-    except NotFound:
-        return None
 
 
 async def _record(

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import grpc
 
@@ -12,6 +13,8 @@ from endcap.catalog.database import Database, open_database
 from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
 from endcap.server.settings import read_settings
 
+
+_Parameters = ParamSpec("_Parameters")
 
 _NOT_CONNECTED = "failed to connect"  # how gRPC begins, where no server has said a word
 
@@ -22,6 +25,16 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except EndcapError as error:
         sys.exit(f"Error: {error}")
+
+
+def command(work: Callable[_Parameters, Coroutine[Any, Any, None]]) -> Callable[_Parameters, None]:
+    """Make a command of a coroutine function: see ``run``."""
+
+    @wraps(work)
+    def run_work(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
+        run(work(*arguments, **options))
+
+    return run_work
 
 
 @asynccontextmanager

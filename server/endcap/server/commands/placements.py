@@ -23,7 +23,7 @@ from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.placements import PlacementEditor
-from endcap.server.commands.console import opened_database, run
+from endcap.server.commands.console import command, opened_database
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
 from endcap.v1 import placement_pb2
 
@@ -42,19 +42,31 @@ PlacementArgument = Annotated[str, typer.Argument(metavar="PLACEMENT", help="The
 
 
 @placements.command("list")
-def list_all(shop: ShopOption = DEFAULT_SHOP) -> None:
+@command
+async def list_all(shop: ShopOption = DEFAULT_SHOP) -> None:
     """List the placements of a shop."""
-    run(_list(shop))
+    async with _opened(shop) as database, database.read() as connection:
+        found = await list_placements(connection=connection, shop=shop)
+    table = Table("Placement", "Name", "Task", "Strategies", "Rules")
+    for placement in found:
+        strategies = ", ".join(rung.strategy for rung in placement.ladder)
+        rules = ", ".join(rule.name for rule in placement.rules)
+        table.add_row(placement.id, placement.display_name, placement.task, strategies, rules)
+    Console().print(table)
 
 
 @placements.command()
-def show(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+@command
+async def show(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
     """Print a placement as JSON, which 'put --file' takes back."""
-    run(_show(placement, shop))
+    async with _opened(shop) as database, database.read() as connection:
+        found = await get_placement(connection=connection, shop=shop, placement_id=placement)
+    typer.echo(_json(found))
 
 
 @placements.command()
-def put(
+@command
+async def put(
     placement: PlacementArgument,
     *,
     task: Annotated[Task | None, typer.Option(help="What kind of answer it wants.")] = None,
@@ -73,78 +85,45 @@ def put(
         task=write_task(task) if task else placement_pb2.Placement().task,
         ladder=[placement_pb2.Rung(strategy=name) for name in strategy or ()],
     )
-    mask = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
+    mask: FieldMask | None = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
     caller = _caller(shop, validate_only=validate_only)
-    run(_put(caller, placement, wanted, mask, file))
-
-
-@placements.command()
-def delete(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
-    """Delete a placement; its changes are kept."""
-    run(_delete(placement, shop))
-
-
-@placements.command()
-def changes(
-    placement: Annotated[str, typer.Argument(metavar="[PLACEMENT]", help="Empty for all of them.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
-    shop: ShopOption = DEFAULT_SHOP,
-) -> None:
-    """Show who changed placements, when and what, the newest change first."""
-    run(_changes(placement, limit, shop))
-
-
-async def _list(shop: str) -> None:
-    async with _opened(shop) as database, database.read() as connection:
-        found = await list_placements(connection=connection, shop=shop)
-    table = Table("Placement", "Name", "Task", "Strategies", "Rules")
-    for placement in found:
-        strategies = ", ".join(rung.strategy for rung in placement.ladder)
-        rules = ", ".join(rule.name for rule in placement.rules)
-        table.add_row(placement.id, placement.display_name, placement.task, strategies, rules)
-    Console().print(table)
-
-
-async def _show(placement_id: str, shop: str) -> None:
-    async with _opened(shop) as database, database.read() as connection:
-        found = await get_placement(connection=connection, shop=shop, placement_id=placement_id)
-    typer.echo(_json(found))
-
-
-async def _put(
-    caller: Caller,
-    placement_id: str,
-    wanted: placement_pb2.Placement,
-    mask: FieldMask | None,
-    file: Path | None,
-) -> None:
     if file is not None:
         written = _read_file(file)
         written.MergeFrom(wanted)
         wanted, mask = written, None
-    if wanted.id not in {"", placement_id}:
-        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement_id!r}: name that one")
-    wanted.id = placement_id
+    if wanted.id not in {"", placement}:
+        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement!r}: name that one")
+    wanted.id = placement
     async with _opened(caller.shop) as database:
         editor = PlacementEditor(database, PluginHost.discover())
         try:
             stored = await editor.update(
-                caller, placement_id, lambda before: read_update(before, wanted, mask), etag=wanted.etag
+                caller, placement, lambda before: read_update(before, wanted, mask), etag=wanted.etag
             )
         except NotFound:
             stored = await editor.create(caller, read_placement(wanted))
     typer.echo(_json(stored))
 
 
-async def _delete(placement_id: str, shop: str) -> None:
+@placements.command()
+@command
+async def delete(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Delete a placement; its changes are kept."""
     async with _opened(shop) as database:
-        await PlacementEditor(database, PluginHost.discover()).delete(_caller(shop), placement_id)
-    typer.echo(f"deleted {placement_id}")
+        await PlacementEditor(database, PluginHost.discover()).delete(_caller(shop), placement)
+    typer.echo(f"deleted {placement}")
 
 
-async def _changes(placement_id: str, limit: int, shop: str) -> None:
+@placements.command()
+@command
+async def changes(
+    placement: Annotated[str, typer.Argument(metavar="[PLACEMENT]", help="Empty for all of them.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
+    shop: ShopOption = DEFAULT_SHOP,
+) -> None:
+    """Show who changed placements, when and what, the newest change first."""
     async with _opened(shop) as database, database.read() as connection:
-        found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement_id)
+        found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement)
     table = Table("When", "Placement", "What", "Who", "Call")
     for change in found:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))

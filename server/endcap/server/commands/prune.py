@@ -10,10 +10,11 @@ from rich.table import Table
 from endcap.catalog.retention import prune_shop
 from endcap.catalog.shops import list_shops
 from endcap.sdk.errors import NotFound
-from endcap.server.commands.console import opened_database, run
+from endcap.server.commands.console import command, opened_database
 
 
-def prune(
+@command
+async def prune(
     shop: Annotated[str, typer.Option(help="Only this shop.", show_default="all")] = "",
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and delete nothing.")] = False,
@@ -22,10 +23,6 @@ def prune(
 
     'endcap shops set' says for how long each shop keeps them.
     """
-    run(_prune(shop, dry_run=dry_run))
-
-
-async def _prune(shop: str, *, dry_run: bool) -> None:
     table = Table("Shop", "Events", "Exposures", title="would be deleted" if dry_run else "deleted")
     async with opened_database() as database:
         async with database.read() as connection:

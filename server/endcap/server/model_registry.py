@@ -203,15 +203,25 @@ class ModelRegistry:
             )
         return await self.activate(shop, model, registered.retired[0].version, etag=registered.etag)
 
-    async def delete(self, shop: str, model: str, version: str) -> None:
+    async def delete(self, shop: str, model: str, version: str, *, allow_missing: bool = False) -> None:
         """Delete a bundle and its files.
+
+        Args:
+            shop: The shop's id.
+            model: The model's name.
+            version: Which of its bundles.
+            allow_missing: Whether one that does not exist counts as deleted.
 
         Raises:
             NotFound: The shop has no such bundle.
-            FailedPrecondition: It is active.
+            FailedPrecondition: The bundle is active.
         """
-        async with self._database.write() as connection:
-            await delete_bundle(connection=connection, shop=shop, model=model, version=version)
+        try:
+            async with self._database.write() as connection:
+                await delete_bundle(connection=connection, shop=shop, model=model, version=version)
+        except NotFound:
+            if not allow_missing:
+                raise
         await self.collect_garbage(shop)
 
     async def prune(self, shop: str, *, kept: int | None = None) -> list[RegisteredBundle]:

@@ -2,7 +2,6 @@
 
 from endcap.catalog.bundles import get_model, list_models
 from endcap.catalog.database import Database
-from endcap.sdk.errors import NotFound
 from endcap.server.admin.going_live import go_live
 from endcap.server.call import Context, caller_and_shop
 from endcap.server.convert import models as convert
@@ -89,9 +88,7 @@ class ModelServicer(ModelServiceServicer):
         """Delete a bundle that is not active."""
         convert.check_model(request.model, request.version)
         caller, shop = caller_and_shop(self._shops)
-        try:
-            await self._registry.delete(shop.id, request.model, request.version)
-        except NotFound:
-            if not request.allow_missing:
-                raise
+        await self._registry.delete(
+            shop.id, request.model, request.version, allow_missing=request.allow_missing
+        )
         return pb.DeleteBundleResponse(request_id=caller.request_id)

@@ -22,27 +22,33 @@ _LISTS = ("categories", "tags", "image_uris")
 _TIMES = ("available_time", "expire_time")
 
 
-def read_item_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]], currency: str) -> list[Change]:
-    """Return what good rows say of items.
+def read_item_changes(
+    rows: pl.DataFrame, given: Mapping[int, frozenset[str]], currency: str
+) -> dict[int, Change]:
+    """Return what good rows say of items, by their place.
 
     Args:
         rows: With the columns of items.
         given: For each line, the columns that it has, empty cells included.
         currency: ISO 4217 code of the amounts of rows that name none; empty for the shop's.
     """
-    return [
-        Change(row["item_id"], _item_values(row, given[row["line"]], currency)) for row in rows.to_dicts()
-    ]
+    return {
+        place: Change(row["item_id"], _item_values(row, given[row["line"]], currency))
+        for place, row in enumerate(rows.to_dicts())
+    }
 
 
-def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -> list[Change]:
-    """Return what good rows say of users.
+def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -> dict[int, Change]:
+    """Return what good rows say of users, by their place.
 
     Args:
         rows: With the columns of users.
         given: For each line, the columns that it has, empty cells included.
     """
-    return [Change(row["user_id"], _values(row, given[row["line"]])) for row in rows.to_dicts()]
+    return {
+        place: Change(row["user_id"], _values(row, given[row["line"]]))
+        for place, row in enumerate(rows.to_dicts())
+    }
 
 
 @lru_cache(maxsize=65_536)  # a shop has few prices, and the exact way to read one is slow

@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.entry_changes import (
     USER_DELETED,
-    Changed,
     apply_changes,
     change_items,
     change_users,
@@ -15,10 +14,10 @@ from endcap.catalog.entry_changes import (
 )
 from endcap.catalog.events import Outcome, foresee_events, store_events
 from endcap.catalog.importing.reading import Batch
-from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.items import upsert_items
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import Shop
-from endcap.catalog.user_records import UserRecord, upsert_user_records
+from endcap.catalog.user_records import upsert_user_records
 from endcap.sdk.errors import EndcapError
 
 
@@ -53,10 +52,10 @@ async def store_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch, 
         return _of_events(stored.outcomes)
     # Nobody may change what is read until it is written.
     await lock_revision(connection=connection, shop=shop.id)
-    items, refused_items = await _items(connection, shop, batch)
+    items, refused_items = await change_items(connection=connection, shop=shop, changes=batch.items)
     if items:
         await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
-    users, refused_users = await _users(connection, shop, batch)
+    users, refused_users = await change_users(connection=connection, shop=shop, changes=batch.users)
     if users:
         await upsert_user_records(connection=connection, shop=shop.id, records=users.values(), now=now)
     return Written(_reasons(refused_items | refused_users))
@@ -70,8 +69,8 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
         shop: The shop.
         batch: The rows.
     """
-    _, refused_items = await _items(connection, shop, batch)
-    _, refused_users = await _users(connection, shop, batch)
+    _, refused_items = await change_items(connection=connection, shop=shop, changes=batch.items)
+    _, refused_users = await change_users(connection=connection, shop=shop, changes=batch.users)
     of_events = _of_events(
         await foresee_events(connection=connection, shop=shop.id, events=batch.events, revision=shop.revision)
     )
@@ -81,17 +80,8 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
 
 def foresee_first_batch(batch: Batch) -> Written:
     """Say what would become of a batch in a shop that is empty."""
-    changes = dict(enumerate(batch.items))
-    _, refused = apply_changes(changes, {}, lambda change, item: changed_item(change, item, ""))
+    _, refused = apply_changes(batch.items, {}, lambda change, item: changed_item(change, item, ""))
     return Written(_reasons(refused))
-
-
-async def _items(connection: AsyncConnection, shop: Shop, batch: Batch) -> Changed[Item]:
-    return await change_items(connection=connection, shop=shop, changes=dict(enumerate(batch.items)))
-
-
-async def _users(connection: AsyncConnection, shop: Shop, batch: Batch) -> Changed[UserRecord]:
-    return await change_users(connection=connection, shop=shop, changes=dict(enumerate(batch.users)))
 
 
 def _reasons(refused: Mapping[int, EndcapError]) -> dict[int, str]:

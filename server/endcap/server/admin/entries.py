@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,7 +27,7 @@ class Sent(Protocol):
         ...
 
 
-Reader: TypeAlias = Callable[[Sent, int], Change]
+Reader: TypeAlias = Callable[[Any, int], Change]
 """Reads what an entry says, at a time in Unix milliseconds; raises ``InvalidInput`` where that is wrong."""
 
 

@@ -13,7 +13,7 @@ from endcap.catalog.placements import (
 )
 from endcap.catalog.shops import create_shop, get_shop, list_shops
 from endcap.sdk.catalog_view import EVENT_WEIGHTS
-from endcap.sdk.errors import AlreadyExists, Conflict, NotFound
+from endcap.sdk.errors import AlreadyExists, NotFound
 from endcap.sdk.query import Task
 
 
@@ -74,15 +74,6 @@ async def test_a_placement_comes_back_as_it_was_put(catalog_database: Database) 
 
     assert found == stored
     assert (found.ladder, found.seen_types, found.created_time) == (placement.ladder, ("purchase", "view"), 7)
-
-
-async def test_a_placement_changed_by_somebody_else_is_a_conflict(catalog_database: Database) -> None:
-    async with catalog_database.write() as connection:
-        home = await get_placement(connection=connection, shop="default", placement_id="home")
-        await put_placement(connection=connection, shop="default", placement=home, now=8, etag=home.etag)
-
-        with pytest.raises(Conflict):
-            await put_placement(connection=connection, shop="default", placement=home, now=9, etag=home.etag)
 
 
 async def test_a_deleted_placement_is_not_found(catalog_database: Database) -> None:

@@ -46,7 +46,7 @@ async def _shown(client: AsyncClient) -> set[str]:
 
 async def test_items_are_checked_written_listed_and_deleted(client: AsyncClient) -> None:
     async def messages() -> AsyncIterator[ImportItemsRequest]:
-        yield ImportItemsRequest(items=[Item(id="pot"), Item(id="")])
+        yield ImportItemsRequest(items=[Item(id="pot", title="Pot"), Item(id="")])
 
     mug = Item(id="mug", title="Mug", tags=["new"])
     checked = await client.catalog.BatchUpsertItems(BatchUpsertItemsRequest(items=[mug], validate_only=True))
@@ -65,7 +65,7 @@ async def test_items_are_checked_written_listed_and_deleted(client: AsyncClient)
 
 
 async def test_users_are_written_listed_and_forgotten(client: AsyncClient) -> None:
-    await client.catalog.BatchUpsertItems(BatchUpsertItemsRequest(items=[Item(id="mug")]))
+    await client.catalog.BatchUpsertItems(BatchUpsertItemsRequest(items=[Item(id="mug", title="Mug")]))
     users = [User(id="ann", tags=["vip"]), User(id="ben")]
     await client.catalog.BatchUpsertUsers(BatchUpsertUsersRequest(users=users))
     bought = Event(event_id="1", type="purchase", item_id="mug", user_id="ann", visitor_id="phone")

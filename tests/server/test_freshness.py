@@ -81,7 +81,7 @@ async def test_an_item_that_sells_out_at_one_server_leaves_the_answers_of_the_ot
     writer: AsyncClient, reader: AsyncClient
 ) -> None:
     before = await shown(reader)
-    sold_out = Item(id="mug", availability=AVAILABILITY_OUT_OF_STOCK)
+    sold_out = Item(id="mug", title="Mug", availability=AVAILABILITY_OUT_OF_STOCK)
 
     written = await writer.catalog.BatchUpsertItems(BatchUpsertItemsRequest(items=[sold_out]))
 
@@ -112,7 +112,9 @@ async def test_what_was_viewed_before_it_came_in_is_in_the_history_afterwards(
     recorded = await writer.record_events([Event(type="view", visitor_id="eve", item_id="cup")])
     before = await shown(reader, recorded.revision, placement="recently-viewed")
 
-    written = await writer.catalog.BatchUpsertItems(BatchUpsertItemsRequest(items=[Item(id="cup")]))
+    written = await writer.catalog.BatchUpsertItems(
+        BatchUpsertItemsRequest(items=[Item(id="cup", title="Cup")])
+    )
 
     assert before == set()
     assert await shown(writer, placement="recently-viewed") == {"cup"}
@@ -124,7 +126,7 @@ async def test_writes_and_answers_at_once_at_both_servers(writer: AsyncClient, r
 
     async def sell(client: AsyncClient, other: AsyncClient, name: str) -> None:
         for number in range(8):
-            item = Item(id=f"{name} {number}")
+            item = Item(id=f"{name} {number}", title="X")
             written = await client.catalog.BatchUpsertItems(BatchUpsertItemsRequest(items=[item]))
             recorded = await client.record_events([Event(type="view", visitor_id=name, item_id=item.id)])
             assert item.id in await shown(client, written.revision)

@@ -5,21 +5,24 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
 from endcap.catalog.database import Database, open_database
+from endcap.catalog.entry_changes import changed_item
 from endcap.catalog.importing.importer import ImportReport, check_files, import_files
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Source
-from endcap.catalog.items import get_items
+from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.loading import load_shop
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop
@@ -27,6 +30,8 @@ from endcap.catalog.snapshots import export_snapshot
 from endcap.catalog.tables import ITEMS
 from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput
+from endcap.server.admin.caller import Caller
+from endcap.server.admin.entries import write_items
 from endcap.server.app import Application
 from endcap.server.convert.events import read_event
 from endcap.server.convert.items import item_reader, write_item
@@ -194,7 +199,7 @@ def test_an_item_is_good_or_bad_whichever_way_it_comes(
     message = item_pb2.Item(id=row["item_id"])
     _fill(message, {name: value for name, value in row.items() if name != "item_id"}, "attributes")
 
-    assert _takes(lambda: item_reader(None)(message, NOW).apply(None, currency="EUR")) is is_good
+    assert _takes(lambda: changed_item(item_reader(None)(message, NOW), None, "EUR")) is is_good
     assert _import_takes(tmp_path, Subject.ITEMS, row) is is_good
 
 
@@ -292,6 +297,66 @@ async def test_a_server_goes_on_whatever_is_imported_or_stored(tmp_path: Path) -
     assert {name: value.text for name, value in got.item.attributes.items()} == {"colour": "red"}
     assert again.item == got.item
     assert manifest.counts["items"] == 2
+
+
+STORED = Item(
+    "mug",
+    title="Mug",
+    brand="Acme",
+    attributes={"colour": "red"},
+    price_nanos=5 * 10**9,
+    original_price_nanos=8 * 10**9,
+    currency="GBP",
+    expire_time=NOW + 10,
+    created_time=NOW,
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "is_good"),
+    [
+        ({"brand": "Zenith"}, True),
+        ({"title": "Cup"}, True),
+        ({"title": ""}, False),
+        ({"item_id": "pot", "title": "Pot"}, True),
+        ({"item_id": "pot", "brand": "Acme"}, False),
+        ({"item_id": "pot", "price": 6.5, "currency": "GBP"}, False),
+        ({"price": 6.5, "currency": "GBP"}, True),
+        ({"price": 6.5, "currency": "EUR"}, False),
+        ({"available_time": NOW + 9}, True),
+        ({"available_time": NOW + 10}, False),
+        ({"attributes": {"size": 5, "fair": True}}, True),
+    ],
+)
+async def test_a_row_and_a_request_that_name_the_same_fields_make_the_same_of_an_item(
+    tmp_path: Path, row: Mapping[str, Any], is_good: bool
+) -> None:
+    row = {"item_id": "mug", **row}
+    message = item_pb2.Item(id=row["item_id"])
+    _fill(message, {name: value for name, value in row.items() if name != "item_id"}, "attributes")
+    read = item_reader(FieldMask(paths=row.keys() - {"item_id", "currency"}))
+
+    made: list[Mapping[str, Item]] = []
+    refused: list[int] = []
+    for way in ("file", "request"):
+        folder = tmp_path / way
+        folder.mkdir()
+        async with _new_database(folder) as (_, database):
+            async with database.write() as connection:
+                await upsert_items(connection=connection, shop="default", items=[STORED], now=NOW)
+            if way == "file":
+                refused.append(sum((await _import(database, folder, Subject.ITEMS, [row])).rejected.values()))
+            else:
+                written = await write_items(database, Caller("default", NOW, "call"), [message], read)
+                refused.append(len(written.refusals))
+            async with database.read() as connection:
+                made.append(await get_items(connection=connection, shop="default", item_ids=["mug", "pot"]))
+
+    assert refused == ([0, 0] if is_good else [1, 1])
+    assert made[0] == made[1]
+    assert ({"mug": replace(made[0]["mug"], updated_time=0, revision=0)} == {"mug": STORED}) is (
+        not is_good or row["item_id"] == "pot"
+    )
 
 
 _JSON = st.recursive(

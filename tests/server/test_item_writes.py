@@ -11,9 +11,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.database import open_database
-from endcap.catalog.items import get_items
+from endcap.catalog.fields.limits import LIMITS
+from endcap.catalog.items import Item as StoredItem
+from endcap.catalog.items import get_items, upsert_items
 from endcap.client import AsyncClient, Options
-from endcap.server import limits
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.catalog_service_pb2 import (
@@ -99,9 +100,9 @@ async def test_an_item_comes_back_as_it_was_written_but_for_its_cost(
 
 
 async def test_what_was_written_and_deleted_shows_in_the_next_answer(client: AsyncClient) -> None:
-    await upsert(client, Item(id="mug"), Item(id="pot"))
+    await upsert(client, Item(id="mug", title="Mug"), Item(id="pot", title="Pot"))
     both = {result.item_id for result in (await client.recommend("home")).results}
-    await upsert(client, Item(id="pot", availability=AVAILABILITY_OUT_OF_STOCK))
+    await upsert(client, Item(id="pot", title="Pot", availability=AVAILABILITY_OUT_OF_STOCK))
     sold_out = {result.item_id for result in (await client.recommend("home")).results}
     await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug"))
     deleted = {result.item_id for result in (await client.recommend("home")).results}
@@ -214,7 +215,9 @@ async def test_a_path_that_no_item_has_is_refused_and_nothing_is_stored(
 async def test_a_bad_item_rejects_itself_alone(
     client: AsyncClient, fields: dict[str, Any], reason: str, field: str
 ) -> None:
-    response = await upsert(client, Item(id="mug"), kettle(**fields), Item(id="pot"))
+    response = await upsert(
+        client, Item(id="mug", title="Mug"), kettle(**fields), Item(id="pot", title="Pot")
+    )
 
     assert response.upserted_count == 2
     (rejection,) = response.rejections
@@ -230,6 +233,20 @@ async def test_a_time_that_is_none_is_refused(client: AsyncClient) -> None:
     assert [(each.reason, each.field) for each in response.rejections] == [("INVALID_VALUE", "expire_time")]
 
 
+async def test_a_new_item_needs_a_title_and_none_loses_its_own(client: AsyncClient) -> None:
+    await upsert(client, kettle())
+    new = await upsert(client, Item(id="mug", brand="Acme"), Item(id="pot", title="Pot"))
+    priced = await upsert(client, Item(id="mug", brand="Acme"), paths=["brand"])
+    blank = await upsert(client, Item(id="kettle", brand="Zenith"))
+    kept = await upsert(client, Item(id="kettle", brand="Zenith"), paths=["brand"])
+
+    for response in (new, priced, blank):
+        assert [(each.reason, each.field) for each in response.rejections] == [("INVALID_VALUE", "title")]
+    assert [response.upserted_count for response in (new, priced, blank, kept)] == [1, 0, 0, 1]
+    item = await get(client, "kettle")
+    assert (item.title, item.brand) == ("Kettle", "Zenith")
+
+
 async def test_of_an_item_sent_twice_the_second_is_rejected(client: AsyncClient) -> None:
     response = await upsert(client, Item(id="mug", title="first"), Item(id="mug", title="second"))
 
@@ -238,9 +255,11 @@ async def test_of_an_item_sent_twice_the_second_is_rejected(client: AsyncClient)
 
 
 async def test_an_item_is_changed_and_deleted_only_in_the_state_that_was_read(client: AsyncClient) -> None:
-    await upsert(client, Item(id="mug"), Item(id="pot"))
+    await upsert(client, Item(id="mug", title="Mug"), Item(id="pot", title="Pot"))
     read = (await get(client, "mug")).etag
-    changed = await upsert(client, Item(id="mug", title="Mug", etag=read), Item(id="new", etag="7"))
+    changed = await upsert(
+        client, Item(id="mug", title="Mug", etag=read), Item(id="new", title="New", etag="7")
+    )
     late = await upsert(client, Item(id="mug", title="late", etag=read))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", etag=read))
@@ -256,7 +275,13 @@ async def test_an_item_is_changed_and_deleted_only_in_the_state_that_was_read(cl
 
 
 async def test_validating_stores_nothing(client: AsyncClient) -> None:
-    response = await upsert(client, Item(id="mug"), Item(id=""), Item(id="pot", etag="1"), validate_only=True)
+    response = await upsert(
+        client,
+        Item(id="mug", title="Mug"),
+        Item(id=""),
+        Item(id="pot", title="Pot", etag="1"),
+        validate_only=True,
+    )
 
     assert (response.upserted_count, [each.index for each in response.rejections]) == (1, [1, 2])
     assert response.revision == 1
@@ -270,11 +295,11 @@ async def test_a_missing_item_is_deleted_only_where_that_is_allowed(client: Asyn
 
     assert response.revision == 1
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-    assert refused.value.details() == "there is no item 'mug': set allow_missing if that is as well"
+    assert refused.value.details() == "item 'mug' does not exist; set allow_missing to ignore this"
 
 
 async def test_a_batch_that_is_empty_or_too_large_is_refused_whole(client: AsyncClient) -> None:
-    for items in ([], [Item(id=str(number)) for number in range(1_001)]):
+    for items in ([], [Item(id=str(number), title="X") for number in range(1_001)]):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await upsert(client, *items)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -283,7 +308,7 @@ async def test_a_batch_that_is_empty_or_too_large_is_refused_whole(client: Async
 
 
 async def test_items_are_listed_in_pages_that_are_filtered_and_signed(client: AsyncClient) -> None:
-    await upsert(client, *(Item(id=f"{number:02}", brand=f"{number % 2}") for number in range(25)))
+    await upsert(client, *(Item(id=f"{number:02}", title="X", brand=f"{number % 2}") for number in range(25)))
     request = ListItemsRequest(page_size=5, filter='brand = "1"')
     pages: list[list[str]] = []
     while not pages or request.page_token:
@@ -302,6 +327,37 @@ async def test_items_are_listed_in_pages_that_are_filtered_and_signed(client: As
     assert another_list.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert no_filter.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert len((await client.catalog.ListItems(ListItemsRequest())).items) == 10
+
+
+async def test_a_list_is_filtered_as_answers_are_and_leaves_out_what_was_deleted(client: AsyncClient) -> None:
+    await upsert(client, *(Item(id=item_id, title="Mug", brand="Acme") for item_id in "abcde"))
+    await upsert(client, kettle(), Item(id="c", title="Jug", brand="Acme"))
+    for item_id in "ad":
+        await client.catalog.DeleteItem(DeleteItemRequest(item_id=item_id))
+
+    async def listed(text: str, **options: Any) -> list[str]:
+        response = await client.catalog.ListItems(ListItemsRequest(filter=text, **options))
+        return [item.id for item in response.items]
+
+    assert await listed("brand = Acme") == ["b", "c", "e", "kettle"]
+    assert await listed("brand = Acme", page_size=2) == ["b", "c"]
+    assert await listed("mug") == ["b", "e"]
+    assert await listed("title:KETT AND tags:steel AND attributes.colour = red") == ["kettle"]
+    assert await listed('id = ("a" OR "b")') == ["b"]
+
+
+async def test_a_list_holds_what_another_process_has_just_written(
+    client: AsyncClient, settings: Settings
+) -> None:
+    database = await open_database(settings.database_url)
+    async with database.write() as connection:
+        items = [StoredItem("mug", title="Mug", brand="Acme")]
+        await upsert_items(connection=connection, shop="default", items=items, now=NOW)
+    await database.close()
+
+    response = await client.catalog.ListItems(ListItemsRequest(filter="brand = Acme"))
+
+    assert [item.id for item in response.items] == ["mug"]
 
 
 async def test_another_shop_has_none_of_the_items(client: AsyncClient, application: Application) -> None:
@@ -332,7 +388,7 @@ async def test_a_stream_is_stored_message_by_message(
         )
         yield ImportItemsRequest()
         yield ImportItemsRequest(
-            items=[Item(id="\n"), Item(id="mug", title="Cup"), Item(id="\t"), Item(id="pot")]
+            items=[Item(id="\n"), Item(id="mug", title="Cup"), Item(id="\t"), Item(id="pot", title="Pot")]
         )
 
     response = await client.catalog.ImportItems(messages())
@@ -350,8 +406,10 @@ async def test_a_stream_is_stored_message_by_message(
 
 async def test_what_came_before_a_bad_message_of_a_stream_is_kept(client: AsyncClient) -> None:
     async def messages() -> AsyncIterator[ImportItemsRequest]:
-        yield ImportItemsRequest(items=[Item(id="mug")])
-        yield ImportItemsRequest(items=[Item(id=str(number)) for number in range(limits.LIMITS["items"] + 1)])
+        yield ImportItemsRequest(items=[Item(id="mug", title="Mug")])
+        yield ImportItemsRequest(
+            items=[Item(id=str(number), title="X") for number in range(LIMITS["items"] + 1)]
+        )
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.catalog.ImportItems(messages())

@@ -77,7 +77,7 @@ def test_a_file_is_the_whole_placement_and_goes_round(run: Run, tmp_path: Path) 
 
     assert (changed["rules"], changed.get("display_name")) == (home["rules"], None)
     assert again.exit_code == 1
-    assert "changed by somebody else" in again.output
+    assert "somebody else has changed this" in again.output
 
 
 def test_options_go_before_what_a_file_says(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
     EndcapError                 INTERNAL            our bug
     ├── InvalidInput            INVALID_ARGUMENT    wrong whatever the state
     ├── PageOutOfRange          OUT_OF_RANGE        paging beyond the last answer
+    ├── PermissionDenied        PERMISSION_DENIED   the caller's role does not allow it
     ├── NotFound                NOT_FOUND           absent, or another shop's
     ├── AlreadyExists           ALREADY_EXISTS      the id is taken
     ├── FailedPrecondition      FAILED_PRECONDITION the state refuses
@@ -45,6 +46,12 @@ class PageOutOfRange(EndcapError):
     """A page was asked for beyond the last one."""
 
     reason = "PAGE_OUT_OF_RANGE"
+
+
+class PermissionDenied(EndcapError):
+    """The caller's role does not allow the request."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class NotFound(EndcapError):

@@ -153,8 +153,8 @@ class ListItemsRequest(_message.Message):
     """
     filter: _builtins.str
     """Condition in the AIP-160 filter grammar, at most 4,096 characters, such as
-    `brand = "Acme" AND price < 20`. What does not parse is an `INVALID_ARGUMENT` error.
-    If empty, all items are returned.
+    `brand = "Acme" AND price < 20`, with the fields and the meaning of the filter of `Recommend`.
+    What does not parse is an `INVALID_ARGUMENT` error. If empty, all items are returned.
     """
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
@@ -226,7 +226,7 @@ class BatchUpsertItemsRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to write, such as `price` or `attributes.colour`. If unset, all fields are written, and
         those not set in an item are cleared. An item that does not exist is created with the fields
-        named. An unknown path is an `INVALID_ARGUMENT` error.
+        named, of which the title must be one. An unknown path is an `INVALID_ARGUMENT` error.
         """
 
     def __init__(
@@ -558,8 +558,9 @@ class ListUsersRequest(_message.Message):
     altered, of another request or older than 24 hours is an `INVALID_ARGUMENT` error.
     """
     filter: _builtins.str
-    """Condition in the AIP-160 filter grammar, at most 4,096 characters, such as `tags:"trade"`.
-    What does not parse is an `INVALID_ARGUMENT` error. If empty, all users are returned.
+    """Condition in the AIP-160 filter grammar, at most 4,096 characters, such as `tags:"trade"`, of
+    the fields `id`, `tags` and `language_code` and whole values. Anything else is an
+    `INVALID_ARGUMENT` error. If empty, all users are returned.
     """
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""

@@ -12,9 +12,9 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.revisions import advance_revision, lock_revision
+from endcap.catalog.revisions import advance_revision, check_etag, lock_revision
 from endcap.catalog.tables import BUNDLES
-from endcap.sdk.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
+from endcap.sdk.errors import AlreadyExists, FailedPrecondition, NotFound
 
 
 class BundleState(StrEnum):
@@ -103,15 +103,6 @@ class RegisteredModel:
         ]
         return self.retired[max(kept - 1, 0) :] + refused
 
-    def require(self, etag: str) -> None:
-        """Refuse a caller who read another state; an empty ``etag`` is that of a caller who read none.
-
-        Raises:
-            Conflict: The model was changed since.
-        """
-        if etag and etag != self.etag:
-            raise Conflict(f"the model {self.name!r} was changed since it was read: read it again")
-
     @property
     def etag(self) -> str:
         """Names the stored state."""
@@ -155,7 +146,7 @@ async def activate_bundle(
     """
     revision = await advance_revision(connection=connection, shop=shop)
     await get_bundle(connection=connection, shop=shop, model=model, version=version)
-    (await get_model(connection=connection, shop=shop, model=model)).require(etag)
+    check_etag((await get_model(connection=connection, shop=shop, model=model)).etag, etag)
     bundles_of_model = update(BUNDLES).where(BUNDLES.c.shop == shop, BUNDLES.c.model == model)
     await connection.execute(
         bundles_of_model.where(

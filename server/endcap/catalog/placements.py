@@ -11,7 +11,7 @@ from endcap.catalog.revisions import advance_revision
 from endcap.catalog.rules import Rule, rule_from_json, rule_to_json
 from endcap.catalog.tables import PLACEMENTS
 from endcap.catalog.upserting import upsert
-from endcap.sdk.errors import Conflict, NotFound
+from endcap.sdk.errors import NotFound
 from endcap.sdk.query import Task
 
 
@@ -108,11 +108,17 @@ async def get_placement(*, connection: AsyncConnection, shop: str, placement_id:
     Raises:
         NotFound: The shop has none of that id.
     """
+    placement = await find_placement(connection=connection, shop=shop, placement_id=placement_id)
+    if placement is None:
+        raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
+    return placement
+
+
+async def find_placement(*, connection: AsyncConnection, shop: str, placement_id: str) -> Placement | None:
+    """Return one placement, or None where the shop has none of that id."""
     query = select(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
     row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
-    return placement_from_json(row)
+    return None if row is None else placement_from_json(row)
 
 
 async def list_placements(
@@ -136,7 +142,7 @@ async def list_placements(
 
 
 async def put_placement(
-    *, connection: AsyncConnection, shop: str, placement: Placement, now: int, etag: str = ""
+    *, connection: AsyncConnection, shop: str, placement: Placement, now: int
 ) -> Placement:
     """Create a placement or replace the one of that id.
 
@@ -145,25 +151,16 @@ async def put_placement(
         shop: The shop's id.
         placement: What to store; its times and revision are ignored.
         now: Unix milliseconds.
-        etag: The state that the caller has read; empty to replace any.
 
     Returns:
         The placement as stored.
 
     Raises:
-        Conflict: Its state is not the one named by ``etag``.
         NotFound: There is no such shop.
     """
     revision = await advance_revision(connection=connection, shop=shop)
-    created = now
-    try:
-        stored = await get_placement(connection=connection, shop=shop, placement_id=placement.id)
-        created = stored.created_time
-        found = stored.etag
-    except NotFound:
-        found = ""
-    if etag and etag != found:
-        raise Conflict(f"the placement {placement.id!r} was changed by somebody else: read it again")
+    before = await find_placement(connection=connection, shop=shop, placement_id=placement.id)
+    created = now if before is None else before.created_time
     placement = replace(placement, created_time=created, updated_time=now, revision=revision)
     await insert_placements(connection=connection, shop=shop, placements=[placement])
     return placement

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.tables import SHOPS
-from endcap.sdk.errors import NotFound
+from endcap.sdk.errors import Conflict, NotFound
 
 
 JUMP = 1_000_000
@@ -58,3 +58,17 @@ def _existing(shop: str, revision: int | None) -> int:
     if revision is None:
         raise NotFound(f"there is no shop {shop!r}: create it with 'endcap shops create'")
     return revision
+
+
+def check_etag(stored: str | None, etag: str) -> None:
+    """Refuse to change an object that is not in the state its writer has read.
+
+    Args:
+        stored: Names the object's state; None where the object does not exist.
+        etag: Names the state that the writer has read; empty to change any.
+
+    Raises:
+        Conflict: The object is in another state.
+    """
+    if etag and etag != stored:
+        raise Conflict("the etag is not the current one: somebody else has changed this, read it again")

@@ -8,24 +8,23 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
-from google.protobuf.descriptor_pool import Default as DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
+from endcap.catalog.fields.limits import check_id
 from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.sdk import errors
-from endcap.server.invalid_text import find_invalid_text
-from endcap.server.limits import check_id, max_request_bytes, takes_data_in
+from endcap.server.admin.caller import Caller, Role
+from endcap.server.call import Context, begin_call, required_role
+from endcap.server.limits import max_request_bytes, takes_data_in
 from endcap.server.metrics import Metrics
 from endcap.server.statuses import known_error, status_of
 
-
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 SHOP_METADATA = "endcap-shop"
 
@@ -37,29 +36,15 @@ _INGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What the server knows of a call beside its message."""
-
-    method: str
-    """Its full name, ``/package.Service/Method``."""
-
-    shop: str
-    deadline: float
-    """When the answer must be there, by ``time.monotonic``; infinite for a stream without a deadline."""
-
-    time: int
-    """Unix milliseconds at which it came in."""
-
-
-current_call: ContextVar[Call] = ContextVar("current_call")
-"""The call being answered."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Refused:
     """Stands for a message that could not be read, so that the handler can say so."""
 
     error: errors.EndcapError
+
+
+_UNREADABLE = errors.InvalidInput(
+    "the message is not valid protobuf of this method, or a text is not UTF-8: write it by the contract"
+)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -104,16 +89,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         responses = "stream" if handler.response_streaming else "unary"
         behavior = getattr(handler, f"{requests}_{responses}")
         read = _read_each if handler.request_streaming else _read
-        guard = _unbounded if method.startswith(_EXEMPT) else self._answering
+        guard = _unbounded if method.startswith(_EXEMPT) else partial(self._answering, required_role(method))
         # How long a stream takes is up to its client; each of its requests has a deadline of its own.
         default = math.inf if handler.request_streaming else self._default_deadline_seconds
 
         async def answer_once(request: Any, context: Context) -> Any:
-            async with guard(method, context, default):
+            async with guard(method, request, context, default):
                 return await behavior(read(request), context)
 
         async def answer_stream(request: Any, context: Context) -> None:
-            async with guard(method, context, default):
+            async with guard(method, request, context, default):
                 await _write(behavior(read(request), context), context)
 
         make_handler = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
@@ -125,7 +110,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _answering(
-        self, method: str, context: Context, default_deadline_seconds: float
+        self, role: Role, method: str, request: Any, context: Context, default_deadline_seconds: float
     ) -> AsyncIterator[None]:
         started = time.monotonic()
         code = grpc.StatusCode.OK
@@ -142,7 +127,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if time_left is None:  # the stubs say that it never is
                 time_left = default_deadline_seconds  # type: ignore[unreachable]
             now = int(time.time() * 1000)
-            current_call.set(Call(method, _shop(context), deadline=started + time_left, time=now))
+            begin_call(Caller(_shop(context), now, "", started + time_left), request, role)
             async with asyncio.timeout(None if math.isinf(time_left) else time_left):
                 yield
         except asyncio.CancelledError:
@@ -169,7 +154,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def _unbounded(method: str, context: Context, _default: float) -> AsyncIterator[None]:
+async def _unbounded(method: str, _request: Any, context: Context, _default: float) -> AsyncIterator[None]:
     """Turn errors into statuses, and nothing else."""
     try:
         yield
@@ -215,18 +200,9 @@ def _checked_deserializer(
         try:
             return deserialize(message)
         except DecodeError:
-            return _Refused(_unreadable(method, message))
+            return _Refused(_UNREADABLE)
 
     return checked
-
-
-def _unreadable(method: str, message: bytes) -> errors.InvalidInput:
-    name = method.removeprefix("/").replace("/", ".")
-    descriptor = DescriptorPool().FindMethodByName(name).input_type
-    field = find_invalid_text(message, descriptor)
-    if field:
-        return errors.InvalidInput(f"{field} is not UTF-8: encode texts as UTF-8", field=field)
-    return errors.InvalidInput("the message is not valid protobuf of this method: write it by the contract")
 
 
 def _shop(context: Context) -> str:

@@ -23,7 +23,7 @@ from endcap.catalog.bundles import (
 )
 from endcap.catalog.database import Database
 from endcap.catalog.items import get_items
-from endcap.catalog.revisions import lock_revision
+from endcap.catalog.revisions import check_etag, lock_revision
 from endcap.catalog.shops import get_shop
 from endcap.runtime.loading import prepare_model
 from endcap.runtime.plugin_host import PluginHost
@@ -41,13 +41,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A bundle that is active now."""
+    """A bundle that is active now, or would be."""
 
     model: RegisteredModel
     """Its model, as it is now."""
 
     revision: int
-    """Revision of the shop that holds the change."""
+    """Revision of the shop that holds the change; 0 where it was only checked."""
 
     loaded: Model
     """Held so that whoever switches to it need not load it again."""
@@ -147,7 +147,7 @@ class ModelRegistry:
             await asyncio.to_thread(self._files.drop, staged)
         return bundle
 
-    async def check(self, shop: str, model: str, version: str, *, etag: str = "") -> RegisteredModel:
+    async def check(self, shop: str, model: str, version: str, *, etag: str = "") -> Activation:
         """Load a registered bundle beside the active one, check it and warm it up, and change nothing.
 
         Raises:
@@ -156,13 +156,12 @@ class ModelRegistry:
             BundleRefused: It cannot be loaded, or answers wrongly.
         """
         registered, bundle = await self._read(shop, model, version, etag)
-        await self._models.load(bundle)
-        return registered
+        return Activation(registered, 0, await self._models.load(bundle))
 
     async def activate(self, shop: str, model: str, version: str, *, etag: str = "") -> Activation:
         """Load a registered bundle, check it and warm it up, and make it the active one of its model.
 
-        Those that served longest ago are forgotten in the same breath; ``sweep`` deletes their files.
+        Those that served longest ago are forgotten in the same breath, and their files are deleted.
 
         Raises:
             NotFound: The shop has no such bundle.
@@ -184,6 +183,7 @@ class ModelRegistry:
             )
             await self._forget_surplus(connection, shop, model, self._kept)
             registered = await get_model(connection=connection, shop=shop, model=model)
+        await self._sweep(shop)
         return Activation(registered, active.revision, loaded)
 
     async def roll_back(self, shop: str, model: str, *, etag: str = "") -> Activation:
@@ -196,22 +196,32 @@ class ModelRegistry:
         """
         async with self._database.read() as connection:
             registered = await get_model(connection=connection, shop=shop, model=model)
-        registered.require(etag)
+        check_etag(registered.etag, etag)
         if not registered.retired:
             raise FailedPrecondition(
                 f"no other bundle of the model {model!r} served before: activate one by its version"
             )
         return await self.activate(shop, model, registered.retired[0].version, etag=registered.etag)
 
-    async def delete(self, shop: str, model: str, version: str) -> None:
+    async def delete(self, shop: str, model: str, version: str, *, allow_missing: bool = False) -> None:
         """Delete a bundle and its files.
+
+        Args:
+            shop: The shop's id.
+            model: The model's name.
+            version: Which of its bundles.
+            allow_missing: Whether one that does not exist counts as deleted.
 
         Raises:
             NotFound: The shop has no such bundle.
-            FailedPrecondition: It is active.
+            FailedPrecondition: The bundle is active.
         """
-        async with self._database.write() as connection:
-            await delete_bundle(connection=connection, shop=shop, model=model, version=version)
+        try:
+            async with self._database.write() as connection:
+                await delete_bundle(connection=connection, shop=shop, model=model, version=version)
+        except NotFound:
+            if not allow_missing:
+                raise
         await self.collect_garbage(shop)
 
     async def prune(self, shop: str, *, kept: int | None = None) -> list[RegisteredBundle]:
@@ -234,7 +244,7 @@ class ModelRegistry:
         await self.collect_garbage(shop)
         return deleted
 
-    async def sweep(self, shop: str) -> None:
+    async def _sweep(self, shop: str) -> None:
         """Collect garbage after an activation, which stands whether or not this succeeds."""
         try:
             await self.collect_garbage(shop)
@@ -264,7 +274,7 @@ class ModelRegistry:
         async with self._database.read() as connection:
             bundle = await get_bundle(connection=connection, shop=shop, model=model, version=version)
             registered = await get_model(connection=connection, shop=shop, model=model)
-        registered.require(etag)
+        check_etag(registered.etag, etag)
         return registered, bundle
 
     async def _require_known_items(self, shop: str, vocabulary: Vocabulary) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Self, TypeVar
 
 from google.protobuf.message import Message
 
+from endcap.catalog.fields.limits import MAX_PAGE_SIZE, check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server import tokens
-from endcap.server.limits import MAX_PAGE_SIZE, check_limit
 
 
 _Entry = TypeVar("_Entry")
@@ -53,7 +53,6 @@ class ListPage:
         Raises:
             InvalidInput: The size is negative, the token none of this list, or a text too long.
         """
-        check_limit("request_id", request.request_id)
         digest = request_digest(request, _PAGING_FIELDS)
         token = request.page_token
         cursor = read_page_token(key, digest, token, now) if token else {}
@@ -71,11 +70,7 @@ class ListPage:
         page = entries[: self.size]
         if len(entries) == len(page):
             return page, ""
-        return page, self.next_token(cursor(page[-1]))
-
-    def next_token(self, cursor: dict[str, Any]) -> str:
-        """Return the token of the page that starts at a cursor, for a list that pages itself."""
-        return page_token(self._key, self._digest, cursor, self._now)
+        return page, page_token(self._key, self._digest, cursor(page[-1]), self._now)
 
 
 def read_page_size(page_size: int) -> int:

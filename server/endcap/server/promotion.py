@@ -84,7 +84,6 @@ async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) 
         if verdict.promoted:
             await registry.register(shop, source)
             await registry.activate(shop, manifest.model, manifest.version)
-            await registry.sweep(shop)
     except BundleRefused as refused:
         return Verdict(False, str(refused))
     return verdict

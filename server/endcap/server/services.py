@@ -12,9 +12,9 @@ from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposures import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
+from endcap.server.admin.placements import PlacementEditor
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
-from endcap.server.placement_editing import PlacementEditor
 from endcap.server.servicers.catalog import CatalogServicer
 from endcap.server.servicers.event import EventServicer
 from endcap.server.servicers.model import ModelServicer

@@ -200,12 +200,6 @@ class Shops:
         except EndcapError as error:
             _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
 
-    async def rebuild(self, shop: Shop, revision: int) -> None:
-        """Serve with the bundles and placements stored now; ``revision`` is that of a change just written."""
-        async with shop.catching_up:
-            shop.state = await self._rebuilt(shop)
-            self.committed(shop.id, (), revision)
-
     async def forget(self, shop: Shop, forgotten: Forgotten) -> None:
         """Take people out of memory who are not in the database any more."""
         self.left_in_files.set()

@@ -16,6 +16,7 @@ ERROR_DOMAIN = "endcap"
 _CODES: tuple[tuple[type[errors.EndcapError], grpc.StatusCode], ...] = (
     (errors.InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.PageOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
+    (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
     (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (errors.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),

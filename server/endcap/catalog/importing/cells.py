@@ -13,11 +13,11 @@ from endcap.catalog.field_rules import (
     CURRENCY,
     EVENT_TYPE,
     LANGUAGE,
-    MAX_QUANTITY,
     check_attributes,
     check_image_uris,
     check_localized_texts,
 )
+from endcap.catalog.fields.limits import MAX_QUANTITY
 from endcap.catalog.items import Availability
 from endcap.catalog.money import MAX_UNITS
 from endcap.sdk.errors import InvalidInput

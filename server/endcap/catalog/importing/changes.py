@@ -1,21 +1,16 @@
-"""What rows of a file change: what a row says counts, and what it does not say stays as it is stored."""
+"""Rows of a file as changes of items and users."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
-from endcap.catalog.field_rules import check_availability_times
+from endcap.catalog.entry_changes import Change
 from endcap.catalog.importing.cells import read_attributes, read_localized_texts
-from endcap.catalog.items import Availability, Item
+from endcap.catalog.items import Availability
 from endcap.catalog.money import to_nanos
-from endcap.catalog.user_records import UserRecord
-from endcap.sdk.errors import InvalidInput
 
-
-_Entry = TypeVar("_Entry", Item, UserRecord)
 
 _AMOUNTS: Mapping[str, str] = {
     "price": "price_nanos",
@@ -27,85 +22,39 @@ _LISTS = ("categories", "tags", "image_uris")
 _TIMES = ("available_time", "expire_time")
 
 
-@dataclass(frozen=True, slots=True)
-class ItemChange:
-    """What a row says of an item."""
-
-    id: str
-    values: Mapping[str, Any]
-    """By name in ``Item``."""
-
-    def apply(self, stored: Item | None, *, currency: str) -> Item:
-        """Return the item as it becomes.
-
-        Args:
-            stored: As it is; None if there is none.
-            currency: The shop's.
-
-        Raises:
-            InvalidInput: What the row says does not fit what is stored; the message is one of few.
-        """
-        item = _changed(Item(self.id) if stored is None else stored, self.values)
-        if not item.title and (stored is None or "title" in self.values):
-            raise InvalidInput("title is missing", field="title")
-        check_availability_times(item.available_time, item.expire_time)
-        if stored is not None and (stored.currency or currency) != (item.currency or currency):
-            for name in _AMOUNTS.values():
-                if name not in self.values and getattr(stored, name) is not None:
-                    raise InvalidInput("currency is not that of the stored amounts", field="currency")
-        return item
-
-
-@dataclass(frozen=True, slots=True)
-class UserChange:
-    """What a row says of a user."""
-
-    id: str
-    values: Mapping[str, Any]
-    """By name in ``UserRecord``."""
-
-    def apply(self, stored: UserRecord | None) -> UserRecord:
-        """Return the record as it becomes.
-
-        Args:
-            stored: As it is; None if there is none.
-        """
-        return _changed(UserRecord(self.id) if stored is None else stored, self.values)
-
-
 def read_item_changes(
     rows: pl.DataFrame, given: Mapping[int, frozenset[str]], currency: str
-) -> list[ItemChange]:
-    """Return what good rows say of items.
+) -> dict[int, Change]:
+    """Return what good rows say of items, by their place.
 
     Args:
         rows: With the columns of items.
         given: For each line, the columns that it has, empty cells included.
         currency: ISO 4217 code of the amounts of rows that name none; empty for the shop's.
     """
-    return [
-        ItemChange(row["item_id"], _item_values(row, given[row["line"]], currency)) for row in rows.to_dicts()
-    ]
+    return {
+        place: Change(row["item_id"], _item_values(row, given[row["line"]], currency))
+        for place, row in enumerate(rows.to_dicts())
+    }
 
 
-def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -> list[UserChange]:
-    """Return what good rows say of users.
+def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -> dict[int, Change]:
+    """Return what good rows say of users, by their place.
 
     Args:
         rows: With the columns of users.
         given: For each line, the columns that it has, empty cells included.
     """
-    return [UserChange(row["user_id"], _values(row, given[row["line"]])) for row in rows.to_dicts()]
+    return {
+        place: Change(row["user_id"], _values(row, given[row["line"]]))
+        for place, row in enumerate(rows.to_dicts())
+    }
 
 
 @lru_cache(maxsize=65_536)  # a shop has few prices, and the exact way to read one is slow
 def amount_nanos(amount: float | None) -> int | None:
     """Return an amount in billionths of a unit."""
     return None if amount is None else to_nanos(amount)
-
-
-def _changed(entry: _Entry, values: Mapping[str, Any]) -> _Entry:
-    return replace(entry, **values)
 
 
 def _item_values(row: Mapping[str, Any], given: frozenset[str], currency: str) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from operator import attrgetter
 
 import polars as pl
 
+from endcap.catalog.entry_changes import Change
 from endcap.catalog.events import Event
 from endcap.catalog.field_rules import check_currency
-from endcap.catalog.importing.changes import ItemChange, UserChange, read_item_changes, read_user_changes
+from endcap.catalog.importing.changes import read_item_changes, read_user_changes
 from endcap.catalog.importing.progress import FileProgress, fingerprint
 from endcap.catalog.importing.reject_file import Reject, row_text
 from endcap.catalog.importing.rejecting import sift
@@ -20,10 +21,10 @@ from endcap.catalog.importing.table_files.table_file import Chunk, Position
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What some lines of a file hold; of the first three, one has something."""
+    """What some lines of a file hold; of the first three, one has something, changes by their place."""
 
-    items: Sequence[ItemChange] = ()
-    users: Sequence[UserChange] = ()
+    items: Mapping[int, Change] = field(default_factory=dict)
+    users: Mapping[int, Change] = field(default_factory=dict)
     events: Sequence[Event] = ()
 
     texts: pl.DataFrame = field(kw_only=True)
@@ -84,8 +85,8 @@ class SourceReader:
             good = sifted.good
             given = {} if subject is Subject.EVENTS else self._given(chunk)
             yield Batch(
-                items=read_item_changes(good, given, self._currency) if subject is Subject.ITEMS else (),
-                users=read_user_changes(good, given) if subject is Subject.USERS else (),
+                items=read_item_changes(good, given, self._currency) if subject is Subject.ITEMS else {},
+                users=read_user_changes(good, given) if subject is Subject.USERS else {},
                 events=read_events(good, self._currency) if subject is Subject.EVENTS else (),
                 texts=texts,
                 lines=good["line"],

@@ -7,7 +7,7 @@ from enum import StrEnum
 import polars as pl
 
 from endcap.catalog.events import Event
-from endcap.catalog.field_rules import LIMITS, MAX_LEAD
+from endcap.catalog.fields.limits import LIMITS, MAX_LEAD
 from endcap.catalog.importing.cells import Kind, read_attributes
 from endcap.catalog.importing.changes import amount_nanos
 from endcap.catalog.importing.rejecting import Column

@@ -1,29 +1,29 @@
 """Writing what an import has read, and saying beforehand what would be written."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.entry_changes import (
+    USER_DELETED,
+    apply_changes,
+    change_items,
+    change_users,
+    changed_item,
+)
 from endcap.catalog.events import Outcome, foresee_events, store_events
-from endcap.catalog.importing.changes import ItemChange, UserChange
 from endcap.catalog.importing.reading import Batch
-from endcap.catalog.items import Item, get_items, upsert_items
+from endcap.catalog.items import upsert_items
 from endcap.catalog.revisions import lock_revision
 from endcap.catalog.shops import Shop
-from endcap.catalog.tombstones import People, find_deleted
-from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
-from endcap.sdk.errors import InvalidInput
+from endcap.catalog.user_records import upsert_user_records
+from endcap.sdk.errors import EndcapError
 
 
-_Change = TypeVar("_Change", ItemChange, UserChange)
-_Entry = TypeVar("_Entry", Item, UserRecord)
-
-_USER_DELETED = "the user was deleted"
 _REASONS: Mapping[Outcome, str] = {
     Outcome.CONFLICT: "event_id is that of another event",
-    Outcome.USER_DELETED: _USER_DELETED,
+    Outcome.USER_DELETED: USER_DELETED,
 }
 
 
@@ -52,13 +52,13 @@ async def store_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch, 
         return _of_events(stored.outcomes)
     # Nobody may change what is read until it is written.
     await lock_revision(connection=connection, shop=shop.id)
-    items, refused_items = await _items(connection, shop, batch.items)
+    items, refused_items = await change_items(connection=connection, shop=shop, changes=batch.items)
     if items:
         await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
-    users, refused_users = await _users(connection, shop, batch.users)
+    users, refused_users = await change_users(connection=connection, shop=shop, changes=batch.users)
     if users:
         await upsert_user_records(connection=connection, shop=shop.id, records=users.values(), now=now)
-    return Written(refused_items | refused_users)
+    return Written(_reasons(refused_items | refused_users))
 
 
 async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch) -> Written:
@@ -69,57 +69,23 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
         shop: The shop.
         batch: The rows.
     """
-    _, refused_items = await _items(connection, shop, batch.items)
-    _, refused_users = await _users(connection, shop, batch.users)
+    _, refused_items = await change_items(connection=connection, shop=shop, changes=batch.items)
+    _, refused_users = await change_users(connection=connection, shop=shop, changes=batch.users)
     of_events = _of_events(
         await foresee_events(connection=connection, shop=shop.id, events=batch.events, revision=shop.revision)
     )
-    return Written({**refused_items, **refused_users, **of_events.refused}, of_events.duplicates)
+    refused = _reasons(refused_items | refused_users)
+    return Written({**refused, **of_events.refused}, of_events.duplicates)
 
 
 def foresee_first_batch(batch: Batch) -> Written:
     """Say what would become of a batch in a shop that is empty."""
-    _, refused = _apply(batch.items, {}, lambda row, item: row.apply(item, currency=""))
-    return Written(refused)
+    _, refused = apply_changes(batch.items, {}, lambda change, item: changed_item(change, item, ""))
+    return Written(_reasons(refused))
 
 
-async def _items(
-    connection: AsyncConnection, shop: Shop, rows: Sequence[ItemChange]
-) -> tuple[dict[str, Item], dict[int, str]]:
-    """Return the items as they become, by id, and why rows are refused, by their place."""
-    stored = await get_items(connection=connection, shop=shop.id, item_ids=[row.id for row in rows])
-    return _apply(rows, stored, lambda row, item: row.apply(item, currency=shop.currency))
-
-
-async def _users(
-    connection: AsyncConnection, shop: Shop, rows: Sequence[UserChange]
-) -> tuple[dict[str, UserRecord], dict[int, str]]:
-    ids = {row.id for row in rows}
-    if not ids:
-        return {}, {}
-    stored = await get_user_records(connection=connection, shop=shop.id, user_ids=ids)
-    deleted = (await find_deleted(connection=connection, shop=shop.id, named=People(frozenset(ids)))).users
-
-    def change(row: UserChange, record: UserRecord | None) -> UserRecord:
-        if row.id in deleted:
-            raise InvalidInput(_USER_DELETED, field="user_id")
-        return row.apply(record)
-
-    return _apply(rows, stored, change)
-
-
-def _apply(
-    rows: Sequence[_Change], stored: Mapping[str, _Entry], change: Callable[[_Change, _Entry | None], _Entry]
-) -> tuple[dict[str, _Entry], dict[int, str]]:
-    """Change entries row by row; of two rows of one id, the second changes what the first has made."""
-    changed: dict[str, _Entry] = {}
-    refused: dict[int, str] = {}
-    for place, row in enumerate(rows):
-        try:
-            changed[row.id] = change(row, changed.get(row.id) or stored.get(row.id))
-        except InvalidInput as error:
-            refused[place] = str(error)
-    return changed, refused
+def _reasons(refused: Mapping[int, EndcapError]) -> dict[int, str]:
+    return {place: str(error) for place, error in refused.items()}
 
 
 def _of_events(outcomes: Sequence[Outcome]) -> Written:

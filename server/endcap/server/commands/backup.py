@@ -8,27 +8,13 @@ import typer
 
 from endcap.catalog.backup import back_up
 from endcap.catalog.backup import restore as restore_database
-from endcap.server.commands.console import run
+from endcap.server.commands.console import command
 from endcap.server.settings import read_settings
 
 
-def backup(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
+@command
+async def backup(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
     """Write the whole database to a file, while servers run; the files of models are not in it."""
-    run(_backup(file))
-
-
-def restore(
-    file: Annotated[Path, typer.Argument(help="What 'endcap backup' wrote.")],
-    *,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace the shops that the database holds.")
-    ] = False,
-) -> None:
-    """Bring the database to what a backup holds, all of it or nothing; servers that run take it over."""
-    run(_restore(file, replace=replace))
-
-
-async def _backup(file: Path) -> None:
     settings = read_settings()
     await back_up(settings.database_url, file)
     size = (await asyncio.to_thread(file.stat)).st_size
@@ -36,7 +22,15 @@ async def _backup(file: Path) -> None:
     typer.echo(f"the files of models are not in it: copy {settings.bundles_folder} too, now")
 
 
-async def _restore(file: Path, *, replace: bool) -> None:
+@command
+async def restore(
+    file: Annotated[Path, typer.Argument(help="What 'endcap backup' wrote.")],
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the shops that the database holds.")
+    ] = False,
+) -> None:
+    """Bring the database to what a backup holds, all of it or nothing; servers that run take it over."""
     settings = read_settings()
     forgotten = await restore_database(settings.database_url, file, replace=replace)
     typer.echo(f"the database holds what is in {file}")

@@ -1,14 +1,20 @@
-"""What the commands share: a coroutine is run, and an error becomes one sentence."""
+"""What the commands share: a coroutine is run, an error becomes one sentence, the database is opened."""
 
 import asyncio
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any, ParamSpec
 
 import grpc
 
+from endcap.catalog.database import Database, open_database
 from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
+from endcap.server.settings import read_settings
 
+
+_Parameters = ParamSpec("_Parameters")
 
 _NOT_CONNECTED = "failed to connect"  # how gRPC begins, where no server has said a word
 
@@ -19,6 +25,31 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except EndcapError as error:
         sys.exit(f"Error: {error}")
+
+
+def command(work: Callable[_Parameters, Coroutine[Any, Any, None]]) -> Callable[_Parameters, None]:
+    """Make a command of a coroutine function: see ``run``."""
+
+    @wraps(work)
+    def run_work(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
+        run(work(*arguments, **options))
+
+    return run_work
+
+
+@asynccontextmanager
+async def opened_database() -> AsyncIterator[Database]:
+    """Open the database that the settings name, and close it in the end.
+
+    Raises:
+        FailedPrecondition: The database has another schema than this release.
+        Unavailable: The database does not answer.
+    """
+    database = await open_database(read_settings().database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 def refusal(error: grpc.RpcError, address: str) -> EndcapError:

@@ -19,7 +19,7 @@ from endcap.catalog.migration import migrate
 from endcap.catalog.shops import DEFAULT_SHOP, change_shop, create_shop, list_shops
 from endcap.catalog.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
-from endcap.server.commands.console import run
+from endcap.server.commands.console import command, opened_database
 from endcap.server.commands.readiness import print_readiness
 from endcap.server.settings import read_settings
 
@@ -27,7 +27,8 @@ from endcap.server.settings import read_settings
 ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
 
 
-def import_folder(
+@command
+async def import_folder(
     folder: Annotated[
         Path | None, typer.Argument(help="Holds files named items, users and events.", show_default=False)
     ] = None,
@@ -60,41 +61,8 @@ def import_folder(
     Files are CSV, JSON Lines or Parquet. An import that was stopped goes on when it is called again.
     """
     files = {Subject.ITEMS: items, Subject.USERS: users, Subject.EVENTS: events}
-    run(
-        _import(
-            folder,
-            {subject: path for subject, path in files.items() if path is not None},
-            names or (),
-            values or (),
-            shop=shop,
-            currency=currency,
-            rejects=rejects,
-            dry_run=dry_run,
-        )
-    )
-
-
-def snapshot(
-    place: Annotated[str, typer.Argument(help="A new folder, or s3://BUCKET/PREFIX with nothing there yet.")],
-    shop: ShopOption = DEFAULT_SHOP,
-) -> None:
-    """Write a snapshot of a shop for trainers."""
-    run(_snapshot(place, shop))
-
-
-async def _import(
-    folder: Path | None,
-    files: Mapping[Subject, Path],
-    names: Sequence[str],
-    values: Sequence[str],
-    *,
-    shop: str,
-    currency: str,
-    rejects: Path | None,
-    dry_run: bool,
-) -> None:
-    sources = _sources(folder, files)
-    layout = Layout(parse_assignments(names), parse_assignments(values))
+    sources = _sources(folder, {subject: path for subject, path in files.items() if path is not None})
+    layout = Layout(parse_assignments(names or ()), parse_assignments(values or ()))
     rejects = rejects or _rejects_path(sources, dry_run=dry_run)
     check_currency(currency)
     now = int(time.time() * 1000)
@@ -121,8 +89,7 @@ async def _import(
         _print_report(console, report, rejects)
         return
     await migrate(settings.database_url)
-    database = await open_database(settings.database_url)
-    try:
+    async with opened_database() as database:
         async with database.write() as connection:
             known = {each.id: each for each in await list_shops(connection=connection)}
             if shop not in known:
@@ -142,8 +109,18 @@ async def _import(
             )
         _print_report(console, report, rejects)
         await print_readiness(console, database, shop)
-    finally:
-        await database.close()
+
+
+@command
+async def snapshot(
+    place: Annotated[str, typer.Argument(help="A new folder, or s3://BUCKET/PREFIX with nothing there yet.")],
+    shop: ShopOption = DEFAULT_SHOP,
+) -> None:
+    """Write a snapshot of a shop for trainers."""
+    async with opened_database() as database:
+        manifest = await export_snapshot(database, shop, place)
+    counts = ", ".join(f"{count} {name}" for name, count in manifest.counts.items())
+    Console().print(f"{place}: {counts}", soft_wrap=True)
 
 
 def _rejects_path(sources: Sequence[Source], *, dry_run: bool) -> Path:
@@ -207,13 +184,3 @@ def _print_report(console: Console, report: ImportReport, rejects: Path) -> None
         console.print(f"note: {note}", markup=False)
     if report.rejected:
         console.print(f"the rejected rows are in {rejects}", markup=False)
-
-
-async def _snapshot(place: str, shop: str) -> None:
-    database = await open_database(read_settings().database_url)
-    try:
-        manifest = await export_snapshot(database, shop, place)
-    finally:
-        await database.close()
-    counts = ", ".join(f"{count} {name}" for name, count in manifest.counts.items())
-    Console().print(f"{place}: {counts}", soft_wrap=True)

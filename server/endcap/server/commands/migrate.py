@@ -6,19 +6,16 @@ import typer
 
 from endcap.catalog import migration
 from endcap.catalog.migration_plan import plan_migration
-from endcap.server.commands.console import run
+from endcap.server.commands.console import command
 from endcap.server.settings import read_settings
 
 
-def migrate(
+@command
+async def migrate(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps and change nothing.")] = False,
 ) -> None:
     """Bring the database to the schema of this release, or create it; 'endcap serve' does the same."""
-    run(_migrate(dry_run=dry_run))
-
-
-async def _migrate(*, dry_run: bool) -> None:
     url = read_settings().database_url
     plan = await plan_migration(url)
     typer.echo(f"the database has {f'schema {plan.current}' if plan.current else 'no schema'}")

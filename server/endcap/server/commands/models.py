@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from endcap.catalog.bundles import list_bundles
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.database import Database
 from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.console import run
+from endcap.server.commands.console import command, opened_database
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.promotion import DEFAULT_GATE, Gate, promote
@@ -45,88 +45,9 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model's
 
 
 @models.command("list")
-def list_registered(shop: ShopOption = DEFAULT_SHOP) -> None:
+@command
+async def list_registered(shop: ShopOption = DEFAULT_SHOP) -> None:
     """List the bundles of a shop."""
-    run(_list(shop))
-
-
-@models.command()
-def verify(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
-    """Load bundles, check them with their golden queries, and change nothing."""
-    run(_verify(bundles, shop))
-
-
-@models.command()
-def register(folders: Folders, shop: ShopOption = DEFAULT_SHOP) -> None:
-    """Check bundles and copy them to where the server keeps them; they do not serve yet."""
-    run(_register(folders, shop))
-
-
-@models.command()
-def activate(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
-    """Check bundles and serve with them; those that served before are kept for a rollback."""
-    run(_activate(bundles, shop))
-
-
-@models.command("promote")
-def promote_folders(
-    folders: Folders,
-    metric: GateMetric = DEFAULT_GATE.metric,
-    margin: GateMargin = DEFAULT_GATE.margin,
-    shop: ShopOption = DEFAULT_SHOP,
-) -> None:
-    """Serve with bundles that measure no worse than those that serve; say of the others why not."""
-    run(_promote(folders, Gate(metric, margin), shop))
-
-
-@models.command()
-def rollback(model: ModelArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
-    """Serve again with the bundle that was active before."""
-    run(_roll_back(model, shop))
-
-
-@models.command()
-def delete(
-    bundle: Annotated[str, typer.Argument(metavar="MODEL@VERSION")], shop: ShopOption = DEFAULT_SHOP
-) -> None:
-    """Delete a bundle that is not active, with its files."""
-    run(_delete(bundle, shop))
-
-
-@models.command()
-def prune(
-    shop: ShopOption = DEFAULT_SHOP,
-    keep: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Bundles of each model that served to keep, instead of ENDCAP_KEPT_BUNDLES."
-        ),
-    ] = None,
-) -> None:
-    """Delete the bundles that served longest ago, and files that belong to none."""
-    run(_prune(shop, keep))
-
-
-@asynccontextmanager
-async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
-    """Open the database and what keeps the bundles that are registered in it."""
-    settings = read_settings()
-    host = PluginHost.discover()
-    database = await open_database(settings.database_url)
-    try:
-        registry = ModelRegistry(
-            database,
-            host,
-            LoadedModels(host, settings.bundles_folder),
-            store=settings.bundle_store,
-            kept=settings.kept_bundles,
-        )
-        yield registry, database
-    finally:
-        await database.close()
-
-
-async def _list(shop: str) -> None:
     async with open_registry() as (_, database), database.read() as connection:
         bundles = await list_bundles(connection=connection, shop=shop)
     # Versions are there to be copied into the next command.
@@ -145,7 +66,10 @@ async def _list(shop: str) -> None:
     Console().print(table)
 
 
-async def _verify(bundles: list[str], shop: str) -> None:
+@models.command()
+@command
+async def verify(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Load bundles, check them with their golden queries, and change nothing."""
     async with open_registry() as (registry, _):
         for bundle in bundles:
             if named := _NAMED.fullmatch(bundle):
@@ -155,14 +79,20 @@ async def _verify(bundles: list[str], shop: str) -> None:
             typer.echo(f"{bundle} may serve")
 
 
-async def _register(folders: list[Path], shop: str) -> None:
+@models.command()
+@command
+async def register(folders: Folders, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Check bundles and copy them to where the server keeps them; they do not serve yet."""
     async with open_registry() as (registry, _):
         for folder in folders:
             bundle = await registry.register(shop, folder)
             typer.echo(f"registered {bundle.model}@{bundle.version}")
 
 
-async def _activate(bundles: list[str], shop: str) -> None:
+@models.command()
+@command
+async def activate(bundles: Bundles, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Check bundles and serve with them; those that served before are kept for a rollback."""
     async with open_registry() as (registry, _):
         for bundle in bundles:
             if named := _NAMED.fullmatch(bundle):
@@ -172,27 +102,42 @@ async def _activate(bundles: list[str], shop: str) -> None:
                 model, version = registered.model, registered.version
             await registry.activate(shop, model, version)
             typer.echo(f"{model}@{version} is active")
-        await registry.sweep(shop)
 
 
-async def _promote(folders: list[Path], gate: Gate, shop: str) -> None:
+@models.command("promote")
+@command
+async def promote_folders(
+    folders: Folders,
+    metric: GateMetric = DEFAULT_GATE.metric,
+    margin: GateMargin = DEFAULT_GATE.margin,
+    shop: ShopOption = DEFAULT_SHOP,
+) -> None:
+    """Serve with bundles that measure no worse than those that serve; say of the others why not."""
     refused = False
     async with open_registry() as (registry, _):
         for folder in folders:
-            verdict = await promote(registry, shop, folder, gate)
+            verdict = await promote(registry, shop, folder, Gate(metric, margin))
             typer.echo(f"{folder} {'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
             refused = refused or not verdict.promoted
     if refused:
         raise typer.Exit(1)
 
 
-async def _roll_back(model: str, shop: str) -> None:
+@models.command()
+@command
+async def rollback(model: ModelArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+    """Serve again with the bundle that was active before."""
     async with open_registry() as (registry, _):
         activation = await registry.roll_back(shop, model)
     typer.echo(f"{model}@{activation.loaded.version} is active")
 
 
-async def _delete(bundle: str, shop: str) -> None:
+@models.command()
+@command
+async def delete(
+    bundle: Annotated[str, typer.Argument(metavar="MODEL@VERSION")], shop: ShopOption = DEFAULT_SHOP
+) -> None:
+    """Delete a bundle that is not active, with its files."""
     named = _NAMED.fullmatch(bundle)
     if named is None:
         raise InvalidInput(f"{bundle!r} is not MODEL@VERSION: 'endcap models list' shows what there is")
@@ -201,7 +146,30 @@ async def _delete(bundle: str, shop: str) -> None:
         typer.echo(f"deleted {bundle}")
 
 
-async def _prune(shop: str, keep: int | None) -> None:
+@models.command()
+@command
+async def prune(
+    shop: ShopOption = DEFAULT_SHOP,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Bundles of each model that served to keep, instead of ENDCAP_KEPT_BUNDLES."
+        ),
+    ] = None,
+) -> None:
+    """Delete the bundles that served longest ago, and files that belong to none."""
     async with open_registry() as (registry, _):
         for bundle in await registry.prune(shop, kept=keep):
             typer.echo(f"deleted {bundle.model}@{bundle.version}")
+
+
+@asynccontextmanager
+async def open_registry() -> AsyncIterator[tuple[ModelRegistry, Database]]:
+    """Open the database and what keeps the bundles that are registered in it."""
+    settings, host = read_settings(), PluginHost.discover()
+    async with opened_database() as database:
+        loaded = LoadedModels(host, settings.bundles_folder)
+        yield (
+            ModelRegistry(database, host, loaded, store=settings.bundle_store, kept=settings.kept_bundles),
+            database,
+        )

@@ -14,17 +14,17 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.database import Database
 from endcap.catalog.placement_changes import PlacementChange, list_changes
 from endcap.catalog.placements import Placement, get_placement, list_placements
 from endcap.catalog.shops import DEFAULT_SHOP, get_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server.commands.console import run
+from endcap.server.admin.caller import Caller
+from endcap.server.admin.placements import PlacementEditor
+from endcap.server.commands.console import command, opened_database
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
-from endcap.server.placement_editing import Edit, PlacementEditor
-from endcap.server.settings import read_settings
 from endcap.v1 import placement_pb2
 
 
@@ -42,19 +42,31 @@ PlacementArgument = Annotated[str, typer.Argument(metavar="PLACEMENT", help="The
 
 
 @placements.command("list")
-def list_all(shop: ShopOption = DEFAULT_SHOP) -> None:
+@command
+async def list_all(shop: ShopOption = DEFAULT_SHOP) -> None:
     """List the placements of a shop."""
-    run(_list(shop))
+    async with _opened(shop) as database, database.read() as connection:
+        found = await list_placements(connection=connection, shop=shop)
+    table = Table("Placement", "Name", "Task", "Strategies", "Rules")
+    for placement in found:
+        strategies = ", ".join(rung.strategy for rung in placement.ladder)
+        rules = ", ".join(rule.name for rule in placement.rules)
+        table.add_row(placement.id, placement.display_name, placement.task, strategies, rules)
+    Console().print(table)
 
 
 @placements.command()
-def show(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+@command
+async def show(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
     """Print a placement as JSON, which 'put --file' takes back."""
-    run(_show(placement, shop))
+    async with _opened(shop) as database, database.read() as connection:
+        found = await get_placement(connection=connection, shop=shop, placement_id=placement)
+    typer.echo(_json(found))
 
 
 @placements.command()
-def put(
+@command
+async def put(
     placement: PlacementArgument,
     *,
     task: Annotated[Task | None, typer.Option(help="What kind of answer it wants.")] = None,
@@ -73,78 +85,45 @@ def put(
         task=write_task(task) if task else placement_pb2.Placement().task,
         ladder=[placement_pb2.Rung(strategy=name) for name in strategy or ()],
     )
-    mask = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
-    edit = _edit(shop, validate_only=validate_only)
-    run(_put(edit, placement, wanted, mask, file))
+    mask: FieldMask | None = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
+    caller = _caller(shop, validate_only=validate_only)
+    if file is not None:
+        written = _read_file(file)
+        written.MergeFrom(wanted)
+        wanted, mask = written, None
+    if wanted.id not in {"", placement}:
+        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement!r}: name that one")
+    wanted.id = placement
+    async with _opened(caller.shop) as database:
+        editor = PlacementEditor(database, PluginHost.discover())
+        try:
+            stored = await editor.update(
+                caller, placement, lambda before: read_update(before, wanted, mask), etag=wanted.etag
+            )
+        except NotFound:
+            stored = await editor.create(caller, read_placement(wanted))
+    typer.echo(_json(stored))
 
 
 @placements.command()
-def delete(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
+@command
+async def delete(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
     """Delete a placement; its changes are kept."""
-    run(_delete(placement, shop))
+    async with _opened(shop) as database:
+        await PlacementEditor(database, PluginHost.discover()).delete(_caller(shop), placement)
+    typer.echo(f"deleted {placement}")
 
 
 @placements.command()
-def changes(
+@command
+async def changes(
     placement: Annotated[str, typer.Argument(metavar="[PLACEMENT]", help="Empty for all of them.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
     shop: ShopOption = DEFAULT_SHOP,
 ) -> None:
     """Show who changed placements, when and what, the newest change first."""
-    run(_changes(placement, limit, shop))
-
-
-async def _list(shop: str) -> None:
     async with _opened(shop) as database, database.read() as connection:
-        found = await list_placements(connection=connection, shop=shop)
-    table = Table("Placement", "Name", "Task", "Strategies", "Rules")
-    for placement in found:
-        strategies = ", ".join(rung.strategy for rung in placement.ladder)
-        rules = ", ".join(rule.name for rule in placement.rules)
-        table.add_row(placement.id, placement.display_name, placement.task, strategies, rules)
-    Console().print(table)
-
-
-async def _show(placement_id: str, shop: str) -> None:
-    async with _opened(shop) as database, database.read() as connection:
-        found = await get_placement(connection=connection, shop=shop, placement_id=placement_id)
-    typer.echo(_json(found))
-
-
-async def _put(
-    edit: Edit,
-    placement_id: str,
-    wanted: placement_pb2.Placement,
-    mask: FieldMask | None,
-    file: Path | None,
-) -> None:
-    if file is not None:
-        written = _read_file(file)
-        written.MergeFrom(wanted)
-        wanted, mask = written, None
-    if wanted.id not in {"", placement_id}:
-        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement_id!r}: name that one")
-    wanted.id = placement_id
-    async with _opened(edit.shop) as database:
-        editor = PlacementEditor(database, PluginHost.discover())
-        try:
-            stored = await editor.update(
-                edit, placement_id, lambda before: read_update(before, wanted, mask), etag=wanted.etag
-            )
-        except NotFound:
-            stored = await editor.create(edit, read_placement(wanted))
-    typer.echo(_json(stored))
-
-
-async def _delete(placement_id: str, shop: str) -> None:
-    async with _opened(shop) as database:
-        await PlacementEditor(database, PluginHost.discover()).delete(_edit(shop), placement_id)
-    typer.echo(f"deleted {placement_id}")
-
-
-async def _changes(placement_id: str, limit: int, shop: str) -> None:
-    async with _opened(shop) as database, database.read() as connection:
-        found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement_id)
+        found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement)
     table = Table("When", "Placement", "What", "Who", "Call")
     for change in found:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))
@@ -155,17 +134,14 @@ async def _changes(placement_id: str, limit: int, shop: str) -> None:
 @asynccontextmanager
 async def _opened(shop: str) -> AsyncIterator[Database]:
     """Open the database, and see that it holds the shop."""
-    database = await open_database(read_settings().database_url)
-    try:
+    async with opened_database() as database:
         async with database.read() as connection:
             await get_shop(connection=connection, shop=shop)
         yield database
-    finally:
-        await database.close()
 
 
-def _edit(shop: str, *, validate_only: bool = False) -> Edit:
-    return Edit(
+def _caller(shop: str, *, validate_only: bool = False) -> Caller:
+    return Caller(
         shop,
         time=int(time.time() * 1000),
         actor=_login_name(),

@@ -7,15 +7,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.database import open_database
 from endcap.catalog.retention import prune_shop
 from endcap.catalog.shops import list_shops
 from endcap.sdk.errors import NotFound
-from endcap.server.commands.console import run
-from endcap.server.settings import read_settings
+from endcap.server.commands.console import command, opened_database
 
 
-def prune(
+@command
+async def prune(
     shop: Annotated[str, typer.Option(help="Only this shop.", show_default="all")] = "",
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and delete nothing.")] = False,
@@ -24,13 +23,8 @@ def prune(
 
     'endcap shops set' says for how long each shop keeps them.
     """
-    run(_prune(shop, dry_run=dry_run))
-
-
-async def _prune(shop: str, *, dry_run: bool) -> None:
     table = Table("Shop", "Events", "Exposures", title="would be deleted" if dry_run else "deleted")
-    database = await open_database(read_settings().database_url)
-    try:
+    async with opened_database() as database:
         async with database.read() as connection:
             shops = [known.id for known in await list_shops(connection=connection)]
         if shop and shop not in shops:
@@ -38,6 +32,4 @@ async def _prune(shop: str, *, dry_run: bool) -> None:
         for each in [shop] if shop else shops:
             pruned = await prune_shop(database, each, now=int(time.time() * 1000), dry_run=dry_run)
             table.add_row(each, str(pruned.events), str(pruned.exposures))
-    finally:
-        await database.close()
     Console().print(table)

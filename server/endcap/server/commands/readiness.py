@@ -8,27 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from endcap.catalog.counting import count_shop
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.database import Database
 from endcap.catalog.readiness import Counts, Level, judge, warn
 from endcap.catalog.shops import DEFAULT_SHOP, get_shop
-from endcap.server.commands.console import run
-from endcap.server.settings import read_settings
+from endcap.server.commands.console import command, opened_database
 
 
 _STYLES = {Level.ENOUGH: "green", Level.THIN: "yellow", Level.TOO_LITTLE: "red"}
 
 
-def readiness(shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP) -> None:
+@command
+async def readiness(shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP) -> None:
     """Say what a shop's data is enough for, and what to do where it is not."""
-    run(_readiness(shop))
-
-
-async def _readiness(shop: str) -> None:
-    database = await open_database(read_settings().database_url)
-    try:
+    async with opened_database() as database:
         await print_readiness(Console(), database, shop)
-    finally:
-        await database.close()
 
 
 async def print_readiness(console: Console, database: Database, shop: str) -> None:

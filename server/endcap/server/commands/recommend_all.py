@@ -11,13 +11,12 @@ import polars as pl
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.database import Database
 from endcap.catalog.users import count_users, list_user_ids
 from endcap.client import AsyncClient, Options
 from endcap.sdk.errors import FailedPrecondition, Unavailable
 from endcap.sdk.publish import publish
-from endcap.server.commands.console import refusal
-from endcap.server.settings import read_settings
+from endcap.server.commands.console import opened_database, refusal
 from endcap.v1.recommendation_service_pb2 import (
     RecommendOutcome,
     RecommendRequest,
@@ -60,37 +59,37 @@ async def recommend_all(request: RecommendRequest, *, shop: str, address: str, f
     """
     request.unrecorded = True
     await _check(request, shop, address)
-    database = await open_database(read_settings().database_url)
     failed: Counter[str] = Counter()
     degraded: Counter[str] = Counter()
     console = Console()
     try:
-        async with database.read() as connection:
-            count = await count_users(connection=connection, shop=shop)
-        with (
-            publish(folder) as staging,
-            Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress,
-        ):
-            bar = progress.add_task("recommending", total=count)
-            rows: list[_Row] = []
-            files = count_from()
-            async for user, outcome in _outcomes(database, request, shop, address):
-                if outcome.HasField("error"):
-                    failed[outcome.error.message] += 1
-                degraded.update({part.strategy for part in outcome.response.degradations})
-                rows += _rows(user, outcome.response)
-                if len(rows) >= _ROWS_A_FILE:
-                    _write(rows, staging, next(files))
-                    rows = []
-                progress.advance(bar)
-            _write(rows, staging, next(files))
-            if failed and failed.total() >= count:
-                reason, _ = failed.most_common(1)[0]
-                raise FailedPrecondition(f"none of {count} users got an answer, most of them for: {reason}")
+        async with opened_database() as database:
+            async with database.read() as connection:
+                count = await count_users(connection=connection, shop=shop)
+            with (
+                publish(folder) as staging,
+                Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress,
+            ):
+                bar = progress.add_task("recommending", total=count)
+                rows: list[_Row] = []
+                files = count_from()
+                async for user, outcome in _outcomes(database, request, shop, address):
+                    if outcome.HasField("error"):
+                        failed[outcome.error.message] += 1
+                    degraded.update({part.strategy for part in outcome.response.degradations})
+                    rows += _rows(user, outcome.response)
+                    if len(rows) >= _ROWS_A_FILE:
+                        _write(rows, staging, next(files))
+                        rows = []
+                    progress.advance(bar)
+                _write(rows, staging, next(files))
+                if failed and failed.total() >= count:
+                    reason, _ = failed.most_common(1)[0]
+                    raise FailedPrecondition(
+                        f"none of {count} users got an answer, most of them for: {reason}"
+                    )
     except grpc.RpcError as error:
         raise Unavailable(f"the server at {address} did not answer to the end: {error.details()}") from error
-    finally:
-        await database.close()
     console.print(f"{folder}: {count - failed.total()} of {count} users", soft_wrap=True)
     for reason, users in failed.items():
         console.print(f"no answer for {users} users: {reason}", soft_wrap=True)

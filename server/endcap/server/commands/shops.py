@@ -1,22 +1,18 @@
 """The commands ``endcap shops …``."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import open_database
+from endcap.catalog.fields.limits import check_id
 from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.console import run
-from endcap.server.limits import check_id
-from endcap.server.settings import read_settings
+from endcap.server.commands.console import command, opened_database
 
 
 shops = typer.Typer(
@@ -45,13 +41,20 @@ KeepExposuresOption = Annotated[
 
 
 @shops.command("list")
-def list_all() -> None:
+@command
+async def list_all() -> None:
     """List the shops."""
-    run(_list())
+    async with opened_database() as database, database.read() as connection:
+        found = await list_shops(connection=connection)
+    table = Table("Shop", "Currency", "Revision", "Created")
+    for shop in found:
+        table.add_row(shop.id, shop.currency, str(shop.revision), f"{_moment(shop):%Y-%m-%d %H:%M} UTC")
+    Console().print(table)
 
 
 @shops.command()
-def create(
+@command
+async def create(
     shop: Annotated[str, typer.Argument(metavar="SHOP", help="The new shop's id.")],
     *,
     currency: CurrencyOption = None,
@@ -61,26 +64,34 @@ def create(
     keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Create a shop with the default placements."""
-    run(
-        _create(
-            shop,
-            weight or (),
+    check_id("shop", shop)
+    parsed = _parse(weight or ())
+    async with opened_database() as database, database.write() as connection:
+        await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
+        created = await change_shop(
+            connection=connection,
+            shop=shop,
+            event_weights=parsed,
             currency=currency,
             max_event_age_days=max_event_age_days,
             keep_events_days=keep_events_days,
             keep_exposures_days=keep_exposures_days,
         )
-    )
+    _print(created)
 
 
 @shops.command()
-def show(shop: ShopArgument = DEFAULT_SHOP) -> None:
+@command
+async def show(shop: ShopArgument = DEFAULT_SHOP) -> None:
     """Print the settings of a shop."""
-    run(_show(shop))
+    async with opened_database() as database, database.read() as connection:
+        found = await get_shop(connection=connection, shop=shop)
+    _print(found)
 
 
 @shops.command("set")
-def change(
+@command
+async def change(
     shop: ShopArgument = DEFAULT_SHOP,
     *,
     currency: CurrencyOption = None,
@@ -90,47 +101,16 @@ def change(
     keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Change the settings of a shop: those that are named."""
-    run(
-        _set(
-            shop,
-            weight or (),
-            currency=currency,
-            max_event_age_days=max_event_age_days,
-            keep_events_days=keep_events_days,
-            keep_exposures_days=keep_exposures_days,
-        )
-    )
-
-
-async def _list() -> None:
-    async with _reading() as connection:
-        found = await list_shops(connection=connection)
-    table = Table("Shop", "Currency", "Revision", "Created")
-    for shop in found:
-        table.add_row(shop.id, shop.currency, str(shop.revision), f"{_moment(shop):%Y-%m-%d %H:%M} UTC")
-    Console().print(table)
-
-
-async def _create(shop: str, weights: Sequence[str], **settings: Any) -> None:
-    check_id("shop", shop)
-    parsed = _parse(weights)
-    async with _writing() as connection:
-        await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
-        created = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
-    _print(created)
-
-
-async def _show(shop: str) -> None:
-    async with _reading() as connection:
-        found = await get_shop(connection=connection, shop=shop)
-    _print(found)
-
-
-async def _set(shop: str, weights: Sequence[str], **settings: Any) -> None:
-    if not weights and all(value is None for value in settings.values()):
+    settings: dict[str, Any] = {
+        "currency": currency,
+        "max_event_age_days": max_event_age_days,
+        "keep_events_days": keep_events_days,
+        "keep_exposures_days": keep_exposures_days,
+    }
+    if not weight and all(value is None for value in settings.values()):
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
-    parsed = _parse(weights)
-    async with _writing() as connection:
+    parsed = _parse(weight or ())
+    async with opened_database() as database, database.write() as connection:
         changed = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
     _print(changed)
 
@@ -165,23 +145,3 @@ def _duration(days: int) -> str:
 
 def _moment(shop: Shop) -> datetime:
     return datetime.fromtimestamp(shop.created_time / 1000, UTC)
-
-
-@asynccontextmanager
-async def _reading() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(read_settings().database_url)
-    try:
-        async with database.read() as connection:
-            yield connection
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def _writing() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(read_settings().database_url)
-    try:
-        async with database.write() as connection:
-            yield connection
-    finally:
-        await database.close()

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 
 from endcap.catalog.attributes import AttributeValue, Moment
-from endcap.catalog.field_rules import LIMITS, check_attribute_name, check_attributes, check_length
+from endcap.catalog.field_rules import check_attribute_name, check_attributes
+from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.fields import Fields
 from endcap.v1 import attribute_value_pb2
@@ -21,7 +22,7 @@ def read_attributes(
     Raises:
         InvalidInput: There are too many, a name is none, or a value is missing, too long or no number.
     """
-    check_length(messages, LIMITS[field], path=field)  # before any is read
+    check_limit(field, messages)  # before any is read
     values = {name: _read(message, path=f"{field}.{name}") for name, message in messages.items()}
     check_attributes(values, field=field)
     return values

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from endcap.catalog.field_rules import MAX_LEAD, check_language
+from endcap.catalog.field_rules import check_language
+from endcap.catalog.fields.limits import MAX_LEAD, check_limit, check_text
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.selections import Selection
-from endcap.server.limits import check_limit, check_text
 
 
 Readers: TypeAlias = Mapping[str, Callable[[Fields], Any]]

@@ -9,11 +9,11 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.events import Event
-from endcap.catalog.field_rules import EVENT_TYPE, LIMITS, MAX_LEAD, MAX_QUANTITY
+from endcap.catalog.field_rules import EVENT_TYPE
+from endcap.catalog.fields.limits import LIMITS, MAX_LEAD, MAX_QUANTITY, check_id, check_text
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_attributes
 from endcap.server.convert.money import read_money
-from endcap.server.limits import check_id, check_text
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue
 

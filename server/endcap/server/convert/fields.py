@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from endcap.catalog.attributes import EARLIEST, LATEST
+from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.limits import check_id, check_limit
 
 
 _Kind = TypeVar("_Kind", bound=Enum)

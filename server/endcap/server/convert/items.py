@@ -1,26 +1,22 @@
 """Items."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from endcap.catalog.field_rules import (
-    check_availability_times,
-    check_image_uris,
-    check_localized_texts,
-)
+from endcap.catalog.entry_changes import Change
+from endcap.catalog.field_rules import check_image_uris, check_localized_texts
+from endcap.catalog.fields.limits import check_id, check_limit, check_text
 from endcap.catalog.items import Availability, Item
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.attributes import read_named_attributes, write_attribute
 from endcap.server.convert.entries import Readers, read_labels, read_language, read_values
 from endcap.server.convert.fields import Fields
-from endcap.server.convert.money import Money, read_money, write_money
-from endcap.server.convert.selections import Selection, merge_entries, read_selection
-from endcap.server.limits import check_id, check_limit, check_text
+from endcap.server.convert.money import read_money, write_money
+from endcap.server.convert.selections import Selection, read_selection
 from endcap.v1 import item_pb2
 
 
@@ -29,61 +25,7 @@ _MAPS = ("attributes", "localized_texts")
 _IGNORED = ("id", "update_time", "etag")
 
 
-@dataclass(frozen=True, slots=True)
-class ItemChange:
-    """What a write says of one item, checked as far as that goes without the stored one."""
-
-    id: str
-    etag: str
-    """The state that the writer has read; empty to change any."""
-
-    values: Mapping[str, Any]
-    """By name in ``Item``."""
-
-    amounts: Mapping[str, Money | None]
-    """Price, original price and cost, those that are written; None takes one away."""
-
-    entries: Mapping[str, Mapping[str, Any]]
-    """Single attributes and localized texts, those that are written; None takes one away."""
-
-    def apply(self, stored: Item | None, *, currency: str) -> Item:
-        """Return the item as it becomes.
-
-        Args:
-            stored: As it is; None if it does not exist.
-            currency: The shop's.
-
-        Raises:
-            InvalidInput: What is written does not fit what is stored.
-        """
-        item = Item(self.id) if stored is None else stored
-        changes = dict(self.values)
-        for name, entries in self.entries.items():
-            changes[name] = merge_entries(getattr(item, name), entries)
-            check_limit(name, changes[name])
-        for name, amount in self.amounts.items():
-            changes[f"{name}_nanos"] = None if amount is None else amount.nanos
-        changed = replace(item, **changes)
-        changed = replace(changed, currency=self._currency(item, changed, currency))
-        check_availability_times(changed.available_time, changed.expire_time)
-        return changed
-
-    def _currency(self, before: Item, after: Item, of_shop: str) -> str:
-        """Return the one currency of all amounts."""
-        codes: dict[str, str] = {}
-        for name in _AMOUNTS:
-            if getattr(after, f"{name}_nanos") is not None:
-                written = self.amounts.get(name)
-                codes[name] = written.currency if written else before.currency or of_shop
-        for name, code in codes.items():
-            first = next(iter(codes))
-            if code != codes[first]:
-                path = f"{name}.currency_code"
-                raise InvalidInput(f"{path} must be that of {first}, {codes[first]!r}", field=path)
-        return next(iter(codes.values()), "")
-
-
-def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], ItemChange]:
+def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], Change]:
     """Return what reads the items of a write; what the write does not name is not looked at.
 
     The reader takes an item as it came, of which what is output only is ignored, and the time in Unix
@@ -140,12 +82,11 @@ def write_item(value: Item, *, currency: str) -> item_pb2.Item:
     return message
 
 
-def _read(selection: Selection, message: item_pb2.Item, now: int) -> ItemChange:
+def _read(selection: Selection, message: item_pb2.Item, now: int) -> Change:
     check_id("item_id", message.id, path="id")
     check_limit("etag", message.etag)
     fields = Fields(message, "")
-    values = read_values(fields, selection, _READERS, now=now)
-    amounts = {name: _amount(message, name) for name in _AMOUNTS if name in selection.fields}
+    values = read_values(fields, selection, _READERS, now=now) | _amounts(message, selection.fields)
     entries: dict[str, dict[str, Any]] = {
         name: dict.fromkeys(keys) for name, keys in selection.entries.items()
     }
@@ -153,7 +94,7 @@ def _read(selection: Selection, message: item_pb2.Item, now: int) -> ItemChange:
         entries["attributes"].update(read_named_attributes(fields, selection.entries["attributes"]))
     if "localized_texts" in entries:
         entries["localized_texts"].update(_localized_texts(fields, selection.entries["localized_texts"]))
-    return ItemChange(message.id, message.etag, values, amounts, entries)
+    return Change(message.id, values, entries, message.etag)
 
 
 def _text(name: str) -> Callable[[Fields], str]:
@@ -185,14 +126,24 @@ def _image_uris(fields: Fields) -> tuple[str, ...]:
     return addresses
 
 
-def _amount(message: item_pb2.Item, name: str) -> Money | None:
-    if not message.HasField(name):  # type: ignore[arg-type]
-        return None
-    amount = read_money(getattr(message, name), field=name)
-    if not amount.currency:
-        path = f"{name}.currency_code"
-        raise InvalidInput(f"{path} is required: write an ISO 4217 code, such as EUR", field=path)
-    return amount
+def _amounts(message: item_pb2.Item, names: Collection[str]) -> dict[str, Any]:
+    """Read the amounts that are written, and their one currency; those that are not set are taken away."""
+    values: dict[str, Any] = {}
+    first = ""
+    for name in _AMOUNTS:
+        if name not in names:
+            continue
+        values[f"{name}_nanos"] = None
+        if not message.HasField(name):  # type: ignore[arg-type]
+            continue
+        amount, path = read_money(getattr(message, name), field=name), f"{name}.currency_code"
+        if not amount.currency:
+            raise InvalidInput(f"{path} is required: write an ISO 4217 code, such as EUR", field=path)
+        first = first or name
+        if amount.currency != values.setdefault("currency", amount.currency):
+            raise InvalidInput(f"{path} must be that of {first}, {values['currency']!r}", field=path)
+        values[f"{name}_nanos"] = amount.nanos
+    return values
 
 
 _READERS: Readers = MappingProxyType(

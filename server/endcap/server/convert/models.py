@@ -3,8 +3,8 @@
 import re
 
 from endcap.catalog.bundles import BundleState, RegisteredBundle, RegisteredModel
+from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.limits import check_id, check_limit
 from endcap.v1 import model_pb2
 
 

@@ -8,25 +8,25 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct, Value
 
+from endcap.catalog.fields.limits import (
+    MAX_PAGE_SIZE,
+    MAX_PARAMETERS_BYTES,
+    MAX_PARAMETERS_DEPTH,
+    MAX_RUNG_TIMEOUT,
+    check_id,
+    check_limit,
+)
 from endcap.catalog.placement_changes import PlacementChange
 from endcap.catalog.placements import SHOWS_SEEN, Placement, Rung
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, Unsupported
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.rules import read_rules, write_rule
-from endcap.server.limits import (
-    MAX_PAGE_SIZE,
-    MAX_PARAMETERS_BYTES,
-    MAX_PARAMETERS_DEPTH,
-    check_id,
-    check_limit,
-)
 from endcap.server.paging import DEFAULT_PAGE_SIZE
 from endcap.v1 import placement_pb2, placement_service_pb2, task_pb2
 
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,127}")
-_LONGEST_TIMEOUT = 10_000  # milliseconds
 _PATH = "placement"
 """Where a placement is in every request that carries one."""
 
@@ -136,7 +136,7 @@ def _read_rung(message: placement_pb2.Rung, fields: Fields) -> Rung:
     return Rung(
         strategy=fields.text("strategy"),
         parameters=_read_struct(message.parameters, MAX_PARAMETERS_DEPTH, fields),
-        timeout=fields.duration("timeout", maximum=_LONGEST_TIMEOUT),
+        timeout=fields.duration("timeout", maximum=MAX_RUNG_TIMEOUT),
     )
 
 

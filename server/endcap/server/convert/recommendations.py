@@ -1,17 +1,17 @@
 """Recommend requests, answers and traces."""
 
-import uuid
 from collections.abc import Sequence
 from functools import lru_cache
 
 from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
 from endcap.catalog.field_rules import check_language
+from endcap.catalog.fields.limits import MAX_PAGE_SIZE, check_id, check_limit
 from endcap.sdk import CatalogView, Reason
 from endcap.sdk.errors import EndcapError, InvalidInput
 from endcap.sdk.filters import parse_filter
+from endcap.server.admin.caller import Caller
 from endcap.server.answer import RecommendationAnswer, RungOutcome
 from endcap.server.failures import Failure
-from endcap.server.limits import MAX_PAGE_SIZE, check_id, check_limit
 from endcap.server.request import RecommendationRequest
 from endcap.server.shops import ShopState
 from endcap.server.statuses import code_of
@@ -37,24 +37,22 @@ _REASON_TEXTS = {
 
 def read_request(
     message: recommendation_service_pb2.RecommendRequest,
+    caller: Caller,
     *,
-    time: int,
     shown: tuple[int, ...] = (),
-    request_id: str = "",
 ) -> RecommendationRequest:
     """Read a Recommend request and check it against the limits.
 
     Args:
         message: As it came.
-        time: Unix milliseconds at which it came in.
+        caller: Who asks.
         shown: The rows on the pages before, which its token names.
-        request_id: Its identifier, where it has none of its own; empty to make one up.
 
     Raises:
         InvalidInput: A field breaks its limit, or the filter cannot be understood.
     """
     check_id("placement", message.placement)
-    for field in ("user_id", "visitor_id", "request_id", "query"):
+    for field in ("user_id", "visitor_id", "query"):
         check_limit(field, getattr(message, field))
     check_language(message.language_code, path="language_code")
     for field in ("item_ids", "candidate_item_ids", "exclude_item_ids"):
@@ -71,9 +69,9 @@ def read_request(
         raise InvalidInput("minimum_revision must not be negative", field="minimum_revision")
     check_limit("filter", message.filter)
     return RecommendationRequest(
-        request_id=message.request_id or request_id or uuid.uuid4().hex,
+        request_id=caller.request_id,
         placement=message.placement,
-        time=time,
+        time=caller.time,
         user_id=message.user_id,
         visitor_id=message.visitor_id,
         item_ids=tuple(dict.fromkeys(message.item_ids)),

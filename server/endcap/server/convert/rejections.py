@@ -1,6 +1,6 @@
 """Entries of a batch that were not stored."""
 
-from endcap.catalog.field_rules import LimitExceeded
+from endcap.catalog.fields.limits import LimitExceeded
 from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError, FailedPrecondition, InvalidInput
 from endcap.v1 import rejection_pb2
 

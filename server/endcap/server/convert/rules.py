@@ -6,6 +6,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from endcap.catalog.fields.limits import MAX_FATIGUE_EXPOSURES, MAX_FATIGUE_WINDOW, MAX_PAGE_SIZE, check_limit
 from endcap.catalog.rules import (
     Action,
     BiasRule,
@@ -22,11 +23,9 @@ from endcap.catalog.rules import (
 )
 from endcap.sdk.errors import InvalidInput
 from endcap.server.convert.fields import Fields, enum_prefix
-from endcap.server.limits import MAX_PAGE_SIZE, check_limit
 from endcap.v1 import rule_pb2
 
 
-_LONGEST_FATIGUE = 90 * 86_400_000  # milliseconds
 _DIVERSITY = DiversityRule()
 _FATIGUE = FatigueRule()
 
@@ -88,8 +87,10 @@ def _read_bias(fields: Fields) -> BiasRule:
 
 def _read_fatigue(fields: Fields) -> FatigueRule:
     return FatigueRule(
-        exposure_count=fields.number("exposure_count", 1, 1000, zero=_FATIGUE.exposure_count),
-        window=fields.duration("window", maximum=_LONGEST_FATIGUE) or _FATIGUE.window,
+        exposure_count=fields.number(
+            "exposure_count", 1, MAX_FATIGUE_EXPOSURES, zero=_FATIGUE.exposure_count
+        ),
+        window=fields.duration("window", maximum=MAX_FATIGUE_WINDOW) or _FATIGUE.window,
         strength=fields.number("strength", 0, 1, zero=_FATIGUE.strength),
     )
 
@@ -101,15 +102,15 @@ def _read_diversity(fields: Fields) -> DiversityRule:
         method=method,
         level=fields.number("level", 0, 1, zero=_DIVERSITY.level),
         attribute=fields.text("attribute") if needs_attribute else fields.optional_text("attribute"),
-        window=fields.number("window", 2, 100, zero=_DIVERSITY.window),
+        window=fields.number("window", 2, MAX_PAGE_SIZE, zero=_DIVERSITY.window),
     )
 
 
 def _read_cap(fields: Fields) -> CapRule:
     return CapRule(
         attribute=fields.text("attribute"),
-        maximum_count=fields.number("maximum_count", 1, 100),
-        window=fields.number("window", 2, 100, zero=0) or None,
+        maximum_count=fields.number("maximum_count", 1, MAX_PAGE_SIZE),
+        window=fields.number("window", 2, MAX_PAGE_SIZE, zero=0) or None,
     )
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.limits import check_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,3 @@ def read_selection(
             )
     whole = frozenset(fields).intersection(mask.paths)
     return Selection(whole, {field: frozenset(entries[field]) for field in entries.keys() - whole})
-
-
-def merge_entries(stored: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a map as single ones are written; None takes one out."""
-    return {name: value for name, value in {**stored, **written}.items() if value is not None}

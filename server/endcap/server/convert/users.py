@@ -1,19 +1,18 @@
 """Users."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from endcap.catalog.entry_changes import Change
+from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.catalog.user_records import UserRecord
 from endcap.server.convert.attributes import read_named_attributes, write_attribute
 from endcap.server.convert.entries import Readers, read_labels, read_language, read_values
 from endcap.server.convert.fields import Fields
-from endcap.server.convert.selections import Selection, merge_entries, read_selection
-from endcap.server.limits import check_id, check_limit
+from endcap.server.convert.selections import Selection, read_selection
 from endcap.v1 import user_pb2
 
 
@@ -21,37 +20,7 @@ _MAPS = ("attributes",)
 _IGNORED = ("id", "visitor_ids", "update_time", "etag")
 
 
-@dataclass(frozen=True, slots=True)
-class UserChange:
-    """What a write says of one user."""
-
-    id: str
-    etag: str
-    """The state that the writer has read; empty to change any."""
-
-    values: Mapping[str, Any]
-    """By name in ``UserRecord``."""
-
-    attributes: Mapping[str, Any]
-    """Single attributes that are written; None takes one away."""
-
-    def apply(self, stored: UserRecord | None, *, currency: str) -> UserRecord:  # noqa: ARG002
-        """Return the record as it becomes.
-
-        Args:
-            stored: As it is; None if there is none.
-            currency: The shop's; users have no prices.
-
-        Raises:
-            InvalidInput: There are too many attributes.
-        """
-        changed = replace(UserRecord(self.id) if stored is None else stored, **self.values)
-        attributes = merge_entries(changed.attributes, self.attributes)
-        check_limit("attributes", attributes)
-        return replace(changed, attributes=attributes)
-
-
-def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], UserChange]:
+def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], Change]:
     """Return what reads the users of a write, as ``item_reader`` does items.
 
     Args:
@@ -80,14 +49,16 @@ def write_user(value: UserRecord) -> user_pb2.User:
     return message
 
 
-def _read(selection: Selection, message: user_pb2.User, now: int) -> UserChange:
+def _read(selection: Selection, message: user_pb2.User, now: int) -> Change:
     check_id("user_id", message.id, path="id")
     check_limit("etag", message.etag)
     fields = Fields(message, "")
     values = read_values(fields, selection, _READERS, now=now)
-    names = selection.entries.get("attributes", frozenset())
-    attributes = dict.fromkeys(names) | read_named_attributes(fields, names)
-    return UserChange(message.id, message.etag, values, attributes)
+    entries = {
+        name: dict.fromkeys(keys) | read_named_attributes(fields, keys)
+        for name, keys in selection.entries.items()
+    }
+    return Change(message.id, values, entries, message.etag)
 
 
 _READERS: Readers = MappingProxyType(

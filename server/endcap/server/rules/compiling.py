@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
+from endcap.catalog.fields.limits import LIMITS, MAX_FATIGUE_EXPOSURES, MAX_FATIGUE_WINDOW, MAX_PAGE_SIZE
 from endcap.catalog.rules import (
     Action,
     BiasRule,
@@ -17,7 +18,6 @@ from endcap.catalog.rules import (
     Rule,
 )
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.features import DAY
 from endcap.sdk.filters import Filter, parse_filter
 from endcap.server.rules.attributes import Attribute
 from endcap.server.rules.boosts import Bias, Boost, Fatigue
@@ -25,13 +25,6 @@ from endcap.server.rules.diversity import Dpp, Mmr
 from endcap.server.rules.limits import Limit
 from endcap.server.rules.parts import Cap, Pin, Quota, SimilarityDiversity, Window
 from endcap.server.rules.rules import CompiledRule, Reranking, Rules
-
-
-_MAX_NAME = 64
-_MAX_FILTER = 4096
-_MAX_PLACES = 100
-_MAX_EXPOSURES = 1000
-_MAX_FATIGUE_WINDOW = 90 * DAY
 
 
 def compile_rules(rules: Sequence[Rule]) -> Rules:
@@ -49,14 +42,14 @@ def compile_rules(rules: Sequence[Rule]) -> Rules:
             names.add(rule.name)
             compiled.append(_compiled(rule))
         except InvalidInput as error:
-            raise InvalidInput(f'rule "{rule.name[:_MAX_NAME]}": {error}', field="rules") from None
+            raise InvalidInput(f'rule "{rule.name[: LIMITS["rule"]]}": {error}', field="rules") from None
     # The sort is stable: rules of one kind stay in the order of the list.
     compiled.sort(key=lambda each: 0 if isinstance(each.action, Filter) else each.action.order)
     return Rules(tuple(compiled))
 
 
 def _compiled(rule: Rule) -> CompiledRule:
-    _within("the length of the name", len(rule.name), 1, _MAX_NAME)
+    _within("the length of the name", len(rule.name), 1, LIMITS["rule"])
     if rule.start_time is not None and rule.end_time is not None and rule.end_time <= rule.start_time:
         _refuse("it ends before it starts; let end_time be later than start_time")
     return CompiledRule(rule, _action(rule.action))
@@ -74,16 +67,16 @@ def _action(action: Action) -> Filter | Reranking:
             _within("strength", action.strength, -1, 1)
             compiled = Bias(action.target, action.strength)
         case FatigueRule():
-            _within("exposure_count", action.exposure_count, 1, _MAX_EXPOSURES)
-            _within("window in milliseconds", action.window, 1, _MAX_FATIGUE_WINDOW)
+            _within("exposure_count", action.exposure_count, 1, MAX_FATIGUE_EXPOSURES)
+            _within("window in milliseconds", action.window, 1, MAX_FATIGUE_WINDOW)
             _within("strength", action.strength, 0, 1)
             compiled = Fatigue(action.exposure_count, action.window, action.strength)
         case DiversityRule():
             compiled = _diversity(action)
         case CapRule():
-            _within("maximum_count", action.maximum_count, 1, _MAX_PLACES)
+            _within("maximum_count", action.maximum_count, 1, MAX_PAGE_SIZE)
             if action.window is not None:
-                _within("window", action.window, 2, _MAX_PLACES)
+                _within("window", action.window, 2, MAX_PAGE_SIZE)
             compiled = Cap(Limit(Attribute.named(action.attribute), action.maximum_count, action.window))
         case QuotaRule():
             _within("share", action.share, 0, 1)
@@ -97,14 +90,14 @@ def _action(action: Action) -> Filter | Reranking:
 
 def _diversity(action: DiversityRule) -> Reranking:
     if action.method == DiversityMethod.WINDOW:
-        _within("window", action.window, 2, _MAX_PLACES)
+        _within("window", action.window, 2, MAX_PAGE_SIZE)
         return Window(Limit(Attribute.named(action.attribute), 1, action.window))
     _within("level", action.level, 0, 1)
     return SimilarityDiversity(Mmr if action.method == DiversityMethod.MMR else Dpp, action.level)
 
 
 def _pin(action: PinRule) -> Reranking:
-    _within("position", action.position, 1, _MAX_PLACES)
+    _within("position", action.position, 1, MAX_PAGE_SIZE)
     if bool(action.item_id) == bool(action.filter):
         _refuse("a pin takes an item_id or a filter; set one of them")
     return Pin(action.position - 1, action.item_id or _filter(action.filter))
@@ -113,7 +106,7 @@ def _pin(action: PinRule) -> Reranking:
 def _filter(text: str) -> Filter:
     if not text.strip():
         _refuse("the filter is empty; write a condition")
-    _within("the length of the filter", len(text), 1, _MAX_FILTER)
+    _within("the length of the filter", len(text), 1, LIMITS["filter"])
     return parse_filter(text)
 
 

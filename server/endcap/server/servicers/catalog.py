@@ -1,45 +1,26 @@
 """Keeps the catalog: items and users, read, written and deleted."""
 
 from collections.abc import AsyncIterator, Iterable
-from typing import TypeAlias
 
 from endcap.catalog.database import Database
-from endcap.catalog.filtering import parse_list_filter
-from endcap.catalog.forgetting import forget_user
-from endcap.catalog.items import Item, delete_items, get_items
-from endcap.catalog.listing import (
-    ITEM_LIST_FIELDS,
-    USER_LIST_FIELDS,
-    list_matching_items,
-    list_matching_users,
-)
-from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import get_shop
+from endcap.catalog.fields.limits import check_id, check_limit
+from endcap.catalog.items import get_items
 from endcap.catalog.tombstones import People
-from endcap.catalog.user_records import UserRecord, get_user_records
+from endcap.catalog.user_filters import user_condition
+from endcap.catalog.user_records import get_user_records, list_user_records
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server.catalog_editing import ITEMS, USERS, check_etag
-from endcap.server.convert.items import item_reader, write_item
-from endcap.server.convert.users import user_reader, write_user
-from endcap.server.interceptors import Context, current_call
-from endcap.server.limits import check_id, check_limit
+from endcap.server.admin.entries import delete_item
+from endcap.server.admin.going_live import go_live
+from endcap.server.admin.users import delete_user
+from endcap.server.call import Context, caller_and_shop
+from endcap.server.convert.items import write_item
+from endcap.server.convert.users import write_user
+from endcap.server.item_lists import list_matching_items
 from endcap.server.paging import ListPage
-from endcap.server.servicers.catalog_writes import CatalogWriter, Form, read_edit, required
-from endcap.server.shops import Shop, Shops
+from endcap.server.servicers.catalog_writes import required, upsert, upsert_stream
+from endcap.server.shops import Shops
 from endcap.v1 import catalog_service_pb2 as pb
-from endcap.v1 import item_pb2, user_pb2
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceServicer
-
-
-_ItemsRequest: TypeAlias = pb.BatchUpsertItemsRequest | pb.ImportItemsRequest
-_UsersRequest: TypeAlias = pb.BatchUpsertUsersRequest | pb.ImportUsersRequest
-
-_ITEMS: Form[_ItemsRequest, item_pb2.Item, Item] = Form(
-    "items", entries=lambda request: request.items, reader=item_reader, kind=ITEMS
-)
-_USERS: Form[_UsersRequest, user_pb2.User, UserRecord] = Form(
-    "users", entries=lambda request: request.users, reader=user_reader, kind=USERS
-)
 
 
 class CatalogServicer(CatalogServiceServicer):
@@ -48,13 +29,11 @@ class CatalogServicer(CatalogServiceServicer):
     def __init__(self, shops: Shops, database: Database) -> None:
         self._shops = shops
         self._database = database
-        self._writer = CatalogWriter(shops, database)
 
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
         """Return one item."""
         check_id("item_id", request.item_id)
-        check_limit("request_id", request.request_id)
-        shop = self._shop()
+        _, shop = caller_and_shop(self._shops)
         async with self._database.read() as connection:
             found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
         if request.item_id not in found:
@@ -66,8 +45,7 @@ class CatalogServicer(CatalogServiceServicer):
     ) -> pb.BatchGetItemsResponse:
         """Return several items, and the ids of those that do not exist."""
         item_ids = _read_ids(request.item_ids, "item_id")
-        check_limit("request_id", request.request_id)
-        shop = self._shop()
+        _, shop = caller_and_shop(self._shops)
         async with self._database.read() as connection:
             found = await get_items(connection=connection, shop=shop.id, item_ids=item_ids)
         items = [found[item_id] for item_id in item_ids if item_id in found]
@@ -78,77 +56,54 @@ class CatalogServicer(CatalogServiceServicer):
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
         """Return a page of items, by id."""
-        now = current_call.get().time
-        shop = self._shop()
-        page = ListPage.read(request, key=shop.token_key, now=now)
-        expression = parse_list_filter(request.filter, ITEM_LIST_FIELDS)
-        async with self._database.read() as connection:
-            found = await list_matching_items(
-                connection=connection,
-                shop=await get_shop(connection=connection, shop=shop.id),
-                expression=expression,
-                limit=page.size,
-                after=page.cursor.get("after", ""),
-                now=now,
-            )
+        caller, shop = caller_and_shop(self._shops)
+        page = ListPage.read(request, key=shop.token_key, now=caller.time)
+        found = await list_matching_items(
+            self._shops,
+            self._database,
+            caller,
+            filter_text=request.filter,
+            limit=page.size + 1,
+            after=page.cursor.get("after", ""),
+        )
+        items, token = page.cut(found, lambda last: {"after": last.id})
         return pb.ListItemsResponse(
-            items=[write_item(item, currency=shop.state.view.currency) for item in found.entries],
-            next_page_token=page.next_token({"after": found.last}) if found.last else "",
+            items=[write_item(item, currency=shop.state.view.currency) for item in items],
+            next_page_token=token,
         )
 
     async def BatchUpsertItems(
         self, request: pb.BatchUpsertItemsRequest, context: Context
     ) -> pb.BatchUpsertItemsResponse:
         """Create or change items, or only check them."""
-        stored = await self._writer.write(request, _ITEMS)
-        return pb.BatchUpsertItemsResponse(
-            upserted_count=stored.count,
-            rejections=stored.rejections,
-            revision=stored.revision,
-            request_id=stored.request_id,
-        )
+        return pb.BatchUpsertItemsResponse(**await upsert(self._shops, self._database, request, "items"))
 
     async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context) -> pb.DeleteItemResponse:
         """Delete one item."""
         check_id("item_id", request.item_id)
         check_limit("etag", request.etag)
-        shop, edit = self._shop(), read_edit(request.request_id)
-        revision = 0
-        async with self._database.write() as connection:
-            await lock_revision(connection=connection, shop=shop.id)
-            found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
-            if found:
-                check_etag(found[request.item_id], request.etag)
-                revision = await delete_items(
-                    connection=connection, shop=shop.id, item_ids=[request.item_id], now=edit.time
-                )
-            elif not request.allow_missing:
-                raise NotFound(f"there is no item {request.item_id!r}: set allow_missing if that is as well")
+        caller, _ = caller_and_shop(self._shops)
+        revision = await delete_item(
+            self._database, caller, request.item_id, etag=request.etag, allow_missing=request.allow_missing
+        )
         return pb.DeleteItemResponse(
-            revision=await self._writer.serve(shop, revision), request_id=edit.request_id
+            revision=await go_live(self._shops, caller, revision), request_id=caller.request_id
         )
 
     async def ImportItems(
         self, request_iterator: AsyncIterator[pb.ImportItemsRequest], context: Context
     ) -> pb.ImportItemsResponse:
         """Create or change the items of a stream."""
-        stored = await self._writer.write_stream(request_iterator, _ITEMS)
         return pb.ImportItemsResponse(
-            upserted_count=stored.count,
-            rejected_count=stored.rejected,
-            rejections=stored.rejections,
-            revision=stored.revision,
-            request_id=stored.request_id,
+            **await upsert_stream(self._shops, self._database, request_iterator, "items")
         )
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         """Return one user."""
         check_id("user_id", request.user_id)
-        check_limit("request_id", request.request_id)
+        _, shop = caller_and_shop(self._shops)
         async with self._database.read() as connection:
-            found = await get_user_records(
-                connection=connection, shop=self._shop().id, user_ids=[request.user_id]
-            )
+            found = await get_user_records(connection=connection, shop=shop.id, user_ids=[request.user_id])
         if request.user_id not in found:
             raise NotFound(
                 "there is no record of this user: write it with BatchUpsertUsers first, or do without"
@@ -160,9 +115,9 @@ class CatalogServicer(CatalogServiceServicer):
     ) -> pb.BatchGetUsersResponse:
         """Return several users, and the ids of those that have no record."""
         user_ids = _read_ids(request.user_ids, "user_id")
-        check_limit("request_id", request.request_id)
+        _, shop = caller_and_shop(self._shops)
         async with self._database.read() as connection:
-            found = await get_user_records(connection=connection, shop=self._shop().id, user_ids=user_ids)
+            found = await get_user_records(connection=connection, shop=shop.id, user_ids=user_ids)
         return pb.BatchGetUsersResponse(
             users=[write_user(found[user_id]) for user_id in user_ids if user_id in found],
             missing_user_ids=[user_id for user_id in user_ids if user_id not in found],
@@ -170,33 +125,24 @@ class CatalogServicer(CatalogServiceServicer):
 
     async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
         """Return a page of users, by id."""
-        shop = self._shop()
-        page = ListPage.read(request, key=shop.token_key, now=current_call.get().time)
-        expression = parse_list_filter(request.filter, USER_LIST_FIELDS)
+        caller, shop = caller_and_shop(self._shops)
+        page = ListPage.read(request, key=shop.token_key, now=caller.time)
         async with self._database.read() as connection:
-            found = await list_matching_users(
+            found = await list_user_records(
                 connection=connection,
                 shop=shop.id,
-                expression=expression,
-                limit=page.size,
+                limit=page.size + 1,
                 after=page.cursor.get("after", ""),
+                condition=user_condition(request.filter, connection.dialect.name),
             )
-        return pb.ListUsersResponse(
-            users=map(write_user, found.entries),
-            next_page_token=page.next_token({"after": found.last}) if found.last else "",
-        )
+        users, token = page.cut(found, lambda last: {"after": last.id})
+        return pb.ListUsersResponse(users=map(write_user, users), next_page_token=token)
 
     async def BatchUpsertUsers(
         self, request: pb.BatchUpsertUsersRequest, context: Context
     ) -> pb.BatchUpsertUsersResponse:
         """Create or change users, or only check them."""
-        stored = await self._writer.write(request, _USERS)
-        return pb.BatchUpsertUsersResponse(
-            upserted_count=stored.count,
-            rejections=stored.rejections,
-            revision=stored.revision,
-            request_id=stored.request_id,
-        )
+        return pb.BatchUpsertUsersResponse(**await upsert(self._shops, self._database, request, "users"))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.DeleteUserResponse:
         """Remove every trace of a user."""
@@ -205,34 +151,27 @@ class CatalogServicer(CatalogServiceServicer):
         for field in ("user_id", "visitor_id"):
             if identifier := getattr(request, field):
                 check_id(field, identifier)
-        shop, edit = self._shop(), read_edit(request.request_id)
+        caller, _ = caller_and_shop(self._shops)
         named = People(
             frozenset(filter(None, (request.user_id,))), frozenset(filter(None, (request.visitor_id,)))
         )
-        forgotten = await forget_user(self._database, shop.id, named, allow_missing=request.allow_missing)
-        await self._shops.forget(shop, forgotten)
+        forgotten = await delete_user(
+            self._database, self._shops, caller, named, allow_missing=request.allow_missing
+        )
         return pb.DeleteUserResponse(
             event_count=forgotten.event_count,
             exposure_count=forgotten.exposure_count,
-            revision=await self._writer.serve(shop, forgotten.revision),
-            request_id=edit.request_id,
+            revision=await go_live(self._shops, caller, forgotten.revision),
+            request_id=caller.request_id,
         )
 
     async def ImportUsers(
         self, request_iterator: AsyncIterator[pb.ImportUsersRequest], context: Context
     ) -> pb.ImportUsersResponse:
         """Create or change the users of a stream."""
-        stored = await self._writer.write_stream(request_iterator, _USERS)
         return pb.ImportUsersResponse(
-            upserted_count=stored.count,
-            rejected_count=stored.rejected,
-            rejections=stored.rejections,
-            revision=stored.revision,
-            request_id=stored.request_id,
+            **await upsert_stream(self._shops, self._database, request_iterator, "users")
         )
-
-    def _shop(self) -> Shop:
-        return self._shops.get(current_call.get().shop)
 
 
 def _read_ids(ids: Iterable[str], field: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Records events."""
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,11 +9,11 @@ from typing import TypeAlias
 
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome
+from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server import tokens
+from endcap.server.call import Context, caller_and_shop
 from endcap.server.convert.events import EventRefused, read_event, write_rejection
-from endcap.server.interceptors import Context, current_call
-from endcap.server.limits import check_limit
 from endcap.server.shops import Shop, Shops
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1 import event_service_pb2 as pb
@@ -55,16 +54,14 @@ class EventServicer(EventServiceServicer):
 
         Buffered ones are answered before anybody looks whether their ids are taken.
         """
-        call = current_call.get()
-        shop = self._shops.get(call.shop)
+        caller, shop = caller_and_shop(self._shops)
         if not request.events:
             raise InvalidInput("events are required: send at least one", field="events")
         check_limit("events", request.events)
-        check_limit("request_id", request.request_id)
         self._writer.check_room(len(request.events))
-        response = pb.RecordEventsResponse(request_id=request.request_id or uuid.uuid4().hex)
+        response = pb.RecordEventsResponse(request_id=caller.request_id)
         async with self._reading:
-            events, rejections = await _read(request.events, shop, call.time)
+            events, rejections = await _read(request.events, shop, caller.time)
         if request.durability == pb.DURABILITY_BUFFERED:
             response.durability = pb.DURABILITY_BUFFERED
             if events:

@@ -1,16 +1,15 @@
 """Configures what shows where."""
 
-import uuid
-
 from endcap.catalog.database import Database
+from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.catalog.placement_changes import list_changes
 from endcap.catalog.placements import get_placement, list_placements
+from endcap.server.admin.going_live import go_live
+from endcap.server.admin.placements import PlacementEditor
+from endcap.server.call import Context, caller_and_shop
 from endcap.server.convert import placements as convert
-from endcap.server.interceptors import Context, current_call
-from endcap.server.limits import check_id, check_limit
 from endcap.server.paging import ListPage
-from endcap.server.placement_editing import Edit, PlacementEditor
-from endcap.server.shops import Shop, Shops
+from endcap.server.shops import Shops
 from endcap.v1 import placement_service_pb2 as pb
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceServicer
 
@@ -28,8 +27,7 @@ class PlacementServicer(PlacementServiceServicer):
     ) -> pb.GetPlacementResponse:
         """Return one placement."""
         check_id("placement", request.placement)
-        check_limit("request_id", request.request_id)
-        shop = self._shop()
+        _, shop = caller_and_shop(self._shops)
         async with self._database.read() as connection:
             found = await get_placement(connection=connection, shop=shop.id, placement_id=request.placement)
         return pb.GetPlacementResponse(placement=convert.write_placement(found))
@@ -38,8 +36,8 @@ class PlacementServicer(PlacementServiceServicer):
         self, request: pb.ListPlacementsRequest, context: Context
     ) -> pb.ListPlacementsResponse:
         """Return a page of placements, by id."""
-        shop = self._shop()
-        page = ListPage.read(request, key=shop.token_key, now=current_call.get().time)
+        caller, shop = caller_and_shop(self._shops)
+        page = ListPage.read(request, key=shop.token_key, now=caller.time)
         async with self._database.read() as connection:
             found = await list_placements(
                 connection=connection,
@@ -56,30 +54,30 @@ class PlacementServicer(PlacementServiceServicer):
         self, request: pb.CreatePlacementRequest, context: Context
     ) -> pb.CreatePlacementResponse:
         """Create a placement, or only check it."""
-        shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
-        created = await self._editor.create(edit, convert.read_placement(request.placement))
+        caller, _ = caller_and_shop(self._shops)
+        created = await self._editor.create(caller, convert.read_placement(request.placement))
         return pb.CreatePlacementResponse(
             placement=convert.write_placement(created),
-            revision=await self._serve(shop, created.revision),
-            request_id=edit.request_id,
+            revision=await go_live(self._shops, caller, created.revision),
+            request_id=caller.request_id,
         )
 
     async def UpdatePlacement(
         self, request: pb.UpdatePlacementRequest, context: Context
     ) -> pb.UpdatePlacementResponse:
         """Change all of a placement or what a mask names, or only check the change."""
-        shop, edit = self._shop(), _edit(request.request_id, validate_only=request.validate_only)
+        caller, _ = caller_and_shop(self._shops)
         wanted = request.placement
         mask = request.update_mask if request.HasField("update_mask") else None
         check_id("placement", wanted.id, path="placement.id")
         check_limit("etag", wanted.etag, path="placement.etag")
         updated = await self._editor.update(
-            edit, wanted.id, lambda stored: convert.read_update(stored, wanted, mask), etag=wanted.etag
+            caller, wanted.id, lambda stored: convert.read_update(stored, wanted, mask), etag=wanted.etag
         )
         return pb.UpdatePlacementResponse(
             placement=convert.write_placement(updated),
-            revision=await self._serve(shop, updated.revision),
-            request_id=edit.request_id,
+            revision=await go_live(self._shops, caller, updated.revision),
+            request_id=caller.request_id,
         )
 
     async def DeletePlacement(
@@ -88,12 +86,12 @@ class PlacementServicer(PlacementServiceServicer):
         """Delete a placement."""
         check_id("placement", request.placement)
         check_limit("etag", request.etag)
-        shop, edit = self._shop(), _edit(request.request_id)
+        caller, _ = caller_and_shop(self._shops)
         revision = await self._editor.delete(
-            edit, request.placement, etag=request.etag, allow_missing=request.allow_missing
+            caller, request.placement, etag=request.etag, allow_missing=request.allow_missing
         )
         return pb.DeletePlacementResponse(
-            revision=await self._serve(shop, revision), request_id=edit.request_id
+            revision=await go_live(self._shops, caller, revision), request_id=caller.request_id
         )
 
     async def ListPlacementChanges(
@@ -101,8 +99,8 @@ class PlacementServicer(PlacementServiceServicer):
     ) -> pb.ListPlacementChangesResponse:
         """Return a page of the audit log, the newest change first."""
         check_limit("placement", request.placement)
-        shop = self._shop()
-        page = ListPage.read(request, key=shop.token_key, now=current_call.get().time)
+        caller, shop = caller_and_shop(self._shops)
+        page = ListPage.read(request, key=shop.token_key, now=caller.time)
         async with self._database.read() as connection:
             found = await list_changes(
                 connection=connection,
@@ -115,25 +113,3 @@ class PlacementServicer(PlacementServiceServicer):
         return pb.ListPlacementChangesResponse(
             changes=map(convert.write_change, changes), next_page_token=token
         )
-
-    async def _serve(self, shop: Shop, revision: int) -> int:
-        """Serve with what was stored, if anything was, and return the revision that a client may require."""
-        if revision > shop.revision:
-            await self._shops.rebuild(shop, revision)
-        return revision or shop.revision
-
-    def _shop(self) -> Shop:
-        return self._shops.get(current_call.get().shop)
-
-
-def _edit(request_id: str, *, validate_only: bool = False) -> Edit:
-    """Describe the change that the current call makes; calls need no credential that would name an actor."""
-    if request_id:
-        check_id("request_id", request_id)
-    call = current_call.get()
-    return Edit(
-        call.shop,
-        time=call.time,
-        request_id=request_id or uuid.uuid4().hex,
-        validate_only=validate_only,
-    )

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server import tokens
+from endcap.server.admin.caller import Caller
+from endcap.server.call import Context, current_caller, identified
 from endcap.server.convert import recommendations
-from endcap.server.interceptors import Call, Context, current_call
-from endcap.server.limits import check_limit
 from endcap.server.paging import page_token, read_page_token, request_digest
 from endcap.server.pipeline import MAX_SHOWN, Pipeline
 from endcap.server.shops import Shop, Shops
@@ -50,36 +50,32 @@ class RecommendationServicer(RecommendationServiceServicer):
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
         """Answer one request."""
-        call = current_call.get()
-        return await self._answer(request, call, self._pipeline, deadline=call.deadline)
+        return await self._answer(request, current_caller.get(), self._pipeline)
 
     async def BatchRecommend(
         self, request: pb.BatchRecommendRequest, context: Context
     ) -> pb.BatchRecommendResponse:
         """Answer many requests; each fails or succeeds alone."""
-        call = current_call.get()
+        caller = current_caller.get()
         if not request.requests:
             raise InvalidInput("requests are required: send at least one", field="requests")
         check_limit("requests", request.requests)
-        check_limit("request_id", request.request_id)
-        request_id = request.request_id or uuid.uuid4().hex
         slots = asyncio.Semaphore(MAX_TOGETHER)
 
         async def answer(index: int, each: pb.RecommendRequest) -> pb.RecommendOutcome:
             async with slots:
-                return await self._outcome(each, call, f"{request_id}/{index}")
+                return await self._outcome(each, caller, f"{caller.request_id}/{index}")
 
         return pb.BatchRecommendResponse(
             outcomes=await asyncio.gather(*(answer(*each) for each in enumerate(request.requests))),
-            request_id=request_id,
+            request_id=caller.request_id,
         )
 
     async def StreamRecommend(
         self, requests: AsyncIterator[pb.StreamRecommendRequest], context: Context
     ) -> AsyncIterator[pb.StreamRecommendResponse]:
         """Answer requests as they come, in their order; one that fails does not end the stream."""
-        call = current_call.get()
-        request_id = uuid.uuid4().hex
+        caller = current_caller.get()
         answers: asyncio.Queue[asyncio.Task[pb.RecommendOutcome] | EndcapError | None]
         answers = asyncio.Queue(MAX_TOGETHER)
 
@@ -87,8 +83,8 @@ class RecommendationServicer(RecommendationServiceServicer):
             index = 0
             try:
                 async for each in requests:
-                    now = replace(call, time=int(time.time() * 1000))
-                    outcome = self._outcome(each.request, now, f"{request_id}/{index}")
+                    now = replace(caller, time=int(time.time() * 1000))
+                    outcome = self._outcome(each.request, now, f"{caller.request_id}/{index}")
                     await answers.put(group.create_task(outcome))
                     index += 1
             except EndcapError as error:  # of a message that cannot be read
@@ -109,44 +105,32 @@ class RecommendationServicer(RecommendationServiceServicer):
             raise refused
 
     async def _outcome(
-        self, request: pb.RecommendRequest, call: Call, request_id: str
+        self, request: pb.RecommendRequest, caller: Caller, request_id: str
     ) -> pb.RecommendOutcome:
         """Answer one request of many, whatever becomes of it."""
-        deadline = min(call.deadline, time.monotonic() + self._seconds_per_request)
+        deadline = min(caller.deadline, time.monotonic() + self._seconds_per_request)
         try:
-            return pb.RecommendOutcome(
-                response=await self._answer(
-                    request, call, self._batch_pipeline, deadline=deadline, request_id=request_id
-                )
-            )
+            caller = identified(replace(caller, deadline=deadline), request, default=request_id)
+            return pb.RecommendOutcome(response=await self._answer(request, caller, self._batch_pipeline))
         except Exception as error:  # noqa: BLE001 - as the interceptor does for a single call
-            return pb.RecommendOutcome(error=recommendations.write_error(known_error(error, call.method)))
+            return pb.RecommendOutcome(error=recommendations.write_error(known_error(error, "Recommend")))
 
     async def _answer(
-        self,
-        request: pb.RecommendRequest,
-        call: Call,
-        pipeline: Pipeline,
-        *,
-        deadline: float,
-        request_id: str = "",
+        self, request: pb.RecommendRequest, caller: Caller, pipeline: Pipeline
     ) -> pb.RecommendResponse:
         started = time.monotonic()
-        shop = self._shops.get(call.shop)
+        shop = self._shops.get(caller.shop)
         digest = request_digest(request, _MAY_DIFFER)
         asked = recommendations.read_request(
-            request,
-            time=call.time,
-            shown=_shown(request, shop, digest, call.time) if request.page_token else (),
-            request_id=request_id,
+            request, caller, shown=_shown(request, shop, digest, caller.time)
         )
-        if asked.minimum_revision and asked.minimum_revision > shop.revision:
-            await self._shops.reach(shop, asked.minimum_revision, (started + deadline) / 2)
+        if asked.minimum_revision > shop.revision:
+            await self._shops.reach(shop, asked.minimum_revision, (started + caller.deadline) / 2)
         state = shop.state
-        if request.validate_only:
+        if caller.validate_only:
             pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
-        answer = await pipeline.recommend(asked, shop, state, deadline)
+        answer = await pipeline.recommend(asked, shop, state, caller.deadline)
         next_page_token = ""
         if answer.has_more:
             shown = encode_rows([*asked.shown, *(item.row for item in answer.items)])

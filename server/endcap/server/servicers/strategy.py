@@ -1,9 +1,9 @@
 """Tells which strategies are installed."""
 
+from endcap.catalog.fields.limits import check_id
 from endcap.runtime.plugin_host import PluginHost
+from endcap.server.call import Context
 from endcap.server.convert.strategies import write_failure, write_strategy
-from endcap.server.interceptors import Context
-from endcap.server.limits import check_id, check_limit
 from endcap.v1 import strategy_service_pb2 as pb
 from endcap.v1.strategy_service_pb2_grpc import StrategyServiceServicer
 
@@ -17,7 +17,6 @@ class StrategyServicer(StrategyServiceServicer):
     async def GetStrategy(self, request: pb.GetStrategyRequest, context: Context) -> pb.GetStrategyResponse:
         """Return one strategy."""
         check_id("strategy", request.strategy)
-        check_limit("request_id", request.request_id)
         registration = self._host.registration(request.strategy)
         return pb.GetStrategyResponse(strategy=write_strategy(registration))
 
@@ -25,7 +24,6 @@ class StrategyServicer(StrategyServiceServicer):
         self, request: pb.ListStrategiesRequest, context: Context
     ) -> pb.ListStrategiesResponse:
         """Return all strategies, and all plugins that failed."""
-        check_limit("request_id", request.request_id)
         return pb.ListStrategiesResponse(
             strategies=map(write_strategy, self._host.registrations.values()),
             failed_plugins=map(write_failure, self._host.failures),

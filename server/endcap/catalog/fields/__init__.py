@@ -1,0 +1,1 @@
+"""What fields may hold, wherever they come from; no database in it."""

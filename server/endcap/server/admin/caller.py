@@ -1,0 +1,73 @@
+"""Who asks for something: handed down by whatever took the request in, a call or a command."""
+
+import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from endcap.sdk.errors import PermissionDenied
+
+
+class Role(StrEnum):
+    """What a caller may do."""
+
+    SERVE = "serve"
+    """Ask for recommendations."""
+
+    INGEST = "ingest"
+    """Record events."""
+
+    READ = "read"
+    """Read what is stored."""
+
+    EDIT = "edit"
+    """Change what is stored, and read it."""
+
+    ADMIN = "admin"
+    """Everything."""
+
+
+_INCLUDED: Mapping[Role, AbstractSet[Role]] = MappingProxyType(
+    {Role.EDIT: frozenset({Role.READ}), Role.ADMIN: frozenset(Role)}
+)
+"""The other roles that a role includes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, for which shop, when, and until when the answer is waited for."""
+
+    shop: str
+
+    time: int
+    """Unix milliseconds at which the request came in."""
+
+    request_id: str
+    """Names the request in logs, answers and the audit log."""
+
+    deadline: float = math.inf
+    """When the answer must be there, by ``time.monotonic``; infinite where nobody waits for it."""
+
+    actor: str = ""
+    """A name for the audit log; empty where nobody says."""
+
+    role: Role = Role.ADMIN
+
+    validate_only: bool = False
+    """Whether everything is checked and nothing stored."""
+
+
+def require(caller: Caller, role: Role) -> None:
+    """Refuse a caller whose role does not allow a request.
+
+    Args:
+        caller: Who asks.
+        role: What the request needs.
+
+    Raises:
+        PermissionDenied: The caller's role does not include ``role``.
+    """
+    if role is not caller.role and role not in _INCLUDED.get(caller.role, ()):
+        raise PermissionDenied(f"the role {caller.role} may not do this: use a key with the role {role}")

@@ -1,0 +1,27 @@
+"""The transaction of a use case that changes a shop."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.database import Database
+from endcap.catalog.revisions import lock_revision
+from endcap.catalog.shops import get_shop
+from endcap.server.admin.caller import Caller
+
+
+@asynccontextmanager
+async def changing(database: Database, caller: Caller) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction in which nobody else changes the caller's shop; one that only validates only reads.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    opened = database.read() if caller.validate_only else database.write()
+    async with opened as connection:
+        if caller.validate_only:  # PostgreSQL locks nothing for those who only read
+            await get_shop(connection=connection, shop=caller.shop)
+        else:
+            await lock_revision(connection=connection, shop=caller.shop)
+        yield connection

@@ -1,0 +1,25 @@
+"""From stored to served: how a use case brings what it stored into the answers of this process."""
+
+import time
+
+from endcap.server.admin.caller import Caller
+from endcap.server.shops import Shops
+
+
+async def go_live(shops: Shops, caller: Caller, revision: int) -> int:
+    """Serve what was stored, and return the revision that a client may require.
+
+    The caller is answered in time: what is not served by half of the time left, the next refresh brings.
+
+    Args:
+        shops: What this process serves.
+        caller: Who stored it.
+        revision: The shop's revision that holds it; 0 if nothing was stored.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    shop = shops.get(caller.shop)
+    if revision > shop.revision:
+        await shops.reach(shop, revision, (time.monotonic() + caller.deadline) / 2)
+    return revision or shop.revision

@@ -1,0 +1,28 @@
+"""Deleting users: out of the database, and out of the memory of this process."""
+
+from endcap.catalog.database import Database
+from endcap.catalog.forgetting import Forgotten, forget_user
+from endcap.catalog.tombstones import People
+from endcap.server.admin.caller import Caller
+from endcap.server.shops import Shops
+
+
+async def delete_user(
+    database: Database, shops: Shops, caller: Caller, named: People, *, allow_missing: bool = False
+) -> Forgotten:
+    """Remove every trace of users, and of the visitors linked to them.
+
+    Args:
+        database: Where they are stored.
+        shops: What this process serves.
+        caller: Who deletes them.
+        named: The users; visitors among them go together with the users that they are linked to.
+        allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
+
+    Raises:
+        NotFound: There is no trace, or no such shop.
+    """
+    shop = shops.get(caller.shop)
+    forgotten = await forget_user(database, shop.id, named, allow_missing=allow_missing)
+    await shops.forget(shop, forgotten)
+    return forgotten

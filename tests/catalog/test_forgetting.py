@@ -41,8 +41,8 @@ async def _store(database: Database, *events: Event, shop: str = "default") -> t
 
 async def _show(database: Database, *exposures: Exposure) -> None:
     log = ExposureLog(database)
-    for exposure in exposures:
-        log.record(exposure)
+    for number, exposure in enumerate(exposures):
+        log.record(replace(exposure, request_id=f"{number}"))
     await log.close()
 
 

@@ -14,7 +14,7 @@ from endcap.catalog import snapshots
 from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposures import Assignment, ExposedItem, Exposure, ExposureLog
 from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.snapshots import export_snapshot
@@ -35,8 +35,7 @@ _SHOWN = Exposure(
     bundles={"ease": "3"},
     items=(ExposedItem("mug", "ease", "ease@3", -0.25), ExposedItem("kettle", "popular")),
     user_id="ann",
-    experiment="blue",
-    variant="b",
+    assignments=(Assignment("blue", "b", 0.5),),
 )
 
 
@@ -276,18 +275,20 @@ async def test_what_was_shown_is_there_item_by_item(
         catalog_database,
         _SHOWN,
         replace(_SHOWN, request_id="r2", time=55, user_id=None, visitor_id="phone", items=_SHOWN.items[:1]),
-        replace(_SHOWN, request_id="r3", time=70, user_id="never seen", items=_SHOWN.items[:1]),
+        replace(_SHOWN, request_id="r3", page=10, time=70, user_id="never seen", items=_SHOWN.items[1:]),
+        replace(_SHOWN, request_id="r3", page=10, time=80, user_id="never seen", items=_SHOWN.items[:1]),
     )
 
     await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
     snapshot = Snapshot.open(tmp_path / "snapshot")
 
     ann = snapshot.events()["user"][2]
+    assigned = [{"experiment": "blue", "variant": "b", "propensity": 0.5}]
     assert snapshot.exposures().rows() == [
-        (ann, 55, "r2", "home", "blue", "b", 1, "mug", "ease", "ease@3", -0.25),
-        (ann, 60, "r1", "home", "blue", "b", 1, "mug", "ease", "ease@3", -0.25),
-        (ann, 60, "r1", "home", "blue", "b", 2, "kettle", "popular", "", None),
-        (None, 70, "r3", "home", "blue", "b", 1, "mug", "ease", "ease@3", -0.25),
+        (ann, 55, "r2", "home", assigned, 1, "mug", "ease", "ease@3", -0.25),
+        (ann, 60, "r1", "home", assigned, 1, "mug", "ease", "ease@3", -0.25),
+        (ann, 60, "r1", "home", assigned, 2, "kettle", "popular", "", None),
+        (None, 80, "r3", "home", assigned, 11, "mug", "ease", "ease@3", -0.25),
     ]
 
 

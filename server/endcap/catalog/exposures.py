@@ -1,18 +1,29 @@
-"""Exposures: the record of what was shown, written off the request path."""
+"""Exposures: the record of what was shown, written off the request path.
 
+One exposure is one page of one answer for one person: its shop, request, placement, unit and page name it. A
+page that was served again with the same items was shown once; with other items the last one served counts,
+and the former is kept as superseded.
+"""
+
+import asyncio
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import Any, NamedTuple
 
-from sqlalchemy import false, or_, select
+import structlog
+from sqlalchemy import false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database import Database
 from endcap.catalog.group_commit import GroupCommit
+from endcap.catalog.membership import is_among
 from endcap.catalog.tables import EXPOSURES, SHOPS
 from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.upserting import insert_rows
-from endcap.sdk.errors import EndcapError
+from endcap.sdk.errors import EndcapError, NotFound, Unavailable
 
 
 GROUP_SIZE = 500
@@ -21,11 +32,22 @@ GROUP_SIZE = 500
 PAUSE = 0.1
 """Seconds between commits: a commit a call would take as long as the call itself."""
 
+RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further attempt at a commit that the database did not take."""
+
 QUEUE_SIZE = 10_000
 """Exposures that may wait for a commit."""
 
 MAX_EXPOSURES = 1_000
 """Exposures of one person that ``exposed_items`` looks at, the newest ones."""
+
+NOBODY = bytes(8)
+"""The unit of an answer that names neither a user nor a visitor."""
+
+_LOG_SECONDS = 1.0  # from the first loss to the line in the log that counts it and those after it
+
+_log = structlog.get_logger(__name__)
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,17 @@ class ExposedItem:
 
     log_propensity: float | None = None
     """Log-probability of the item in its position, given those above; None where chance played no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The variant of an experiment that an answer was made for."""
+
+    experiment: str
+    variant: str
+
+    propensity: float
+    """Probability that the unit was assigned to the variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +105,43 @@ class Exposure:
 
     user_id: str | None = None
     visitor_id: str | None = None
-    experiment: str = ""
-    variant: str = ""
+
+    page: int = 0
+    """Items on the earlier pages of the same answer: 0 on the first page."""
+
+    query: str = ""
+    """The search text of the request."""
+
+    language: str = ""
+    """BCP 47 tag of the request."""
+
+    device: str = ""
+    """The value of ``device`` in the context of the request."""
+
+    candidates: bytes = b""
+    """Hash of the set of items that the page was arranged from."""
+
+    assignments: tuple[Assignment, ...] = ()
+
+    configuration: int = 0
+    """Revision of the shop that last changed the placement."""
+
     degraded: tuple[Degradation, ...] = ()
+
+
+def unit_digest(key: bytes, user_id: str | None, visitor_id: str | None) -> bytes:
+    """Return the unit that experiments assign, the user or else the visitor, as a hash of 8 bytes.
+
+    Args:
+        key: The shop's token key.
+        user_id: None for nobody.
+        visitor_id: Counts where there is no user; None for nobody.
+    """
+    if user_id:
+        return hashlib.blake2b(user_id.encode(), key=key, person=b"unit user", digest_size=8).digest()
+    if visitor_id:
+        return hashlib.blake2b(visitor_id.encode(), key=key, person=b"unit visitor", digest_size=8).digest()
+    return NOBODY
 
 
 async def exposed_items(
@@ -90,9 +157,10 @@ async def exposed_items(
         since: Unix milliseconds of the earliest exposure.
     """
     query = (
-        select(EXPOSURES.c.time, EXPOSURES.c["items"])
+        select(EXPOSURES.c.time, EXPOSURES.c.item_ids)
         .where(
             EXPOSURES.c.shop == shop,
+            ~EXPOSURES.c.superseded,
             EXPOSURES.c.time >= since,
             or_(
                 *(EXPOSURES.c.user_id == each for each in (user_id,) if each),
@@ -103,7 +171,19 @@ async def exposed_items(
         .order_by(EXPOSURES.c.time.desc())
         .limit(MAX_EXPOSURES)
     )
-    return [(time, item["item_id"]) for time, items in await connection.execute(query) for item in items]
+    return [(time, item_id) for time, item_ids in await connection.execute(query) for item_id in item_ids]
+
+
+def read_items(
+    item_ids: Sequence[str], sources: Sequence[tuple[str, str, int]], log_propensities: Sequence[float | None]
+) -> list[ExposedItem]:
+    """Return the items of an exposure, in the order shown, as the columns of its row hold them."""
+    origins = chain.from_iterable([(strategy, bundle)] * count for strategy, bundle, count in sources)
+    chances = log_propensities or [None] * len(item_ids)
+    return [
+        ExposedItem(item_id, strategy, bundle, chance)
+        for item_id, (strategy, bundle), chance in zip(item_ids, origins, chances, strict=True)
+    ]
 
 
 class ExposureLog:
@@ -115,11 +195,18 @@ class ExposureLog:
         Args:
             database: Where exposures go.
             on_lost: Called with a number of exposures that will never be written, for too many waited or the
-                database refused them.
+                database refused them again and again.
         """
         self._database = database
+        self._on_lost = on_lost
+        self._lost: dict[str, int] = {}  # by cause, not logged yet
         self._commits = GroupCommit(
-            self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE, pause=PAUSE, on_dropped=on_lost
+            self._commit,
+            group_size=GROUP_SIZE,
+            queue_size=QUEUE_SIZE,
+            pause=PAUSE,
+            retries=RETRIES,
+            on_dropped=self._lose,
         )
 
     def record(self, exposure: Exposure) -> None:
@@ -129,47 +216,152 @@ class ExposureLog:
     async def close(self) -> None:
         """Write what waits, then stop."""
         await self._commits.close()
+        self._log_losses()
+
+    def _lose(self, count: int, cause: str) -> None:
+        self._on_lost(count)
+        if not self._lost:
+            asyncio.get_running_loop().call_later(_LOG_SECONDS, self._log_losses)
+        self._lost[cause] = self._lost.get(cause, 0) + count
+
+    def _log_losses(self) -> None:
+        lost, self._lost = self._lost, {}
+        for cause, count in lost.items():
+            _log.error("exposures lost", exposures=count, cause=cause)
 
     async def _commit(self, exposures: Sequence[Exposure]) -> list[EndcapError | None]:
-        rows = [_row(exposure) for exposure in exposures]
+        by_shop: dict[str, list[Exposure]] = {}
+        for exposure in exposures:
+            by_shop.setdefault(exposure.shop, []).append(exposure)
         async with self._database.write() as connection:
-            shops = sorted({exposure.shop for exposure in exposures})
-            deleted = {shop: await _deleted(connection, shop, exposures) for shop in shops}
-            kept = [
-                row
-                for row, exposure in zip(rows, exposures, strict=True)
-                if exposure.user_id not in deleted[exposure.shop].users
-                and exposure.visitor_id not in deleted[exposure.shop].visitors
-            ]
-            await insert_rows(connection=connection, table=EXPOSURES, rows=kept)
-        return [None] * len(exposures)
+            stored = {shop: await _store(connection, shop, by_shop[shop]) for shop in sorted(by_shop)}
+        return [stored[exposure.shop] for exposure in exposures]
 
 
-def _row(exposure: Exposure) -> tuple[str | int | None, ...]:
+class _Key(NamedTuple):
+    """Names an exposure within its shop."""
+
+    request_id: str
+    placement: str
+    unit: bytes
+    page: int
+
+
+async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> EndcapError | None:
+    """Store the exposures of one shop, and return why none is.
+
+    Raises:
+        Unavailable: Another process stored the same exposures at the same moment.
+    """
+    # The lock lasts until the commit: nobody is deleted before.
+    locked = select(SHOPS.c.token_key).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
+    token_key = (await connection.execute(locked)).scalar()
+    if token_key is None:
+        return NotFound(f"shop {shop!r} does not exist")
+    deleted = await find_deleted(connection=connection, shop=shop, named=People.of(exposures))
+    current: dict[_Key, Exposure] = {}
+    former: list[tuple[_Key, Exposure]] = []
+    for exposure in exposures:
+        if exposure.user_id in deleted.users or exposure.visitor_id in deleted.visitors:
+            continue
+        unit = unit_digest(token_key, exposure.user_id, exposure.visitor_id)
+        key = _Key(exposure.request_id, exposure.placement, unit, exposure.page)
+        before = current.setdefault(key, exposure)
+        if _item_ids(before) != _item_ids(exposure):
+            older, current[key] = sorted((before, exposure), key=lambda each: each.time)
+            former.append((key, older))
+    # Nearly always all of them are new: to ask first which are not would take as long as to store them.
+    if await _insert(connection, current.items()) < len(current):
+        former += await _supersede(connection, shop, current)
+    await _insert(connection, former, superseded=True)
+    return None
+
+
+async def _supersede(
+    connection: AsyncConnection, shop: str, exposures: Mapping[_Key, Exposure]
+) -> list[tuple[_Key, Exposure]]:
+    """Let exposures take the place of stored ones with other items; return those that are the older ones."""
+    stored = await _stored(connection, shop, exposures)
+    others = {key: each for key, each in exposures.items() if stored[key].item_ids != _item_ids(each)}
+    newer = {key: each for key, each in others.items() if stored[key].time <= each.time}
+    replaced = is_among(connection, EXPOSURES.c.sequence, [stored[key].sequence for key in newer])
+    await connection.execute(update(EXPOSURES).where(replaced).values(superseded=True))
+    if await _insert(connection, newer.items()) < len(newer):
+        raise _meanwhile()
+    return [(key, each) for key, each in others.items() if key not in newer]
+
+
+async def _stored(
+    connection: AsyncConnection, shop: str, keys: Mapping[_Key, Exposure]
+) -> dict[_Key, "_StoredExposure"]:
+    """Return the exposures that are stored under keys and count.
+
+    Raises:
+        Unavailable: One that was there is not any more.
+    """
+    column = EXPOSURES.c
+    # Callers who always send the same request id have many under it: the units narrow them down.
+    query = select(*(column[name] for name in (*_Key._fields, *_StoredExposure._fields))).where(
+        column.shop == shop,
+        ~column.superseded,
+        is_among(connection, column.request_id, list({key.request_id for key in keys})),
+        is_among(connection, column.placement, list({key.placement for key in keys})),
+        is_among(connection, column.unit, list({key.unit for key in keys})),
+    )
+    found = {
+        _Key(request_id, placement, unit, page): _StoredExposure(*values)
+        for request_id, placement, unit, page, *values in await connection.execute(query)
+    }
+    if not found.keys() >= keys.keys():
+        raise _meanwhile()
+    return found
+
+
+class _StoredExposure(NamedTuple):
+    sequence: int
+    time: int
+    item_ids: list[str]
+
+
+def _meanwhile() -> Unavailable:
+    return Unavailable("another process recorded the same exposures at the same moment: try again")
+
+
+async def _insert(
+    connection: AsyncConnection, exposures: Iterable[tuple[_Key, Exposure]], *, superseded: bool = False
+) -> int:
+    # Sorted by key, two writers that meet in the same exposures wait for each other in one direction only.
+    rows = [_row(key, exposure, superseded) for key, exposure in sorted(exposures, key=lambda pair: pair[0])]
+    return await insert_rows(connection=connection, table=EXPOSURES, rows=rows, changed=())
+
+
+def _item_ids(exposure: Exposure) -> list[str]:
+    return [item.item_id for item in exposure.items]
+
+
+def _row(key: _Key, exposure: Exposure, superseded: bool) -> tuple[Any, ...]:
+    sources = groupby((item.strategy, item.bundle) for item in exposure.items)
+    log_propensities = [item.log_propensity for item in exposure.items]
     return (
         exposure.shop,
         exposure.request_id,
-        exposure.time,
         exposure.placement,
+        key.unit,
+        exposure.page,
+        superseded,
+        exposure.time,
         exposure.user_id,
         exposure.visitor_id,
-        exposure.experiment,
-        exposure.variant,
+        exposure.query,
+        exposure.language,
+        exposure.device,
         exposure.view,
-        json.dumps(dict(exposure.bundles)),
-        json.dumps([_fields(item) for item in exposure.items]),
-        json.dumps([_fields(degradation) for degradation in exposure.degraded]),
+        _encode(dict(exposure.bundles)),
+        exposure.configuration,
+        _encode([[each.experiment, each.variant, each.propensity] for each in exposure.assignments]),
+        exposure.candidates,
+        _encode(_item_ids(exposure)),
+        _encode([[*source, len(list(items))] for source, items in sources]),
+        _encode([] if set(log_propensities) <= {None} else log_propensities),
+        _encode([{"strategy": each.strategy, "cause": each.cause} for each in exposure.degraded]),
     )
-
-
-def _fields(part: ExposedItem | Degradation) -> dict[str, object]:
-    return {name: getattr(part, name) for name in part.__slots__}
-
-
-async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> People:
-    """Return who of those that a shop showed something to was deleted; nobody is before the commit."""
-    await connection.execute(
-        select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
-    )
-    shown = [exposure for exposure in exposures if exposure.shop == shop]
-    return await find_deleted(connection=connection, shop=shop, named=People.of(shown))

@@ -226,7 +226,8 @@ async def test_exposures_that_were_there_before_are_packed_and_back(empty_url: s
                 text(
                     "INSERT INTO exposures (shop, request_id, placement, user_id, visitor_id, time,"
                     " experiment, variant, view, bundles, items, degraded)"
-                    " VALUES ('small', :request_id, 'home', :user_id, :visitor_id, :time, 'ranking', 'new', 'v', '{}', :items, '[]')"
+                    " VALUES ('small', :request_id, 'home', :user_id, :visitor_id, :time,"
+                    " 'ranking', 'new', 'v', '{}', :items, '[]')"
                 ),
                 {"request_id": request_id, **values},
             )

@@ -53,7 +53,7 @@ class GroupCommit(Generic[Entry, Result]):
             pause: Seconds from one commit to the next, unless a whole group waits; for entries of ``offer``,
                 which nobody waits for.
             retries: Seconds before each further attempt at a group that the database did not take because it
-                was busy, full or away; for entries of ``offer``. A closing one makes one more attempt at most.
+                was busy, full or away; for entries of ``offer``. On closing, one more attempt is made.
             on_dropped: Called with a number of entries of ``offer`` that will never be committed, and why.
         """
         self._on_dropped = on_dropped

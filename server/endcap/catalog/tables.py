@@ -209,6 +209,8 @@ class EventTable(SQLModel, table=True):
     attribution_token: str
     order_id: str
     properties: dict[str, Any] = Field(sa_type=_Json)
+    attribution: str
+    """What the token says of the event."""
     revision: int = Field(sa_type=BigInteger)
 
 

@@ -96,6 +96,7 @@ class Pipeline:
             eligible=asked.left,
             has_more=(page.capped or (not page.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
+            candidates=page.pool.rows,
             history=len(asked.query.history),
             failures=_failures(
                 stale=shop.revision < request.minimum_revision,

@@ -96,7 +96,7 @@ def _services(parts: Parts) -> list[_Service]:
         (
             event_service_pb2,
             event_service_pb2_grpc.add_EventServiceServicer_to_server,
-            EventServicer(shops, parts.writer),
+            EventServicer(shops, database, parts.writer),
         ),
         (
             catalog_service_pb2,

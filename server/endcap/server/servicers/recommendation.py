@@ -6,15 +6,16 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.exposures import ExposureLog, unit_digest
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
-from endcap.server import tokens
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.convert import recommendations
 from endcap.server.interceptors import Call, Context, current_call
 from endcap.server.limits import check_limit
 from endcap.server.paging import page_token, read_page_token, request_digest
 from endcap.server.pipeline import MAX_SHOWN, Pipeline
+from endcap.server.recording.attribution import attribution_token
+from endcap.server.recording.exposures import exposure
 from endcap.server.request import RecommendationRequest
 from endcap.server.shops import Shop, Shops
 from endcap.server.shown import decode_rows, encode_rows
@@ -150,13 +151,13 @@ class RecommendationServicer(RecommendationServiceServicer):
             return pb.RecommendResponse(request_id=asked.request_id)
         answer = await pipeline.recommend(asked, shop, state, deadline)
         if not request.unrecorded:
-            self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
+            self._exposures.record(exposure(shop.id, asked, answer, state))
         return recommendations.write_response(
             asked,
             answer,
             state,
             revision=shop.revision,
-            attribution_token="" if request.unrecorded else _attribution_token(asked, shop),
+            attribution_token="" if request.unrecorded else _attribution_token(asked, answer, shop),
             next_page_token=_next_page_token(asked, answer, shop, digest),
             trace_milliseconds=(time.monotonic() - started) * 1000 if request.include_trace else None,
         )
@@ -174,9 +175,15 @@ def _shown(request: pb.RecommendRequest, shop: Shop, digest: str, now: int) -> t
     return shown
 
 
-def _attribution_token(request: RecommendationRequest, shop: Shop) -> str:
-    body = {"request": request.request_id, "placement": request.placement, "time": request.time}
-    return tokens.sign(shop.token_key, tokens.ATTRIBUTION, body)
+def _attribution_token(request: RecommendationRequest, answer: RecommendationAnswer, shop: Shop) -> str:
+    return attribution_token(
+        shop.token_key,
+        request_id=request.request_id,
+        placement=request.placement,
+        time=request.time,
+        unit=unit_digest(shop.token_key, request.user_id, request.visitor_id),
+        item_ids=[item.item_id for item in answer.items],
+    )
 
 
 def _next_page_token(

@@ -136,7 +136,7 @@ async def test_a_changed_placement_is_another_configuration(client: AsyncClient,
 async def test_a_text_that_no_database_can_hold_is_refused_and_costs_no_exposure(
     client: AsyncClient, database: Database, field: str
 ) -> None:
-    value = {"device": "a\0b"} if field == "context" else "a\0b"
+    value: Any = {"device": "a\0b"} if field == "context" else "a\0b"
 
     with pytest.raises(grpc.aio.AioRpcError, match="must not hold the character NUL") as refused:
         await client.recommend("home", **{field: value})

@@ -274,7 +274,8 @@ def _repeats(event: Event, row: Row, stored: Row) -> bool:
     read = partial(json.loads, parse_int=float)
     if row[:_PROPERTIES] != stored[:_PROPERTIES]:
         return False
-    return row[_PROPERTIES] == stored[_PROPERTIES] or read(row[_PROPERTIES]) == read(stored[_PROPERTIES])
+    properties, stored_properties = row[_PROPERTIES], stored[_PROPERTIES]
+    return bool(properties == stored_properties or read(properties) == read(stored_properties))
 
 
 def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator[_Value]:

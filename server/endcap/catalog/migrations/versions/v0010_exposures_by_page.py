@@ -56,7 +56,7 @@ def upgrade() -> None:
     """Add what is recorded from now on, and pack what was."""
     for column in _added():
         op.add_column("exposures", column)
-    keys = dict(op.get_bind().execute(sa.select(_SHOPS)).all())
+    keys = {shop.id: shop.token_key for shop in op.get_bind().execute(sa.select(_SHOPS))}
     names = ("user_id", "visitor_id", "experiment", "variant", "items")
     request: tuple[str, str] | None = None
     shown: dict[tuple[str, bytes], list[list[str]]] = {}  # lists of one request, by placement and unit

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -188,6 +189,27 @@ async def test_a_caller_with_a_constant_request_id_loses_no_exposure(
     await record(catalog_database, shown("cup", time=3, **change))
 
     assert await counted(catalog_database) == [["mug"], ["cup"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_however_exposures_share_commits_the_last_list_of_each_page_counts(
+    catalog_database: Database, seed: int
+) -> None:
+    numbers = Random(seed)
+    latest: dict[tuple[str, int], tuple[int, str]] = {}
+    for start in range(0, 100, 10):
+        log = ExposureLog(catalog_database)
+        for number in range(start, start + 10):
+            page, item_id = (numbers.choice("rs"), numbers.randrange(2)), numbers.choice(["mug", "tea"])
+            log.record(shown(item_id, request_id=page[0], page=page[1], time=number))
+            if item_id != latest.get(page, (0, ""))[1]:
+                latest[page] = (number, item_id)
+        await log.close()
+
+    stored = [row for row in await rows(catalog_database) if not row["superseded"]]
+    found = {(row["request_id"], row["page"]): (row["time"], *row["item_ids"]) for row in stored}
+    assert len(found) == len(stored)
+    assert found == latest
 
 
 async def test_two_servers_that_record_the_same_calls_store_each_once(

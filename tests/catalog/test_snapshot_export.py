@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from endcap.catalog import snapshots
 from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
+from endcap.catalog.events import Attribution, Event, store_events
 from endcap.catalog.exposures import Assignment, ExposedItem, Exposure, ExposureLog
 from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Availability, Item, delete_items, upsert_items
@@ -214,7 +214,7 @@ async def test_events_keep_their_properties_and_which_of_them_were_one_order(
         catalog_event("2", time=2, order_id="order-7"),
         catalog_event("3", time=3, order_id="order-8"),
         catalog_event("4", time=4, order_id="order-7", user_id="bea"),
-        catalog_event("5", time=5),
+        catalog_event("5", time=5, attribution=Attribution.FOREIGN_ITEM),
     ]
     async with catalog_database.write() as connection:
         await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=5)
@@ -227,6 +227,7 @@ async def test_events_keep_their_properties_and_which_of_them_were_one_order(
     assert first == second
     assert len({first, third, fourth, fifth}) == 4
     assert fifth == ""
+    assert snapshot.events()["attribution"].to_list() == ["none"] * 4 + ["foreign_item"]
     assert all(re.fullmatch("[0-9a-f]{32}", order) for order in (first, third, fourth))
     assert unpack_attributes(snapshot.events()["properties"])[:2] == [
         {"page": "home", "seen": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)},

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any, NamedTuple
@@ -259,30 +260,35 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
     if token_key is None:
         return NotFound(f"shop {shop!r} does not exist")
     deleted = await find_deleted(connection=connection, shop=shop, named=People.of(exposures))
-    current: dict[_Key, Exposure] = {}
-    former: list[tuple[_Key, Exposure]] = []
+    pages: dict[_Key, list[Exposure]] = {}
     for exposure in exposures:
         if exposure.user_id in deleted.users or exposure.visitor_id in deleted.visitors:
             continue
         unit = unit_digest(token_key, exposure.user_id, exposure.visitor_id)
         key = _Key(exposure.request_id, exposure.placement, unit, exposure.page)
-        before = current.setdefault(key, exposure)
-        if _item_ids(before) != _item_ids(exposure):
-            older, current[key] = sorted((before, exposure), key=lambda each: each.time)
-            former.append((key, older))
+        served = pages.setdefault(key, [])
+        if not served or _item_ids(served[-1]) != _item_ids(exposure):
+            served.append(exposure)
+    for served in pages.values():
+        served.sort(key=lambda each: each.time)
+    former = [(key, each) for key, served in pages.items() for each in served[:-1]]
     # Nearly always all of them are new: to ask first which are not would take as long as to store them.
-    if await _insert(connection, current.items()) < len(current):
-        former += await _supersede(connection, shop, current)
+    if await _insert(connection, [(key, served[-1]) for key, served in pages.items()]) < len(pages):
+        former += await _supersede(connection, shop, pages)
     await _insert(connection, former, superseded=True)
     return None
 
 
 async def _supersede(
-    connection: AsyncConnection, shop: str, exposures: Mapping[_Key, Exposure]
+    connection: AsyncConnection, shop: str, pages: Mapping[_Key, Sequence[Exposure]]
 ) -> list[tuple[_Key, Exposure]]:
-    """Let exposures take the place of stored ones with other items; return those that are the older ones."""
-    stored = await _stored(connection, shop, exposures)
-    others = {key: each for key, each in exposures.items() if stored[key].item_ids != _item_ids(each)}
+    """Let the last exposure of each page take the place of a stored one, unless it repeats that one.
+
+    Returns:
+        Those that are older than the stored ones.
+    """
+    stored = await _stored(connection, shop, pages.keys())
+    others = {key: served[-1] for key, served in pages.items() if not _is_stored(served, stored[key])}
     newer = {key: each for key, each in others.items() if stored[key].time <= each.time}
     replaced = is_among(connection, EXPOSURES.c.sequence, [stored[key].sequence for key in newer])
     await connection.execute(update(EXPOSURES).where(replaced).values(superseded=True))
@@ -291,8 +297,14 @@ async def _supersede(
     return [(key, each) for key, each in others.items() if key not in newer]
 
 
+def _is_stored(served: Sequence[Exposure], stored: "_StoredExposure") -> bool:
+    """Say whether the last exposure of a page is stored, now or before; not so when others came between."""
+    same = stored.item_ids == _item_ids(served[-1])
+    return same and (len(served) == 1 or stored.time == served[-1].time)
+
+
 async def _stored(
-    connection: AsyncConnection, shop: str, keys: Mapping[_Key, Exposure]
+    connection: AsyncConnection, shop: str, keys: AbstractSet[_Key]
 ) -> dict[_Key, "_StoredExposure"]:
     """Return the exposures that are stored under keys and count.
 
@@ -312,7 +324,7 @@ async def _stored(
         _Key(request_id, placement, unit, page): _StoredExposure(*values)
         for request_id, placement, unit, page, *values in await connection.execute(query)
     }
-    if not found.keys() >= keys.keys():
+    if not found.keys() >= keys:
         raise _meanwhile()
     return found
 

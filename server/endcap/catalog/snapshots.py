@@ -203,6 +203,7 @@ async def _write_events(
             event.value,
             event.order_id,
             _text(event.properties),
+            event.attribution,
         )
         .where(event.shop == shop.id, known)
         # The database sorts on its disk what is too much for its memory.
@@ -215,8 +216,9 @@ async def _write_events(
                 *values,
                 people.order(user_id, visitor_id, order_id),
                 properties,
+                attribution,
             )
-            for user_id, visitor_id, *values, order_id, properties in partition
+            for user_id, visitor_id, *values, order_id, properties, attribution in partition
         ]
         # Nobody's event may be of somebody who was deleted.
         writer.append("events", _table(event_schema(), rows).filter(pl.col("user").is_not_null()))

@@ -164,7 +164,8 @@ def event_schema() -> "pl.Schema":
 
     ``time`` is in Unix milliseconds; ``quantity`` in pieces; ``price`` a piece; ``value`` is a rating.
     ``order`` is a pseudonym that the events of one order of a user share, empty where there is none;
-    ``properties`` is of ``attributes_type``.
+    ``properties`` is of ``attributes_type``. ``attribution`` says what the attribution token of the event is
+    worth: ``none``, ``valid``, ``foreign_item``, ``foreign_unit``, ``invalid`` or ``unchecked``.
     """
     import polars as pl
 
@@ -179,6 +180,7 @@ def event_schema() -> "pl.Schema":
             "value": pl.Float64(),
             "order": pl.String(),
             "properties": attributes_type(),
+            "attribution": pl.String(),
         }
     )
 

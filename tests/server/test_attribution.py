@@ -1,16 +1,22 @@
 """The attribution token, and the record that an answer leaves."""
 
+from types import SimpleNamespace
+from typing import NoReturn, cast
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.catalog.database import Database
 from endcap.catalog.events import Attribution, Event
 from endcap.catalog.exposures import NOBODY, unit_digest
-from endcap.sdk.errors import InvalidInput
+from endcap.sdk.errors import InvalidInput, Unavailable
 from endcap.server.limits import LIMITS, MAX_PAGE_SIZE
 from endcap.server.recording.attribution import attribute, attribution_token, read_attribution
 from endcap.server.recording.exposures import candidates_digest
+from endcap.server.recording.logins import recognize_logins
+from endcap.server.shops import Shop
 
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -106,6 +112,23 @@ def test_an_event_is_marked_by_its_unit_and_then_its_item(fields: dict[str, str]
     event = Event("1", "view", time=NOW, attribution_token=token(), **values)  # type: ignore[arg-type]
 
     assert attribute(event, KEY).attribution is mark
+
+
+async def test_an_event_whose_links_cannot_be_looked_up_is_left_unchecked() -> None:
+    class Away:
+        def read(self) -> NoReturn:
+            raise Unavailable("the database does not answer")
+
+    shop = cast("Shop", SimpleNamespace(id="default", token_key=KEY))
+    of_ben = attribute(Event("1", "view", "item-3", NOW, user_id="ben", attribution_token=token()), KEY)
+    of_ann = attribute(Event("2", "view", "item-3", NOW, user_id="ann", attribution_token=token()), KEY)
+
+    marked = await recognize_logins({0: of_ben, 2: of_ann}, shop, cast("Database", Away()))
+
+    assert {place: event.attribution for place, event in marked.items()} == {
+        0: Attribution.UNCHECKED,
+        2: Attribution.VALID,
+    }
 
 
 def test_a_set_of_candidates_has_one_hash_in_any_order_and_another_set_another() -> None:

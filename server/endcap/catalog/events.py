@@ -42,7 +42,7 @@ class Attribution(StrEnum):
     """The shop did not make the token, which is not stored."""
 
     UNCHECKED = "unchecked"
-    """The token was not checked, as those in imported files are not."""
+    """The token came with an imported file, or the database did not tell who logged in."""
 
 
 @dataclass(frozen=True, slots=True)

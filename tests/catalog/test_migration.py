@@ -266,6 +266,28 @@ async def test_exposures_that_were_there_before_are_packed_and_back(empty_url: s
     ]
 
 
+async def test_tokens_of_events_that_were_there_before_are_unchecked(empty_url: str) -> None:
+    await migrate(empty_url, target="0010")
+    database = Database(empty_url)
+    async with database.write() as connection:
+        await connection.execute(insert(SHOPS), [_shop("small")])
+        for event_id, token in (("with", "token"), ("without", "")):
+            await connection.execute(
+                text(
+                    "INSERT INTO events (shop, event_id, type, user_id, item_id, time, quantity, currency,"
+                    " attribution_token, order_id, properties, revision)"
+                    " VALUES ('small', :event_id, 'view', 'ann', 'mug', 1, 1, '', :token, '', '{}', 1)"
+                ),
+                {"event_id": event_id, "token": token},
+            )
+    await database.close()
+
+    await migrate(empty_url)
+
+    events = (await _contents(empty_url))["events"]
+    assert [event["attribution"] for event in events] == ["unchecked", "none"]
+
+
 async def _contents(url: str) -> dict[str, list[dict[str, object]]]:
     """Return the rows of every table by its name, and under ``""`` what the schema looks like."""
 

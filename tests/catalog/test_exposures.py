@@ -11,17 +11,10 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from endcap.catalog import exposures
+from endcap.catalog import exposure_log
 from endcap.catalog.database import Database, open_database
-from endcap.catalog.exposures import (
-    Assignment,
-    Degradation,
-    ExposedItem,
-    Exposure,
-    ExposureLog,
-    exposed_items,
-    read_items,
-)
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import Assignment, Degradation, ExposedItem, Exposure, exposed_items, read_items
 from endcap.catalog.tables import EXPOSURES, SHOPS
 
 
@@ -271,7 +264,7 @@ async def test_exposures_outlast_a_database_that_is_busy_for_a_while(
     deleting_elsewhere: Callable[[], AbstractAsyncContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exposures, "RETRIES", (0.05, 0.05))
+    monkeypatch.setattr(exposure_log, "RETRIES", (0.05, 0.05))
     lost: list[int] = []
     log = ExposureLog(catalog_database, on_lost=lost.append)
     async with deleting_elsewhere():
@@ -288,7 +281,7 @@ async def test_exposures_that_the_database_refuses_to_the_end_are_counted_and_lo
     deleting_elsewhere: Callable[[], AbstractAsyncContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exposures, "RETRIES", (0.01,))
+    monkeypatch.setattr(exposure_log, "RETRIES", (0.01,))
     lost: list[int] = []
     log = ExposureLog(catalog_database, on_lost=lost.append)
     with capture_logs() as logged:

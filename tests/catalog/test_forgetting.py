@@ -14,7 +14,8 @@ from endcap.catalog import membership, postgresql
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import ExposedItem, Exposure
 from endcap.catalog.forgetting import erase_forgotten, forget_user
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.shops import create_shop

@@ -17,7 +17,8 @@ from endcap.catalog import migrations
 from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.events import Event, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog, unit_digest
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import ExposedItem, Exposure, unit_digest
 from endcap.catalog.importing.progress import FileProgress, save_progress
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate

@@ -14,7 +14,8 @@ from endcap.catalog import snapshots
 from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.database import Database
 from endcap.catalog.events import Attribution, Event, store_events
-from endcap.catalog.exposures import Assignment, ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import Assignment, ExposedItem, Exposure
 from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.snapshots import export_snapshot

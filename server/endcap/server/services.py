@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from endcap.catalog.exposures import ExposureLog, unit_digest
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import unit_digest
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.convert import recommendations

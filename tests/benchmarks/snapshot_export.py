@@ -115,17 +115,22 @@ def event(number: int, item_count: int, user_count: int) -> dict[str, Any]:
 
 def exposure(number: int, user_count: int) -> dict[str, Any]:
     """Return a list of ten items that was shown."""
-    return dict.fromkeys(("experiment", "variant", "view"), "") | {
+    return dict.fromkeys(("query", "language", "device", "view"), "") | {
         "shop": "default",
         "request_id": f"request-{number}",
-        "time": NOW + number,
         "placement": "home",
+        "unit": (number % user_count).to_bytes(8),
+        "page": 0,
+        "superseded": False,
+        "time": NOW + number,
         "user_id": f"user-{number % user_count}",
         "bundles": {"ease": "3"},
-        "items": [
-            {"item_id": f"item-{place}", "strategy": "ease", "bundle": "ease@3", "log_propensity": -0.5}
-            for place in range(10)
-        ],
+        "configuration": 1,
+        "assignments": [],
+        "candidates": bytes(8),
+        "item_ids": [f"item-{place}" for place in range(10)],
+        "sources": [["ease", "ease@3", 10]],
+        "log_propensities": [-0.5] * 10,
         "degraded": [],
     }
 

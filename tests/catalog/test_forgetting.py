@@ -14,7 +14,8 @@ from endcap.catalog import membership, postgresql
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import ExposedItem, Exposure
 from endcap.catalog.forgetting import erase_forgotten, forget_user
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.shops import create_shop
@@ -41,8 +42,8 @@ async def _store(database: Database, *events: Event, shop: str = "default") -> t
 
 async def _show(database: Database, *exposures: Exposure) -> None:
     log = ExposureLog(database)
-    for exposure in exposures:
-        log.record(exposure)
+    for number, exposure in enumerate(exposures):
+        log.record(replace(exposure, request_id=f"{number}"))
     await log.close()
 
 

@@ -94,8 +94,10 @@ async def test_an_entry_can_fail_alone() -> None:
 async def test_offers_drop_the_oldest_when_too_many_wait() -> None:
     commits = _Commits()
     commits.gate.clear()
-    dropped: list[int] = []
-    group_commit = GroupCommit(commits, group_size=10, queue_size=2, on_dropped=dropped.append)
+    dropped: list[tuple[int, str]] = []
+    group_commit = GroupCommit(
+        commits, group_size=10, queue_size=2, on_dropped=lambda count, cause: dropped.append((count, cause))
+    )
 
     for entry in (1, 2, 3):
         group_commit.offer(entry)
@@ -103,7 +105,7 @@ async def test_offers_drop_the_oldest_when_too_many_wait() -> None:
     await group_commit.close()
 
     assert commits.groups == [[2, 3]]
-    assert dropped == [1]
+    assert dropped == [(1, "too many writes are waiting: try again")]
 
 
 async def test_closing_commits_what_waits_and_takes_no_more() -> None:
@@ -146,3 +148,51 @@ async def test_a_close_waits_for_no_pause() -> None:
     async with asyncio.timeout(5):
         await group_commit.close()
     assert commits.groups == [[1], [2]]
+
+
+class _Refusing:
+    """Refuses so many commits, then takes what comes."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.groups: list[list[int]] = []
+
+    async def __call__(self, entries: Sequence[int]) -> list[int | EndcapError]:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("the database is busy")
+        self.groups.append(list(entries))
+        return list(entries)
+
+
+@pytest.mark.parametrize(("refusals", "committed"), [(0, [[1]]), (2, [[1]]), (3, [])])
+async def test_an_offer_that_the_database_does_not_take_is_tried_again_a_few_times(
+    refusals: int, committed: list[list[int]]
+) -> None:
+    commits, dropped = _Refusing(refusals), []
+    group_commit = GroupCommit(
+        commits,
+        group_size=10,
+        queue_size=10,
+        retries=(0.01, 0.02),
+        on_dropped=lambda count, cause: dropped.append((count, cause)),
+    )
+
+    group_commit.offer(1)
+    await asyncio.sleep(0.1)
+    assert commits.groups == committed
+    await group_commit.close()
+
+    assert dropped == ([] if committed else [(1, "the database is busy")])
+
+
+async def test_closing_waits_for_no_pause_between_attempts_and_tries_once_more() -> None:
+    commits = _Refusing(1)
+    group_commit = GroupCommit(commits, group_size=10, queue_size=10, retries=(60.0, 60.0))
+
+    group_commit.offer(1)
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(1):
+        await group_commit.close()
+
+    assert commits.groups == [[1]]

@@ -1,5 +1,6 @@
 """The migrations and the tables say the same."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,20 +11,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, inspect, text
+from sqlalchemy import Connection, delete, insert, inspect, select, text
 
 from endcap.catalog import migrations
 from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.events import Event, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import ExposedItem, Exposure, unit_digest
 from endcap.catalog.importing.progress import FileProgress, save_progress
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, get_placement, put_placement
 from endcap.catalog.search import search_items
-from endcap.catalog.tables import ITEM_TEXTS, ITEMS, METADATA, SHOPS
+from endcap.catalog.tables import EXPOSURES, ITEM_TEXTS, ITEMS, METADATA, SHOPS
 from endcap.catalog.tombstones import People, add_tombstones
 from endcap.catalog.user_records import UserRecord, upsert_user_records
 from endcap.sdk import Task
@@ -199,6 +201,92 @@ async def test_shops_that_were_there_before_get_a_placement_that_searches(url_be
 
     assert placement.task is Task.SEARCH
     assert [rung.strategy for rung in placement.ladder] == ["search", "popular"]
+
+
+async def test_exposures_that_were_there_before_are_packed_and_back(empty_url: str) -> None:
+    def item(item_id: str, strategy: str, bundle: str = "", chance: float | None = None) -> dict[str, object]:
+        return {"item_id": item_id, "strategy": strategy, "bundle": bundle, "log_propensity": chance}
+
+    first = [item("mug", "ease", "ease@1", -0.5), item("tea", "ease", "ease@1"), item("cup", "popular")]
+    second = [item("pot", "popular")]
+    lists = [  # request, user, visitor, items
+        ("r1", "ann", None, first),
+        ("r2", None, "phone", second),
+        ("r1", "ann", None, second),
+        ("r1", "ann", None, first),
+        ("r1", "ben", "phone", second),
+        ("r1", None, None, second),
+    ]
+    await migrate(empty_url, target="0009")
+    database = Database(empty_url)
+    async with database.write() as connection:
+        await connection.execute(insert(SHOPS), [_shop("small")])
+        for time, (request_id, user_id, visitor_id, items) in enumerate(lists):
+            values = {"user_id": user_id, "visitor_id": visitor_id, "time": time, "items": json.dumps(items)}
+            await connection.execute(
+                text(
+                    "INSERT INTO exposures (shop, request_id, placement, user_id, visitor_id, time,"
+                    " experiment, variant, view, bundles, items, degraded)"
+                    " VALUES ('small', :request_id, 'home', :user_id, :visitor_id, :time,"
+                    " 'ranking', 'new', 'v', '{}', :items, '[]')"
+                ),
+                {"request_id": request_id, **values},
+            )
+    await database.close()
+    before = await _contents(empty_url)
+
+    await migrate(empty_url)
+
+    database = await open_database(empty_url)
+    async with database.read() as connection:
+        found = await connection.execute(select(EXPOSURES).order_by(EXPOSURES.c.sequence))
+        rows = list(found.mappings())
+    await database.close()
+    assert [(row["page"], row["superseded"]) for row in rows] == [
+        (0, False),
+        (0, False),
+        (3, False),  # the second page
+        (0, True),  # the first page once more
+        (0, False),
+        (0, False),
+    ]
+    units = [unit_digest(b"0", user_id, visitor_id) for _, user_id, visitor_id, _ in lists]
+    assert [row["unit"] for row in rows] == units
+    assert rows[0]["item_ids"] == ["mug", "tea", "cup"]
+    assert rows[0]["sources"] == [["ease", "ease@1", 2], ["popular", "", 1]]
+    assert rows[0]["log_propensities"] == [-0.5, None, None]
+    assert rows[0]["assignments"] == [["ranking", "new", 1.0]]
+    assert (rows[1]["log_propensities"], rows[1]["candidates"]) == ([], b"")
+
+    await migrate(empty_url, target="0009")
+    after = await _contents(empty_url)
+
+    assert after["exposures"] == before["exposures"]
+    assert [each["indexes"] for each in after[""] if each.get("table") == "exposures"] == [
+        each["indexes"] for each in before[""] if each.get("table") == "exposures"
+    ]
+
+
+async def test_tokens_of_events_that_were_there_before_are_unchecked(empty_url: str) -> None:
+    await migrate(empty_url, target="0010")
+    database = Database(empty_url)
+    async with database.write() as connection:
+        await connection.execute(insert(SHOPS), [_shop("small")])
+        for event_id, token in (("with", "token"), ("without", "")):
+            await connection.execute(
+                text(
+                    "INSERT INTO events (shop, event_id, type, user_id, item_id, time, quantity, currency,"
+                    " attribution_token, order_id, properties, revision)"
+                    " VALUES ('small', :event_id, 'view', 'ann', 'mug', 1, 1, '', :token, '', '{}', 1)"
+                ),
+                {"event_id": event_id, "token": token},
+            )
+    await database.close()
+
+    await migrate(empty_url)
+
+    events = (await _contents(empty_url))["events"]
+    assert [event["attribution"] for event in events] == ["unchecked", "none"]
 
 
 async def _contents(url: str) -> dict[str, list[dict[str, object]]]:

@@ -108,7 +108,10 @@ async def test_placements_are_listed_from_any_id_on(catalog_database: Database) 
 
 @pytest.mark.parametrize("person", ["user", "visitor"])
 async def test_what_somebody_was_shown_is_found_by_an_index(catalog_database: Database, person: str) -> None:
-    query = f"SELECT items FROM exposures WHERE shop = 's' AND {person}_id = 'p' AND time > 1 ORDER BY time"
+    query = (
+        "SELECT item_ids FROM exposures WHERE shop = 's' AND NOT superseded"
+        f" AND {person}_id = 'p' AND time > 1 ORDER BY time"
+    )
 
     async with catalog_database.read() as connection:
         if connection.dialect.name == "sqlite":

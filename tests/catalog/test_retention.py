@@ -9,7 +9,8 @@ import pytest
 from endcap.catalog import retention
 from endcap.catalog.database import Database
 from endcap.catalog.events import Event, Outcome, events_after, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog, exposed_items
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import ExposedItem, Exposure, exposed_items
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.loading import load_shop
 from endcap.catalog.retention import Pruned, prune_shop

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from endcap.catalog import snapshots
 from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.events import Attribution, Event, store_events
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import Assignment, ExposedItem, Exposure
 from endcap.catalog.forgetting import forget_user
 from endcap.catalog.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.snapshots import export_snapshot
@@ -35,8 +36,7 @@ _SHOWN = Exposure(
     bundles={"ease": "3"},
     items=(ExposedItem("mug", "ease", "ease@3", -0.25), ExposedItem("kettle", "popular")),
     user_id="ann",
-    experiment="blue",
-    variant="b",
+    assignments=(Assignment("blue", "b", 0.5),),
 )
 
 
@@ -215,7 +215,7 @@ async def test_events_keep_their_properties_and_which_of_them_were_one_order(
         catalog_event("2", time=2, order_id="order-7"),
         catalog_event("3", time=3, order_id="order-8"),
         catalog_event("4", time=4, order_id="order-7", user_id="bea"),
-        catalog_event("5", time=5),
+        catalog_event("5", time=5, attribution=Attribution.FOREIGN_ITEM),
     ]
     async with catalog_database.write() as connection:
         await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=5)
@@ -228,6 +228,7 @@ async def test_events_keep_their_properties_and_which_of_them_were_one_order(
     assert first == second
     assert len({first, third, fourth, fifth}) == 4
     assert fifth == ""
+    assert snapshot.events()["attribution"].to_list() == ["none"] * 4 + ["foreign_item"]
     assert all(re.fullmatch("[0-9a-f]{32}", order) for order in (first, third, fourth))
     assert unpack_attributes(snapshot.events()["properties"])[:2] == [
         {"page": "home", "seen": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)},
@@ -276,18 +277,20 @@ async def test_what_was_shown_is_there_item_by_item(
         catalog_database,
         _SHOWN,
         replace(_SHOWN, request_id="r2", time=55, user_id=None, visitor_id="phone", items=_SHOWN.items[:1]),
-        replace(_SHOWN, request_id="r3", time=70, user_id="never seen", items=_SHOWN.items[:1]),
+        replace(_SHOWN, request_id="r3", page=10, time=70, user_id="never seen", items=_SHOWN.items[1:]),
+        replace(_SHOWN, request_id="r3", page=10, time=80, user_id="never seen", items=_SHOWN.items[:1]),
     )
 
     await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
     snapshot = Snapshot.open(tmp_path / "snapshot")
 
     ann = snapshot.events()["user"][2]
+    assigned = [{"experiment": "blue", "variant": "b", "propensity": 0.5}]
     assert snapshot.exposures().rows() == [
-        (ann, 55, "r2", "home", "blue", "b", 1, "mug", "ease", "ease@3", -0.25),
-        (ann, 60, "r1", "home", "blue", "b", 1, "mug", "ease", "ease@3", -0.25),
-        (ann, 60, "r1", "home", "blue", "b", 2, "kettle", "popular", "", None),
-        (None, 70, "r3", "home", "blue", "b", 1, "mug", "ease", "ease@3", -0.25),
+        (ann, 55, "r2", "home", assigned, 1, "mug", "ease", "ease@3", -0.25),
+        (ann, 60, "r1", "home", assigned, 1, "mug", "ease", "ease@3", -0.25),
+        (ann, 60, "r1", "home", assigned, 2, "kettle", "popular", "", None),
+        (None, 80, "r3", "home", assigned, 11, "mug", "ease", "ease@3", -0.25),
     ]
 
 

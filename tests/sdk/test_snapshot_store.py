@@ -59,7 +59,8 @@ def names(url: str) -> list[str]:
 
 
 def test_a_snapshot_is_read_from_the_store_as_it_was_written(bucket: str) -> None:
-    exposure = ("ann", 7, "request", "home", "test", "b", 1, "item 1", "ease", "ease@3", -0.5)
+    assigned = {"experiment": "test", "variant": "b", "propensity": 0.5}
+    exposure = ("ann", 7, "request", "home", [assigned], 1, "item 1", "ease", "ease@3", -0.5)
     with snapshot_writer(f"{bucket}/shop/monday") as writer:
         writer.append("events", events_at(1, 2, 3))
         writer.append("exposures", pl.DataFrame([exposure], schema=exposure_schema(), orient="row"))

@@ -38,6 +38,7 @@ from endcap.v1.money_pb2 import Money
 
 
 DAY = 86_400_000
+MUG = 'id:"mug"'
 NAN, INFINITY = float("nan"), float("inf")
 
 
@@ -225,6 +226,10 @@ async def test_events_without_an_id_are_each_given_one_and_later_ones_a_larger_o
     assert max(ids[:2]) < min(ids[2:])
 
 
+async def _marks(url: str) -> dict[str, str]:
+    return {event.event_id: event.attribution for event in await _stored(url)}
+
+
 async def test_a_token_of_the_shop_is_kept_and_another_one_is_ignored(url: str, client: AsyncClient) -> None:
     token = (await client.recommend("home", user_id="ann")).attribution_token
     altered = token[:-1] + ("A" if token[-1] != "A" else "B")
@@ -234,12 +239,90 @@ async def test_a_token_of_the_shop_is_kept_and_another_one_is_ignored(url: str, 
             _view("signed", attribution_token=token),
             _view("altered", attribution_token=altered),
             _view("foreign", attribution_token="no token"),  # noqa: S106
+            _view("none"),
         ]
     )
 
-    assert recorded.accepted_count == 3
+    assert recorded.accepted_count == 4
     stored = {event.event_id: event.attribution_token for event in await _stored(url)}
-    assert stored == {"signed": token, "altered": "", "foreign": ""}
+    assert stored == {"signed": token, "altered": "", "foreign": "", "none": ""}
+    assert await _marks(url) == {
+        "signed": "valid",
+        "altered": "invalid",
+        "foreign": "invalid",
+        "none": "none",
+    }
+
+
+async def test_an_event_for_an_item_that_was_not_shown_or_of_somebody_else_is_stored_and_marked(
+    url: str, client: AsyncClient
+) -> None:
+    token = (await client.recommend("home", user_id="ann", filter=MUG)).attribution_token
+    anonymous = (await client.recommend("home", filter=MUG)).attribution_token
+
+    recorded = await client.record_events(
+        [
+            _view("right", attribution_token=token),
+            _view("other item", item_id="tea", attribution_token=token),
+            _view("other user", user_id="ben", attribution_token=token),
+            _view("other visitor", user_id="", visitor_id="ann", attribution_token=token),
+            _view("other user and item", user_id="ben", item_id="tea", attribution_token=token),
+            _view("of an answer for nobody", user_id="ben", attribution_token=anonymous),
+        ]
+    )
+
+    assert recorded.accepted_count == 6
+    assert await _marks(url) == {
+        "right": "valid",
+        "other item": "foreign_item",
+        "other user": "foreign_unit",
+        "other visitor": "foreign_unit",
+        "other user and item": "foreign_unit",
+        "of an answer for nobody": "valid",
+    }
+
+
+async def test_a_login_does_not_make_what_a_visitor_was_shown_foreign(url: str, client: AsyncClient) -> None:
+    phone, laptop, tablet = [
+        (await client.recommend("home", visitor_id=visitor, filter=MUG)).attribution_token
+        for visitor in ("phone", "laptop", "tablet")
+    ]
+    of_user = (await client.recommend("home", user_id="ann", filter=MUG)).attribution_token
+
+    await client.record_events([_view("login", visitor_id="phone", attribution_token=phone)])
+    await client.record_events(
+        [
+            _view("after it", attribution_token=phone),
+            _view("after it, another item", item_id="tea", attribution_token=phone),
+            _view("before the login", attribution_token=laptop),
+            _view("login in the same call", visitor_id="laptop"),
+            _view("after a logout", user_id="", visitor_id="phone", attribution_token=of_user),
+            _view("of somebody else", attribution_token=tablet),
+        ]
+    )
+
+    assert await _marks(url) == {
+        "login": "valid",
+        "after it": "valid",
+        "after it, another item": "foreign_item",
+        "before the login": "valid",
+        "login in the same call": "none",
+        "after a logout": "valid",
+        "of somebody else": "foreign_unit",
+    }
+
+
+async def test_an_event_that_a_login_made_valid_in_between_is_still_a_duplicate(
+    url: str, client: AsyncClient
+) -> None:
+    token = (await client.recommend("home", visitor_id="phone", filter=MUG)).attribution_token
+    await client.record_events([_view("1", attribution_token=token)])
+    await client.record_events([_view("2", visitor_id="phone")])
+
+    again = await client.record_events([_view("1", attribution_token=token)])
+
+    assert again.duplicate_count == 1
+    assert await _marks(url) == {"1": "foreign_unit", "2": "none"}
 
 
 async def test_the_answer_counts_each_event_once_and_lists_rejections_in_their_order(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from endcap.catalog.database import Database, open_database
-from endcap.catalog.exposures import ExposedItem, Exposure, ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import ExposedItem, Exposure
 from endcap.catalog.items import Item, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.shops import create_shop

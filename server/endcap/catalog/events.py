@@ -23,6 +23,28 @@ _Value = TypeVar("_Value")
 _Links: TypeAlias = dict[str, tuple[str, int]]
 
 
+class Attribution(StrEnum):
+    """What an event's attribution token says of it."""
+
+    NONE = "none"
+    """There was no token."""
+
+    VALID = "valid"
+    """The answer showed the item, to the one who did it."""
+
+    FOREIGN_ITEM = "foreign_item"
+    """The answer did not show the item."""
+
+    FOREIGN_UNIT = "foreign_unit"
+    """The answer was for somebody else."""
+
+    INVALID = "invalid"
+    """The shop did not make the token, which is not stored."""
+
+    UNCHECKED = "unchecked"
+    """The token came with an imported file, or the database did not tell who logged in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that somebody did with an item. At least one of ``user_id`` and ``visitor_id`` is set."""
@@ -52,6 +74,8 @@ class Event:
 
     properties: Mapping[str, Any] = field(default_factory=dict)
     """JSON values by name."""
+
+    attribution: Attribution = Attribution.NONE
 
     time_is_given: bool = True
     """False when ``time`` is only that of the call, so that a repeated call is still the same event."""
@@ -90,7 +114,7 @@ class Stored:
     """The shop's revision that holds all of them."""
 
 
-_ID, _TIME = 1, 6  # places in a row
+_ID, _TIME, _PROPERTIES = 1, 6, 13  # places in a row
 
 Row: TypeAlias = tuple[Any, ...]
 """A row of the table, as the driver takes it."""
@@ -191,13 +215,16 @@ def event_row(shop: str, event: Event) -> Row:
         event.attribution_token,
         event.order_id,
         _encode(dict(event.properties)) if event.properties else "{}",
+        event.attribution.value,
     )
 
 
+_APART = {"sequence", "properties", "attribution", "revision"}
 # In the order of ``event_row``, properties as their text.
 _ROWS = select(
-    *(column for column in EVENTS.c if column.name not in {"sequence", "properties", "revision"}),
+    *(column for column in EVENTS.c if column.name not in _APART),
     cast(EVENTS.c.properties, String),
+    EVENTS.c.attribution,
     EVENTS.c.revision,
 )
 
@@ -237,12 +264,18 @@ def _judge(
 
 
 def _repeats(event: Event, row: Row, stored: Row) -> bool:
-    """Say whether an event is the one that is stored, and not another one under its id."""
+    """Say whether an event is the one that is stored, and not another one under its id.
+
+    Its attribution may differ: a login between two calls links a visitor to a user.
+    """
     if not event.time_is_given:
         row = (*row[:_TIME], stored[_TIME], *row[_TIME + 1 :])
     # PostgreSQL spells numbers in its own way: 1e23 as an integer of 24 digits, which is another number.
     read = partial(json.loads, parse_int=float)
-    return row == stored or (row[:-1] == stored[:-1] and read(row[-1]) == read(stored[-1]))
+    if row[:_PROPERTIES] != stored[:_PROPERTIES]:
+        return False
+    properties, stored_properties = row[_PROPERTIES], stored[_PROPERTIES]
+    return bool(properties == stored_properties or read(properties) == read(stored_properties))
 
 
 def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator[_Value]:

@@ -1,31 +1,24 @@
-"""Exposures: the record of what was shown, written off the request path."""
+"""Exposures: the record of what was shown, and to whom.
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+One exposure is one page of one answer for one person: its shop, request, placement, unit and page name it.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from sqlalchemy import false, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import Database
-from endcap.catalog.group_commit import GroupCommit
-from endcap.catalog.tables import EXPOSURES, SHOPS
-from endcap.catalog.tombstones import People, find_deleted
-from endcap.catalog.upserting import insert_rows
-from endcap.sdk.errors import EndcapError
+from endcap.catalog.tables import EXPOSURES
 
-
-GROUP_SIZE = 500
-"""Exposures a commit."""
-
-PAUSE = 0.1
-"""Seconds between commits: a commit a call would take as long as the call itself."""
-
-QUEUE_SIZE = 10_000
-"""Exposures that may wait for a commit."""
 
 MAX_EXPOSURES = 1_000
 """Exposures of one person that ``exposed_items`` looks at, the newest ones."""
+
+NOBODY = bytes(8)
+"""The unit of an answer that names neither a user nor a visitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +33,17 @@ class ExposedItem:
 
     log_propensity: float | None = None
     """Log-probability of the item in its position, given those above; None where chance played no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The variant of an experiment that an answer was made for."""
+
+    experiment: str
+    variant: str
+
+    propensity: float
+    """Probability that the unit was assigned to the variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,43 @@ class Exposure:
 
     user_id: str | None = None
     visitor_id: str | None = None
-    experiment: str = ""
-    variant: str = ""
+
+    page: int = 0
+    """Items on the earlier pages of the same answer: 0 on the first page."""
+
+    query: str = ""
+    """The search text of the request."""
+
+    language: str = ""
+    """BCP 47 tag of the request."""
+
+    device: str = ""
+    """The value of ``device`` in the context of the request."""
+
+    candidates: bytes = b""
+    """Hash of the set of items that the page was arranged from."""
+
+    assignments: tuple[Assignment, ...] = ()
+
+    configuration: int = 0
+    """Revision of the shop that last changed the placement."""
+
     degraded: tuple[Degradation, ...] = ()
+
+
+def unit_digest(key: bytes, user_id: str | None, visitor_id: str | None) -> bytes:
+    """Return the unit that experiments assign, the user or else the visitor, as a hash of 8 bytes.
+
+    Args:
+        key: The shop's token key.
+        user_id: None for nobody.
+        visitor_id: Counts where there is no user; None for nobody.
+    """
+    if user_id:
+        return hashlib.blake2b(user_id.encode(), key=key, person=b"unit user", digest_size=8).digest()
+    if visitor_id:
+        return hashlib.blake2b(visitor_id.encode(), key=key, person=b"unit visitor", digest_size=8).digest()
+    return NOBODY
 
 
 async def exposed_items(
@@ -90,9 +128,10 @@ async def exposed_items(
         since: Unix milliseconds of the earliest exposure.
     """
     query = (
-        select(EXPOSURES.c.time, EXPOSURES.c["items"])
+        select(EXPOSURES.c.time, EXPOSURES.c.item_ids)
         .where(
             EXPOSURES.c.shop == shop,
+            ~EXPOSURES.c.superseded,
             EXPOSURES.c.time >= since,
             or_(
                 *(EXPOSURES.c.user_id == each for each in (user_id,) if each),
@@ -103,73 +142,16 @@ async def exposed_items(
         .order_by(EXPOSURES.c.time.desc())
         .limit(MAX_EXPOSURES)
     )
-    return [(time, item["item_id"]) for time, items in await connection.execute(query) for item in items]
+    return [(time, item_id) for time, item_ids in await connection.execute(query) for item_id in item_ids]
 
 
-class ExposureLog:
-    """Writes exposures in groups. Create it in the event loop, and close it."""
-
-    def __init__(self, database: Database, *, on_lost: Callable[[int], None] = lambda _count: None) -> None:
-        """Start writing.
-
-        Args:
-            database: Where exposures go.
-            on_lost: Called with a number of exposures that will never be written, for too many waited or the
-                database refused them.
-        """
-        self._database = database
-        self._commits = GroupCommit(
-            self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE, pause=PAUSE, on_dropped=on_lost
-        )
-
-    def record(self, exposure: Exposure) -> None:
-        """Write an exposure some time soon, unless its user was deleted; never waits, never fails."""
-        self._commits.offer(exposure)
-
-    async def close(self) -> None:
-        """Write what waits, then stop."""
-        await self._commits.close()
-
-    async def _commit(self, exposures: Sequence[Exposure]) -> list[EndcapError | None]:
-        rows = [_row(exposure) for exposure in exposures]
-        async with self._database.write() as connection:
-            shops = sorted({exposure.shop for exposure in exposures})
-            deleted = {shop: await _deleted(connection, shop, exposures) for shop in shops}
-            kept = [
-                row
-                for row, exposure in zip(rows, exposures, strict=True)
-                if exposure.user_id not in deleted[exposure.shop].users
-                and exposure.visitor_id not in deleted[exposure.shop].visitors
-            ]
-            await insert_rows(connection=connection, table=EXPOSURES, rows=kept)
-        return [None] * len(exposures)
-
-
-def _row(exposure: Exposure) -> tuple[str | int | None, ...]:
-    return (
-        exposure.shop,
-        exposure.request_id,
-        exposure.time,
-        exposure.placement,
-        exposure.user_id,
-        exposure.visitor_id,
-        exposure.experiment,
-        exposure.variant,
-        exposure.view,
-        json.dumps(dict(exposure.bundles)),
-        json.dumps([_fields(item) for item in exposure.items]),
-        json.dumps([_fields(degradation) for degradation in exposure.degraded]),
-    )
-
-
-def _fields(part: ExposedItem | Degradation) -> dict[str, object]:
-    return {name: getattr(part, name) for name in part.__slots__}
-
-
-async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> People:
-    """Return who of those that a shop showed something to was deleted; nobody is before the commit."""
-    await connection.execute(
-        select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
-    )
-    shown = [exposure for exposure in exposures if exposure.shop == shop]
-    return await find_deleted(connection=connection, shop=shop, named=People.of(shown))
+def read_items(
+    item_ids: Sequence[str], sources: Sequence[tuple[str, str, int]], log_propensities: Sequence[float | None]
+) -> list[ExposedItem]:
+    """Return the items of an exposure, in the order shown, as the columns of its row hold them."""
+    origins = chain.from_iterable([(strategy, bundle)] * count for strategy, bundle, count in sources)
+    chances = log_propensities or [None] * len(item_ids)
+    return [
+        ExposedItem(item_id, strategy, bundle, chance)
+        for item_id, (strategy, bundle), chance in zip(item_ids, origins, chances, strict=True)
+    ]

@@ -40,7 +40,8 @@ class GroupCommit(Generic[Entry, Result]):
         group_size: int,
         queue_size: int,
         pause: float = 0.0,
-        on_dropped: Callable[[int], None] = lambda _count: None,
+        retries: Sequence[float] = (),
+        on_dropped: Callable[[int, str], None] = lambda _count, _cause: None,
     ) -> None:
         """Start the task that commits.
 
@@ -51,13 +52,16 @@ class GroupCommit(Generic[Entry, Result]):
             queue_size: The sizes of the entries that wait add up to no more.
             pause: Seconds from one commit to the next, unless a whole group waits; for entries of ``offer``,
                 which nobody waits for.
-            on_dropped: Called with a number of entries of ``offer`` that will never be committed.
+            retries: Seconds before each further attempt at a group that the database did not take because it
+                was busy, full or away; for entries of ``offer``. On closing, one more attempt is made.
+            on_dropped: Called with a number of entries of ``offer`` that will never be committed, and why.
         """
         self._on_dropped = on_dropped
         self._commit = commit
         self._group_size = group_size
         self._queue_size = queue_size
         self._pause = pause
+        self._retries = retries
         self._queue: deque[_Waiting[Entry, Result]] = deque()
         self._queued = 0
         self._closing = asyncio.Event()
@@ -126,15 +130,16 @@ class GroupCommit(Generic[Entry, Result]):
         while self._queue or not self._closing.is_set():
             if self._queue:
                 await self._commit_group(self._next_group())
-                await self._rest()
+                if self._queued < self._group_size:
+                    await self._rest(self._pause)
             else:
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _rest(self) -> None:
-        if self._pause and self._queued < self._group_size:
+    async def _rest(self, seconds: float) -> None:
+        if seconds:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._pause)
+                await asyncio.wait_for(self._closing.wait(), seconds)
 
     def _next_group(self) -> list[_Waiting[Entry, Result]]:
         group = [self._queue.popleft()]
@@ -147,7 +152,7 @@ class GroupCommit(Generic[Entry, Result]):
 
     async def _commit_group(self, group: list[_Waiting[Entry, Result]]) -> None:
         try:
-            results = await self._commit([waiting.entry for waiting in group])
+            results = await self._attempt([waiting.entry for waiting in group])
         except Exception as error:  # noqa: BLE001 - a bug of the commit must not end the task
             of_the_database = isinstance(error, EndcapError) and not isinstance(error, InvalidInput)
             if len(group) > 1 and not of_the_database:
@@ -167,9 +172,21 @@ class GroupCommit(Generic[Entry, Result]):
                 elif waiting.result is not None and not waiting.result.done():
                     waiting.result.set_result(result)
 
+    async def _attempt(self, entries: Sequence[Entry]) -> Sequence[Result | EndcapError]:
+        """Commit a group, again and again while the database does not take it and attempts are left."""
+        for seconds in self._retries:
+            try:
+                return await self._commit(entries)
+            except (Unavailable, Exhausted) as error:
+                if self._closing.is_set():
+                    raise
+                _log.warning("commit postponed", reason=error.reason, entries=len(entries), seconds=seconds)
+                await self._rest(seconds)
+        return await self._commit(entries)
+
     def _fail(self, group: Sequence[_Waiting[Entry, Result]], error: Exception) -> None:
+        if offered := sum(waiting.result is None for waiting in group):
+            self._on_dropped(offered, str(error))
         for waiting in group:
-            if waiting.result is None:
-                self._on_dropped(1)
-            elif not waiting.result.done():
+            if waiting.result is not None and not waiting.result.done():
                 waiting.result.set_exception(error)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.attributes import Moment, load_attributes
 from endcap.catalog.database import Database
+from endcap.catalog.exposures import read_items
 from endcap.catalog.items import Availability
 from endcap.catalog.money import NANOS
 from endcap.catalog.shops import Shop, get_shop
@@ -34,6 +35,7 @@ from endcap.sdk.snapshot import (
 
 
 _PARTITION = 10_000  # rows turned into columns at a time
+_ASSIGNMENT = ("experiment", "variant", "propensity")
 
 
 async def export_snapshot(database: Database, shop: str, place: Place) -> SnapshotManifest:
@@ -201,6 +203,7 @@ async def _write_events(
             event.value,
             event.order_id,
             _text(event.properties),
+            event.attribution,
         )
         .where(event.shop == shop.id, known)
         # The database sorts on its disk what is too much for its memory.
@@ -213,8 +216,9 @@ async def _write_events(
                 *values,
                 people.order(user_id, visitor_id, order_id),
                 properties,
+                attribution,
             )
-            for user_id, visitor_id, *values, order_id, properties in partition
+            for user_id, visitor_id, *values, order_id, properties, attribution in partition
         ]
         # Nobody's event may be of somebody who was deleted.
         writer.append("events", _table(event_schema(), rows).filter(pl.col("user").is_not_null()))
@@ -228,29 +232,34 @@ async def _write_exposures(
         select(
             exposure.user_id,
             exposure.visitor_id,
-            exposure["items"],
+            exposure.page,
+            exposure.item_ids,
+            exposure.sources,
+            exposure.log_propensities,
+            exposure.assignments,
             exposure.time,
             exposure.request_id,
             exposure.placement,
-            exposure.experiment,
-            exposure.variant,
         )
-        .where(exposure.shop == shop)
+        .where(exposure.shop == shop, ~exposure.superseded)
         .order_by(exposure.time, exposure.sequence)
     )
     async for partition in _partitions(connection, query):
         rows = [
             (
                 people.name(user_id, visitor_id),
-                *values,
-                position,
-                item["item_id"],
-                item["strategy"],
-                item["bundle"],
-                item["log_propensity"],
+                time,
+                request_id,
+                placement,
+                json.dumps([dict(zip(_ASSIGNMENT, each, strict=True)) for each in assignments]),
+                page + place,
+                item.item_id,
+                item.strategy,
+                item.bundle,
+                item.log_propensity,
             )
-            for user_id, visitor_id, items, *values in partition
-            for position, item in enumerate(items, start=1)
+            for user_id, visitor_id, page, *items, assignments, time, request_id, placement in partition
+            for place, item in enumerate(read_items(*items), start=1)
         ]
         writer.append("exposures", _table(exposure_schema(), rows))
 

@@ -209,6 +209,8 @@ class EventTable(SQLModel, table=True):
     attribution_token: str
     order_id: str
     properties: dict[str, Any] = Field(sa_type=_Json)
+    attribution: str
+    """What the token says of the event."""
     revision: int = Field(sa_type=BigInteger)
 
 
@@ -283,12 +285,22 @@ class BundleTable(SQLModel, table=True):
 
 
 class ExposureTable(SQLModel, table=True):
-    """The record that a list was shown."""
+    """The record that a page of an answer was shown."""
 
     __tablename__ = "exposures"
     __table_args__ = (
         ForeignKeyConstraint(["shop"], ["shops.id"], name="exposures_shop_fkey"),
-        Index("exposures_request", "shop", "request_id"),
+        Index(
+            "exposures_current_key",
+            "shop",
+            "request_id",
+            "placement",
+            "unit",
+            "page",
+            unique=True,
+            sqlite_where=text("superseded = 0"),
+            postgresql_where=text("NOT superseded"),
+        ),
         Index("exposures_user", "shop", "user_id", "time"),
         Index("exposures_visitor", "shop", "visitor_id", "time"),
         {"sqlite_autoincrement": True},
@@ -299,15 +311,33 @@ class ExposureTable(SQLModel, table=True):
     )
     shop: str
     request_id: str
-    time: int = Field(sa_type=BigInteger)
     placement: str
+    unit: bytes
+    """A hash of the user, or else of the visitor, keyed by the shop's key."""
+    page: int = Field(sa_type=BigInteger)
+    """Items on the earlier pages of the same answer."""
+    superseded: bool
+    """Whether the same page was served again, with other items."""
+    time: int = Field(sa_type=BigInteger)
     user_id: str | None
     visitor_id: str | None
-    experiment: str
-    variant: str
+    query: str
+    language: str
+    device: str
     view: str
     bundles: dict[str, str] = Field(sa_type=_Json)
-    items: list[dict[str, Any]] = Field(sa_type=_Json)
+    configuration: int = Field(sa_type=BigInteger)
+    """The shop's revision that last changed the placement; 0 where it was not recorded."""
+    assignments: list[list[Any]] = Field(sa_type=_Json)
+    """Experiment, variant and propensity of each."""
+    candidates: bytes
+    """A hash of the set of items that the page was arranged from; empty where it was not recorded."""
+    item_ids: list[str] = Field(sa_type=_Json)
+    """In the order shown."""
+    sources: list[list[Any]] = Field(sa_type=_Json)
+    """Strategy, bundle, and how many items in a row came from them."""
+    log_propensities: list[float | None] = Field(sa_type=_Json)
+    """One an item; empty where chance played no part."""
     degraded: list[dict[str, Any]] = Field(sa_type=_Json)
 
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.membership import is_among
 from endcap.catalog.tables import USERS, VISITORS
 from endcap.catalog.upserting import insert_rows
 
@@ -54,6 +55,28 @@ async def remember_visitors(
     anonymous = [row for row in rows if row[1] not in links]
     await insert_rows(connection=connection, table=VISITORS, rows=linked, changed=("user_id", "linked_time"))
     await insert_rows(connection=connection, table=VISITORS, rows=anonymous, changed=())
+
+
+async def find_links(
+    *, connection: AsyncConnection, shop: str, user_ids: Collection[str], visitor_ids: Collection[str]
+) -> list[tuple[str, str]]:
+    """Return the links of some users and of some visitors, each as the ids of visitor and user.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        user_ids: Up to 10,000.
+        visitor_ids: Up to 10,000.
+    """
+    query = select(VISITORS.c.id, VISITORS.c.user_id).where(
+        VISITORS.c.shop == shop,
+        VISITORS.c.user_id.is_not(None),
+        or_(
+            is_among(connection, VISITORS.c.user_id, list(user_ids)),
+            is_among(connection, VISITORS.c.id, list(visitor_ids)),
+        ),
+    )
+    return [(visitor_id, user_id) for visitor_id, user_id in await connection.execute(query)]
 
 
 async def count_users(*, connection: AsyncConnection, shop: str) -> int:

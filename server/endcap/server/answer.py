@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import Reason
+from endcap.sdk import Reason, Rows
 from endcap.server.failures import Failure
 from endcap.server.rules import RuleOutcome
 
@@ -101,6 +101,9 @@ class RecommendationAnswer:
 
     has_more: bool
     """Whether rows are left that no page has shown."""
+
+    candidates: Rows
+    """The items that the page was arranged from, fixed before anything is drawn; none twice."""
 
     history: int
     """Events of the user that the strategies saw."""

@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from endcap.catalog.database import open_database
 from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import Unavailable
 from endcap.server.draining import drain

@@ -58,6 +58,9 @@ class Ladder:
 
     page_size: int = 10
 
+    revision: int = 0
+    """The shop's revision that last changed the placement."""
+
     filter: Filter | None = None
     """The condition that every item must meet; None for none."""
 
@@ -95,6 +98,7 @@ class LadderBuilder:
             seen_types=placement.seen_types,
             seen_window=placement.seen_window,
             page_size=placement.page_size,
+            revision=placement.revision,
             filter=_filter(placement),
             rules=_rules(placement),
         )

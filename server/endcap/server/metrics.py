@@ -50,7 +50,7 @@ class Metrics:
             registry=self.registry,
         )
         self._exposures_lost = Counter(
-            "endcap_exposures_lost", "Exposures that the log could not keep up with.", registry=self.registry
+            "endcap_exposures_lost", "Exposures that will not be stored.", registry=self.registry
         )
         self._events_lost = Counter(
             "endcap_events_lost",

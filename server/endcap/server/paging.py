@@ -4,6 +4,7 @@ A token is bound to the request that it goes on with, so that no page mixes two 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -108,7 +109,9 @@ def page_token(key: bytes, digest: str, cursor: dict[str, Any], now: int) -> str
         cursor: Where the page starts, as JSON values.
         now: Unix milliseconds.
     """
-    return tokens.sign(key, _PURPOSE, {"request": digest, "time": now, "cursor": cursor})
+    body = {"request": digest, "time": now, "cursor": cursor}
+    content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return tokens.sign(key, _PURPOSE, content)
 
 
 def read_page_token(key: bytes, digest: str, token: str, now: int) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def read_page_token(key: bytes, digest: str, token: str, now: int) -> dict[str, 
         InvalidInput: The token is altered, too long, of another shop or request, or older than 24 hours.
     """
     check_limit("page_token", token)
-    body = tokens.verify(key, _PURPOSE, token)
+    body = json.loads(tokens.verify(key, _PURPOSE, token))
     if body["request"] != digest:
         raise InvalidInput(
             "the page_token is of another request: send it with the request that it came from",

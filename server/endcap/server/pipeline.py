@@ -136,6 +136,7 @@ class Pipeline:
             eligible=asked.left,
             has_more=(slate.keeps_out() or (not slate.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
+            candidates=slate.candidates.rows,
             history=len(asked.query.history),
             failures=tuple(failures),
         )

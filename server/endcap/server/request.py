@@ -35,6 +35,10 @@ class RecommendationRequest:
     """How many items; 0 for the placement's number."""
 
     context: Mapping[str, str] = field(default_factory=dict)
+
+    language: str = ""
+    """BCP 47 tag of the language that the user reads; empty when the caller does not say."""
+
     explain: bool = False
 
     trace: bool = False

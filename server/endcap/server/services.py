@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
 from endcap.server.admin.placements import PlacementEditor
 from endcap.server.model_registry import ModelRegistry
@@ -96,7 +96,7 @@ def _services(parts: Parts) -> list[_Service]:
         (
             event_service_pb2,
             event_service_pb2_grpc.add_EventServiceServicer_to_server,
-            EventServicer(shops, parts.writer),
+            EventServicer(shops, database, parts.writer),
         ),
         (
             catalog_service_pb2,

@@ -1,40 +1,34 @@
 """Opaque tokens that the server hands out and gets back: versioned, signed, self-contained.
 
-A token is ``base64url(version byte + HMAC-SHA256 of the body, cut to 16 bytes + body)``, and the body
-is compact JSON. The key is the shop's own, so a token of one shop means nothing in another.
+A token is ``base64url(version byte + HMAC-SHA256 of the content, cut to 16 bytes + content)``. The key is the
+shop's own, so a token of one shop means nothing in another.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-import json
-from typing import Any
 
 from endcap.sdk.errors import InvalidInput
 
 
-ATTRIBUTION = "attribution_token"
-"""The purpose of the token that names an answer."""
-
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _SIGNATURE_BYTES = 16
 
 
-def sign(key: bytes, purpose: str, body: dict[str, Any]) -> str:
+def sign(key: bytes, purpose: str, content: bytes) -> str:
     """Make a token.
 
     Args:
         key: The shop's token key.
         purpose: What the token is for; a token of one purpose is refused for another.
-        body: JSON values.
+        content: What it says.
     """
-    content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     return _encode(_VERSION + _signature(key, purpose, content) + content)
 
 
-def verify(key: bytes, purpose: str, token: str) -> dict[str, Any]:
-    """Read a token that ``sign`` made.
+def verify(key: bytes, purpose: str, token: str) -> bytes:
+    """Return the content of a token that ``sign`` made.
 
     Raises:
         InvalidInput: The token is not one of this shop and purpose, or was altered.
@@ -48,8 +42,7 @@ def verify(key: bytes, purpose: str, token: str) -> dict[str, Any]:
         raise _refused(purpose)
     if _encode(raw) != token:  # base64 skips what is none of its letters
         raise _refused(purpose)
-    body: dict[str, Any] = json.loads(content)
-    return body
+    return content
 
 
 def _encode(raw: bytes) -> str:

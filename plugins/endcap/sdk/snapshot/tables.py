@@ -164,7 +164,8 @@ def event_schema() -> "pl.Schema":
 
     ``time`` is in Unix milliseconds; ``quantity`` in pieces; ``price`` a piece; ``value`` is a rating.
     ``order`` is a pseudonym that the events of one order of a user share, empty where there is none;
-    ``properties`` is of ``attributes_type``.
+    ``properties`` is of ``attributes_type``. ``attribution`` says what the attribution token of the event is
+    worth: ``none``, ``valid``, ``foreign_item``, ``foreign_unit``, ``invalid`` or ``unchecked``.
     """
     import polars as pl
 
@@ -179,6 +180,7 @@ def event_schema() -> "pl.Schema":
             "value": pl.Float64(),
             "order": pl.String(),
             "properties": attributes_type(),
+            "attribution": pl.String(),
         }
     )
 
@@ -186,10 +188,11 @@ def event_schema() -> "pl.Schema":
 def exposure_schema() -> "pl.Schema":
     """Return the columns of the table ``exposures``, which has a row for each item of each list shown.
 
-    ``user`` is null for somebody who did nothing yet. ``time`` is in Unix milliseconds. ``position`` counts
-    from 1. ``experiment``, ``variant`` and ``bundle``, which is ``model@version``, are empty where there is
-    none. ``log_propensity`` is the natural logarithm of the probability that the item stood there, given
-    those above it; null where chance played no part.
+    ``user`` is null for somebody who did nothing yet. ``time`` is in Unix milliseconds. ``assignments`` has
+    the variant of each experiment that the answer was part of, and the probability of being assigned to it.
+    ``position`` counts from 1 over all pages of an answer. ``bundle``, which is ``model@version``, is empty
+    where there is none. ``log_propensity`` is the natural logarithm of the probability that the item stood
+    there, given those above it; null where chance played no part.
     """
     import polars as pl
 
@@ -199,8 +202,9 @@ def exposure_schema() -> "pl.Schema":
             "time": pl.Int64(),
             "request_id": pl.String(),
             "placement": pl.String(),
-            "experiment": pl.String(),
-            "variant": pl.String(),
+            "assignments": pl.List(
+                pl.Struct({"experiment": pl.String(), "variant": pl.String(), "propensity": pl.Float64()})
+            ),
             "position": pl.Int32(),
             "item_id": pl.String(),
             "strategy": pl.String(),

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import polars as pl
 
-from endcap.catalog.events import Event
+from endcap.catalog.events import Attribution, Event
 from endcap.catalog.fields.limits import LIMITS, MAX_LEAD
 from endcap.catalog.importing.cells import Kind, read_attributes
 from endcap.catalog.importing.changes import amount_nanos
@@ -149,6 +149,7 @@ def _event_reader(default_currency: str) -> Callable[..., Event]:
             currency="" if price is None else currency or default_currency,
             value=value,
             attribution_token=attribution_token or "",
+            attribution=Attribution.UNCHECKED if attribution_token else Attribution.NONE,
             order_id=order_id or "",
             properties={} if properties is None else read_attributes(properties),
         )

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
 from endcap.catalog.field_rules import check_language
-from endcap.catalog.fields.limits import MAX_PAGE_SIZE, check_id, check_limit
+from endcap.catalog.fields.limits import MAX_PAGE_SIZE, check_id, check_limit, check_text
 from endcap.sdk import CatalogView, Reason
 from endcap.sdk.errors import EndcapError, InvalidInput
 from endcap.sdk.filters import parse_filter
@@ -53,7 +52,7 @@ def read_request(
     """
     check_id("placement", message.placement)
     for field in ("user_id", "visitor_id", "query"):
-        check_limit(field, getattr(message, field))
+        check_text(field, getattr(message, field))
     check_language(message.language_code, path="language_code")
     for field in ("item_ids", "candidate_item_ids", "exclude_item_ids"):
         check_limit(field, getattr(message, field))
@@ -62,7 +61,7 @@ def read_request(
     check_limit("context", message.context)
     for key, value in message.context.items():
         check_limit("context key", key)
-        check_limit("context value", value)
+        check_text("context value", value)
     if message.page_size < 0:
         raise InvalidInput("page_size must not be negative; use 0 for the placement's own", field="page_size")
     if message.minimum_revision < 0:
@@ -82,6 +81,7 @@ def read_request(
         shown=shown,
         page_size=min(message.page_size, MAX_PAGE_SIZE),
         context=dict(message.context),
+        language=message.language_code,
         explain=message.include_reasons,
         trace=message.include_trace,
         minimum_revision=message.minimum_revision,
@@ -148,29 +148,6 @@ def write_error(error: EndcapError) -> recommendation_service_pb2.RecommendError
         reason=error.reason,
         field=error.field if isinstance(error, InvalidInput) else "",
         message=str(error),
-    )
-
-
-def exposure(
-    shop: str, request: RecommendationRequest, answer: RecommendationAnswer, state: ShopState
-) -> Exposure:
-    """Record that an answer was given."""
-    return Exposure(
-        shop=shop,
-        request_id=request.request_id,
-        time=request.time,
-        placement=request.placement,
-        view=state.view.version,
-        bundles={name: model.version for name, model in state.generation.models.items()},
-        items=tuple(
-            ExposedItem(item.item_id, item.strategy, ",".join(item.bundles)) for item in answer.items
-        ),
-        user_id=request.user_id or None,
-        visitor_id=request.visitor_id or None,
-        degraded=(
-            *(Degradation(rung.strategy, rung.failure.value) for rung in answer.rungs if rung.failure),
-            *(Degradation("", failure.value) for failure in answer.failures),
-        ),
     )
 
 

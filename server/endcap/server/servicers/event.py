@@ -3,17 +3,18 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias
 
+from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.events import Event, Outcome
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server import tokens
 from endcap.server.call import Context, caller_and_shop
 from endcap.server.convert.events import EventRefused, read_event, write_rejection
+from endcap.server.recording.attribution import attribute
+from endcap.server.recording.logins import recognize_logins
 from endcap.server.shops import Shop, Shops
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1 import event_service_pb2 as pb
@@ -35,15 +36,16 @@ _REFUSALS: Mapping[Outcome, EventRefused] = MappingProxyType(
 )
 """What only the database tells of an event that it does not take."""
 
-_Read: TypeAlias = dict[int, Event]
+_Read: TypeAlias = Mapping[int, Event]
 """Events by their place in the request."""
 
 
 class EventServicer(EventServiceServicer):
     """Answers the calls of ``EventService``."""
 
-    def __init__(self, shops: Shops, writer: EventWriter) -> None:
+    def __init__(self, shops: Shops, database: Database, writer: EventWriter) -> None:
         self._shops = shops
+        self._database = database
         self._writer = writer
         self._reading = asyncio.Semaphore(1)  # so that other calls wait for the turn of one, not of each
 
@@ -62,6 +64,7 @@ class EventServicer(EventServiceServicer):
         response = pb.RecordEventsResponse(request_id=caller.request_id)
         async with self._reading:
             events, rejections = await _read(request.events, shop, caller.time)
+        events = await recognize_logins(events, shop, self._database)
         if request.durability == pb.DURABILITY_BUFFERED:
             response.durability = pb.DURABILITY_BUFFERED
             if events:
@@ -100,7 +103,7 @@ async def _read(
     messages: Sequence[event_pb2.Event], shop: Shop, now: int
 ) -> tuple[_Read, list[rejection_pb2.Rejection]]:
     """Return the events that are well formed, and why the others are not."""
-    events: _Read = {}
+    events: dict[int, Event] = {}
     rejections: list[rejection_pb2.Rejection] = []
     for place, message in enumerate(messages):
         if place % _TURN == _TURN - 1:
@@ -110,16 +113,5 @@ async def _read(
         except InvalidInput as error:
             rejections.append(write_rejection(place, message, error))
         else:
-            events[place] = _without_foreign_token(event, shop)
+            events[place] = attribute(event, shop.token_key)
     return events, rejections
-
-
-def _without_foreign_token(event: Event, shop: Shop) -> Event:
-    """Return an event whose token, if it has one, was signed for the shop."""
-    if not event.attribution_token:
-        return event
-    try:
-        tokens.verify(shop.token_key, tokens.ATTRIBUTION, event.attribution_token)
-    except InvalidInput:
-        return replace(event, attribution_token="")
-    return event

@@ -5,15 +5,17 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from endcap.catalog.exposures import ExposureLog
+from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.exposures import unit_digest
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
-from endcap.server import tokens
 from endcap.server.admin.caller import Caller
 from endcap.server.call import Context, current_caller, identified
 from endcap.server.convert import recommendations
 from endcap.server.paging import page_token, read_page_token, request_digest
 from endcap.server.pipeline import MAX_SHOWN, Pipeline
+from endcap.server.recording.attribution import attribution_token
+from endcap.server.recording.exposures import exposure
 from endcap.server.shops import Shop, Shops
 from endcap.server.shown import decode_rows, encode_rows
 from endcap.server.statuses import known_error
@@ -122,7 +124,9 @@ class RecommendationServicer(RecommendationServiceServicer):
         shop = self._shops.get(caller.shop)
         digest = request_digest(request, _MAY_DIFFER)
         asked = recommendations.read_request(
-            request, caller, shown=_shown(request, shop, digest, caller.time)
+            request,
+            caller,
+            shown=_shown(request, shop, digest, caller.time) if request.page_token else (),
         )
         if asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + caller.deadline) / 2)
@@ -135,21 +139,27 @@ class RecommendationServicer(RecommendationServiceServicer):
         if answer.has_more:
             shown = encode_rows([*asked.shown, *(item.row for item in answer.items)])
             next_page_token = page_token(shop.token_key, digest, {"shown": shown}, asked.time)
-        attribution_token = ""
+        token = ""
         if not request.unrecorded:
-            body = {"request": asked.request_id, "placement": asked.placement, "time": asked.time}
-            attribution_token = tokens.sign(shop.token_key, tokens.ATTRIBUTION, body)
+            token = attribution_token(
+                shop.token_key,
+                request_id=asked.request_id,
+                placement=asked.placement,
+                time=asked.time,
+                unit=unit_digest(shop.token_key, asked.user_id, asked.visitor_id),
+                item_ids=[item.item_id for item in answer.items],
+            )
         response = recommendations.write_response(
             asked,
             answer,
             state,
             revision=shop.revision,
-            attribution_token=attribution_token,
+            attribution_token=token,
             next_page_token=next_page_token,
             trace_milliseconds=(time.monotonic() - started) * 1000 if request.include_trace else None,
         )
         if not request.unrecorded:
-            self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
+            self._exposures.record(exposure(shop.id, asked, answer, state))
         return response
 
 

@@ -1,0 +1,1 @@
+"""What is recorded: exposures, and the tokens that join events to them."""

@@ -1,0 +1,129 @@
+"""The attribution token: names an answer, the person whom it was for and the items that it showed.
+
+It holds no id of a person or an item, only hashes that are keyed by the shop's key: 8 bytes of the unit, and
+3 of each item, so that one event in 16 million for an item that was not shown passes for each item that was.
+The token of ten items has some 140 characters, that of a hundred some 500.
+
+The content is the time, the unit, the number of items and their hashes; then texts, each after its length:
+request, placement, and the experiment and variant of each arm.
+"""
+
+import hashlib
+import struct
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from endcap.catalog.events import Attribution, Event
+from endcap.catalog.exposures import NOBODY, unit_digest
+from endcap.sdk.errors import InvalidInput
+from endcap.server import tokens
+
+
+PURPOSE = "attribution_token"
+"""A token of another purpose is refused."""
+
+_HEAD = struct.Struct(">Q8sB")
+_LENGTH = struct.Struct(">H")
+_ITEM_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AttributedAnswer:
+    """What an attribution token says of an answer."""
+
+    request_id: str
+    placement: str
+
+    time: int
+    """Unix milliseconds."""
+
+    unit: bytes
+    """As ``unit_digest`` has it."""
+
+    items: bytes
+    """Hashes of the items shown, one after the other."""
+
+    arms: tuple[tuple[str, str], ...] = ()
+    """Experiments and their variants."""
+
+    def shows(self, key: bytes, item_id: str) -> bool:
+        """Say whether an item was shown, as far as its hash can tell."""
+        digest = _item_digest(key, item_id)
+        starts = range(0, len(self.items), _ITEM_BYTES)
+        return any(self.items[start : start + _ITEM_BYTES] == digest for start in starts)
+
+
+def attribution_token(
+    key: bytes,
+    *,
+    request_id: str,
+    placement: str,
+    time: int,
+    unit: bytes,
+    item_ids: Sequence[str],
+    arms: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Make the token of an answer.
+
+    Args:
+        key: The shop's token key.
+        request_id: The identifier of the request.
+        placement: The placement's id.
+        time: Unix milliseconds.
+        unit: As ``unit_digest`` has it.
+        item_ids: The items shown, at most 255.
+        arms: Experiments and their variants.
+    """
+    texts = [text.encode() for text in (request_id, placement, *(text for arm in arms for text in arm))]
+    content = _HEAD.pack(time, unit, len(item_ids))
+    content += b"".join([_item_digest(key, item_id) for item_id in item_ids])
+    content += b"".join([_LENGTH.pack(len(text)) + text for text in texts])
+    return tokens.sign(key, PURPOSE, content)
+
+
+def read_attribution(key: bytes, token: str) -> AttributedAnswer:
+    """Read a token that ``attribution_token`` made.
+
+    Raises:
+        InvalidInput: The token was made by another shop or release, or was altered.
+    """
+    content = tokens.verify(key, PURPOSE, token)
+    time, unit, count = _HEAD.unpack_from(content)
+    start = _HEAD.size + count * _ITEM_BYTES
+    items = content[_HEAD.size : start]
+    texts = []
+    while start < len(content):
+        end = start + _LENGTH.size + _LENGTH.unpack_from(content, start)[0]
+        texts.append(content[start + _LENGTH.size : end].decode())
+        start = end
+    request_id, placement, *arms = texts
+    return AttributedAnswer(
+        request_id, placement, time, unit, items, tuple(zip(arms[::2], arms[1::2], strict=True))
+    )
+
+
+def attribute(event: Event, key: bytes, *, linked: Collection[bytes] = ()) -> Event:
+    """Return an event marked by what its token says; without a token that cannot be read.
+
+    Args:
+        event: As it came.
+        key: The shop's token key.
+        linked: Units of the visitors and users that those of the event are linked to.
+    """
+    if not event.attribution_token:
+        return event
+    try:
+        answer = read_attribution(key, event.attribution_token)
+    except InvalidInput:
+        return replace(event, attribution_token="", attribution=Attribution.INVALID)
+    # An answer for nobody may be followed by an event of anybody.
+    own = (NOBODY, unit_digest(key, event.user_id, None), unit_digest(key, None, event.visitor_id))
+    if answer.unit not in own and answer.unit not in linked:
+        return replace(event, attribution=Attribution.FOREIGN_UNIT)
+    if not answer.shows(key, event.item_id):
+        return replace(event, attribution=Attribution.FOREIGN_ITEM)
+    return replace(event, attribution=Attribution.VALID)
+
+
+def _item_digest(key: bytes, item_id: str) -> bytes:
+    return hashlib.blake2b(item_id.encode(), key=key, person=b"shown item", digest_size=_ITEM_BYTES).digest()

@@ -13,7 +13,6 @@ from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import Durability, RecordEventsRequest, RecordEventsResponse
 from endcap.v1.event_service_pb2_grpc import EventServiceStub
-from endcap.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
 from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
@@ -54,7 +53,6 @@ class AsyncClient:
         self.placements = PlacementServiceStub(self._channel)
         self.models = ModelServiceStub(self._channel)
         self.strategies = StrategyServiceStub(self._channel)
-        self.experiments = ExperimentServiceStub(self._channel)
 
     async def recommend(
         self, placement: str, *, deadline: float | None = None, **fields: Unpack[RecommendFields]

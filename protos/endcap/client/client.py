@@ -13,7 +13,6 @@ from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import Durability, RecordEventsRequest, RecordEventsResponse
 from endcap.v1.event_service_pb2_grpc import EventServiceStub
-from endcap.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
 from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
@@ -53,7 +52,6 @@ class Client:
         self.placements = PlacementServiceStub(channel)
         self.models = ModelServiceStub(channel)
         self.strategies = StrategyServiceStub(channel)
-        self.experiments = ExperimentServiceStub(channel)
 
     def recommend(
         self, placement: str, *, deadline: float | None = None, **fields: Unpack[RecommendFields]

@@ -187,7 +187,7 @@ def _reason(reason: Reason, view: CatalogView) -> reason_pb2.Reason:
     words = _REASON_TEXTS.get(reason.kind)
     return reason_pb2.Reason(
         kind=reason.kind,
-        item_ids=[view.vocabulary.ids[row] for row in evidence],
+        evidence=[reason_pb2.Evidence(item_id=view.vocabulary.ids[row]) for row in evidence],
         text=reason.text if words is None else words.format(title),
     )
 

@@ -44,6 +44,7 @@ LIMITS = {
     "RecommendRequest.filter": "at most 4,096 characters",
     "RecommendRequest.context": "at most 32, names of at most 64 characters and values of at most 256",
     "RecommendRequest.request_id": "at most 128 characters",
+    "RecommendRequest.item_fields": "at most 256 paths",
     "BatchRecommendRequest.requests": "1 to 1,000",
     "RecordEventsRequest.events": "1 to 1,000",
     "BatchUpsertItemsRequest.items": "1 to 1,000",

@@ -11,6 +11,8 @@ from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server import tokens
 from endcap.server.answer import RecommendationAnswer
 from endcap.server.convert import recommendations
+from endcap.server.convert.item_fields import ItemFields
+from endcap.server.failures import Failure
 from endcap.server.interceptors import Call, Context, current_call
 from endcap.server.limits import check_limit
 from endcap.server.paging import page_token, read_page_token, request_digest
@@ -19,6 +21,7 @@ from endcap.server.request import RecommendationRequest
 from endcap.server.shops import Shop, Shops
 from endcap.server.shown import decode_rows, encode_rows
 from endcap.server.statuses import known_error
+from endcap.v1 import item_pb2
 from endcap.v1 import recommendation_service_pb2 as pb
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 
@@ -29,6 +32,7 @@ MAX_TOGETHER = 128
 _MAY_DIFFER = (
     "page_token",
     "page_size",
+    "item_fields",
     "include_reasons",
     "include_trace",
     "minimum_revision",
@@ -142,6 +146,9 @@ class RecommendationServicer(RecommendationServiceServicer):
             shown=_shown(request, shop, digest, call.time),
             request_id=request_id,
         )
+        item_fields = None
+        if request.item_fields.paths:
+            item_fields = ItemFields.read(request.item_fields, request.language_code)
         if asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + deadline) / 2)
         state = shop.state
@@ -149,12 +156,22 @@ class RecommendationServicer(RecommendationServiceServicer):
             pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
         answer = await pipeline.recommend(asked, shop, state, deadline)
+        items: dict[str, item_pb2.Item] = {}
+        if item_fields is not None:
+            rows = [item.row for item in answer.items]
+            found = await pipeline.lookups.items(
+                shop.id, state.view, rows, columns=item_fields.columns, deadline=deadline
+            )
+            if found.failed:
+                answer = answer.with_failure(Failure.STORE_UNAVAILABLE)
+            items = item_fields.write(found.items, currency=state.view.currency)
         if not request.unrecorded:
             self._exposures.record(recommendations.exposure(shop.id, asked, answer, state))
         return recommendations.write_response(
             asked,
             answer,
             state,
+            items=items,
             revision=shop.revision,
             attribution_token="" if request.unrecorded else _attribution_token(asked, shop),
             next_page_token=_next_page_token(asked, answer, shop, digest),

@@ -18,8 +18,8 @@ from endcap.sdk import CatalogView, Eligibility, Query, Resources, Task, Vocabul
 from endcap.sdk.testing import Event, catalog
 from endcap.strategies.popular import Popular, PopularParameters
 from endcap.trainers.export import to_onnx
-from endcap.trainers.matrix_factorization import MatrixFactorization
-from endcap.trainers.similarity import PROFILE_AXES, draw_profiles
+from endcap.trainers.matrix_factorization import MatrixFactorizationNetwork
+from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
 from endcap.trainers.trainer import Inputs, TrainedModel
 
 
@@ -52,14 +52,14 @@ def factorization_cost() -> float:
     """Return the milliseconds in which the graph scores all items for a batch of users."""
     items = torch.randn(ITEM_COUNT, FACTORS, generator=torch.Generator().manual_seed(0))
 
-    def draw(generator: np.random.Generator, length: int) -> Inputs:
+    def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
         similar = generator.random(length) < 0.5
-        return {**draw_profiles(generator, length, ITEM_COUNT), "similar": similar}
+        return {**sample_profiles(generator, length, ITEM_COUNT), "similar": similar}
 
     trained = TrainedModel(
-        module=MatrixFactorization(items, regularization=30.0, confidence=5.0).eval(),
+        module=MatrixFactorizationNetwork(items, regularization=30.0, confidence=5.0).eval(),
         axes={**PROFILE_AXES, "similar": ("profiles",)},
-        draw=draw,
+        sample_inputs=sample_inputs,
         item_ids=tuple(str(row) for row in range(ITEM_COUNT)),
         state={"half_life_days": 30.0},
     )

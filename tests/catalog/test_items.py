@@ -38,6 +38,19 @@ async def test_an_item_comes_back_as_it_was_written(catalog_database: Database) 
     assert found["kettle"].etag == "2"
 
 
+async def test_only_the_fields_asked_for_are_read(catalog_database: Database) -> None:
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[KETTLE], now=9)
+        found = await get_items(
+            connection=connection,
+            shop="default",
+            item_ids=["kettle"],
+            columns={"title", "tags", "price_nanos"},
+        )
+
+    assert found == {"kettle": Item("kettle", title="Kettle", tags=("new",), price_nanos=KETTLE.price_nanos)}
+
+
 async def test_a_moment_among_attributes_is_told_from_a_number_and_compares_as_one(
     catalog_database: Database,
 ) -> None:

@@ -44,7 +44,7 @@ class Call:
 
 
 class FakeServer(RecommendationServiceServicer, EventServiceServicer):
-    """Fails once for each of ``failures``, then answers."""
+    """Fails once for each of ``failures``, then answers the methods that it has."""
 
     def __init__(self) -> None:
         self.failures: list[grpc.StatusCode] = []
@@ -86,7 +86,7 @@ class FakeServer(RecommendationServiceServicer, EventServiceServicer):
 @contextmanager
 def serving() -> Iterator[FakeServer]:
     """Serve on a free loopback port."""
-    fake = FakeServer()
+    fake = FakeServer()  # type: ignore[abstract]
     options = [("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 100)]
     grpc_server = grpc.server(ThreadPoolExecutor(max_workers=2), options=options)
     add_RecommendationServiceServicer_to_server(fake, grpc_server)

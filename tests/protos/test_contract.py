@@ -1,14 +1,19 @@
 """The contract: every element explained, limits printed, code fresh, nothing broken."""
 
+import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
+
+import endcap.v1
+from endcap.v1.role_pb2 import Role, required_role
 
 
 REPOSITORY = Path(__file__).parents[2]
@@ -39,6 +44,7 @@ LIMITS = {
     "RecommendRequest.filter": "at most 4,096 characters",
     "RecommendRequest.context": "at most 32, names of at most 64 characters and values of at most 256",
     "RecommendRequest.request_id": "at most 128 characters",
+    "RecommendRequest.item_fields": "at most 256 paths",
     "BatchRecommendRequest.requests": "1 to 1,000",
     "RecordEventsRequest.events": "1 to 1,000",
     "BatchUpsertItemsRequest.items": "1 to 1,000",
@@ -82,6 +88,24 @@ def test_every_request_has_an_identifier_for_logs(files: list[FileDescriptorProt
 
     # It wraps a request that has one.
     assert nameless == {"StreamRecommendRequest"}
+
+
+def test_every_method_states_the_role_that_its_caller_needs() -> None:
+    names = [module.name for module in pkgutil.iter_modules(endcap.v1.__path__)]
+    roles = {
+        method.full_name: Role.Name(method.GetOptions().Extensions[required_role])
+        for name in names
+        if name.endswith("_service_pb2")
+        for service in import_module(f"endcap.v1.{name}").DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+    assert [name for name, role in roles.items() if role == "ROLE_UNSPECIFIED"] == []
+    assert roles["endcap.v1.RecommendationService.Recommend"] == "ROLE_SERVE"
+    assert roles["endcap.v1.EventService.RecordEvents"] == "ROLE_INGEST"
+    assert roles["endcap.v1.PlacementService.ListPlacements"] == "ROLE_READ"
+    assert roles["endcap.v1.PlacementService.UpdatePlacement"] == "ROLE_EDIT"
+    assert roles["endcap.v1.CatalogService.DeleteUser"] == "ROLE_ADMIN"
 
 
 def test_every_list_has_pages(files: list[FileDescriptorProto]) -> None:

@@ -171,9 +171,9 @@ async def test_a_sound_reason_beside_one_that_is_none_is_given(client: AsyncClie
 
     answer = await ask(client)
 
-    assert [(each.kind, [*each.item_ids], each.text) for each in answer.results[0].reasons] == [
-        ("similar_to", ["kettle"], "Similar to Kettle")
-    ]
+    assert [
+        (each.kind, [item.item_id for item in each.evidence], each.text) for each in answer.results[0].reasons
+    ] == [("similar_to", ["kettle"], "Similar to Kettle")]
 
 
 async def test_a_reason_of_a_plugins_own_kind_is_told_in_its_own_words(

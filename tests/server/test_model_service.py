@@ -17,6 +17,7 @@ from endcap.server.model_registry import ModelRegistry
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
 from endcap.v1.model_pb2 import (
+    BUNDLE_KIND_STRATEGY,
     BUNDLE_STATE_ACTIVE,
     BUNDLE_STATE_REFUSED,
     BUNDLE_STATE_REGISTERED,
@@ -90,6 +91,7 @@ async def test_a_registered_bundle_says_what_it_is_and_does_not_serve(serving: S
     assert answer.request_id == "r-1"
     assert (bundle.model, bundle.version, bundle.state) == ("ease", folder.name, BUNDLE_STATE_REGISTERED)
     assert dict(bundle.metrics) == {"recall@20": 0.1}
+    assert (bundle.kind, list(bundle.requires)) == (BUNDLE_KIND_STRATEGY, [])
     assert (bundle.snapshot, bundle.item_count) == ("0123456789abcdef", 20)
     assert bundle.create_time.ToMilliseconds() == 1_700_000_000_000
     assert not bundle.HasField("activate_time")

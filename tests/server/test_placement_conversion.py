@@ -157,6 +157,8 @@ def test_seen_items_are_left_out_as_the_task_says_unless_told_otherwise(task: st
         (shelf(exploration={"temperature": -0.1}), "exploration.temperature"),
         (shelf(exploration={"temperature": 10.1}), "exploration.temperature"),
         (shelf(exploration={"temperature": "NaN"}), "exploration.temperature"),
+        (shelf(exploration={"newItemShare": 0.51}), "exploration.new_item_share"),
+        (shelf(exploration={"floor": 1.01}), "exploration.floor"),
         (shelf(rules=[{"name": str(number), "filter": {"filter": "a"}} for number in range(65)]), "rules"),
         (shelf(rules=[{"name": "", "filter": {"filter": "a"}}]), "rules[0].name"),
         (shelf(rules=[{"name": "x" * 65, "filter": {"filter": "a"}}]), "rules[0].name"),
@@ -240,8 +242,9 @@ def test_a_placement_that_explores_is_not_supported_yet_and_one_of_temperature_z
     still = read_placement(shelf(exploration={"temperature": 0}))
 
     assert still == read_placement(shelf())
-    with pytest.raises(Unsupported):
-        read_placement(shelf(exploration={"temperature": 0.5}))
+    for name in ("temperature", "newItemShare", "floor"):
+        with pytest.raises(Unsupported):
+            read_placement(shelf(exploration={name: 0.5}))
 
 
 def test_parameters_are_eight_levels_deep_at_most() -> None:

@@ -16,7 +16,6 @@ from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1 import placement_pb2
 from endcap.v1.event_pb2 import Event
-from endcap.v1.experiment_service_pb2 import ListExperimentsRequest
 from endcap.v1.placement_service_pb2 import (
     CreatePlacementRequest,
     DeletePlacementRequest,
@@ -72,10 +71,10 @@ def field_of(error: grpc.aio.AioRpcError) -> str:
 
 
 async def test_a_placement_comes_back_as_it_was_created(client: AsyncClient) -> None:
-    created = await create(client, shelf(etag="ignored", experiment="ignored"))
+    created = await create(client, shelf(etag="ignored", experiments=["ignored"]))
 
     assert await get(client, "shelf") == created
-    assert (created.etag, created.experiment) == ("3", "")
+    assert (created.etag, list(created.experiments)) == ("3", [])
     assert created.create_time == created.update_time != placement_pb2.Placement().create_time
     for output in ("etag", "create_time", "update_time"):
         created.ClearField(output)
@@ -411,11 +410,3 @@ async def test_the_log_goes_on_page_by_page_below_the_last_change_read(client: A
     read = [change.after.id for page in (first, second) for change in page.changes]
     assert read == ["shelf-2", "shelf-1", "shelf-0"]
     assert second.next_page_token == ""
-
-
-async def test_experiments_are_not_built_yet_and_say_so(client: AsyncClient) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await client.experiments.ListExperiments(ListExperimentsRequest())
-
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "does not have the method yet" in (refused.value.details() or "")

@@ -46,7 +46,11 @@ async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     database = await open_database(url)
     async with database.write() as connection:
         await create_shop(connection=connection, shop="default", now=NOW, currency="EUR")
-        items = [Item("kettle", title="Kettle"), Item("mug", title="Mug"), Item("tea", title="Tea")]
+        items = [
+            Item("kettle", title="Kettle [large]", price_nanos=1_234_500_000_000),
+            Item("mug", title="Mug"),
+            Item("tea", title="Tea"),
+        ]
         await upsert_items(connection=connection, shop="default", items=items, now=NOW)
         await remember_users(connection=connection, shop="default", created_times=USERS)
     await database.close()
@@ -64,7 +68,7 @@ async def test_one_user_is_told_what_and_why(address: str, monkeypatch: pytest.M
     )
 
     assert result.exit_code == 0, result.output
-    assert re.search(r"kettle\s+│\s+\S+\s+│\s+cold_start", result.output)
+    assert re.search(r"kettle\s+│ Kettle \[large\] │ 1,234.50 EUR │\s+\S+\s+│\s+cold_start", result.output)
     assert "answered without" not in result.output
     assert re.search(r"hybrid\s+│\s+skipped", result.output)  # the shop has no models
     assert re.search(r"cold_start\s+│\s+short\s+│\s+3\s+│\s+3", result.output)

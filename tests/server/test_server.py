@@ -1,6 +1,7 @@
 """The whole server, real, in process: what a client sees."""
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -187,13 +188,14 @@ async def test_items_come_with_their_prices_and_missing_ones_by_id(shop_client: 
     assert list(found.missing_item_ids) == ["unheard-of"]
 
 
-async def test_the_python_of_the_readme_runs_against_a_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("readme", ["README.md", "protos/README.md"])
+async def test_the_python_of_a_readme_runs_against_a_server(tmp_path: Path, readme: str) -> None:
     settings = Settings(address="127.0.0.1:0", database_url=await _database(tmp_path, PURCHASES))
     application = Application(settings)
     await application.start()
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    program = "\n".join(block.split("```")[0] for block in readme.split("```python\n")[1:])
-    program = program.replace("127.0.0.1:50051", f"127.0.0.1:{application.port}")
+    text = (Path(__file__).parents[2] / readme).read_text(encoding="utf-8")
+    program = "\n".join(block.split("```")[0] for block in text.split("```python\n")[1:])
+    program = re.sub(r"(127\.0\.0\.1|localhost):50051", f"127.0.0.1:{application.port}", program)
 
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
@@ -202,4 +204,4 @@ async def test_the_python_of_the_readme_runs_against_a_server(tmp_path: Path) ->
     await application.stop()
 
     assert process.returncode == 0
-    assert b"kettle" in printed
+    assert b"Kettle" in printed

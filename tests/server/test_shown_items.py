@@ -157,4 +157,5 @@ async def test_an_active_model_that_cannot_be_loaded_degrades_and_one_never_trai
 
 
 def named_by(answer: RecommendResponse) -> set[str]:
-    return {item_id for result in answer.results for each in result.reasons for item_id in each.item_ids}
+    reasons = [reason for result in answer.results for reason in result.reasons]
+    return {evidence.item_id for reason in reasons for evidence in reason.evidence}

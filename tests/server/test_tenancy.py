@@ -1,11 +1,12 @@
 """Two shops in one server: nothing of one can be seen by the other, nor be told to exist.
 
-Every RPC of the contract is called by ``acorn`` with the names that ``walnut`` has, field by field, and then
-with names that nobody has: the answers must be the same but for the names.
+Every RPC of the contract that is built is called by ``acorn`` with the names that ``walnut`` has, field by
+field, and then with names that nobody has: the answers must be the same but for the names.
 """
 
 import asyncio
 import pkgutil
+import re
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -42,6 +43,9 @@ from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleReq
 from endcap.v1.placement_service_pb2 import GetPlacementRequest, UpdatePlacementRequest
 
 
+PROTOS = Path(__file__).parents[2] / "protos"
+
+
 @dataclass(frozen=True)
 class Names:
     """What a shop calls things, and what the server calls things of a shop."""
@@ -55,7 +59,7 @@ class Names:
     @property
     def all(self) -> dict[str, str]:
         """The names, by what they name."""
-        kinds = ("group", "user", "visitor", "event", "order", "shelf", "experiment")
+        kinds = ("group", "user", "visitor", "event", "order", "shelf")
         own = {kind: f"{self.owner}-{kind}" for kind in kinds}
         return {"item": f"{self.owner}-item-0", **own, "title": self.owner.title(), **asdict(self)}
 
@@ -72,12 +76,11 @@ NAMING = {
     "Item.id": "{item}",
     "User.id": "{user}",
     "Placement.id": "{shelf}",
-    "Experiment.id": "{experiment}",
     **dict.fromkeys(("item_id", "item_ids", "candidate_item_ids", "exclude_item_ids"), "{item}"),
     **dict.fromkeys(("user_id", "user_ids"), "{user}"),
     **dict.fromkeys(("visitor_id", "visitor_ids"), "{visitor}"),
     **{f"{kind}_id": f"{{{kind}}}" for kind in ("group", "event", "order")},
-    **{kind: f"{{{kind}}}" for kind in ("experiment", "version", "etag", "attribution_token", "page_token")},
+    **{kind: f"{{{kind}}}" for kind in ("version", "etag", "attribution_token", "page_token")},
     "placement": "{shelf}",
     "query": "{title}",
     "filter": 'id = "{item}" OR title:"{title}"',
@@ -90,7 +93,7 @@ FILLED = {"type": "view", "model": "ease", "strategy": "popular", "name": "a rul
 NAMELESS = {
     *("path", "request_id", "title", "description", "brand", "text", "values", "categories", "tags", "key"),
     *("image_uris", "language_code", "currency_code", "display_name", "attribute", "value", "event_types"),
-    *("goal_event_type", "guardrail_event_types"),
+    *("reversed_event_id", "experiments"),
 }
 """Texts that name nothing of a shop, or whose names are the operator's: a folder of the bundle store."""
 
@@ -99,6 +102,9 @@ FROM_STATE = {
     *("createTime", "updateTime", "time", "etag"),
 }
 """What differs from call to call."""
+
+PLANNED_FIELDS = {"Event.reversed_event_id", "Event.unit_cost", "Event.query"}
+"""Fields for which this release refuses a message."""
 
 TOKENS = ("page_token", "attribution_token", "etag")
 """What makes a request be refused before anything else in it is looked at."""
@@ -113,13 +119,16 @@ PLACEMENTS = (
 
 
 def rpcs() -> list[MethodDescriptor]:
-    """Return every RPC of the contract: those that read first, those that delete last."""
+    """Return every RPC of the contract that is built: those that read first, those that delete last."""
+    contract = "".join(file.read_text(encoding="utf-8") for file in PROTOS.rglob("*_service.proto"))
+    planned = re.findall(r"answers UNIMPLEMENTED\.\n  rpc (\w+)", contract)
     names = [f"endcap.v1.{module.name}" for module in pkgutil.iter_modules(endcap.v1.__path__)]
     found = [
         method
         for module in (import_module(name) for name in names if name.endswith("_service_pb2"))
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
+        if method.name not in planned
     ]
     reads = ("Get", "List", "BatchGet", "Recommend", "BatchRecommend", "StreamRecommend")
     return sorted(found, key=lambda rpc: (not rpc.name.startswith(reads), rpc.name.startswith("Delete")))
@@ -149,6 +158,8 @@ def messages(descriptor: Descriptor, names: Names, depth: int = 0) -> Iterator[M
     """Make messages with each name alone, and one with all of them."""
     parts: list[tuple[FieldDescriptor, list[Any]]] = []
     for field in descriptor.fields:
+        if f"{descriptor.name}.{field.name}" in PLANNED_FIELDS:
+            continue
         kind = field.message_type
         if name := naming(field):
             parts.append((field, [name.format_map(names.all)]))

@@ -8,15 +8,14 @@ from grpc import aio
 
 from endcap.client.async_interceptors import call_defaults
 from endcap.client.options import Options
-from endcap.client.requests import RecommendFields, name_events
+from endcap.client.requests import RecommendFields, name_events, recommend_request
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import Durability, RecordEventsRequest, RecordEventsResponse
 from endcap.v1.event_service_pb2_grpc import EventServiceStub
-from endcap.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
-from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+from endcap.v1.recommendation_service_pb2 import RecommendResponse
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from endcap.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
@@ -54,7 +53,6 @@ class AsyncClient:
         self.placements = PlacementServiceStub(self._channel)
         self.models = ModelServiceStub(self._channel)
         self.strategies = StrategyServiceStub(self._channel)
-        self.experiments = ExperimentServiceStub(self._channel)
 
     async def recommend(
         self, placement: str, *, deadline: float | None = None, **fields: Unpack[RecommendFields]
@@ -66,9 +64,8 @@ class AsyncClient:
             deadline: Seconds; None for that of the options.
             fields: Other fields of the request.
         """
-        return await self.recommendations.Recommend(
-            RecommendRequest(placement=placement, **fields), timeout=deadline
-        )
+        request = recommend_request(placement, fields)
+        return await self.recommendations.Recommend(request, timeout=deadline)
 
     async def record_events(
         self,

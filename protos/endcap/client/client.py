@@ -8,15 +8,14 @@ import grpc
 
 from endcap.client.interceptors import CallDefaults
 from endcap.client.options import Options
-from endcap.client.requests import RecommendFields, name_events
+from endcap.client.requests import RecommendFields, name_events, recommend_request
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import Durability, RecordEventsRequest, RecordEventsResponse
 from endcap.v1.event_service_pb2_grpc import EventServiceStub
-from endcap.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
-from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+from endcap.v1.recommendation_service_pb2 import RecommendResponse
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from endcap.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
@@ -53,7 +52,6 @@ class Client:
         self.placements = PlacementServiceStub(channel)
         self.models = ModelServiceStub(channel)
         self.strategies = StrategyServiceStub(channel)
-        self.experiments = ExperimentServiceStub(channel)
 
     def recommend(
         self, placement: str, *, deadline: float | None = None, **fields: Unpack[RecommendFields]
@@ -65,9 +63,8 @@ class Client:
             deadline: Seconds; None for that of the options.
             fields: Other fields of the request.
         """
-        return self.recommendations.Recommend(
-            RecommendRequest(placement=placement, **fields), timeout=deadline
-        )
+        request = recommend_request(placement, fields)
+        return self.recommendations.Recommend(request, timeout=deadline)
 
     def record_events(
         self,

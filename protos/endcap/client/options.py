@@ -9,7 +9,6 @@ import grpc
 from endcap.v1 import (
     catalog_service_pb2,
     event_service_pb2,
-    experiment_service_pb2,
     model_service_pb2,
     placement_service_pb2,
     recommendation_service_pb2,
@@ -24,7 +23,6 @@ _FILES = (
     placement_service_pb2,
     model_service_pb2,
     strategy_service_pb2,
-    experiment_service_pb2,
 )
 _IDEMPOTENT = ("Get", "List", "BatchGet", "Recommend", "BatchRecommend", "RecordEvents")
 """How the names of methods begin that may be called twice: reads, and events, which have identifiers."""

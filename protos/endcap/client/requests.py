@@ -3,9 +3,12 @@
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.v1.event_pb2 import Event
+from endcap.v1.recommendation_service_pb2 import RecommendRequest
 
 
 class RecommendFields(TypedDict, total=False):
@@ -28,6 +31,21 @@ class RecommendFields(TypedDict, total=False):
     minimum_revision: int
     request_id: str
     unrecorded: bool
+
+    item_fields: Iterable[str]
+    """Paths such as ``title`` or ``attributes.colour``."""
+
+
+def recommend_request(placement: str, fields: RecommendFields) -> RecommendRequest:
+    """Return the request for one placement.
+
+    Args:
+        placement: Identifier of the placement.
+        fields: Other fields of the request.
+    """
+    others: dict[str, Any] = dict(fields)
+    paths = others.pop("item_fields", ())
+    return RecommendRequest(placement=placement, item_fields=FieldMask(paths=paths), **others)
 
 
 def name_events(events: Iterable[Event]) -> None:

@@ -27,7 +27,7 @@ from endcap.v1 import money_pb2 as endcap_dot_v1_dot_money__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65ndcap/v1/event.proto\x12\tendcap.v1\x1a\x1f\x65ndcap/v1/attribute_value.proto\x1a\x15\x65ndcap/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\nvisitor_id\x18\x04 \x01(\t\x12\x0f\n\x07item_id\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08quantity\x18\x07 \x01(\x01\x12\x1f\n\x05price\x18\x08 \x01(\x0b\x32\x10.endcap.v1.Money\x12\x12\n\x05value\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11\x61ttribution_token\x18\n \x01(\t\x12\x10\n\x08order_id\x18\x0b \x01(\t\x12\x34\n\nproperties\x18\x0c \x03(\x0b\x32 .endcap.v1.Event.PropertiesEntry\x1aL\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.endcap.v1.AttributeValue:\x02\x38\x01\x42\x08\n\x06_valueb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65ndcap/v1/event.proto\x12\tendcap.v1\x1a\x1f\x65ndcap/v1/attribute_value.proto\x1a\x15\x65ndcap/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\nvisitor_id\x18\x04 \x01(\t\x12\x0f\n\x07item_id\x18\x05 \x01(\t\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08quantity\x18\x07 \x01(\x01\x12\x1f\n\x05price\x18\x08 \x01(\x0b\x32\x10.endcap.v1.Money\x12\x12\n\x05value\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11\x61ttribution_token\x18\n \x01(\t\x12\x10\n\x08order_id\x18\x0b \x01(\t\x12\x34\n\nproperties\x18\x0c \x03(\x0b\x32 .endcap.v1.Event.PropertiesEntry\x12\x19\n\x11reversed_event_id\x18\r \x01(\t\x12#\n\tunit_cost\x18\x0e \x01(\x0b\x32\x10.endcap.v1.Money\x12\r\n\x05query\x18\x0f \x01(\t\x1aL\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.endcap.v1.AttributeValue:\x02\x38\x01\x42\x08\n\x06_valueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT_PROPERTIESENTRY']._loaded_options = None
   _globals['_EVENT_PROPERTIESENTRY']._serialized_options = b'8\001'
   _globals['_EVENT']._serialized_start=126
-  _globals['_EVENT']._serialized_end=519
-  _globals['_EVENT_PROPERTIESENTRY']._serialized_start=433
-  _globals['_EVENT_PROPERTIESENTRY']._serialized_end=509
+  _globals['_EVENT']._serialized_end=598
+  _globals['_EVENT_PROPERTIESENTRY']._serialized_start=512
+  _globals['_EVENT_PROPERTIESENTRY']._serialized_end=588
 # @@protoc_insertion_point(module_scope)

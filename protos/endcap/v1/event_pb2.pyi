@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Event(_message.Message):
-    """Something that a user did with an item.
+    """Something that a user did, with an item unless its type says otherwise.
 
     What is wrong with an event rejects that event alone; the comments name the reason.
     """
@@ -63,6 +63,9 @@ class Event(_message.Message):
     ATTRIBUTION_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
+    REVERSED_EVENT_ID_FIELD_NUMBER: _builtins.int
+    UNIT_COST_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Identifier within the shop, at most 128 characters (`INVALID_EVENT_ID`), chosen by the caller.
     An event of a known identifier and equal content is counted as a duplicate and not stored
@@ -82,8 +85,9 @@ class Event(_message.Message):
     visitor_id: _builtins.str
     """Identifier of an anonymous visitor, such as a session's or a device's, at most 128 characters."""
     item_id: _builtins.str
-    """Required. Identifier of the item, 1 to 128 characters (`MISSING_ITEM`).
-    An item that the catalog does not hold yet is accepted.
+    """Identifier of the item, 1 to 128 characters. An item that the catalog does not hold yet is
+    accepted. Required (`MISSING_ITEM`) but for types whose role is search or session; in this
+    release, for these types too.
     """
     quantity: _builtins.float
     """Quantity, in pieces or in the item's unit of sale. If zero, 1.
@@ -102,6 +106,15 @@ class Event(_message.Message):
     """Identifier of the cart or order, at most 128 characters (`INVALID_ORDER_ID`).
     Events that share one are one basket.
     """
+    reversed_event_id: _builtins.str
+    """Identifier of the event that this one takes back, at most 128 characters: of the purchase that a
+    refund or a cancellation is for. What is taken back is `quantity` pieces at `price` each.
+    Not available in this release: an event that names one is rejected (`NOT_AVAILABLE`).
+    """
+    query: _builtins.str
+    """What the user typed, for events whose role is search; at most 256 characters.
+    Not available in this release: an event that has one is rejected (`NOT_AVAILABLE`).
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """Time it happened. If unset, the time of the call. More than 5 minutes in the future it is
@@ -119,6 +132,13 @@ class Event(_message.Message):
         (`INVALID_PROPERTY`).
         """
 
+    @_builtins.property
+    def unit_cost(self) -> _money_pb2.Money:
+        """What one unit cost the shop when it was sold, in the currency of `price`. Must not be negative.
+        If unset, the item's cost at the time of the event. Returned to nobody.
+        Not available in this release: an event that has one is rejected (`NOT_AVAILABLE`).
+        """
+
     def __init__(
         self,
         *,
@@ -134,10 +154,13 @@ class Event(_message.Message):
         attribution_token: _builtins.str = ...,
         order_id: _builtins.str = ...,
         properties: _abc.Mapping[_builtins.str, _attribute_value_pb2.AttributeValue] | None = ...,
+        reversed_event_id: _builtins.str = ...,
+        unit_cost: _money_pb2.Money | None = ...,
+        query: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "price", b"price", "time", b"time", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "price", b"price", "time", b"time", "unit_cost", b"unit_cost", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "attribution_token", b"attribution_token", "event_id", b"event_id", "item_id", b"item_id", "order_id", b"order_id", "price", b"price", "properties", b"properties", "quantity", b"quantity", "time", b"time", "type", b"type", "user_id", b"user_id", "value", b"value", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "attribution_token", b"attribution_token", "event_id", b"event_id", "item_id", b"item_id", "order_id", b"order_id", "price", b"price", "properties", b"properties", "quantity", b"quantity", "query", b"query", "reversed_event_id", b"reversed_event_id", "time", b"time", "type", b"type", "unit_cost", b"unit_cost", "user_id", b"user_id", "value", b"value", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015

@@ -24,21 +24,24 @@ _sym_db = _symbol_database.Default()
 
 from endcap.v1 import event_pb2 as endcap_dot_v1_dot_event__pb2
 from endcap.v1 import rejection_pb2 as endcap_dot_v1_dot_rejection__pb2
+from endcap.v1 import role_pb2 as endcap_dot_v1_dot_role__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65ndcap/v1/event_service.proto\x12\tendcap.v1\x1a\x15\x65ndcap/v1/event.proto\x1a\x19\x65ndcap/v1/rejection.proto\"v\n\x13RecordEventsRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.endcap.v1.Event\x12)\n\ndurability\x18\x02 \x01(\x0e\x32\x15.endcap.v1.Durability\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xc2\x01\n\x14RecordEventsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x05\x12(\n\nrejections\x18\x03 \x03(\x0b\x32\x14.endcap.v1.Rejection\x12)\n\ndurability\x18\x04 \x01(\x0e\x32\x15.endcap.v1.Durability\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t*Y\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44URABILITY_DURABLE\x10\x01\x12\x17\n\x13\x44URABILITY_BUFFERED\x10\x02\x32_\n\x0c\x45ventService\x12O\n\x0cRecordEvents\x12\x1e.endcap.v1.RecordEventsRequest\x1a\x1f.endcap.v1.RecordEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65ndcap/v1/event_service.proto\x12\tendcap.v1\x1a\x15\x65ndcap/v1/event.proto\x1a\x19\x65ndcap/v1/rejection.proto\x1a\x14\x65ndcap/v1/role.proto\"v\n\x13RecordEventsRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.endcap.v1.Event\x12)\n\ndurability\x18\x02 \x01(\x0e\x32\x15.endcap.v1.Durability\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xc2\x01\n\x14RecordEventsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x05\x12(\n\nrejections\x18\x03 \x03(\x0b\x32\x14.endcap.v1.Rejection\x12)\n\ndurability\x18\x04 \x01(\x0e\x32\x15.endcap.v1.Durability\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t*Y\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44URABILITY_DURABLE\x10\x01\x12\x17\n\x13\x44URABILITY_BUFFERED\x10\x02\x32\x65\n\x0c\x45ventService\x12U\n\x0cRecordEvents\x12\x1e.endcap.v1.RecordEventsRequest\x1a\x1f.endcap.v1.RecordEventsResponse\"\x04\x88\xb5\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DURABILITY']._serialized_start=411
-  _globals['_DURABILITY']._serialized_end=500
-  _globals['_RECORDEVENTSREQUEST']._serialized_start=94
-  _globals['_RECORDEVENTSREQUEST']._serialized_end=212
-  _globals['_RECORDEVENTSRESPONSE']._serialized_start=215
-  _globals['_RECORDEVENTSRESPONSE']._serialized_end=409
-  _globals['_EVENTSERVICE']._serialized_start=502
-  _globals['_EVENTSERVICE']._serialized_end=597
+  _globals['_EVENTSERVICE'].methods_by_name['RecordEvents']._loaded_options = None
+  _globals['_EVENTSERVICE'].methods_by_name['RecordEvents']._serialized_options = b'\210\265\030\002'
+  _globals['_DURABILITY']._serialized_start=433
+  _globals['_DURABILITY']._serialized_end=522
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=116
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=234
+  _globals['_RECORDEVENTSRESPONSE']._serialized_start=237
+  _globals['_RECORDEVENTSRESPONSE']._serialized_end=431
+  _globals['_EVENTSERVICE']._serialized_start=524
+  _globals['_EVENTSERVICE']._serialized_end=625
 # @@protoc_insertion_point(module_scope)

@@ -116,7 +116,8 @@ class RecordEventsResponse(_message.Message):
         `MISSING_USER`, `INVALID_USER_ID`, `USER_DELETED`, `MISSING_ITEM`, `INVALID_ITEM_ID`,
         `INVALID_TIME`, `TIME_IN_FUTURE`, `TIME_TOO_OLD`, `INVALID_QUANTITY`, `INVALID_PRICE`,
         `INVALID_VALUE`, `INVALID_TOKEN` (too long), `INVALID_ORDER_ID`, `TOO_MANY_PROPERTIES`,
-        `INVALID_PROPERTY`, `ALREADY_EXISTS` (a known identifier with other content).
+        `INVALID_PROPERTY`, `NOT_AVAILABLE` (a field that this release does not have yet),
+        `ALREADY_EXISTS` (a known identifier with other content).
         """
 
     def __init__(

@@ -22,27 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from endcap.v1 import analysis_plan_pb2 as endcap_dot_v1_dot_analysis__plan__pb2
+from endcap.v1 import bandit_pb2 as endcap_dot_v1_dot_bandit__pb2
+from endcap.v1 import interleaving_pb2 as endcap_dot_v1_dot_interleaving__pb2
+from endcap.v1 import metric_pb2 as endcap_dot_v1_dot_metric__pb2
 from endcap.v1 import placement_pb2 as endcap_dot_v1_dot_placement__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65ndcap/v1/experiment.proto\x12\tendcap.v1\x1a\x19\x65ndcap/v1/placement.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x03\n\nExperiment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\x12\'\n\x04unit\x18\x04 \x01(\x0e\x32\x19.endcap.v1.ExperimentUnit\x12$\n\x08variants\x18\x05 \x03(\x0b\x32\x12.endcap.v1.Variant\x12\x12\n\nallocation\x18\x06 \x01(\x01\x12\x17\n\x0fgoal_event_type\x18\x07 \x01(\t\x12\x1d\n\x15guardrail_event_types\x18\x08 \x03(\t\x12)\n\x05state\x18\t \x01(\x0e\x32\x1a.endcap.v1.ExperimentState\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\"F\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x05\x12\x1d\n\x04rung\x18\x03 \x01(\x0b\x32\x0f.endcap.v1.Rung\"v\n\rVariantResult\x12\x0f\n\x07variant\x18\x01 \x01(\t\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\x16\n\x0e\x65xposure_count\x18\x03 \x01(\x03\x12(\n\x07metrics\x18\x04 \x03(\x0b\x32\x17.endcap.v1.MetricResult\"\xfe\x01\n\x0cMetricResult\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0c\n\x04mean\x18\x02 \x01(\x01\x12\x16\n\x0estandard_error\x18\x03 \x01(\x01\x12 \n\x13relative_difference\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0cinterval_low\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rinterval_high\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07p_value\x18\x07 \x01(\x01H\x03\x88\x01\x01\x42\x16\n\x14_relative_differenceB\x0f\n\r_interval_lowB\x10\n\x0e_interval_highB\n\n\x08_p_value*h\n\x0e\x45xperimentUnit\x12\x1f\n\x1b\x45XPERIMENT_UNIT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XPERIMENT_UNIT_VISITOR\x10\x01\x12\x18\n\x14\x45XPERIMENT_UNIT_USER\x10\x02*\x8b\x01\n\x0f\x45xperimentState\x12 \n\x1c\x45XPERIMENT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XPERIMENT_STATE_DRAFT\x10\x01\x12\x1c\n\x18\x45XPERIMENT_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x45XPERIMENT_STATE_STOPPED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65ndcap/v1/experiment.proto\x12\tendcap.v1\x1a\x1d\x65ndcap/v1/analysis_plan.proto\x1a\x16\x65ndcap/v1/bandit.proto\x1a\x1c\x65ndcap/v1/interleaving.proto\x1a\x16\x65ndcap/v1/metric.proto\x1a\x19\x65ndcap/v1/placement.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x05\n\nExperiment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nhypothesis\x18\x03 \x01(\t\x12\x11\n\tplacement\x18\x04 \x01(\t\x12\r\n\x05layer\x18\x05 \x01(\t\x12\'\n\x04unit\x18\x06 \x01(\x0e\x32\x19.endcap.v1.ExperimentUnit\x12$\n\x08variants\x18\x07 \x03(\x0b\x32\x12.endcap.v1.Variant\x12\x12\n\nallocation\x18\x08 \x01(\x01\x12!\n\x04ramp\x18\t \x03(\x0b\x32\x13.endcap.v1.RampStep\x12/\n\x0cinterleaving\x18\n \x01(\x0b\x32\x17.endcap.v1.InterleavingH\x00\x12#\n\x06\x62\x61ndit\x18\x0b \x01(\x0b\x32\x11.endcap.v1.BanditH\x00\x12\x0e\n\x06\x66ilter\x18\x0c \x01(\t\x12\"\n\x07metrics\x18\r \x03(\x0b\x32\x11.endcap.v1.Metric\x12)\n\x08\x61nalysis\x18\x0e \x01(\x0b\x32\x17.endcap.v1.AnalysisPlan\x12\x33\n\x10maximum_duration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x05state\x18\x10 \x01(\x0e\x32\x1a.endcap.v1.ExperimentState\x12\x0f\n\x07version\x18\x11 \x01(\x05\x12%\n\x08\x64\x65\x63ision\x18\x12 \x01(\x0b\x32\x13.endcap.v1.Decision\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x16 \x01(\tB\x08\n\x06\x64\x65sign\"\xe8\x01\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x05\x12\x1d\n\x04rung\x18\x03 \x01(\x0b\x32\x0f.endcap.v1.Rung\x12=\n\x0epinned_bundles\x18\x04 \x03(\x0b\x32%.endcap.v1.Variant.PinnedBundlesEntry\x12+\n\x0b\x65xploration\x18\x05 \x01(\x0b\x32\x16.endcap.v1.Exploration\x1a\x34\n\x12PinnedBundlesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x08RampStep\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nallocation\x18\x02 \x01(\x01\"}\n\x08\x44\x65\x63ision\x12\x0f\n\x07variant\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x17\n\x0f\x61gainst_verdict\x18\x03 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*h\n\x0e\x45xperimentUnit\x12\x1f\n\x1b\x45XPERIMENT_UNIT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XPERIMENT_UNIT_VISITOR\x10\x01\x12\x18\n\x14\x45XPERIMENT_UNIT_USER\x10\x02*\xc6\x01\n\x0f\x45xperimentState\x12 \n\x1c\x45XPERIMENT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XPERIMENT_STATE_DRAFT\x10\x01\x12\x1c\n\x18\x45XPERIMENT_STATE_RUNNING\x10\x02\x12\x1b\n\x17\x45XPERIMENT_STATE_PAUSED\x10\x03\x12\x1c\n\x18\x45XPERIMENT_STATE_STOPPED\x10\x04\x12\x1c\n\x18\x45XPERIMENT_STATE_DECIDED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.experiment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPERIMENTUNIT']._serialized_start=974
-  _globals['_EXPERIMENTUNIT']._serialized_end=1078
-  _globals['_EXPERIMENTSTATE']._serialized_start=1081
-  _globals['_EXPERIMENTSTATE']._serialized_end=1220
-  _globals['_EXPERIMENT']._serialized_start=102
-  _globals['_EXPERIMENT']._serialized_end=523
-  _globals['_VARIANT']._serialized_start=525
-  _globals['_VARIANT']._serialized_end=595
-  _globals['_VARIANTRESULT']._serialized_start=597
-  _globals['_VARIANTRESULT']._serialized_end=715
-  _globals['_METRICRESULT']._serialized_start=718
-  _globals['_METRICRESULT']._serialized_end=972
+  _globals['_VARIANT_PINNEDBUNDLESENTRY']._loaded_options = None
+  _globals['_VARIANT_PINNEDBUNDLESENTRY']._serialized_options = b'8\001'
+  _globals['_EXPERIMENTUNIT']._serialized_start=1416
+  _globals['_EXPERIMENTUNIT']._serialized_end=1520
+  _globals['_EXPERIMENTSTATE']._serialized_start=1523
+  _globals['_EXPERIMENTSTATE']._serialized_end=1721
+  _globals['_EXPERIMENT']._serialized_start=243
+  _globals['_EXPERIMENT']._serialized_end=978
+  _globals['_VARIANT']._serialized_start=981
+  _globals['_VARIANT']._serialized_end=1213
+  _globals['_VARIANT_PINNEDBUNDLESENTRY']._serialized_start=1161
+  _globals['_VARIANT_PINNEDBUNDLESENTRY']._serialized_end=1213
+  _globals['_RAMPSTEP']._serialized_start=1215
+  _globals['_RAMPSTEP']._serialized_end=1287
+  _globals['_DECISION']._serialized_start=1289
+  _globals['_DECISION']._serialized_end=1414
 # @@protoc_insertion_point(module_scope)

@@ -4,8 +4,13 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from endcap.v1 import analysis_plan_pb2 as _analysis_plan_pb2
+from endcap.v1 import bandit_pb2 as _bandit_pb2
+from endcap.v1 import interleaving_pb2 as _interleaving_pb2
+from endcap.v1 import metric_pb2 as _metric_pb2
 from endcap.v1 import placement_pb2 as _placement_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -58,11 +63,15 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     EXPERIMENT_STATE_UNSPECIFIED: _ExperimentState.ValueType  # 0
     """Not set. Never returned."""
     EXPERIMENT_STATE_DRAFT: _ExperimentState.ValueType  # 1
-    """Created; serves nobody, and may be changed by deleting it and creating another."""
+    """Created; serves nobody, and may be changed freely."""
     EXPERIMENT_STATE_RUNNING: _ExperimentState.ValueType  # 2
     """Serves its variants."""
-    EXPERIMENT_STATE_STOPPED: _ExperimentState.ValueType  # 3
-    """Serves nobody any more; its results stay."""
+    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 3
+    """Serves nobody for now; units keep their variants for when it goes on."""
+    EXPERIMENT_STATE_STOPPED: _ExperimentState.ValueType  # 4
+    """Serves nobody any more; its results stay, and a decision may be made."""
+    EXPERIMENT_STATE_DECIDED: _ExperimentState.ValueType  # 5
+    """Over, with a decision."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
     """Where in its life an experiment is."""
@@ -70,11 +79,15 @@ class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrappe
 EXPERIMENT_STATE_UNSPECIFIED: ExperimentState.ValueType  # 0
 """Not set. Never returned."""
 EXPERIMENT_STATE_DRAFT: ExperimentState.ValueType  # 1
-"""Created; serves nobody, and may be changed by deleting it and creating another."""
+"""Created; serves nobody, and may be changed freely."""
 EXPERIMENT_STATE_RUNNING: ExperimentState.ValueType  # 2
 """Serves its variants."""
-EXPERIMENT_STATE_STOPPED: ExperimentState.ValueType  # 3
-"""Serves nobody any more; its results stay."""
+EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 3
+"""Serves nobody for now; units keep their variants for when it goes on."""
+EXPERIMENT_STATE_STOPPED: ExperimentState.ValueType  # 4
+"""Serves nobody any more; its results stay, and a decision may be made."""
+EXPERIMENT_STATE_DECIDED: ExperimentState.ValueType  # 5
+"""Over, with a decision."""
 Global___ExperimentState: _TypeAlias = ExperimentState  # noqa: Y015
 
 @_typing.final
@@ -85,13 +98,22 @@ class Experiment(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    HYPOTHESIS_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     VARIANTS_FIELD_NUMBER: _builtins.int
     ALLOCATION_FIELD_NUMBER: _builtins.int
-    GOAL_EVENT_TYPE_FIELD_NUMBER: _builtins.int
-    GUARDRAIL_EVENT_TYPES_FIELD_NUMBER: _builtins.int
+    RAMP_FIELD_NUMBER: _builtins.int
+    INTERLEAVING_FIELD_NUMBER: _builtins.int
+    BANDIT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    MAXIMUM_DURATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     STOP_TIME_FIELD_NUMBER: _builtins.int
@@ -102,20 +124,34 @@ class Experiment(_message.Message):
     """
     display_name: _builtins.str
     """Name for people, at most 128 characters."""
+    hypothesis: _builtins.str
+    """What is expected to happen and why, at most 4,096 characters. For people."""
     placement: _builtins.str
-    """Required. Identifier of the placement, at most 128 characters. One experiment runs on a
-    placement at a time; to start a second is a `FAILED_PRECONDITION` error.
+    """Required. Identifier of the placement, at most 128 characters. Experiments that run on one
+    placement at a time are in one layer; to start a second outside it is a `FAILED_PRECONDITION`
+    error.
+    """
+    layer: _builtins.str
+    """Identifier of the layer that units are taken from, at most 128 characters. If empty, the
+    experiment has a layer of its own.
     """
     unit: Global___ExperimentUnit.ValueType
     """What is assigned to a variant."""
     allocation: _builtins.float
-    """Share of units that take part, above 0 and at most 1. The others are served as the placement
-    says. If zero, 1.
+    """Share of the layer's units that take part, above 0 and at most 1. The others are served as the
+    placement says. If zero, 1. Raising it never moves a unit from variant to variant. What the
+    layer has not free is a `FAILED_PRECONDITION` error.
     """
-    goal_event_type: _builtins.str
-    """Required. Event type whose rate per unit decides, such as `purchase`, at most 64 characters."""
+    filter: _builtins.str
+    """Condition in the AIP-160 filter grammar on users that take part, at most 4,096 characters, such
+    as `tags:"trade"`. If empty, all do.
+    """
     state: Global___ExperimentState.ValueType
     """Output only. Where in its life it is."""
+    version: _builtins.int
+    """Output only. Counts the changes made after the start, from 1. Results are given for one
+    version, or stratified over all.
+    """
     etag: _builtins.str
     """Names the stored state. If set in a write and no longer current, an `ABORTED` error is
     returned. If empty, the write is unconditional.
@@ -125,8 +161,34 @@ class Experiment(_message.Message):
         """Required. The variants, 2 to 16; the first is the one that others are compared with."""
 
     @_builtins.property
-    def guardrail_event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Event types that must not get worse, at most 16 of at most 64 characters each."""
+    def ramp(self) -> _containers.RepeatedCompositeFieldContainer[Global___RampStep]:
+        """How the allocation grows by itself after the start, at most 16 steps, each later and larger
+        than the one before. If empty, the allocation is reached at once.
+        """
+
+    @_builtins.property
+    def interleaving(self) -> _interleaving_pb2.Interleaving:
+        """Each answer mixes the variants' items."""
+
+    @_builtins.property
+    def bandit(self) -> _bandit_pb2.Bandit:
+        """Each unit is served one variant, in shares that follow the results."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.Metric]:
+        """Required. What is measured, 1 to 32: one to decide, any number beside it."""
+
+    @_builtins.property
+    def analysis(self) -> _analysis_plan_pb2.AnalysisPlan:
+        """How results are judged. If unset, as the defaults of `AnalysisPlan` say."""
+
+    @_builtins.property
+    def maximum_duration(self) -> _duration_pb2.Duration:
+        """How long it runs before it stops by itself, from 1 day to 365 days. If unset, it does not."""
+
+    @_builtins.property
+    def decision(self) -> Global___Decision:
+        """Output only. What was decided; unset before."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -145,23 +207,34 @@ class Experiment(_message.Message):
         *,
         id: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        hypothesis: _builtins.str = ...,
         placement: _builtins.str = ...,
+        layer: _builtins.str = ...,
         unit: Global___ExperimentUnit.ValueType = ...,
         variants: _abc.Iterable[Global___Variant] | None = ...,
         allocation: _builtins.float = ...,
-        goal_event_type: _builtins.str = ...,
-        guardrail_event_types: _abc.Iterable[_builtins.str] | None = ...,
+        ramp: _abc.Iterable[Global___RampStep] | None = ...,
+        interleaving: _interleaving_pb2.Interleaving | None = ...,
+        bandit: _bandit_pb2.Bandit | None = ...,
+        filter: _builtins.str = ...,
+        metrics: _abc.Iterable[_metric_pb2.Metric] | None = ...,
+        analysis: _analysis_plan_pb2.AnalysisPlan | None = ...,
+        maximum_duration: _duration_pb2.Duration | None = ...,
         state: Global___ExperimentState.ValueType = ...,
+        version: _builtins.int = ...,
+        decision: Global___Decision | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         stop_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "bandit", b"bandit", "create_time", b"create_time", "decision", b"decision", "design", b"design", "interleaving", b"interleaving", "maximum_duration", b"maximum_duration", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "goal_event_type", b"goal_event_type", "guardrail_event_types", b"guardrail_event_types", "id", b"id", "placement", b"placement", "start_time", b"start_time", "state", b"state", "stop_time", b"stop_time", "unit", b"unit", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "analysis", b"analysis", "bandit", b"bandit", "create_time", b"create_time", "decision", b"decision", "design", b"design", "display_name", b"display_name", "etag", b"etag", "filter", b"filter", "hypothesis", b"hypothesis", "id", b"id", "interleaving", b"interleaving", "layer", b"layer", "maximum_duration", b"maximum_duration", "metrics", b"metrics", "placement", b"placement", "ramp", b"ramp", "start_time", b"start_time", "state", b"state", "stop_time", b"stop_time", "unit", b"unit", "variants", b"variants", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_design: _TypeAlias = _typing.Literal["interleaving", "bandit"]  # noqa: Y015
+    _WhichOneofArgType_design: _TypeAlias = _typing.Literal["design", b"design"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_design) -> _WhichOneofReturnType_design | None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
 
@@ -171,18 +244,51 @@ class Variant(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PinnedBundlesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     RUNG_FIELD_NUMBER: _builtins.int
+    PINNED_BUNDLES_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Name within the experiment, 1 to 64 characters."""
     weight: _builtins.int
     """Weight of the variant among all, from 0 to 1,000. If all are zero, they share equally."""
     @_builtins.property
     def rung(self) -> _placement_pb2.Rung:
-        """Required. Asked before the ladder of the placement, in place of its first rung.
-        `strategy` may be empty: then the placement's own first rung is asked.
+        """Asked before the ladder of the placement, in place of its first rung. `strategy` may be empty:
+        then the placement's own first rung is asked.
         """
+
+    @_builtins.property
+    def pinned_bundles(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Versions of bundles that the variant is served with, by model, at most 16. A model that is not
+        named is pinned to its active version at the start, so that no new bundle changes one arm
+        alone.
+        """
+
+    @_builtins.property
+    def exploration(self) -> _placement_pb2.Exploration:
+        """How the variant explores. If unset, as the placement does."""
 
     def __init__(
         self,
@@ -190,110 +296,85 @@ class Variant(_message.Message):
         name: _builtins.str = ...,
         weight: _builtins.int = ...,
         rung: _placement_pb2.Rung | None = ...,
+        pinned_bundles: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        exploration: _placement_pb2.Exploration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rung", b"rung"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exploration", b"exploration", "rung", b"rung"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rung", b"rung", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exploration", b"exploration", "name", b"name", "pinned_bundles", b"pinned_bundles", "rung", b"rung", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Variant: _TypeAlias = Variant  # noqa: Y015
 
 @_typing.final
-class VariantResult(_message.Message):
-    """What one variant of an experiment achieved."""
+class RampStep(_message.Message):
+    """One step of a ramp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    allocation: _builtins.float
+    """Required. Share of the layer's units that take part from then on, above 0 and at most the
+    experiment's own.
+    """
+    @_builtins.property
+    def after(self) -> _duration_pb2.Duration:
+        """Required. Time since the start, up to 90 days. The first step may be 0."""
+
+    def __init__(
+        self,
+        *,
+        after: _duration_pb2.Duration | None = ...,
+        allocation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RampStep: _TypeAlias = RampStep  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """How an experiment ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VARIANT_FIELD_NUMBER: _builtins.int
-    UNIT_COUNT_FIELD_NUMBER: _builtins.int
-    EXPOSURE_COUNT_FIELD_NUMBER: _builtins.int
-    METRICS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AGAINST_VERDICT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
-    """Name of the variant."""
-    unit_count: _builtins.int
-    """Units that were exposed to it."""
-    exposure_count: _builtins.int
-    """Answers that were shown."""
+    """Name of the variant that the placement serves from then on; empty where it stays as it was."""
+    reason: _builtins.str
+    """Why, as whoever decided says it, at most 4,096 characters."""
+    against_verdict: _builtins.bool
+    """Output only. Whether the results said otherwise, or nothing."""
+    actor: _builtins.str
+    """Output only. Who decided, as the credential of the call named them; empty where calls need
+    none.
+    """
     @_builtins.property
-    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricResult]:
-        """What was measured, one for the goal and one for each guardrail, in the experiment's order."""
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Time of the decision."""
 
     def __init__(
         self,
         *,
         variant: _builtins.str = ...,
-        unit_count: _builtins.int = ...,
-        exposure_count: _builtins.int = ...,
-        metrics: _abc.Iterable[Global___MetricResult] | None = ...,
+        reason: _builtins.str = ...,
+        against_verdict: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposure_count", b"exposure_count", "metrics", b"metrics", "unit_count", b"unit_count", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "against_verdict", b"against_verdict", "reason", b"reason", "time", b"time", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___VariantResult: _TypeAlias = VariantResult  # noqa: Y015
-
-@_typing.final
-class MetricResult(_message.Message):
-    """One figure of one variant, compared with the first variant."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EVENT_TYPE_FIELD_NUMBER: _builtins.int
-    MEAN_FIELD_NUMBER: _builtins.int
-    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
-    RELATIVE_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    INTERVAL_LOW_FIELD_NUMBER: _builtins.int
-    INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
-    P_VALUE_FIELD_NUMBER: _builtins.int
-    event_type: _builtins.str
-    """Event type that was counted."""
-    mean: _builtins.float
-    """Mean of attributed events per unit."""
-    standard_error: _builtins.float
-    """Standard error of the mean. 0 where fewer than two units were exposed."""
-    relative_difference: _builtins.float
-    """Difference from the first variant, as a share of its mean. Unset for the first variant, and
-    where its mean is 0.
-    """
-    interval_low: _builtins.float
-    """Lower end of the 95 % interval of `relative_difference`; unset where that is."""
-    interval_high: _builtins.float
-    """Upper end of the 95 % interval of `relative_difference`; unset where that is."""
-    p_value: _builtins.float
-    """Probability of a difference this large by chance, from 0 to 1; unset where it cannot be told."""
-    def __init__(
-        self,
-        *,
-        event_type: _builtins.str = ...,
-        mean: _builtins.float = ...,
-        standard_error: _builtins.float = ...,
-        relative_difference: _builtins.float | None = ...,
-        interval_low: _builtins.float | None = ...,
-        interval_high: _builtins.float | None = ...,
-        p_value: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_p_value", b"_p_value", "_relative_difference", b"_relative_difference", "interval_high", b"interval_high", "interval_low", b"interval_low", "p_value", b"p_value", "relative_difference", b"relative_difference"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_p_value", b"_p_value", "_relative_difference", b"_relative_difference", "event_type", b"event_type", "interval_high", b"interval_high", "interval_low", b"interval_low", "mean", b"mean", "p_value", b"p_value", "relative_difference", b"relative_difference", "standard_error", b"standard_error"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__interval_high: _TypeAlias = _typing.Literal["interval_high"]  # noqa: Y015
-    _WhichOneofArgType__interval_high: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high"]  # noqa: Y015
-    _WhichOneofReturnType__interval_low: _TypeAlias = _typing.Literal["interval_low"]  # noqa: Y015
-    _WhichOneofArgType__interval_low: _TypeAlias = _typing.Literal["_interval_low", b"_interval_low"]  # noqa: Y015
-    _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
-    _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
-    _WhichOneofReturnType__relative_difference: _TypeAlias = _typing.Literal["relative_difference"]  # noqa: Y015
-    _WhichOneofArgType__relative_difference: _TypeAlias = _typing.Literal["_relative_difference", b"_relative_difference"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_high) -> _WhichOneofReturnType__interval_high | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_low) -> _WhichOneofReturnType__interval_low | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_difference) -> _WhichOneofReturnType__relative_difference | None: ...
-
-Global___MetricResult: _TypeAlias = MetricResult  # noqa: Y015
+Global___Decision: _TypeAlias = Decision  # noqa: Y015

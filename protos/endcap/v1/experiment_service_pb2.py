@@ -22,45 +22,167 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from endcap.v1 import assignment_pb2 as endcap_dot_v1_dot_assignment__pb2
 from endcap.v1 import experiment_pb2 as endcap_dot_v1_dot_experiment__pb2
+from endcap.v1 import experiment_results_pb2 as endcap_dot_v1_dot_experiment__results__pb2
+from endcap.v1 import holdout_pb2 as endcap_dot_v1_dot_holdout__pb2
+from endcap.v1 import layer_pb2 as endcap_dot_v1_dot_layer__pb2
+from endcap.v1 import metric_pb2 as endcap_dot_v1_dot_metric__pb2
+from endcap.v1 import off_policy_pb2 as endcap_dot_v1_dot_off__policy__pb2
+from endcap.v1 import placement_pb2 as endcap_dot_v1_dot_placement__pb2
+from endcap.v1 import role_pb2 as endcap_dot_v1_dot_role__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"endcap/v1/experiment_service.proto\x12\tendcap.v1\x1a\x1a\x65ndcap/v1/experiment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\x14GetExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"B\n\x15GetExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\"S\n\x16ListExperimentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"^\n\x17ListExperimentsResponse\x12*\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x15.endcap.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"o\n\x17\x43reateExperimentRequest\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"Y\n\x18\x43reateExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"N\n\x16StartExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"j\n\x17StartExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x15StopExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"i\n\x16StopExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"f\n\x17\x44\x65leteExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\".\n\x18\x44\x65leteExperimentResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"E\n\x1bGetExperimentResultsRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x98\x01\n\x1cGetExperimentResultsResponse\x12*\n\x08variants\x18\x01 \x03(\x0b\x32\x18.endcap.v1.VariantResult\x12\x1c\n\x14sample_ratio_p_value\x18\x02 \x01(\x01\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x95\x05\n\x11\x45xperimentService\x12R\n\rGetExperiment\x12\x1f.endcap.v1.GetExperimentRequest\x1a .endcap.v1.GetExperimentResponse\x12X\n\x0fListExperiments\x12!.endcap.v1.ListExperimentsRequest\x1a\".endcap.v1.ListExperimentsResponse\x12[\n\x10\x43reateExperiment\x12\".endcap.v1.CreateExperimentRequest\x1a#.endcap.v1.CreateExperimentResponse\x12X\n\x0fStartExperiment\x12!.endcap.v1.StartExperimentRequest\x1a\".endcap.v1.StartExperimentResponse\x12U\n\x0eStopExperiment\x12 .endcap.v1.StopExperimentRequest\x1a!.endcap.v1.StopExperimentResponse\x12[\n\x10\x44\x65leteExperiment\x12\".endcap.v1.DeleteExperimentRequest\x1a#.endcap.v1.DeleteExperimentResponse\x12g\n\x14GetExperimentResults\x12&.endcap.v1.GetExperimentResultsRequest\x1a\'.endcap.v1.GetExperimentResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"endcap/v1/experiment_service.proto\x12\tendcap.v1\x1a\x1a\x65ndcap/v1/assignment.proto\x1a\x1a\x65ndcap/v1/experiment.proto\x1a\"endcap/v1/experiment_results.proto\x1a\x17\x65ndcap/v1/holdout.proto\x1a\x15\x65ndcap/v1/layer.proto\x1a\x16\x65ndcap/v1/metric.proto\x1a\x1a\x65ndcap/v1/off_policy.proto\x1a\x19\x65ndcap/v1/placement.proto\x1a\x14\x65ndcap/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\x14GetExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"B\n\x15GetExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\"\x92\x01\n\x16ListExperimentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.endcap.v1.ExperimentState\x12\x11\n\tplacement\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"^\n\x17ListExperimentsResponse\x12*\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x15.endcap.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"o\n\x17\x43reateExperimentRequest\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"k\n\x18\x43reateExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xa0\x01\n\x17UpdateExperimentRequest\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"k\n\x18UpdateExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x16StartExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"j\n\x17StartExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"a\n\x15RampExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\nallocation\x18\x02 \x01(\x01\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"i\n\x16RampExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x16PauseExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"j\n\x17PauseExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x17ResumeExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"k\n\x18ResumeExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x15StopExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"i\n\x16StopExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xa1\x01\n\x17\x44\x65\x63ideExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x18\n\x10override_verdict\x18\x04 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"\x94\x01\n\x18\x44\x65\x63ideExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12\'\n\tplacement\x18\x02 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"f\n\x17\x44\x65leteExperimentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"@\n\x18\x44\x65leteExperimentResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"g\n\x1bGetExperimentResultsRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"M\n\x1cGetExperimentResultsResponse\x12-\n\x07results\x18\x01 \x01(\x0b\x32\x1c.endcap.v1.ExperimentResults\"\x80\x01\n\x1eListExperimentSnapshotsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nexperiment\x18\x03 \x01(\t\x12\x0f\n\x07segment\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"i\n\x1fListExperimentSnapshotsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.endcap.v1.ExperimentResults\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x15PlanExperimentRequest\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Experiment\x12*\n\x07history\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"u\n\x16PlanExperimentResponse\x12\x12\n\nunit_count\x18\x01 \x01(\x03\x12\x11\n\tday_count\x18\x02 \x01(\x01\x12\x19\n\x11\x64\x65tectable_effect\x18\x03 \x01(\x01\x12\x19\n\x11interval_widening\x18\x04 \x01(\x01\"c\n\x14GetAssignmentRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"o\n\x15GetAssignmentResponse\x12)\n\nassignment\x18\x01 \x01(\x0b\x32\x15.endcap.v1.Assignment\x12+\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x1c.endcap.v1.NoAssignmentCause\"\xc5\x02\n\x17\x45valuatePoliciesRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12#\n\x08policies\x18\x02 \x03(\x0b\x32\x11.endcap.v1.Policy\x12!\n\x06metric\x18\x03 \x01(\x0b\x32\x11.endcap.v1.Metric\x12\x31\n\nestimators\x18\x04 \x03(\x0e\x32\x1d.endcap.v1.OffPolicyEstimator\x12\x19\n\x0cweight_limit\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x0f\n\r_weight_limit\"t\n\x18\x45valuatePoliciesResponse\x12,\n\testimates\x18\x01 \x03(\x0b\x32\x19.endcap.v1.PolicyEstimate\x12\x14\n\x0clogged_value\x18\x02 \x01(\x01\x12\x14\n\x0c\x61nswer_count\x18\x03 \x01(\x03\"\'\n\x11GetHoldoutRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"9\n\x12GetHoldoutResponse\x12#\n\x07holdout\x18\x01 \x01(\x0b\x32\x12.endcap.v1.Holdout\"\x97\x01\n\x14UpdateHoldoutRequest\x12#\n\x07holdout\x18\x01 \x01(\x0b\x32\x12.endcap.v1.Holdout\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"b\n\x15UpdateHoldoutResponse\x12#\n\x07holdout\x18\x01 \x01(\x0b\x32\x12.endcap.v1.Holdout\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"4\n\x0fGetLayerRequest\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x10GetLayerResponse\x12\x1f\n\x05layer\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Layer\"N\n\x11ListLayersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x12ListLayersResponse\x12 \n\x06layers\x18\x01 \x03(\x0b\x32\x10.endcap.v1.Layer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x12\x43reateLayerRequest\x12\x1f\n\x05layer\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Layer\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\\\n\x13\x43reateLayerResponse\x12\x1f\n\x05layer\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Layer\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x91\x01\n\x12UpdateLayerRequest\x12\x1f\n\x05layer\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Layer\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\\\n\x13UpdateLayerResponse\x12\x1f\n\x05layer\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Layer\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\\\n\x12\x44\x65leteLayerRequest\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\";\n\x13\x44\x65leteLayerResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t*\x93\x02\n\x11NoAssignmentCause\x12#\n\x1fNO_ASSIGNMENT_CAUSE_UNSPECIFIED\x10\x00\x12#\n\x1fNO_ASSIGNMENT_CAUSE_NOT_RUNNING\x10\x01\x12 \n\x1cNO_ASSIGNMENT_CAUSE_HELD_OUT\x10\x02\x12(\n$NO_ASSIGNMENT_CAUSE_OTHER_EXPERIMENT\x10\x03\x12%\n!NO_ASSIGNMENT_CAUSE_NOT_ALLOCATED\x10\x04\x12 \n\x1cNO_ASSIGNMENT_CAUSE_FILTERED\x10\x05\x12\x1f\n\x1bNO_ASSIGNMENT_CAUSE_NO_UNIT\x10\x06\x32\xfa\x10\n\x11\x45xperimentService\x12X\n\rGetExperiment\x12\x1f.endcap.v1.GetExperimentRequest\x1a .endcap.v1.GetExperimentResponse\"\x04\x88\xb5\x18\x03\x12^\n\x0fListExperiments\x12!.endcap.v1.ListExperimentsRequest\x1a\".endcap.v1.ListExperimentsResponse\"\x04\x88\xb5\x18\x03\x12\x61\n\x10\x43reateExperiment\x12\".endcap.v1.CreateExperimentRequest\x1a#.endcap.v1.CreateExperimentResponse\"\x04\x88\xb5\x18\x04\x12\x61\n\x10UpdateExperiment\x12\".endcap.v1.UpdateExperimentRequest\x1a#.endcap.v1.UpdateExperimentResponse\"\x04\x88\xb5\x18\x04\x12^\n\x0fStartExperiment\x12!.endcap.v1.StartExperimentRequest\x1a\".endcap.v1.StartExperimentResponse\"\x04\x88\xb5\x18\x04\x12[\n\x0eRampExperiment\x12 .endcap.v1.RampExperimentRequest\x1a!.endcap.v1.RampExperimentResponse\"\x04\x88\xb5\x18\x04\x12^\n\x0fPauseExperiment\x12!.endcap.v1.PauseExperimentRequest\x1a\".endcap.v1.PauseExperimentResponse\"\x04\x88\xb5\x18\x04\x12\x61\n\x10ResumeExperiment\x12\".endcap.v1.ResumeExperimentRequest\x1a#.endcap.v1.ResumeExperimentResponse\"\x04\x88\xb5\x18\x04\x12[\n\x0eStopExperiment\x12 .endcap.v1.StopExperimentRequest\x1a!.endcap.v1.StopExperimentResponse\"\x04\x88\xb5\x18\x04\x12\x61\n\x10\x44\x65\x63ideExperiment\x12\".endcap.v1.DecideExperimentRequest\x1a#.endcap.v1.DecideExperimentResponse\"\x04\x88\xb5\x18\x04\x12\x61\n\x10\x44\x65leteExperiment\x12\".endcap.v1.DeleteExperimentRequest\x1a#.endcap.v1.DeleteExperimentResponse\"\x04\x88\xb5\x18\x04\x12m\n\x14GetExperimentResults\x12&.endcap.v1.GetExperimentResultsRequest\x1a\'.endcap.v1.GetExperimentResultsResponse\"\x04\x88\xb5\x18\x03\x12v\n\x17ListExperimentSnapshots\x12).endcap.v1.ListExperimentSnapshotsRequest\x1a*.endcap.v1.ListExperimentSnapshotsResponse\"\x04\x88\xb5\x18\x03\x12[\n\x0ePlanExperiment\x12 .endcap.v1.PlanExperimentRequest\x1a!.endcap.v1.PlanExperimentResponse\"\x04\x88\xb5\x18\x03\x12X\n\rGetAssignment\x12\x1f.endcap.v1.GetAssignmentRequest\x1a .endcap.v1.GetAssignmentResponse\"\x04\x88\xb5\x18\x03\x12\x61\n\x10\x45valuatePolicies\x12\".endcap.v1.EvaluatePoliciesRequest\x1a#.endcap.v1.EvaluatePoliciesResponse\"\x04\x88\xb5\x18\x03\x12O\n\nGetHoldout\x12\x1c.endcap.v1.GetHoldoutRequest\x1a\x1d.endcap.v1.GetHoldoutResponse\"\x04\x88\xb5\x18\x03\x12X\n\rUpdateHoldout\x12\x1f.endcap.v1.UpdateHoldoutRequest\x1a .endcap.v1.UpdateHoldoutResponse\"\x04\x88\xb5\x18\x04\x12I\n\x08GetLayer\x12\x1a.endcap.v1.GetLayerRequest\x1a\x1b.endcap.v1.GetLayerResponse\"\x04\x88\xb5\x18\x03\x12O\n\nListLayers\x12\x1c.endcap.v1.ListLayersRequest\x1a\x1d.endcap.v1.ListLayersResponse\"\x04\x88\xb5\x18\x03\x12R\n\x0b\x43reateLayer\x12\x1d.endcap.v1.CreateLayerRequest\x1a\x1e.endcap.v1.CreateLayerResponse\"\x04\x88\xb5\x18\x04\x12R\n\x0bUpdateLayer\x12\x1d.endcap.v1.UpdateLayerRequest\x1a\x1e.endcap.v1.UpdateLayerResponse\"\x04\x88\xb5\x18\x04\x12R\n\x0b\x44\x65leteLayer\x12\x1d.endcap.v1.DeleteLayerRequest\x1a\x1e.endcap.v1.DeleteLayerResponse\"\x04\x88\xb5\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.experiment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETEXPERIMENTREQUEST']._serialized_start=110
-  _globals['_GETEXPERIMENTREQUEST']._serialized_end=172
-  _globals['_GETEXPERIMENTRESPONSE']._serialized_start=174
-  _globals['_GETEXPERIMENTRESPONSE']._serialized_end=240
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=242
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=325
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=327
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=421
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=423
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=534
-  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_start=536
-  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_end=625
-  _globals['_STARTEXPERIMENTREQUEST']._serialized_start=627
-  _globals['_STARTEXPERIMENTREQUEST']._serialized_end=705
-  _globals['_STARTEXPERIMENTRESPONSE']._serialized_start=707
-  _globals['_STARTEXPERIMENTRESPONSE']._serialized_end=813
-  _globals['_STOPEXPERIMENTREQUEST']._serialized_start=815
-  _globals['_STOPEXPERIMENTREQUEST']._serialized_end=892
-  _globals['_STOPEXPERIMENTRESPONSE']._serialized_start=894
-  _globals['_STOPEXPERIMENTRESPONSE']._serialized_end=999
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=1001
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=1103
-  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_start=1105
-  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_end=1151
-  _globals['_GETEXPERIMENTRESULTSREQUEST']._serialized_start=1153
-  _globals['_GETEXPERIMENTRESULTSREQUEST']._serialized_end=1222
-  _globals['_GETEXPERIMENTRESULTSRESPONSE']._serialized_start=1225
-  _globals['_GETEXPERIMENTRESULTSRESPONSE']._serialized_end=1377
-  _globals['_EXPERIMENTSERVICE']._serialized_start=1380
-  _globals['_EXPERIMENTSERVICE']._serialized_end=2041
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperiments']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperiments']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['StartExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['StartExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['RampExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['RampExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['PauseExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['PauseExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ResumeExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ResumeExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['StopExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['StopExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DecideExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DecideExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperimentResults']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperimentResults']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperimentSnapshots']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperimentSnapshots']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['PlanExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['PlanExperiment']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetAssignment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetAssignment']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['EvaluatePolicies']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['EvaluatePolicies']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetHoldout']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetHoldout']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateHoldout']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateHoldout']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetLayer']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetLayer']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ListLayers']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ListLayers']._serialized_options = b'\210\265\030\003'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateLayer']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateLayer']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateLayer']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateLayer']._serialized_options = b'\210\265\030\004'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteLayer']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteLayer']._serialized_options = b'\210\265\030\004'
+  _globals['_NOASSIGNMENTCAUSE']._serialized_start=5249
+  _globals['_NOASSIGNMENTCAUSE']._serialized_end=5524
+  _globals['_GETEXPERIMENTREQUEST']._serialized_start=389
+  _globals['_GETEXPERIMENTREQUEST']._serialized_end=451
+  _globals['_GETEXPERIMENTRESPONSE']._serialized_start=453
+  _globals['_GETEXPERIMENTRESPONSE']._serialized_end=519
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=522
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=668
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=670
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=764
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=766
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=877
+  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_start=879
+  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_end=986
+  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_start=989
+  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_end=1149
+  _globals['_UPDATEEXPERIMENTRESPONSE']._serialized_start=1151
+  _globals['_UPDATEEXPERIMENTRESPONSE']._serialized_end=1258
+  _globals['_STARTEXPERIMENTREQUEST']._serialized_start=1260
+  _globals['_STARTEXPERIMENTREQUEST']._serialized_end=1338
+  _globals['_STARTEXPERIMENTRESPONSE']._serialized_start=1340
+  _globals['_STARTEXPERIMENTRESPONSE']._serialized_end=1446
+  _globals['_RAMPEXPERIMENTREQUEST']._serialized_start=1448
+  _globals['_RAMPEXPERIMENTREQUEST']._serialized_end=1545
+  _globals['_RAMPEXPERIMENTRESPONSE']._serialized_start=1547
+  _globals['_RAMPEXPERIMENTRESPONSE']._serialized_end=1652
+  _globals['_PAUSEEXPERIMENTREQUEST']._serialized_start=1654
+  _globals['_PAUSEEXPERIMENTREQUEST']._serialized_end=1732
+  _globals['_PAUSEEXPERIMENTRESPONSE']._serialized_start=1734
+  _globals['_PAUSEEXPERIMENTRESPONSE']._serialized_end=1840
+  _globals['_RESUMEEXPERIMENTREQUEST']._serialized_start=1842
+  _globals['_RESUMEEXPERIMENTREQUEST']._serialized_end=1921
+  _globals['_RESUMEEXPERIMENTRESPONSE']._serialized_start=1923
+  _globals['_RESUMEEXPERIMENTRESPONSE']._serialized_end=2030
+  _globals['_STOPEXPERIMENTREQUEST']._serialized_start=2032
+  _globals['_STOPEXPERIMENTREQUEST']._serialized_end=2109
+  _globals['_STOPEXPERIMENTRESPONSE']._serialized_start=2111
+  _globals['_STOPEXPERIMENTRESPONSE']._serialized_end=2216
+  _globals['_DECIDEEXPERIMENTREQUEST']._serialized_start=2219
+  _globals['_DECIDEEXPERIMENTREQUEST']._serialized_end=2380
+  _globals['_DECIDEEXPERIMENTRESPONSE']._serialized_start=2383
+  _globals['_DECIDEEXPERIMENTRESPONSE']._serialized_end=2531
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=2533
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=2635
+  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_start=2637
+  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_end=2701
+  _globals['_GETEXPERIMENTRESULTSREQUEST']._serialized_start=2703
+  _globals['_GETEXPERIMENTRESULTSREQUEST']._serialized_end=2806
+  _globals['_GETEXPERIMENTRESULTSRESPONSE']._serialized_start=2808
+  _globals['_GETEXPERIMENTRESULTSRESPONSE']._serialized_end=2885
+  _globals['_LISTEXPERIMENTSNAPSHOTSREQUEST']._serialized_start=2888
+  _globals['_LISTEXPERIMENTSNAPSHOTSREQUEST']._serialized_end=3016
+  _globals['_LISTEXPERIMENTSNAPSHOTSRESPONSE']._serialized_start=3018
+  _globals['_LISTEXPERIMENTSNAPSHOTSRESPONSE']._serialized_end=3123
+  _globals['_PLANEXPERIMENTREQUEST']._serialized_start=3126
+  _globals['_PLANEXPERIMENTREQUEST']._serialized_end=3256
+  _globals['_PLANEXPERIMENTRESPONSE']._serialized_start=3258
+  _globals['_PLANEXPERIMENTRESPONSE']._serialized_end=3375
+  _globals['_GETASSIGNMENTREQUEST']._serialized_start=3377
+  _globals['_GETASSIGNMENTREQUEST']._serialized_end=3476
+  _globals['_GETASSIGNMENTRESPONSE']._serialized_start=3478
+  _globals['_GETASSIGNMENTRESPONSE']._serialized_end=3589
+  _globals['_EVALUATEPOLICIESREQUEST']._serialized_start=3592
+  _globals['_EVALUATEPOLICIESREQUEST']._serialized_end=3917
+  _globals['_EVALUATEPOLICIESRESPONSE']._serialized_start=3919
+  _globals['_EVALUATEPOLICIESRESPONSE']._serialized_end=4035
+  _globals['_GETHOLDOUTREQUEST']._serialized_start=4037
+  _globals['_GETHOLDOUTREQUEST']._serialized_end=4076
+  _globals['_GETHOLDOUTRESPONSE']._serialized_start=4078
+  _globals['_GETHOLDOUTRESPONSE']._serialized_end=4135
+  _globals['_UPDATEHOLDOUTREQUEST']._serialized_start=4138
+  _globals['_UPDATEHOLDOUTREQUEST']._serialized_end=4289
+  _globals['_UPDATEHOLDOUTRESPONSE']._serialized_start=4291
+  _globals['_UPDATEHOLDOUTRESPONSE']._serialized_end=4389
+  _globals['_GETLAYERREQUEST']._serialized_start=4391
+  _globals['_GETLAYERREQUEST']._serialized_end=4443
+  _globals['_GETLAYERRESPONSE']._serialized_start=4445
+  _globals['_GETLAYERRESPONSE']._serialized_end=4496
+  _globals['_LISTLAYERSREQUEST']._serialized_start=4498
+  _globals['_LISTLAYERSREQUEST']._serialized_end=4576
+  _globals['_LISTLAYERSRESPONSE']._serialized_start=4578
+  _globals['_LISTLAYERSRESPONSE']._serialized_end=4657
+  _globals['_CREATELAYERREQUEST']._serialized_start=4659
+  _globals['_CREATELAYERREQUEST']._serialized_end=4755
+  _globals['_CREATELAYERRESPONSE']._serialized_start=4757
+  _globals['_CREATELAYERRESPONSE']._serialized_end=4849
+  _globals['_UPDATELAYERREQUEST']._serialized_start=4852
+  _globals['_UPDATELAYERREQUEST']._serialized_end=4997
+  _globals['_UPDATELAYERRESPONSE']._serialized_start=4999
+  _globals['_UPDATELAYERRESPONSE']._serialized_end=5091
+  _globals['_DELETELAYERREQUEST']._serialized_start=5093
+  _globals['_DELETELAYERREQUEST']._serialized_end=5185
+  _globals['_DELETELAYERRESPONSE']._serialized_start=5187
+  _globals['_DELETELAYERRESPONSE']._serialized_end=5246
+  _globals['_EXPERIMENTSERVICE']._serialized_start=5527
+  _globals['_EXPERIMENTSERVICE']._serialized_end=7697
 # @@protoc_insertion_point(module_scope)

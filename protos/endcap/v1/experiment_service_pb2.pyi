@@ -4,11 +4,21 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from endcap.v1 import assignment_pb2 as _assignment_pb2
 from endcap.v1 import experiment_pb2 as _experiment_pb2
+from endcap.v1 import experiment_results_pb2 as _experiment_results_pb2
+from endcap.v1 import holdout_pb2 as _holdout_pb2
+from endcap.v1 import layer_pb2 as _layer_pb2
+from endcap.v1 import metric_pb2 as _metric_pb2
+from endcap.v1 import off_policy_pb2 as _off_policy_pb2
+from endcap.v1 import placement_pb2 as _placement_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +29,46 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _NoAssignmentCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoAssignmentCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoAssignmentCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NO_ASSIGNMENT_CAUSE_UNSPECIFIED: _NoAssignmentCause.ValueType  # 0
+    """Not set: it takes part."""
+    NO_ASSIGNMENT_CAUSE_NOT_RUNNING: _NoAssignmentCause.ValueType  # 1
+    """The experiment does not run."""
+    NO_ASSIGNMENT_CAUSE_HELD_OUT: _NoAssignmentCause.ValueType  # 2
+    """The unit is in the shop's holdout."""
+    NO_ASSIGNMENT_CAUSE_OTHER_EXPERIMENT: _NoAssignmentCause.ValueType  # 3
+    """The unit takes part in another experiment of the layer."""
+    NO_ASSIGNMENT_CAUSE_NOT_ALLOCATED: _NoAssignmentCause.ValueType  # 4
+    """The unit is beyond the share that takes part."""
+    NO_ASSIGNMENT_CAUSE_FILTERED: _NoAssignmentCause.ValueType  # 5
+    """The experiment's filter leaves the user out."""
+    NO_ASSIGNMENT_CAUSE_NO_UNIT: _NoAssignmentCause.ValueType  # 6
+    """The call names no unit of the experiment's kind."""
+
+class NoAssignmentCause(_NoAssignmentCause, metaclass=_NoAssignmentCauseEnumTypeWrapper):
+    """Why a unit takes no part in an experiment."""
+
+NO_ASSIGNMENT_CAUSE_UNSPECIFIED: NoAssignmentCause.ValueType  # 0
+"""Not set: it takes part."""
+NO_ASSIGNMENT_CAUSE_NOT_RUNNING: NoAssignmentCause.ValueType  # 1
+"""The experiment does not run."""
+NO_ASSIGNMENT_CAUSE_HELD_OUT: NoAssignmentCause.ValueType  # 2
+"""The unit is in the shop's holdout."""
+NO_ASSIGNMENT_CAUSE_OTHER_EXPERIMENT: NoAssignmentCause.ValueType  # 3
+"""The unit takes part in another experiment of the layer."""
+NO_ASSIGNMENT_CAUSE_NOT_ALLOCATED: NoAssignmentCause.ValueType  # 4
+"""The unit is beyond the share that takes part."""
+NO_ASSIGNMENT_CAUSE_FILTERED: NoAssignmentCause.ValueType  # 5
+"""The experiment's filter leaves the user out."""
+NO_ASSIGNMENT_CAUSE_NO_UNIT: NoAssignmentCause.ValueType  # 6
+"""The call names no unit of the experiment's kind."""
+Global___NoAssignmentCause: _TypeAlias = NoAssignmentCause  # noqa: Y015
 
 @_typing.final
 class GetExperimentRequest(_message.Message):
@@ -78,28 +128,38 @@ class ListExperimentsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Number of experiments to return. If zero, 10; values above 100 are lowered to 100.
-    A negative value is an `INVALID_ARGUMENT` error.
+    """Number of experiments to return. If zero, 10; values above 100 are lowered to 100. A negative
+    value is an `INVALID_ARGUMENT` error.
     """
     page_token: _builtins.str
     """The `next_page_token` of the page before, at most 8,192 characters; empty for the first page.
     Everything but `page_size` and `request_id` must be as in the first request. A token that is
     altered, of another request or older than 24 hours is an `INVALID_ARGUMENT` error.
     """
+    placement: _builtins.str
+    """Identifier of a placement, at most 128 characters. If empty, experiments of all are returned."""
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_experiment_pb2.ExperimentState.ValueType]:
+        """States to return, at most 5. If empty, all."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        states: _abc.Iterable[_experiment_pb2.ExperimentState.ValueType] | None = ...,
+        placement: _builtins.str = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "request_id", b"request_id", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -172,7 +232,10 @@ class CreateExperimentResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
     request_id: _builtins.str
     """The identifier of the call: that of the request, or the one generated."""
     @_builtins.property
@@ -183,15 +246,88 @@ class CreateExperimentResponse(_message.Message):
         self,
         *,
         experiment: _experiment_pb2.Experiment | None = ...,
+        revision: _builtins.int = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateExperimentResponse: _TypeAlias = CreateExperimentResponse  # noqa: Y015
+
+@_typing.final
+class UpdateExperimentRequest(_message.Message):
+    """Request message for [UpdateExperiment][endcap.v1.ExperimentService.UpdateExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Whether to check the change and store nothing."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """Required. The experiment, found by its `id`."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields to write. If unset, all fields are written, and those not set are cleared. An unknown
+        path is an `INVALID_ARGUMENT` error.
+        """
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateExperimentRequest: _TypeAlias = UpdateExperimentRequest  # noqa: Y015
+
+@_typing.final
+class UpdateExperimentResponse(_message.Message):
+    """Response message for [UpdateExperiment][endcap.v1.ExperimentService.UpdateExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """The experiment as stored, or as it would have been with `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateExperimentResponse: _TypeAlias = UpdateExperimentResponse  # noqa: Y015
 
 @_typing.final
 class StartExperimentRequest(_message.Message):
@@ -258,6 +394,205 @@ class StartExperimentResponse(_message.Message):
 Global___StartExperimentResponse: _TypeAlias = StartExperimentResponse  # noqa: Y015
 
 @_typing.final
+class RampExperimentRequest(_message.Message):
+    """Request message for [RampExperiment][endcap.v1.ExperimentService.RampExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    allocation: _builtins.float
+    """Required. Share of the layer's units that take part from now on, above 0 and at most 1. What
+    the layer has not free is a `FAILED_PRECONDITION` error. Lowered, units that leave are counted
+    up to now.
+    """
+    etag: _builtins.str
+    """The `etag` of the experiment as last read, at most 128 characters. If it is no longer current,
+    an `ABORTED` error is returned. If empty, the call is unconditional.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        allocation: _builtins.float = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "etag", b"etag", "experiment", b"experiment", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RampExperimentRequest: _TypeAlias = RampExperimentRequest  # noqa: Y015
+
+@_typing.final
+class RampExperimentResponse(_message.Message):
+    """Response message for [RampExperiment][endcap.v1.ExperimentService.RampExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """The experiment as it is now."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RampExperimentResponse: _TypeAlias = RampExperimentResponse  # noqa: Y015
+
+@_typing.final
+class PauseExperimentRequest(_message.Message):
+    """Request message for [PauseExperiment][endcap.v1.ExperimentService.PauseExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    etag: _builtins.str
+    """The `etag` of the experiment as last read, at most 128 characters. If it is no longer current,
+    an `ABORTED` error is returned. If empty, the call is unconditional.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "experiment", b"experiment", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseExperimentRequest: _TypeAlias = PauseExperimentRequest  # noqa: Y015
+
+@_typing.final
+class PauseExperimentResponse(_message.Message):
+    """Response message for [PauseExperiment][endcap.v1.ExperimentService.PauseExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """The experiment as it is now."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseExperimentResponse: _TypeAlias = PauseExperimentResponse  # noqa: Y015
+
+@_typing.final
+class ResumeExperimentRequest(_message.Message):
+    """Request message for [ResumeExperiment][endcap.v1.ExperimentService.ResumeExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    etag: _builtins.str
+    """The `etag` of the experiment as last read, at most 128 characters. If it is no longer current,
+    an `ABORTED` error is returned. If empty, the call is unconditional.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "experiment", b"experiment", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeExperimentRequest: _TypeAlias = ResumeExperimentRequest  # noqa: Y015
+
+@_typing.final
+class ResumeExperimentResponse(_message.Message):
+    """Response message for [ResumeExperiment][endcap.v1.ExperimentService.ResumeExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """The experiment as it is now."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeExperimentResponse: _TypeAlias = ResumeExperimentResponse  # noqa: Y015
+
+@_typing.final
 class StopExperimentRequest(_message.Message):
     """Request message for [StopExperiment][endcap.v1.ExperimentService.StopExperiment]."""
 
@@ -322,6 +657,94 @@ class StopExperimentResponse(_message.Message):
 Global___StopExperimentResponse: _TypeAlias = StopExperimentResponse  # noqa: Y015
 
 @_typing.final
+class DecideExperimentRequest(_message.Message):
+    """Request message for [DecideExperiment][endcap.v1.ExperimentService.DecideExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    OVERRIDE_VERDICT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    variant: _builtins.str
+    """Name of the variant that the placement serves from now on, at most 64 characters. If empty, the
+    placement stays as it was.
+    """
+    reason: _builtins.str
+    """Why, at most 4,096 characters."""
+    override_verdict: _builtins.bool
+    """Whether to decide although the results say otherwise, or nothing."""
+    etag: _builtins.str
+    """The `etag` of the experiment as last read, at most 128 characters. If it is no longer current,
+    an `ABORTED` error is returned. If empty, the call is unconditional.
+    """
+    validate_only: _builtins.bool
+    """Whether to check the decision and store nothing."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        variant: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        override_verdict: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "experiment", b"experiment", "override_verdict", b"override_verdict", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideExperimentRequest: _TypeAlias = DecideExperimentRequest  # noqa: Y015
+
+@_typing.final
+class DecideExperimentResponse(_message.Message):
+    """Response message for [DecideExperiment][endcap.v1.ExperimentService.DecideExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """The experiment as it is now."""
+
+    @_builtins.property
+    def placement(self) -> _placement_pb2.Placement:
+        """The placement as it is served from now on."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        placement: _placement_pb2.Placement | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "placement", b"placement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "placement", b"placement", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideExperimentResponse: _TypeAlias = DecideExperimentResponse  # noqa: Y015
+
+@_typing.final
 class DeleteExperimentRequest(_message.Message):
     """Request message for [DeleteExperiment][endcap.v1.ExperimentService.DeleteExperiment]."""
 
@@ -338,7 +761,7 @@ class DeleteExperimentRequest(_message.Message):
     an `ABORTED` error is returned. If empty, the call is unconditional.
     """
     allow_missing: _builtins.bool
-    """Whether an experiment that does not exist counts as deleted. If false, it is a `NOT_FOUND`
+    """Whether a experiment that does not exist counts as deleted. If false, it is a `NOT_FOUND`
     error.
     """
     request_id: _builtins.str
@@ -365,9 +788,409 @@ class DeleteExperimentResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
     request_id: _builtins.str
     """The identifier of the call: that of the request, or the one generated."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteExperimentResponse: _TypeAlias = DeleteExperimentResponse  # noqa: Y015
+
+@_typing.final
+class GetExperimentResultsRequest(_message.Message):
+    """Request message for [GetExperimentResults][endcap.v1.ExperimentService.GetExperimentResults]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    segment: _builtins.str
+    """Identifier of a segment of the analysis plan, at most 128 characters. If empty, results of all
+    units are returned. One that the plan does not name is an `INVALID_ARGUMENT` error.
+    """
+    version: _builtins.int
+    """Version whose results are returned. If zero, all versions, stratified. A version that does not
+    exist is an `INVALID_ARGUMENT` error.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        version: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "segment", b"segment", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExperimentResultsRequest: _TypeAlias = GetExperimentResultsRequest  # noqa: Y015
+
+@_typing.final
+class GetExperimentResultsResponse(_message.Message):
+    """Response message for [GetExperimentResults][endcap.v1.ExperimentService.GetExperimentResults]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _experiment_results_pb2.ExperimentResults:
+        """The results."""
+
+    def __init__(
+        self,
+        *,
+        results: _experiment_results_pb2.ExperimentResults | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExperimentResultsResponse: _TypeAlias = GetExperimentResultsResponse  # noqa: Y015
+
+@_typing.final
+class ListExperimentSnapshotsRequest(_message.Message):
+    """Request message for
+    [ListExperimentSnapshots][endcap.v1.ExperimentService.ListExperimentSnapshots].
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Number of days to return. If zero, 10; values above 100 are lowered to 100. A negative value is
+    an `INVALID_ARGUMENT` error.
+    """
+    page_token: _builtins.str
+    """The `next_page_token` of the page before, at most 8,192 characters; empty for the first page.
+    Everything but `page_size` and `request_id` must be as in the first request. A token that is
+    altered, of another request or older than 24 hours is an `INVALID_ARGUMENT` error.
+    """
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    segment: _builtins.str
+    """Identifier of a segment of the analysis plan, at most 128 characters. If empty, results of all
+    units are returned.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        experiment: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "page_size", b"page_size", "page_token", b"page_token", "request_id", b"request_id", "segment", b"segment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExperimentSnapshotsRequest: _TypeAlias = ListExperimentSnapshotsRequest  # noqa: Y015
+
+@_typing.final
+class ListExperimentSnapshotsResponse(_message.Message):
+    """Response message for
+    [ListExperimentSnapshots][endcap.v1.ExperimentService.ListExperimentSnapshots].
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token for the next page; empty on the last one. Valid for 24 hours."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_results_pb2.ExperimentResults]:
+        """The results up to the end of each day, in UTC, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_experiment_results_pb2.ExperimentResults] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExperimentSnapshotsResponse: _TypeAlias = ListExperimentSnapshotsResponse  # noqa: Y015
+
+@_typing.final
+class PlanExperimentRequest(_message.Message):
+    """Request message for [PlanExperiment][endcap.v1.ExperimentService.PlanExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def experiment(self) -> _experiment_pb2.Experiment:
+        """Required. The experiment, which need not be stored."""
+
+    @_builtins.property
+    def history(self) -> _duration_pb2.Duration:
+        """How far back the placement's own past is looked at for means and variances, from 1 to 90 days.
+        If unset, 28 days. Without any past, a `FAILED_PRECONDITION` error is returned.
+        """
+
+    def __init__(
+        self,
+        *,
+        experiment: _experiment_pb2.Experiment | None = ...,
+        history: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "history", b"history"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "history", b"history", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanExperimentRequest: _TypeAlias = PlanExperimentRequest  # noqa: Y015
+
+@_typing.final
+class PlanExperimentResponse(_message.Message):
+    """Response message for [PlanExperiment][endcap.v1.ExperimentService.PlanExperiment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    DAY_COUNT_FIELD_NUMBER: _builtins.int
+    DETECTABLE_EFFECT_FIELD_NUMBER: _builtins.int
+    INTERVAL_WIDENING_FIELD_NUMBER: _builtins.int
+    unit_count: _builtins.int
+    """Units over all variants that find the decision metric's minimum detectable effect with the
+    plan's power.
+    """
+    day_count: _builtins.float
+    """Days until so many units take part, at the placement's own pace."""
+    detectable_effect: _builtins.float
+    """The effect that the plan finds in 14 days, as a share of the first variant's mean."""
+    interval_widening: _builtins.float
+    """How much wider the method's interval is than that of one test at the end: 1 for
+    `ANALYSIS_METHOD_FIXED_HORIZON`.
+    """
+    def __init__(
+        self,
+        *,
+        unit_count: _builtins.int = ...,
+        day_count: _builtins.float = ...,
+        detectable_effect: _builtins.float = ...,
+        interval_widening: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_count", b"day_count", "detectable_effect", b"detectable_effect", "interval_widening", b"interval_widening", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanExperimentResponse: _TypeAlias = PlanExperimentResponse  # noqa: Y015
+
+@_typing.final
+class GetAssignmentRequest(_message.Message):
+    """Request message for [GetAssignment][endcap.v1.ExperimentService.GetAssignment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Required. Identifier of the experiment, 1 to 128 characters."""
+    user_id: _builtins.str
+    """Identifier of the user, at most 128 characters. Either this or `visitor_id` is required."""
+    visitor_id: _builtins.str
+    """Identifier of the visitor, at most 128 characters."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        visitor_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAssignmentRequest: _TypeAlias = GetAssignmentRequest  # noqa: Y015
+
+@_typing.final
+class GetAssignmentResponse(_message.Message):
+    """Response message for [GetAssignment][endcap.v1.ExperimentService.GetAssignment]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSIGNMENT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    cause: Global___NoAssignmentCause.ValueType
+    """Why the unit takes no part; unset where it does."""
+    @_builtins.property
+    def assignment(self) -> _assignment_pb2.Assignment:
+        """The assignment; unset where the unit takes no part."""
+
+    def __init__(
+        self,
+        *,
+        assignment: _assignment_pb2.Assignment | None = ...,
+        cause: Global___NoAssignmentCause.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "cause", b"cause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAssignmentResponse: _TypeAlias = GetAssignmentResponse  # noqa: Y015
+
+@_typing.final
+class EvaluatePoliciesRequest(_message.Message):
+    """Request message for [EvaluatePolicies][endcap.v1.ExperimentService.EvaluatePolicies]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    ESTIMATORS_FIELD_NUMBER: _builtins.int
+    WEIGHT_LIMIT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    placement: _builtins.str
+    """Required. Identifier of the placement, 1 to 128 characters."""
+    weight_limit: _builtins.float
+    """Weight up to which `OFF_POLICY_ESTIMATOR_SWITCH_DR` corrects the model, and the strength of the
+    shrinkage of `OFF_POLICY_ESTIMATOR_DROS`: from 0, which is the model alone, to 1,000,000. If
+    unset, 10.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[_off_policy_pb2.Policy]:
+        """Required. The policies, 1 to 16."""
+
+    @_builtins.property
+    def metric(self) -> _metric_pb2.Metric:
+        """Required. The reward; `METRIC_KIND_CONVERSION`, `METRIC_KIND_COUNT` or `METRIC_KIND_SUM`, of
+        attributed events.
+        """
+
+    @_builtins.property
+    def estimators(self) -> _containers.RepeatedScalarFieldContainer[_off_policy_pb2.OffPolicyEstimator.ValueType]:
+        """Estimators, at most 7, none twice. If empty, SNIPS and DR."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Required. Time from which answers are looked at."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Required. Time up to which they are, at most 90 days after `start_time`."""
+
+    def __init__(
+        self,
+        *,
+        placement: _builtins.str = ...,
+        policies: _abc.Iterable[_off_policy_pb2.Policy] | None = ...,
+        metric: _metric_pb2.Metric | None = ...,
+        estimators: _abc.Iterable[_off_policy_pb2.OffPolicyEstimator.ValueType] | None = ...,
+        weight_limit: _builtins.float | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight_limit", b"_weight_limit", "end_time", b"end_time", "metric", b"metric", "start_time", b"start_time", "weight_limit", b"weight_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight_limit", b"_weight_limit", "end_time", b"end_time", "estimators", b"estimators", "metric", b"metric", "placement", b"placement", "policies", b"policies", "request_id", b"request_id", "start_time", b"start_time", "weight_limit", b"weight_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight_limit: _TypeAlias = _typing.Literal["weight_limit"]  # noqa: Y015
+    _WhichOneofArgType__weight_limit: _TypeAlias = _typing.Literal["_weight_limit", b"_weight_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_limit) -> _WhichOneofReturnType__weight_limit | None: ...
+
+Global___EvaluatePoliciesRequest: _TypeAlias = EvaluatePoliciesRequest  # noqa: Y015
+
+@_typing.final
+class EvaluatePoliciesResponse(_message.Message):
+    """Response message for [EvaluatePolicies][endcap.v1.ExperimentService.EvaluatePolicies]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ESTIMATES_FIELD_NUMBER: _builtins.int
+    LOGGED_VALUE_FIELD_NUMBER: _builtins.int
+    ANSWER_COUNT_FIELD_NUMBER: _builtins.int
+    logged_value: _builtins.float
+    """Mean reward per answer of what was served."""
+    answer_count: _builtins.int
+    """Answers that were looked at."""
+    @_builtins.property
+    def estimates(self) -> _containers.RepeatedCompositeFieldContainer[_off_policy_pb2.PolicyEstimate]:
+        """One for each policy and estimator, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        estimates: _abc.Iterable[_off_policy_pb2.PolicyEstimate] | None = ...,
+        logged_value: _builtins.float = ...,
+        answer_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_count", b"answer_count", "estimates", b"estimates", "logged_value", b"logged_value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluatePoliciesResponse: _TypeAlias = EvaluatePoliciesResponse  # noqa: Y015
+
+@_typing.final
+class GetHoldoutRequest(_message.Message):
+    """Request message for [GetHoldout][endcap.v1.ExperimentService.GetHoldout]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
     def __init__(
         self,
         *,
@@ -379,70 +1202,411 @@ class DeleteExperimentResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteExperimentResponse: _TypeAlias = DeleteExperimentResponse  # noqa: Y015
+Global___GetHoldoutRequest: _TypeAlias = GetHoldoutRequest  # noqa: Y015
 
 @_typing.final
-class GetExperimentResultsRequest(_message.Message):
-    """Request message for
-    [GetExperimentResults][endcap.v1.ExperimentService.GetExperimentResults].
-    """
+class GetHoldoutResponse(_message.Message):
+    """Response message for [GetHoldout][endcap.v1.ExperimentService.GetHoldout]."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    HOLDOUT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def holdout(self) -> _holdout_pb2.Holdout:
+        """The holdout."""
+
+    def __init__(
+        self,
+        *,
+        holdout: _holdout_pb2.Holdout | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holdout", b"holdout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holdout", b"holdout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldoutResponse: _TypeAlias = GetHoldoutResponse  # noqa: Y015
+
+@_typing.final
+class UpdateHoldoutRequest(_message.Message):
+    """Request message for [UpdateHoldout][endcap.v1.ExperimentService.UpdateHoldout]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDOUT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    experiment: _builtins.str
-    """Required. Identifier of the experiment, 1 to 128 characters."""
+    validate_only: _builtins.bool
+    """Whether to check the change and store nothing."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def holdout(self) -> _holdout_pb2.Holdout:
+        """Required. The holdout."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields to write. If unset, all fields are written, and those not set are cleared. An unknown
+        path is an `INVALID_ARGUMENT` error.
+        """
+
+    def __init__(
+        self,
+        *,
+        holdout: _holdout_pb2.Holdout | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holdout", b"holdout", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holdout", b"holdout", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateHoldoutRequest: _TypeAlias = UpdateHoldoutRequest  # noqa: Y015
+
+@_typing.final
+class UpdateHoldoutResponse(_message.Message):
+    """Response message for [UpdateHoldout][endcap.v1.ExperimentService.UpdateHoldout]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDOUT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def holdout(self) -> _holdout_pb2.Holdout:
+        """The holdout as stored, or as it would have been with `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        holdout: _holdout_pb2.Holdout | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holdout", b"holdout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holdout", b"holdout", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateHoldoutResponse: _TypeAlias = UpdateHoldoutResponse  # noqa: Y015
+
+@_typing.final
+class GetLayerRequest(_message.Message):
+    """Request message for [GetLayer][endcap.v1.ExperimentService.GetLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    """Required. Identifier of the layer, 1 to 128 characters."""
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
     def __init__(
         self,
         *,
-        experiment: _builtins.str = ...,
+        layer: _builtins.str = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetExperimentResultsRequest: _TypeAlias = GetExperimentResultsRequest  # noqa: Y015
+Global___GetLayerRequest: _TypeAlias = GetLayerRequest  # noqa: Y015
 
 @_typing.final
-class GetExperimentResultsResponse(_message.Message):
-    """Response message for
-    [GetExperimentResults][endcap.v1.ExperimentService.GetExperimentResults].
-    """
+class GetLayerResponse(_message.Message):
+    """Response message for [GetLayer][endcap.v1.ExperimentService.GetLayer]."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VARIANTS_FIELD_NUMBER: _builtins.int
-    SAMPLE_RATIO_P_VALUE_FIELD_NUMBER: _builtins.int
-    AS_OF_TIME_FIELD_NUMBER: _builtins.int
-    sample_ratio_p_value: _builtins.float
-    """Probability, from 0 to 1, that units split over the variants as unevenly as they did by chance.
-    Below 0.001 something is wrong with the assignment, and the results should not be trusted.
-    """
+    LAYER_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def variants(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_pb2.VariantResult]:
-        """One result a variant, in the order of the experiment."""
-
-    @_builtins.property
-    def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """Time up to which events were counted."""
+    def layer(self) -> _layer_pb2.Layer:
+        """The layer."""
 
     def __init__(
         self,
         *,
-        variants: _abc.Iterable[_experiment_pb2.VariantResult] | None = ...,
-        sample_ratio_p_value: _builtins.float = ...,
-        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        layer: _layer_pb2.Layer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "sample_ratio_p_value", b"sample_ratio_p_value", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetExperimentResultsResponse: _TypeAlias = GetExperimentResultsResponse  # noqa: Y015
+Global___GetLayerResponse: _TypeAlias = GetLayerResponse  # noqa: Y015
+
+@_typing.final
+class ListLayersRequest(_message.Message):
+    """Request message for [ListLayers][endcap.v1.ExperimentService.ListLayers]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Number of layers to return. If zero, 10; values above 100 are lowered to 100. A negative value
+    is an `INVALID_ARGUMENT` error.
+    """
+    page_token: _builtins.str
+    """The `next_page_token` of the page before, at most 8,192 characters; empty for the first page.
+    Everything but `page_size` and `request_id` must be as in the first request. A token that is
+    altered, of another request or older than 24 hours is an `INVALID_ARGUMENT` error.
+    """
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLayersRequest: _TypeAlias = ListLayersRequest  # noqa: Y015
+
+@_typing.final
+class ListLayersResponse(_message.Message):
+    """Response message for [ListLayers][endcap.v1.ExperimentService.ListLayers]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token for the next page; empty on the last one. Valid for 24 hours."""
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_layer_pb2.Layer]:
+        """The layers, in the order of their identifiers."""
+
+    def __init__(
+        self,
+        *,
+        layers: _abc.Iterable[_layer_pb2.Layer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLayersResponse: _TypeAlias = ListLayersResponse  # noqa: Y015
+
+@_typing.final
+class CreateLayerRequest(_message.Message):
+    """Request message for [CreateLayer][endcap.v1.ExperimentService.CreateLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Whether to check the layer and store nothing."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def layer(self) -> _layer_pb2.Layer:
+        """Required. The layer. `etag` is ignored."""
+
+    def __init__(
+        self,
+        *,
+        layer: _layer_pb2.Layer | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateLayerRequest: _TypeAlias = CreateLayerRequest  # noqa: Y015
+
+@_typing.final
+class CreateLayerResponse(_message.Message):
+    """Response message for [CreateLayer][endcap.v1.ExperimentService.CreateLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def layer(self) -> _layer_pb2.Layer:
+        """The layer as stored, or as it would have been with `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        layer: _layer_pb2.Layer | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateLayerResponse: _TypeAlias = CreateLayerResponse  # noqa: Y015
+
+@_typing.final
+class UpdateLayerRequest(_message.Message):
+    """Request message for [UpdateLayer][endcap.v1.ExperimentService.UpdateLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Whether to check the change and store nothing."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def layer(self) -> _layer_pb2.Layer:
+        """Required. The layer, found by its `id`."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields to write. If unset, all fields are written, and those not set are cleared. An unknown
+        path is an `INVALID_ARGUMENT` error.
+        """
+
+    def __init__(
+        self,
+        *,
+        layer: _layer_pb2.Layer | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLayerRequest: _TypeAlias = UpdateLayerRequest  # noqa: Y015
+
+@_typing.final
+class UpdateLayerResponse(_message.Message):
+    """Response message for [UpdateLayer][endcap.v1.ExperimentService.UpdateLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def layer(self) -> _layer_pb2.Layer:
+        """The layer as stored, or as it would have been with `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        layer: _layer_pb2.Layer | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLayerResponse: _TypeAlias = UpdateLayerResponse  # noqa: Y015
+
+@_typing.final
+class DeleteLayerRequest(_message.Message):
+    """Request message for [DeleteLayer][endcap.v1.ExperimentService.DeleteLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    """Required. Identifier of the layer, 1 to 128 characters."""
+    etag: _builtins.str
+    """The `etag` of the layer as last read, at most 128 characters. If it is no longer current, an
+    `ABORTED` error is returned. If empty, the call is unconditional.
+    """
+    allow_missing: _builtins.bool
+    """Whether a layer that does not exist counts as deleted. If false, it is a `NOT_FOUND` error."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        layer: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "etag", b"etag", "layer", b"layer", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteLayerRequest: _TypeAlias = DeleteLayerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteLayerResponse(_message.Message):
+    """Response message for [DeleteLayer][endcap.v1.ExperimentService.DeleteLayer]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteLayerResponse: _TypeAlias = DeleteLayerResponse  # noqa: Y015

@@ -53,15 +53,40 @@ class ExperimentServiceStub(object):
                 request_serializer=endcap_dot_v1_dot_experiment__service__pb2.CreateExperimentRequest.SerializeToString,
                 response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.CreateExperimentResponse.FromString,
                 _registered_method=True)
+        self.UpdateExperiment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/UpdateExperiment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateExperimentResponse.FromString,
+                _registered_method=True)
         self.StartExperiment = channel.unary_unary(
                 '/endcap.v1.ExperimentService/StartExperiment',
                 request_serializer=endcap_dot_v1_dot_experiment__service__pb2.StartExperimentRequest.SerializeToString,
                 response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.StartExperimentResponse.FromString,
                 _registered_method=True)
+        self.RampExperiment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/RampExperiment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.RampExperimentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.RampExperimentResponse.FromString,
+                _registered_method=True)
+        self.PauseExperiment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/PauseExperiment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.PauseExperimentResponse.FromString,
+                _registered_method=True)
+        self.ResumeExperiment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/ResumeExperiment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.ResumeExperimentResponse.FromString,
+                _registered_method=True)
         self.StopExperiment = channel.unary_unary(
                 '/endcap.v1.ExperimentService/StopExperiment',
                 request_serializer=endcap_dot_v1_dot_experiment__service__pb2.StopExperimentRequest.SerializeToString,
                 response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.StopExperimentResponse.FromString,
+                _registered_method=True)
+        self.DecideExperiment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/DecideExperiment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.DecideExperimentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.DecideExperimentResponse.FromString,
                 _registered_method=True)
         self.DeleteExperiment = channel.unary_unary(
                 '/endcap.v1.ExperimentService/DeleteExperiment',
@@ -72,6 +97,61 @@ class ExperimentServiceStub(object):
                 '/endcap.v1.ExperimentService/GetExperimentResults',
                 request_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetExperimentResultsRequest.SerializeToString,
                 response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetExperimentResultsResponse.FromString,
+                _registered_method=True)
+        self.ListExperimentSnapshots = channel.unary_unary(
+                '/endcap.v1.ExperimentService/ListExperimentSnapshots',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.ListExperimentSnapshotsRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.ListExperimentSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.PlanExperiment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/PlanExperiment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.PlanExperimentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.PlanExperimentResponse.FromString,
+                _registered_method=True)
+        self.GetAssignment = channel.unary_unary(
+                '/endcap.v1.ExperimentService/GetAssignment',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetAssignmentResponse.FromString,
+                _registered_method=True)
+        self.EvaluatePolicies = channel.unary_unary(
+                '/endcap.v1.ExperimentService/EvaluatePolicies',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.EvaluatePoliciesRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.EvaluatePoliciesResponse.FromString,
+                _registered_method=True)
+        self.GetHoldout = channel.unary_unary(
+                '/endcap.v1.ExperimentService/GetHoldout',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetHoldoutRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetHoldoutResponse.FromString,
+                _registered_method=True)
+        self.UpdateHoldout = channel.unary_unary(
+                '/endcap.v1.ExperimentService/UpdateHoldout',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateHoldoutRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateHoldoutResponse.FromString,
+                _registered_method=True)
+        self.GetLayer = channel.unary_unary(
+                '/endcap.v1.ExperimentService/GetLayer',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetLayerRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetLayerResponse.FromString,
+                _registered_method=True)
+        self.ListLayers = channel.unary_unary(
+                '/endcap.v1.ExperimentService/ListLayers',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.ListLayersRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.ListLayersResponse.FromString,
+                _registered_method=True)
+        self.CreateLayer = channel.unary_unary(
+                '/endcap.v1.ExperimentService/CreateLayer',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.CreateLayerRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.CreateLayerResponse.FromString,
+                _registered_method=True)
+        self.UpdateLayer = channel.unary_unary(
+                '/endcap.v1.ExperimentService/UpdateLayer',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateLayerRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateLayerResponse.FromString,
+                _registered_method=True)
+        self.DeleteLayer = channel.unary_unary(
+                '/endcap.v1.ExperimentService/DeleteLayer',
+                request_serializer=endcap_dot_v1_dot_experiment__service__pb2.DeleteLayerRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_experiment__service__pb2.DeleteLayerResponse.FromString,
                 _registered_method=True)
 
 
@@ -84,6 +164,8 @@ class ExperimentServiceServicer(object):
 
     def GetExperiment(self, request, context):
         """Returns one experiment. One that does not exist is a `NOT_FOUND` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +173,8 @@ class ExperimentServiceServicer(object):
 
     def ListExperiments(self, request, context):
         """Returns the experiments of the shop page by page, in the order of their identifiers.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,23 +182,80 @@ class ExperimentServiceServicer(object):
 
     def CreateExperiment(self, request, context):
         """Creates an experiment as a draft. An identifier that was ever used is an `ALREADY_EXISTS`
-        error; a placement that does not exist, or a strategy that is not installed, is a
-        `FAILED_PRECONDITION` error.
+        error; a placement, layer or segment that does not exist, or a strategy that is not installed,
+        is a `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateExperiment(self, request, context):
+        """Changes an experiment. Of one that was started, metrics, analysis, unit, layer and design are
+        frozen: to change them is a `FAILED_PRECONDITION` error. A change of variants or weights makes
+        a new version.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartExperiment(self, request, context):
-        """Starts a draft. One that is not a draft, or whose placement has a running experiment, is a
+        """Starts a draft. One that is not a draft, or that cannot run beside another one, is a
         `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RampExperiment(self, request, context):
+        """Changes the share of units that take part. No unit changes its variant.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseExperiment(self, request, context):
+        """Stops serving the variants for a while. One that is not running is a `FAILED_PRECONDITION`
+        error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeExperiment(self, request, context):
+        """Serves the variants of a paused experiment again, each unit its own.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopExperiment(self, request, context):
-        """Stops a running experiment for good. One that is not running is a `FAILED_PRECONDITION` error.
+        """Stops an experiment for good. One that is neither running nor paused is a `FAILED_PRECONDITION`
+        error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideExperiment(self, request, context):
+        """Ends a stopped experiment with a decision, and serves what was decided. Against the verdict, or
+        before there is one, it needs `override_verdict`; otherwise, a `FAILED_PRECONDITION` error is
+        returned.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +263,8 @@ class ExperimentServiceServicer(object):
 
     def DeleteExperiment(self, request, context):
         """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,6 +272,113 @@ class ExperimentServiceServicer(object):
 
     def GetExperimentResults(self, request, context):
         """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExperimentSnapshots(self, request, context):
+        """Returns the results as they stood at the end of each day, the newest first, for a chart of
+        them.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanExperiment(self, request, context):
+        """Returns how many units and days an experiment needs to find an effect.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAssignment(self, request, context):
+        """Returns which variant a unit would be served, and records no exposure.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluatePolicies(self, request, context):
+        """Estimates what other strategies would have achieved on a placement, from what was served there.
+
+        Answers without logged propensities, as of a placement that does not explore, cannot be used,
+        nor can those that are worth less than 1 % of their number for a policy: a
+        `FAILED_PRECONDITION` error is returned.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHoldout(self, request, context):
+        """Returns the shop's holdout; one with a share of 0 where none was set.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateHoldout(self, request, context):
+        """Changes the shop's holdout.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLayer(self, request, context):
+        """Returns one layer. One that does not exist is a `NOT_FOUND` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLayers(self, request, context):
+        """Returns the layers of the shop page by page, in the order of their identifiers.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateLayer(self, request, context):
+        """Creates a layer. An identifier that is taken is an `ALREADY_EXISTS` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLayer(self, request, context):
+        """Changes a layer. One that does not exist is a `NOT_FOUND` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLayer(self, request, context):
+        """Deletes a layer. One that does not exist is a `NOT_FOUND` error, unless `allow_missing` is set.
+        One in which an experiment ever ran is a `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,15 +402,40 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.CreateExperimentRequest.FromString,
                     response_serializer=endcap_dot_v1_dot_experiment__service__pb2.CreateExperimentResponse.SerializeToString,
             ),
+            'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExperiment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateExperimentResponse.SerializeToString,
+            ),
             'StartExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.StartExperiment,
                     request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.StartExperimentRequest.FromString,
                     response_serializer=endcap_dot_v1_dot_experiment__service__pb2.StartExperimentResponse.SerializeToString,
             ),
+            'RampExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RampExperiment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.RampExperimentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.RampExperimentResponse.SerializeToString,
+            ),
+            'PauseExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseExperiment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.PauseExperimentResponse.SerializeToString,
+            ),
+            'ResumeExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeExperiment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.ResumeExperimentResponse.SerializeToString,
+            ),
             'StopExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.StopExperiment,
                     request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.StopExperimentRequest.FromString,
                     response_serializer=endcap_dot_v1_dot_experiment__service__pb2.StopExperimentResponse.SerializeToString,
+            ),
+            'DecideExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideExperiment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.DecideExperimentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.DecideExperimentResponse.SerializeToString,
             ),
             'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteExperiment,
@@ -171,6 +446,61 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetExperimentResults,
                     request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetExperimentResultsRequest.FromString,
                     response_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetExperimentResultsResponse.SerializeToString,
+            ),
+            'ListExperimentSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperimentSnapshots,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.ListExperimentSnapshotsRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.ListExperimentSnapshotsResponse.SerializeToString,
+            ),
+            'PlanExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanExperiment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.PlanExperimentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.PlanExperimentResponse.SerializeToString,
+            ),
+            'GetAssignment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAssignment,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetAssignmentResponse.SerializeToString,
+            ),
+            'EvaluatePolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluatePolicies,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.EvaluatePoliciesRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.EvaluatePoliciesResponse.SerializeToString,
+            ),
+            'GetHoldout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHoldout,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetHoldoutRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetHoldoutResponse.SerializeToString,
+            ),
+            'UpdateHoldout': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateHoldout,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateHoldoutRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateHoldoutResponse.SerializeToString,
+            ),
+            'GetLayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLayer,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.GetLayerRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.GetLayerResponse.SerializeToString,
+            ),
+            'ListLayers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLayers,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.ListLayersRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.ListLayersResponse.SerializeToString,
+            ),
+            'CreateLayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLayer,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.CreateLayerRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.CreateLayerResponse.SerializeToString,
+            ),
+            'UpdateLayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLayer,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateLayerRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.UpdateLayerResponse.SerializeToString,
+            ),
+            'DeleteLayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLayer,
+                    request_deserializer=endcap_dot_v1_dot_experiment__service__pb2.DeleteLayerRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_experiment__service__pb2.DeleteLayerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -269,6 +599,33 @@ class ExperimentService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/UpdateExperiment',
+            endcap_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.UpdateExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def StartExperiment(request,
             target,
             options=(),
@@ -296,6 +653,87 @@ class ExperimentService(object):
             _registered_method=True)
 
     @staticmethod
+    def RampExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/RampExperiment',
+            endcap_dot_v1_dot_experiment__service__pb2.RampExperimentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.RampExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/PauseExperiment',
+            endcap_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.PauseExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/ResumeExperiment',
+            endcap_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.ResumeExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def StopExperiment(request,
             target,
             options=(),
@@ -312,6 +750,33 @@ class ExperimentService(object):
             '/endcap.v1.ExperimentService/StopExperiment',
             endcap_dot_v1_dot_experiment__service__pb2.StopExperimentRequest.SerializeToString,
             endcap_dot_v1_dot_experiment__service__pb2.StopExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/DecideExperiment',
+            endcap_dot_v1_dot_experiment__service__pb2.DecideExperimentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.DecideExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -366,6 +831,303 @@ class ExperimentService(object):
             '/endcap.v1.ExperimentService/GetExperimentResults',
             endcap_dot_v1_dot_experiment__service__pb2.GetExperimentResultsRequest.SerializeToString,
             endcap_dot_v1_dot_experiment__service__pb2.GetExperimentResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperimentSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/ListExperimentSnapshots',
+            endcap_dot_v1_dot_experiment__service__pb2.ListExperimentSnapshotsRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.ListExperimentSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/PlanExperiment',
+            endcap_dot_v1_dot_experiment__service__pb2.PlanExperimentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.PlanExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAssignment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/GetAssignment',
+            endcap_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.GetAssignmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluatePolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/EvaluatePolicies',
+            endcap_dot_v1_dot_experiment__service__pb2.EvaluatePoliciesRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.EvaluatePoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHoldout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/GetHoldout',
+            endcap_dot_v1_dot_experiment__service__pb2.GetHoldoutRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.GetHoldoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateHoldout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/UpdateHoldout',
+            endcap_dot_v1_dot_experiment__service__pb2.UpdateHoldoutRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.UpdateHoldoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/GetLayer',
+            endcap_dot_v1_dot_experiment__service__pb2.GetLayerRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.GetLayerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLayers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/ListLayers',
+            endcap_dot_v1_dot_experiment__service__pb2.ListLayersRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.ListLayersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/CreateLayer',
+            endcap_dot_v1_dot_experiment__service__pb2.CreateLayerRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.CreateLayerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/UpdateLayer',
+            endcap_dot_v1_dot_experiment__service__pb2.UpdateLayerRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.UpdateLayerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.ExperimentService/DeleteLayer',
+            endcap_dot_v1_dot_experiment__service__pb2.DeleteLayerRequest.SerializeToString,
+            endcap_dot_v1_dot_experiment__service__pb2.DeleteLayerResponse.FromString,
             options,
             channel_credentials,
             insecure,

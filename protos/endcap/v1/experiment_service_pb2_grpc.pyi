@@ -38,24 +38,135 @@ class ExperimentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExperimentServiceAsyncStub: ...
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]
-    """Returns one experiment. One that does not exist is a `NOT_FOUND` error."""
+    """Returns one experiment. One that does not exist is a `NOT_FOUND` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     ListExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]
-    """Returns the experiments of the shop page by page, in the order of their identifiers."""
+    """Returns the experiments of the shop page by page, in the order of their identifiers.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     CreateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]
     """Creates an experiment as a draft. An identifier that was ever used is an `ALREADY_EXISTS`
-    error; a placement that does not exist, or a strategy that is not installed, is a
-    `FAILED_PRECONDITION` error.
+    error; a placement, layer or segment that does not exist, or a strategy that is not installed,
+    is a `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_service_pb2.UpdateExperimentResponse]
+    """Changes an experiment. Of one that was started, metrics, analysis, unit, layer and design are
+    frozen: to change them is a `FAILED_PRECONDITION` error. A change of variants or weights makes
+    a new version.
+
+    Not available in this release; answers UNIMPLEMENTED.
     """
     StartExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.StartExperimentRequest, _experiment_service_pb2.StartExperimentResponse]
-    """Starts a draft. One that is not a draft, or whose placement has a running experiment, is a
+    """Starts a draft. One that is not a draft, or that cannot run beside another one, is a
     `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    RampExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.RampExperimentRequest, _experiment_service_pb2.RampExperimentResponse]
+    """Changes the share of units that take part. No unit changes its variant.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    PauseExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_service_pb2.PauseExperimentResponse]
+    """Stops serving the variants for a while. One that is not running is a `FAILED_PRECONDITION`
+    error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    ResumeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_service_pb2.ResumeExperimentResponse]
+    """Serves the variants of a paused experiment again, each unit its own.
+
+    Not available in this release; answers UNIMPLEMENTED.
     """
     StopExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.StopExperimentRequest, _experiment_service_pb2.StopExperimentResponse]
-    """Stops a running experiment for good. One that is not running is a `FAILED_PRECONDITION` error."""
+    """Stops an experiment for good. One that is neither running nor paused is a `FAILED_PRECONDITION`
+    error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    DecideExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DecideExperimentRequest, _experiment_service_pb2.DecideExperimentResponse]
+    """Ends a stopped experiment with a decision, and serves what was decided. Against the verdict, or
+    before there is one, it needs `override_verdict`; otherwise, a `FAILED_PRECONDITION` error is
+    returned.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_service_pb2.DeleteExperimentResponse]
-    """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay."""
+    """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     GetExperimentResults: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentResultsRequest, _experiment_service_pb2.GetExperimentResultsResponse]
-    """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error."""
+    """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    ListExperimentSnapshots: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentSnapshotsRequest, _experiment_service_pb2.ListExperimentSnapshotsResponse]
+    """Returns the results as they stood at the end of each day, the newest first, for a chart of
+    them.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    PlanExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PlanExperimentRequest, _experiment_service_pb2.PlanExperimentResponse]
+    """Returns how many units and days an experiment needs to find an effect.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    GetAssignment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetAssignmentRequest, _experiment_service_pb2.GetAssignmentResponse]
+    """Returns which variant a unit would be served, and records no exposure.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    EvaluatePolicies: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.EvaluatePoliciesRequest, _experiment_service_pb2.EvaluatePoliciesResponse]
+    """Estimates what other strategies would have achieved on a placement, from what was served there.
+
+    Answers without logged propensities, as of a placement that does not explore, cannot be used,
+    nor can those that are worth less than 1 % of their number for a policy: a
+    `FAILED_PRECONDITION` error is returned.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    GetHoldout: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetHoldoutRequest, _experiment_service_pb2.GetHoldoutResponse]
+    """Returns the shop's holdout; one with a share of 0 where none was set.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    UpdateHoldout: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateHoldoutRequest, _experiment_service_pb2.UpdateHoldoutResponse]
+    """Changes the shop's holdout.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    GetLayer: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetLayerRequest, _experiment_service_pb2.GetLayerResponse]
+    """Returns one layer. One that does not exist is a `NOT_FOUND` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    ListLayers: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListLayersRequest, _experiment_service_pb2.ListLayersResponse]
+    """Returns the layers of the shop page by page, in the order of their identifiers.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    CreateLayer: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateLayerRequest, _experiment_service_pb2.CreateLayerResponse]
+    """Creates a layer. An identifier that is taken is an `ALREADY_EXISTS` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    UpdateLayer: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateLayerRequest, _experiment_service_pb2.UpdateLayerResponse]
+    """Changes a layer. One that does not exist is a `NOT_FOUND` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    DeleteLayer: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteLayerRequest, _experiment_service_pb2.DeleteLayerResponse]
+    """Deletes a layer. One that does not exist is a `NOT_FOUND` error, unless `allow_missing` is set.
+    One in which an experiment ever ran is a `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
 
 @_typing.type_check_only
 class ExperimentServiceAsyncStub(ExperimentServiceStub):
@@ -67,24 +178,135 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]  # type: ignore[assignment]
-    """Returns one experiment. One that does not exist is a `NOT_FOUND` error."""
+    """Returns one experiment. One that does not exist is a `NOT_FOUND` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     ListExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]  # type: ignore[assignment]
-    """Returns the experiments of the shop page by page, in the order of their identifiers."""
+    """Returns the experiments of the shop page by page, in the order of their identifiers.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]  # type: ignore[assignment]
     """Creates an experiment as a draft. An identifier that was ever used is an `ALREADY_EXISTS`
-    error; a placement that does not exist, or a strategy that is not installed, is a
-    `FAILED_PRECONDITION` error.
+    error; a placement, layer or segment that does not exist, or a strategy that is not installed,
+    is a `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_service_pb2.UpdateExperimentResponse]  # type: ignore[assignment]
+    """Changes an experiment. Of one that was started, metrics, analysis, unit, layer and design are
+    frozen: to change them is a `FAILED_PRECONDITION` error. A change of variants or weights makes
+    a new version.
+
+    Not available in this release; answers UNIMPLEMENTED.
     """
     StartExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.StartExperimentRequest, _experiment_service_pb2.StartExperimentResponse]  # type: ignore[assignment]
-    """Starts a draft. One that is not a draft, or whose placement has a running experiment, is a
+    """Starts a draft. One that is not a draft, or that cannot run beside another one, is a
     `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    RampExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.RampExperimentRequest, _experiment_service_pb2.RampExperimentResponse]  # type: ignore[assignment]
+    """Changes the share of units that take part. No unit changes its variant.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    PauseExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_service_pb2.PauseExperimentResponse]  # type: ignore[assignment]
+    """Stops serving the variants for a while. One that is not running is a `FAILED_PRECONDITION`
+    error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    ResumeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_service_pb2.ResumeExperimentResponse]  # type: ignore[assignment]
+    """Serves the variants of a paused experiment again, each unit its own.
+
+    Not available in this release; answers UNIMPLEMENTED.
     """
     StopExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.StopExperimentRequest, _experiment_service_pb2.StopExperimentResponse]  # type: ignore[assignment]
-    """Stops a running experiment for good. One that is not running is a `FAILED_PRECONDITION` error."""
+    """Stops an experiment for good. One that is neither running nor paused is a `FAILED_PRECONDITION`
+    error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    DecideExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DecideExperimentRequest, _experiment_service_pb2.DecideExperimentResponse]  # type: ignore[assignment]
+    """Ends a stopped experiment with a decision, and serves what was decided. Against the verdict, or
+    before there is one, it needs `override_verdict`; otherwise, a `FAILED_PRECONDITION` error is
+    returned.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_service_pb2.DeleteExperimentResponse]  # type: ignore[assignment]
-    """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay."""
+    """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     GetExperimentResults: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentResultsRequest, _experiment_service_pb2.GetExperimentResultsResponse]  # type: ignore[assignment]
-    """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error."""
+    """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    ListExperimentSnapshots: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentSnapshotsRequest, _experiment_service_pb2.ListExperimentSnapshotsResponse]  # type: ignore[assignment]
+    """Returns the results as they stood at the end of each day, the newest first, for a chart of
+    them.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    PlanExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PlanExperimentRequest, _experiment_service_pb2.PlanExperimentResponse]  # type: ignore[assignment]
+    """Returns how many units and days an experiment needs to find an effect.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    GetAssignment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetAssignmentRequest, _experiment_service_pb2.GetAssignmentResponse]  # type: ignore[assignment]
+    """Returns which variant a unit would be served, and records no exposure.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    EvaluatePolicies: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.EvaluatePoliciesRequest, _experiment_service_pb2.EvaluatePoliciesResponse]  # type: ignore[assignment]
+    """Estimates what other strategies would have achieved on a placement, from what was served there.
+
+    Answers without logged propensities, as of a placement that does not explore, cannot be used,
+    nor can those that are worth less than 1 % of their number for a policy: a
+    `FAILED_PRECONDITION` error is returned.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    GetHoldout: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetHoldoutRequest, _experiment_service_pb2.GetHoldoutResponse]  # type: ignore[assignment]
+    """Returns the shop's holdout; one with a share of 0 where none was set.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    UpdateHoldout: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateHoldoutRequest, _experiment_service_pb2.UpdateHoldoutResponse]  # type: ignore[assignment]
+    """Changes the shop's holdout.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    GetLayer: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetLayerRequest, _experiment_service_pb2.GetLayerResponse]  # type: ignore[assignment]
+    """Returns one layer. One that does not exist is a `NOT_FOUND` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    ListLayers: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListLayersRequest, _experiment_service_pb2.ListLayersResponse]  # type: ignore[assignment]
+    """Returns the layers of the shop page by page, in the order of their identifiers.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    CreateLayer: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateLayerRequest, _experiment_service_pb2.CreateLayerResponse]  # type: ignore[assignment]
+    """Creates a layer. An identifier that is taken is an `ALREADY_EXISTS` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    UpdateLayer: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateLayerRequest, _experiment_service_pb2.UpdateLayerResponse]  # type: ignore[assignment]
+    """Changes a layer. One that does not exist is a `NOT_FOUND` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    DeleteLayer: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteLayerRequest, _experiment_service_pb2.DeleteLayerResponse]  # type: ignore[assignment]
+    """Deletes a layer. One that does not exist is a `NOT_FOUND` error, unless `allow_missing` is set.
+    One in which an experiment ever ran is a `FAILED_PRECONDITION` error.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Compares strategies on real users.
@@ -99,7 +321,10 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.GetExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.GetExperimentResponse, _abc.Awaitable[_experiment_service_pb2.GetExperimentResponse]]:
-        """Returns one experiment. One that does not exist is a `NOT_FOUND` error."""
+        """Returns one experiment. One that does not exist is a `NOT_FOUND` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def ListExperiments(
@@ -107,7 +332,10 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.ListExperimentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.ListExperimentsResponse, _abc.Awaitable[_experiment_service_pb2.ListExperimentsResponse]]:
-        """Returns the experiments of the shop page by page, in the order of their identifiers."""
+        """Returns the experiments of the shop page by page, in the order of their identifiers.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def CreateExperiment(
@@ -116,8 +344,23 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.CreateExperimentResponse, _abc.Awaitable[_experiment_service_pb2.CreateExperimentResponse]]:
         """Creates an experiment as a draft. An identifier that was ever used is an `ALREADY_EXISTS`
-        error; a placement that does not exist, or a strategy that is not installed, is a
-        `FAILED_PRECONDITION` error.
+        error; a placement, layer or segment that does not exist, or a strategy that is not installed,
+        is a `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateExperiment(
+        self,
+        request: _experiment_service_pb2.UpdateExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.UpdateExperimentResponse, _abc.Awaitable[_experiment_service_pb2.UpdateExperimentResponse]]:
+        """Changes an experiment. Of one that was started, metrics, analysis, unit, layer and design are
+        frozen: to change them is a `FAILED_PRECONDITION` error. A change of variants or weights makes
+        a new version.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
 
     @_abc_1.abstractmethod
@@ -126,8 +369,44 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.StartExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.StartExperimentResponse, _abc.Awaitable[_experiment_service_pb2.StartExperimentResponse]]:
-        """Starts a draft. One that is not a draft, or whose placement has a running experiment, is a
+        """Starts a draft. One that is not a draft, or that cannot run beside another one, is a
         `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def RampExperiment(
+        self,
+        request: _experiment_service_pb2.RampExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.RampExperimentResponse, _abc.Awaitable[_experiment_service_pb2.RampExperimentResponse]]:
+        """Changes the share of units that take part. No unit changes its variant.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseExperiment(
+        self,
+        request: _experiment_service_pb2.PauseExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.PauseExperimentResponse, _abc.Awaitable[_experiment_service_pb2.PauseExperimentResponse]]:
+        """Stops serving the variants for a while. One that is not running is a `FAILED_PRECONDITION`
+        error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeExperiment(
+        self,
+        request: _experiment_service_pb2.ResumeExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ResumeExperimentResponse, _abc.Awaitable[_experiment_service_pb2.ResumeExperimentResponse]]:
+        """Serves the variants of a paused experiment again, each unit its own.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
 
     @_abc_1.abstractmethod
@@ -136,7 +415,24 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.StopExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.StopExperimentResponse, _abc.Awaitable[_experiment_service_pb2.StopExperimentResponse]]:
-        """Stops a running experiment for good. One that is not running is a `FAILED_PRECONDITION` error."""
+        """Stops an experiment for good. One that is neither running nor paused is a `FAILED_PRECONDITION`
+        error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def DecideExperiment(
+        self,
+        request: _experiment_service_pb2.DecideExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.DecideExperimentResponse, _abc.Awaitable[_experiment_service_pb2.DecideExperimentResponse]]:
+        """Ends a stopped experiment with a decision, and serves what was decided. Against the verdict, or
+        before there is one, it needs `override_verdict`; otherwise, a `FAILED_PRECONDITION` error is
+        returned.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteExperiment(
@@ -144,7 +440,10 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.DeleteExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.DeleteExperimentResponse, _abc.Awaitable[_experiment_service_pb2.DeleteExperimentResponse]]:
-        """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay."""
+        """Deletes a draft. One that was started is a `FAILED_PRECONDITION` error: its results stay.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def GetExperimentResults(
@@ -152,6 +451,136 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.GetExperimentResultsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.GetExperimentResultsResponse, _abc.Awaitable[_experiment_service_pb2.GetExperimentResultsResponse]]:
-        """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error."""
+        """Returns what each variant achieved so far. A draft is a `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListExperimentSnapshots(
+        self,
+        request: _experiment_service_pb2.ListExperimentSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ListExperimentSnapshotsResponse, _abc.Awaitable[_experiment_service_pb2.ListExperimentSnapshotsResponse]]:
+        """Returns the results as they stood at the end of each day, the newest first, for a chart of
+        them.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanExperiment(
+        self,
+        request: _experiment_service_pb2.PlanExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.PlanExperimentResponse, _abc.Awaitable[_experiment_service_pb2.PlanExperimentResponse]]:
+        """Returns how many units and days an experiment needs to find an effect.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAssignment(
+        self,
+        request: _experiment_service_pb2.GetAssignmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.GetAssignmentResponse, _abc.Awaitable[_experiment_service_pb2.GetAssignmentResponse]]:
+        """Returns which variant a unit would be served, and records no exposure.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def EvaluatePolicies(
+        self,
+        request: _experiment_service_pb2.EvaluatePoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.EvaluatePoliciesResponse, _abc.Awaitable[_experiment_service_pb2.EvaluatePoliciesResponse]]:
+        """Estimates what other strategies would have achieved on a placement, from what was served there.
+
+        Answers without logged propensities, as of a placement that does not explore, cannot be used,
+        nor can those that are worth less than 1 % of their number for a policy: a
+        `FAILED_PRECONDITION` error is returned.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHoldout(
+        self,
+        request: _experiment_service_pb2.GetHoldoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.GetHoldoutResponse, _abc.Awaitable[_experiment_service_pb2.GetHoldoutResponse]]:
+        """Returns the shop's holdout; one with a share of 0 where none was set.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateHoldout(
+        self,
+        request: _experiment_service_pb2.UpdateHoldoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.UpdateHoldoutResponse, _abc.Awaitable[_experiment_service_pb2.UpdateHoldoutResponse]]:
+        """Changes the shop's holdout.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLayer(
+        self,
+        request: _experiment_service_pb2.GetLayerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.GetLayerResponse, _abc.Awaitable[_experiment_service_pb2.GetLayerResponse]]:
+        """Returns one layer. One that does not exist is a `NOT_FOUND` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLayers(
+        self,
+        request: _experiment_service_pb2.ListLayersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ListLayersResponse, _abc.Awaitable[_experiment_service_pb2.ListLayersResponse]]:
+        """Returns the layers of the shop page by page, in the order of their identifiers.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateLayer(
+        self,
+        request: _experiment_service_pb2.CreateLayerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.CreateLayerResponse, _abc.Awaitable[_experiment_service_pb2.CreateLayerResponse]]:
+        """Creates a layer. An identifier that is taken is an `ALREADY_EXISTS` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateLayer(
+        self,
+        request: _experiment_service_pb2.UpdateLayerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.UpdateLayerResponse, _abc.Awaitable[_experiment_service_pb2.UpdateLayerResponse]]:
+        """Changes a layer. One that does not exist is a `NOT_FOUND` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteLayer(
+        self,
+        request: _experiment_service_pb2.DeleteLayerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.DeleteLayerResponse, _abc.Awaitable[_experiment_service_pb2.DeleteLayerResponse]]:
+        """Deletes a layer. One that does not exist is a `NOT_FOUND` error, unless `allow_missing` is set.
+        One in which an experiment ever ran is a `FAILED_PRECONDITION` error.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

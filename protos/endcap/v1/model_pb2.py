@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65ndcap/v1/model.proto\x12\tendcap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63tive_version\x18\x02 \x01(\t\x12\x18\n\x10previous_version\x18\x03 \x01(\t\x12\"\n\x07\x62undles\x18\x04 \x03(\x0b\x32\x11.endcap.v1.Bundle\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"\xf1\x02\n\x06\x42undle\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.endcap.v1.BundleState\x12\x0f\n\x07refusal\x18\x04 \x01(\t\x12/\n\x07metrics\x18\x05 \x03(\x0b\x32\x1e.endcap.v1.Bundle.MetricsEntry\x12\x10\n\x08snapshot\x18\x06 \x01(\t\x12\x10\n\x08\x63hecksum\x18\x07 \x01(\t\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12\x12\n\nitem_count\x18\t \x01(\x05\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x95\x01\n\x0b\x42undleState\x12\x1c\n\x18\x42UNDLE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42UNDLE_STATE_REGISTERED\x10\x01\x12\x17\n\x13\x42UNDLE_STATE_ACTIVE\x10\x02\x12\x18\n\x14\x42UNDLE_STATE_RETIRED\x10\x03\x12\x18\n\x14\x42UNDLE_STATE_REFUSED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65ndcap/v1/model.proto\x12\tendcap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63tive_version\x18\x02 \x01(\t\x12\x18\n\x10previous_version\x18\x03 \x01(\t\x12\"\n\x07\x62undles\x18\x04 \x03(\x0b\x32\x11.endcap.v1.Bundle\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"\xa8\x03\n\x06\x42undle\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.endcap.v1.BundleState\x12\x0f\n\x07refusal\x18\x04 \x01(\t\x12/\n\x07metrics\x18\x05 \x03(\x0b\x32\x1e.endcap.v1.Bundle.MetricsEntry\x12\x10\n\x08snapshot\x18\x06 \x01(\t\x12\x10\n\x08\x63hecksum\x18\x07 \x01(\t\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12\x12\n\nitem_count\x18\t \x01(\x05\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x04kind\x18\x0c \x01(\x0e\x32\x15.endcap.v1.BundleKind\x12\x10\n\x08requires\x18\r \x03(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\\\n\nBundleKind\x12\x1b\n\x17\x42UNDLE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42UNDLE_KIND_STRATEGY\x10\x01\x12\x17\n\x13\x42UNDLE_KIND_ENCODER\x10\x02*\x95\x01\n\x0b\x42undleState\x12\x1c\n\x18\x42UNDLE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42UNDLE_STATE_REGISTERED\x10\x01\x12\x17\n\x13\x42UNDLE_STATE_ACTIVE\x10\x02\x12\x18\n\x14\x42UNDLE_STATE_RETIRED\x10\x03\x12\x18\n\x14\x42UNDLE_STATE_REFUSED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BUNDLE_METRICSENTRY']._loaded_options = None
   _globals['_BUNDLE_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_BUNDLESTATE']._serialized_start=565
-  _globals['_BUNDLESTATE']._serialized_end=714
+  _globals['_BUNDLEKIND']._serialized_start=619
+  _globals['_BUNDLEKIND']._serialized_end=711
+  _globals['_BUNDLESTATE']._serialized_start=714
+  _globals['_BUNDLESTATE']._serialized_end=863
   _globals['_MODEL']._serialized_start=69
   _globals['_MODEL']._serialized_end=190
   _globals['_BUNDLE']._serialized_start=193
-  _globals['_BUNDLE']._serialized_end=562
-  _globals['_BUNDLE_METRICSENTRY']._serialized_start=516
-  _globals['_BUNDLE_METRICSENTRY']._serialized_end=562
+  _globals['_BUNDLE']._serialized_end=617
+  _globals['_BUNDLE_METRICSENTRY']._serialized_start=571
+  _globals['_BUNDLE_METRICSENTRY']._serialized_end=617
 # @@protoc_insertion_point(module_scope)

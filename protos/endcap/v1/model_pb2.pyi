@@ -20,6 +20,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _BundleKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BundleKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BundleKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUNDLE_KIND_UNSPECIFIED: _BundleKind.ValueType  # 0
+    """Not set. Never returned."""
+    BUNDLE_KIND_STRATEGY: _BundleKind.ValueType  # 1
+    """A strategy of the model's name."""
+    BUNDLE_KIND_ENCODER: _BundleKind.ValueType  # 2
+    """Strategies that work on what it makes of texts or images; one encoder serves many of them."""
+
+class BundleKind(_BundleKind, metaclass=_BundleKindEnumTypeWrapper):
+    """What serves with a bundle."""
+
+BUNDLE_KIND_UNSPECIFIED: BundleKind.ValueType  # 0
+"""Not set. Never returned."""
+BUNDLE_KIND_STRATEGY: BundleKind.ValueType  # 1
+"""A strategy of the model's name."""
+BUNDLE_KIND_ENCODER: BundleKind.ValueType  # 2
+"""Strategies that work on what it makes of texts or images; one encoder serves many of them."""
+Global___BundleKind: _TypeAlias = BundleKind  # noqa: Y015
+
 class _BundleState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -133,6 +157,8 @@ class Bundle(_message.Message):
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REQUIRES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Output only. Name of the model, at most 64 characters."""
     version: _builtins.str
@@ -151,6 +177,8 @@ class Bundle(_message.Message):
     """Output only. Size of all files, in bytes."""
     item_count: _builtins.int
     """Output only. Items that the model knows."""
+    kind: Global___BundleKind.ValueType
+    """Output only. What serves with it."""
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Output only. What evaluation measured before it was registered, by name, such as `recall@20`."""
@@ -162,6 +190,13 @@ class Bundle(_message.Message):
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. Time it was last made active; unset if never."""
+
+    @_builtins.property
+    def requires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. Bundles that it cannot do without, each as `model@version`: a strategy that blends
+        others names theirs, and one that works on texts or images that of the encoder. It is activated
+        only where all of them are registered. Empty for one that stands alone; always so in this release.
+        """
 
     def __init__(
         self,
@@ -177,10 +212,12 @@ class Bundle(_message.Message):
         item_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         activate_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___BundleKind.ValueType = ...,
+        requires: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "checksum", b"checksum", "create_time", b"create_time", "item_count", b"item_count", "metrics", b"metrics", "model", b"model", "refusal", b"refusal", "size_bytes", b"size_bytes", "snapshot", b"snapshot", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "checksum", b"checksum", "create_time", b"create_time", "item_count", b"item_count", "kind", b"kind", "metrics", b"metrics", "model", b"model", "refusal", b"refusal", "requires", b"requires", "size_bytes", b"size_bytes", "snapshot", b"snapshot", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

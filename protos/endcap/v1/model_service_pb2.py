@@ -23,39 +23,52 @@ _sym_db = _symbol_database.Default()
 
 
 from endcap.v1 import model_pb2 as endcap_dot_v1_dot_model__pb2
+from endcap.v1 import role_pb2 as endcap_dot_v1_dot_role__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65ndcap/v1/model_service.proto\x12\tendcap.v1\x1a\x15\x65ndcap/v1/model.proto\"4\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Model\"N\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"c\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.endcap.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\t\"P\n\x15RegisterBundleRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x16RegisterBundleResponse\x12!\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x11.endcap.v1.Bundle\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"p\n\x15\x41\x63tivateBundleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"s\n\x16\x41\x63tivateBundleResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Model\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"G\n\x14RollBackModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"r\n\x15RollBackModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Model\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"`\n\x13\x44\x65leteBundleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"*\n\x14\x44\x65leteBundleResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t2\xf1\x03\n\x0cModelService\x12\x43\n\x08GetModel\x12\x1a.endcap.v1.GetModelRequest\x1a\x1b.endcap.v1.GetModelResponse\x12I\n\nListModels\x12\x1c.endcap.v1.ListModelsRequest\x1a\x1d.endcap.v1.ListModelsResponse\x12U\n\x0eRegisterBundle\x12 .endcap.v1.RegisterBundleRequest\x1a!.endcap.v1.RegisterBundleResponse\x12U\n\x0e\x41\x63tivateBundle\x12 .endcap.v1.ActivateBundleRequest\x1a!.endcap.v1.ActivateBundleResponse\x12R\n\rRollBackModel\x12\x1f.endcap.v1.RollBackModelRequest\x1a .endcap.v1.RollBackModelResponse\x12O\n\x0c\x44\x65leteBundle\x12\x1e.endcap.v1.DeleteBundleRequest\x1a\x1f.endcap.v1.DeleteBundleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65ndcap/v1/model_service.proto\x12\tendcap.v1\x1a\x15\x65ndcap/v1/model.proto\x1a\x14\x65ndcap/v1/role.proto\"4\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Model\"N\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"c\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.endcap.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\t\"P\n\x15RegisterBundleRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x16RegisterBundleResponse\x12!\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x11.endcap.v1.Bundle\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"p\n\x15\x41\x63tivateBundleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"s\n\x16\x41\x63tivateBundleResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Model\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"G\n\x14RollBackModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"r\n\x15RollBackModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.endcap.v1.Model\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"`\n\x13\x44\x65leteBundleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"*\n\x14\x44\x65leteBundleResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t2\x95\x04\n\x0cModelService\x12I\n\x08GetModel\x12\x1a.endcap.v1.GetModelRequest\x1a\x1b.endcap.v1.GetModelResponse\"\x04\x88\xb5\x18\x03\x12O\n\nListModels\x12\x1c.endcap.v1.ListModelsRequest\x1a\x1d.endcap.v1.ListModelsResponse\"\x04\x88\xb5\x18\x03\x12[\n\x0eRegisterBundle\x12 .endcap.v1.RegisterBundleRequest\x1a!.endcap.v1.RegisterBundleResponse\"\x04\x88\xb5\x18\x04\x12[\n\x0e\x41\x63tivateBundle\x12 .endcap.v1.ActivateBundleRequest\x1a!.endcap.v1.ActivateBundleResponse\"\x04\x88\xb5\x18\x04\x12X\n\rRollBackModel\x12\x1f.endcap.v1.RollBackModelRequest\x1a .endcap.v1.RollBackModelResponse\"\x04\x88\xb5\x18\x04\x12U\n\x0c\x44\x65leteBundle\x12\x1e.endcap.v1.DeleteBundleRequest\x1a\x1f.endcap.v1.DeleteBundleResponse\"\x04\x88\xb5\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETMODELREQUEST']._serialized_start=67
-  _globals['_GETMODELREQUEST']._serialized_end=119
-  _globals['_GETMODELRESPONSE']._serialized_start=121
-  _globals['_GETMODELRESPONSE']._serialized_end=172
-  _globals['_LISTMODELSREQUEST']._serialized_start=174
-  _globals['_LISTMODELSREQUEST']._serialized_end=252
-  _globals['_LISTMODELSRESPONSE']._serialized_start=254
-  _globals['_LISTMODELSRESPONSE']._serialized_end=353
-  _globals['_REGISTERBUNDLEREQUEST']._serialized_start=355
-  _globals['_REGISTERBUNDLEREQUEST']._serialized_end=435
-  _globals['_REGISTERBUNDLERESPONSE']._serialized_start=437
-  _globals['_REGISTERBUNDLERESPONSE']._serialized_end=516
-  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_start=518
-  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_end=630
-  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_start=632
-  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_end=747
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=749
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=820
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=822
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=936
-  _globals['_DELETEBUNDLEREQUEST']._serialized_start=938
-  _globals['_DELETEBUNDLEREQUEST']._serialized_end=1034
-  _globals['_DELETEBUNDLERESPONSE']._serialized_start=1036
-  _globals['_DELETEBUNDLERESPONSE']._serialized_end=1078
-  _globals['_MODELSERVICE']._serialized_start=1081
-  _globals['_MODELSERVICE']._serialized_end=1578
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\210\265\030\003'
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\210\265\030\003'
+  _globals['_MODELSERVICE'].methods_by_name['RegisterBundle']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['RegisterBundle']._serialized_options = b'\210\265\030\004'
+  _globals['_MODELSERVICE'].methods_by_name['ActivateBundle']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['ActivateBundle']._serialized_options = b'\210\265\030\004'
+  _globals['_MODELSERVICE'].methods_by_name['RollBackModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['RollBackModel']._serialized_options = b'\210\265\030\004'
+  _globals['_MODELSERVICE'].methods_by_name['DeleteBundle']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['DeleteBundle']._serialized_options = b'\210\265\030\004'
+  _globals['_GETMODELREQUEST']._serialized_start=89
+  _globals['_GETMODELREQUEST']._serialized_end=141
+  _globals['_GETMODELRESPONSE']._serialized_start=143
+  _globals['_GETMODELRESPONSE']._serialized_end=194
+  _globals['_LISTMODELSREQUEST']._serialized_start=196
+  _globals['_LISTMODELSREQUEST']._serialized_end=274
+  _globals['_LISTMODELSRESPONSE']._serialized_start=276
+  _globals['_LISTMODELSRESPONSE']._serialized_end=375
+  _globals['_REGISTERBUNDLEREQUEST']._serialized_start=377
+  _globals['_REGISTERBUNDLEREQUEST']._serialized_end=457
+  _globals['_REGISTERBUNDLERESPONSE']._serialized_start=459
+  _globals['_REGISTERBUNDLERESPONSE']._serialized_end=538
+  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_start=540
+  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_end=652
+  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_start=654
+  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_end=769
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=771
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=842
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=844
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=958
+  _globals['_DELETEBUNDLEREQUEST']._serialized_start=960
+  _globals['_DELETEBUNDLEREQUEST']._serialized_end=1056
+  _globals['_DELETEBUNDLERESPONSE']._serialized_start=1058
+  _globals['_DELETEBUNDLERESPONSE']._serialized_end=1100
+  _globals['_MODELSERVICE']._serialized_start=1103
+  _globals['_MODELSERVICE']._serialized_end=1636
 # @@protoc_insertion_point(module_scope)

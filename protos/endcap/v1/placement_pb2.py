@@ -29,21 +29,21 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65ndcap/v1/placement.proto\x12\tendcap.v1\x1a\x14\x65ndcap/v1/rule.proto\x1a\x14\x65ndcap/v1/task.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n\tPlacement\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x1d\n\x04task\x18\x03 \x01(\x0e\x32\x0f.endcap.v1.Task\x12\x1f\n\x06ladder\x18\x04 \x03(\x0b\x32\x0f.endcap.v1.Rung\x12#\n\x04seen\x18\x05 \x01(\x0b\x32\x15.endcap.v1.SeenPolicy\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x0e\n\x06\x66ilter\x18\x07 \x01(\t\x12\x1e\n\x05rules\x18\x08 \x03(\x0b\x32\x0f.endcap.v1.Rule\x12+\n\x0b\x65xploration\x18\t \x01(\x0b\x32\x16.endcap.v1.Exploration\x12\x12\n\nexperiment\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\"q\n\x04Rung\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\nSeenPolicy\x12!\n\x04mode\x18\x01 \x01(\x0e\x32\x13.endcap.v1.SeenMode\x12\x13\n\x0b\x65vent_types\x18\x02 \x03(\t\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\x0b\x45xploration\x12\x13\n\x0btemperature\x18\x01 \x01(\x01*S\n\x08SeenMode\x12\x19\n\x15SEEN_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11SEEN_MODE_EXCLUDE\x10\x01\x12\x15\n\x11SEEN_MODE_INCLUDE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65ndcap/v1/placement.proto\x12\tendcap.v1\x1a\x14\x65ndcap/v1/rule.proto\x1a\x14\x65ndcap/v1/task.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n\tPlacement\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x1d\n\x04task\x18\x03 \x01(\x0e\x32\x0f.endcap.v1.Task\x12\x1f\n\x06ladder\x18\x04 \x03(\x0b\x32\x0f.endcap.v1.Rung\x12#\n\x04seen\x18\x05 \x01(\x0b\x32\x15.endcap.v1.SeenPolicy\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x0e\n\x06\x66ilter\x18\x07 \x01(\t\x12\x1e\n\x05rules\x18\x08 \x03(\x0b\x32\x0f.endcap.v1.Rule\x12+\n\x0b\x65xploration\x18\t \x01(\x0b\x32\x16.endcap.v1.Exploration\x12\x13\n\x0b\x65xperiments\x18\n \x03(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\"q\n\x04Rung\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\nSeenPolicy\x12!\n\x04mode\x18\x01 \x01(\x0e\x32\x13.endcap.v1.SeenMode\x12\x13\n\x0b\x65vent_types\x18\x02 \x03(\t\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x0b\x45xploration\x12\x13\n\x0btemperature\x18\x01 \x01(\x01\x12\x16\n\x0enew_item_share\x18\x02 \x01(\x01\x12\r\n\x05\x66loor\x18\x03 \x01(\x01*S\n\x08SeenMode\x12\x19\n\x15SEEN_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11SEEN_MODE_EXCLUDE\x10\x01\x12\x15\n\x11SEEN_MODE_INCLUDE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.placement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEENMODE']._serialized_start=836
-  _globals['_SEENMODE']._serialized_end=919
+  _globals['_SEENMODE']._serialized_start=876
+  _globals['_SEENMODE']._serialized_end=959
   _globals['_PLACEMENT']._serialized_start=180
-  _globals['_PLACEMENT']._serialized_end=570
-  _globals['_RUNG']._serialized_start=572
-  _globals['_RUNG']._serialized_end=685
-  _globals['_SEENPOLICY']._serialized_start=687
-  _globals['_SEENPOLICY']._serialized_end=798
-  _globals['_EXPLORATION']._serialized_start=800
-  _globals['_EXPLORATION']._serialized_end=834
+  _globals['_PLACEMENT']._serialized_end=571
+  _globals['_RUNG']._serialized_start=573
+  _globals['_RUNG']._serialized_end=686
+  _globals['_SEENPOLICY']._serialized_start=688
+  _globals['_SEENPOLICY']._serialized_end=799
+  _globals['_EXPLORATION']._serialized_start=801
+  _globals['_EXPLORATION']._serialized_end=874
 # @@protoc_insertion_point(module_scope)

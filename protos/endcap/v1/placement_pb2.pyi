@@ -63,7 +63,7 @@ class Placement(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
-    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    EXPERIMENTS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
@@ -83,8 +83,6 @@ class Placement(_message.Message):
     """Condition in the AIP-160 filter grammar that every item must meet, at most 4,096 characters.
     If empty, none.
     """
-    experiment: _builtins.str
-    """Output only. Name of the experiment that runs on the placement; empty where none does."""
     etag: _builtins.str
     """Names the stored state. If set in a write and no longer current, an `ABORTED` error is
     returned: read the placement again. If empty, the write is unconditional.
@@ -106,7 +104,15 @@ class Placement(_message.Message):
 
     @_builtins.property
     def exploration(self) -> Global___Exploration:
-        """How answers explore. If unset, they do not."""
+        """How answers explore. If unset, they do not.
+        Not available in this release: one that explores is answered with UNIMPLEMENTED.
+        """
+
+    @_builtins.property
+    def experiments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. Identifiers of the experiments that run on the placement, in their order. Empty in
+        this release.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -128,14 +134,14 @@ class Placement(_message.Message):
         filter: _builtins.str = ...,
         rules: _abc.Iterable[_rule_pb2.Rule] | None = ...,
         exploration: Global___Exploration | None = ...,
-        experiment: _builtins.str = ...,
+        experiments: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "exploration", b"exploration", "seen", b"seen", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "experiment", b"experiment", "exploration", b"exploration", "filter", b"filter", "id", b"id", "ladder", b"ladder", "page_size", b"page_size", "rules", b"rules", "seen", b"seen", "task", b"task", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "experiments", b"experiments", "exploration", b"exploration", "filter", b"filter", "id", b"id", "ladder", b"ladder", "page_size", b"page_size", "rules", b"rules", "seen", b"seen", "task", b"task", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,18 +231,32 @@ class Exploration(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEMPERATURE_FIELD_NUMBER: _builtins.int
+    NEW_ITEM_SHARE_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Temperature of the draws, from 0 (the best order, always) to 10, in standard deviations of the
     scores. Outside the range, an `INVALID_ARGUMENT` error is returned.
+    """
+    new_item_share: _builtins.float
+    """Share of the positions of each page kept for new items, from 0 to 0.5; the count is rounded
+    down. New is an item of which fewer than 100 exposures are known. Outside the range, an
+    `INVALID_ARGUMENT` error is returned.
+    """
+    floor: _builtins.float
+    """Least probability of each item still allowed to stand in a position, times the number of these
+    items: from 0 (none) to 1 (all alike). What is never shown can never be judged. Outside the
+    range, an `INVALID_ARGUMENT` error is returned.
     """
     def __init__(
         self,
         *,
         temperature: _builtins.float = ...,
+        new_item_share: _builtins.float = ...,
+        floor: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["temperature", b"temperature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["floor", b"floor", "new_item_share", b"new_item_share", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

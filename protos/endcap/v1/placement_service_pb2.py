@@ -23,43 +23,69 @@ _sym_db = _symbol_database.Default()
 
 
 from endcap.v1 import placement_pb2 as endcap_dot_v1_dot_placement__pb2
+from endcap.v1 import recommendation_service_pb2 as endcap_dot_v1_dot_recommendation__service__pb2
+from endcap.v1 import role_pb2 as endcap_dot_v1_dot_role__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!endcap/v1/placement_service.proto\x12\tendcap.v1\x1a\x19\x65ndcap/v1/placement.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x13GetPlacementRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"?\n\x14GetPlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\"R\n\x15ListPlacementsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"[\n\x16ListPlacementsResponse\x12(\n\nplacements\x18\x01 \x03(\x0b\x32\x14.endcap.v1.Placement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x16\x43reatePlacementRequest\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"h\n\x17\x43reatePlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x9d\x01\n\x16UpdatePlacementRequest\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"h\n\x17UpdatePlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"d\n\x16\x44\x65letePlacementRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"?\n\x17\x44\x65letePlacementResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"k\n\x1bListPlacementChangesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"d\n\x1cListPlacementChangesResponse\x12+\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1a.endcap.v1.PlacementChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x0fPlacementChange\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12$\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x14.endcap.v1.Placement\x12#\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x12\n\nrequest_id\x18\x05 \x01(\t2\xb1\x04\n\x10PlacementService\x12O\n\x0cGetPlacement\x12\x1e.endcap.v1.GetPlacementRequest\x1a\x1f.endcap.v1.GetPlacementResponse\x12U\n\x0eListPlacements\x12 .endcap.v1.ListPlacementsRequest\x1a!.endcap.v1.ListPlacementsResponse\x12X\n\x0f\x43reatePlacement\x12!.endcap.v1.CreatePlacementRequest\x1a\".endcap.v1.CreatePlacementResponse\x12X\n\x0fUpdatePlacement\x12!.endcap.v1.UpdatePlacementRequest\x1a\".endcap.v1.UpdatePlacementResponse\x12X\n\x0f\x44\x65letePlacement\x12!.endcap.v1.DeletePlacementRequest\x1a\".endcap.v1.DeletePlacementResponse\x12g\n\x14ListPlacementChanges\x12&.endcap.v1.ListPlacementChangesRequest\x1a\'.endcap.v1.ListPlacementChangesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!endcap/v1/placement_service.proto\x12\tendcap.v1\x1a\x19\x65ndcap/v1/placement.proto\x1a&endcap/v1/recommendation_service.proto\x1a\x14\x65ndcap/v1/role.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x13GetPlacementRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"?\n\x14GetPlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\"R\n\x15ListPlacementsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"[\n\x16ListPlacementsResponse\x12(\n\nplacements\x18\x01 \x03(\x0b\x32\x14.endcap.v1.Placement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x16\x43reatePlacementRequest\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"h\n\x17\x43reatePlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x9d\x01\n\x16UpdatePlacementRequest\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"h\n\x17UpdatePlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"d\n\x16\x44\x65letePlacementRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"?\n\x17\x44\x65letePlacementResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xaf\x01\n\x17PreviewPlacementRequest\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12-\n\x08requests\x18\x02 \x03(\x0b\x32\x1b.endcap.v1.RecommendRequest\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x93\x01\n\x18PreviewPlacementResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x34\n\x0fstored_outcomes\x18\x02 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"v\n\x18RollBackPlacementRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"j\n\x19RollBackPlacementResponse\x12\'\n\tplacement\x18\x01 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"k\n\x1bListPlacementChangesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"d\n\x1cListPlacementChangesResponse\x12+\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1a.endcap.v1.PlacementChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb5\x01\n\x0fPlacementChange\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12$\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x14.endcap.v1.Placement\x12#\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x14.endcap.v1.Placement\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\n\n\x02id\x18\x06 \x01(\t2\x9e\x06\n\x10PlacementService\x12U\n\x0cGetPlacement\x12\x1e.endcap.v1.GetPlacementRequest\x1a\x1f.endcap.v1.GetPlacementResponse\"\x04\x88\xb5\x18\x03\x12[\n\x0eListPlacements\x12 .endcap.v1.ListPlacementsRequest\x1a!.endcap.v1.ListPlacementsResponse\"\x04\x88\xb5\x18\x03\x12^\n\x0f\x43reatePlacement\x12!.endcap.v1.CreatePlacementRequest\x1a\".endcap.v1.CreatePlacementResponse\"\x04\x88\xb5\x18\x04\x12^\n\x0fUpdatePlacement\x12!.endcap.v1.UpdatePlacementRequest\x1a\".endcap.v1.UpdatePlacementResponse\"\x04\x88\xb5\x18\x04\x12^\n\x0f\x44\x65letePlacement\x12!.endcap.v1.DeletePlacementRequest\x1a\".endcap.v1.DeletePlacementResponse\"\x04\x88\xb5\x18\x04\x12\x61\n\x10PreviewPlacement\x12\".endcap.v1.PreviewPlacementRequest\x1a#.endcap.v1.PreviewPlacementResponse\"\x04\x88\xb5\x18\x04\x12\x64\n\x11RollBackPlacement\x12#.endcap.v1.RollBackPlacementRequest\x1a$.endcap.v1.RollBackPlacementResponse\"\x04\x88\xb5\x18\x04\x12m\n\x14ListPlacementChanges\x12&.endcap.v1.ListPlacementChangesRequest\x1a\'.endcap.v1.ListPlacementChangesResponse\"\x04\x88\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.placement_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPLACEMENTREQUEST']._serialized_start=142
-  _globals['_GETPLACEMENTREQUEST']._serialized_end=202
-  _globals['_GETPLACEMENTRESPONSE']._serialized_start=204
-  _globals['_GETPLACEMENTRESPONSE']._serialized_end=267
-  _globals['_LISTPLACEMENTSREQUEST']._serialized_start=269
-  _globals['_LISTPLACEMENTSREQUEST']._serialized_end=351
-  _globals['_LISTPLACEMENTSRESPONSE']._serialized_start=353
-  _globals['_LISTPLACEMENTSRESPONSE']._serialized_end=444
-  _globals['_CREATEPLACEMENTREQUEST']._serialized_start=446
-  _globals['_CREATEPLACEMENTREQUEST']._serialized_end=554
-  _globals['_CREATEPLACEMENTRESPONSE']._serialized_start=556
-  _globals['_CREATEPLACEMENTRESPONSE']._serialized_end=660
-  _globals['_UPDATEPLACEMENTREQUEST']._serialized_start=663
-  _globals['_UPDATEPLACEMENTREQUEST']._serialized_end=820
-  _globals['_UPDATEPLACEMENTRESPONSE']._serialized_start=822
-  _globals['_UPDATEPLACEMENTRESPONSE']._serialized_end=926
-  _globals['_DELETEPLACEMENTREQUEST']._serialized_start=928
-  _globals['_DELETEPLACEMENTREQUEST']._serialized_end=1028
-  _globals['_DELETEPLACEMENTRESPONSE']._serialized_start=1030
-  _globals['_DELETEPLACEMENTRESPONSE']._serialized_end=1093
-  _globals['_LISTPLACEMENTCHANGESREQUEST']._serialized_start=1095
-  _globals['_LISTPLACEMENTCHANGESREQUEST']._serialized_end=1202
-  _globals['_LISTPLACEMENTCHANGESRESPONSE']._serialized_start=1204
-  _globals['_LISTPLACEMENTCHANGESRESPONSE']._serialized_end=1304
-  _globals['_PLACEMENTCHANGE']._serialized_start=1307
-  _globals['_PLACEMENTCHANGE']._serialized_end=1476
-  _globals['_PLACEMENTSERVICE']._serialized_start=1479
-  _globals['_PLACEMENTSERVICE']._serialized_end=2040
+  _globals['_PLACEMENTSERVICE'].methods_by_name['GetPlacement']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['GetPlacement']._serialized_options = b'\210\265\030\003'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['ListPlacements']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['ListPlacements']._serialized_options = b'\210\265\030\003'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['CreatePlacement']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['CreatePlacement']._serialized_options = b'\210\265\030\004'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['UpdatePlacement']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['UpdatePlacement']._serialized_options = b'\210\265\030\004'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['DeletePlacement']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['DeletePlacement']._serialized_options = b'\210\265\030\004'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['PreviewPlacement']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['PreviewPlacement']._serialized_options = b'\210\265\030\004'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['RollBackPlacement']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['RollBackPlacement']._serialized_options = b'\210\265\030\004'
+  _globals['_PLACEMENTSERVICE'].methods_by_name['ListPlacementChanges']._loaded_options = None
+  _globals['_PLACEMENTSERVICE'].methods_by_name['ListPlacementChanges']._serialized_options = b'\210\265\030\003'
+  _globals['_GETPLACEMENTREQUEST']._serialized_start=204
+  _globals['_GETPLACEMENTREQUEST']._serialized_end=264
+  _globals['_GETPLACEMENTRESPONSE']._serialized_start=266
+  _globals['_GETPLACEMENTRESPONSE']._serialized_end=329
+  _globals['_LISTPLACEMENTSREQUEST']._serialized_start=331
+  _globals['_LISTPLACEMENTSREQUEST']._serialized_end=413
+  _globals['_LISTPLACEMENTSRESPONSE']._serialized_start=415
+  _globals['_LISTPLACEMENTSRESPONSE']._serialized_end=506
+  _globals['_CREATEPLACEMENTREQUEST']._serialized_start=508
+  _globals['_CREATEPLACEMENTREQUEST']._serialized_end=616
+  _globals['_CREATEPLACEMENTRESPONSE']._serialized_start=618
+  _globals['_CREATEPLACEMENTRESPONSE']._serialized_end=722
+  _globals['_UPDATEPLACEMENTREQUEST']._serialized_start=725
+  _globals['_UPDATEPLACEMENTREQUEST']._serialized_end=882
+  _globals['_UPDATEPLACEMENTRESPONSE']._serialized_start=884
+  _globals['_UPDATEPLACEMENTRESPONSE']._serialized_end=988
+  _globals['_DELETEPLACEMENTREQUEST']._serialized_start=990
+  _globals['_DELETEPLACEMENTREQUEST']._serialized_end=1090
+  _globals['_DELETEPLACEMENTRESPONSE']._serialized_start=1092
+  _globals['_DELETEPLACEMENTRESPONSE']._serialized_end=1155
+  _globals['_PREVIEWPLACEMENTREQUEST']._serialized_start=1158
+  _globals['_PREVIEWPLACEMENTREQUEST']._serialized_end=1333
+  _globals['_PREVIEWPLACEMENTRESPONSE']._serialized_start=1336
+  _globals['_PREVIEWPLACEMENTRESPONSE']._serialized_end=1483
+  _globals['_ROLLBACKPLACEMENTREQUEST']._serialized_start=1485
+  _globals['_ROLLBACKPLACEMENTREQUEST']._serialized_end=1603
+  _globals['_ROLLBACKPLACEMENTRESPONSE']._serialized_start=1605
+  _globals['_ROLLBACKPLACEMENTRESPONSE']._serialized_end=1711
+  _globals['_LISTPLACEMENTCHANGESREQUEST']._serialized_start=1713
+  _globals['_LISTPLACEMENTCHANGESREQUEST']._serialized_end=1820
+  _globals['_LISTPLACEMENTCHANGESRESPONSE']._serialized_start=1822
+  _globals['_LISTPLACEMENTCHANGESRESPONSE']._serialized_end=1922
+  _globals['_PLACEMENTCHANGE']._serialized_start=1925
+  _globals['_PLACEMENTCHANGE']._serialized_end=2106
+  _globals['_PLACEMENTSERVICE']._serialized_start=2109
+  _globals['_PLACEMENTSERVICE']._serialized_end=2907
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from endcap.v1 import placement_pb2 as _placement_pb2
+from endcap.v1 import recommendation_service_pb2 as _recommendation_service_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -333,6 +334,157 @@ class DeletePlacementResponse(_message.Message):
 Global___DeletePlacementResponse: _TypeAlias = DeletePlacementResponse  # noqa: Y015
 
 @_typing.final
+class PreviewPlacementRequest(_message.Message):
+    """Request message for [PreviewPlacement][endcap.v1.PlacementService.PreviewPlacement]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    @_builtins.property
+    def placement(self) -> _placement_pb2.Placement:
+        """Required. The placement, which need not be stored. What a write of it would refuse is refused."""
+
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_service_pb2.RecommendRequest]:
+        """Required. What is asked of it, 1 to 16 requests; `placement` of each is ignored, and no answer
+        is recorded.
+        """
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Time at which the answers are given, for rules that start or end. If unset, now."""
+
+    def __init__(
+        self,
+        *,
+        placement: _placement_pb2.Placement | None = ...,
+        requests: _abc.Iterable[_recommendation_service_pb2.RecommendRequest] | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement", "request_id", b"request_id", "requests", b"requests", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewPlacementRequest: _TypeAlias = PreviewPlacementRequest  # noqa: Y015
+
+@_typing.final
+class PreviewPlacementResponse(_message.Message):
+    """Response message for [PreviewPlacement][endcap.v1.PlacementService.PreviewPlacement]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    STORED_OUTCOMES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_service_pb2.RecommendOutcome]:
+        """The outcomes with the placement of the request, one a request, in their order."""
+
+    @_builtins.property
+    def stored_outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_service_pb2.RecommendOutcome]:
+        """The outcomes with the stored placement; empty where none of its identifier is stored."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[_recommendation_service_pb2.RecommendOutcome] | None = ...,
+        stored_outcomes: _abc.Iterable[_recommendation_service_pb2.RecommendOutcome] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes", "request_id", b"request_id", "stored_outcomes", b"stored_outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewPlacementResponse: _TypeAlias = PreviewPlacementResponse  # noqa: Y015
+
+@_typing.final
+class RollBackPlacementRequest(_message.Message):
+    """Request message for [RollBackPlacement][endcap.v1.PlacementService.RollBackPlacement]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    placement: _builtins.str
+    """Required. Identifier of the placement, 1 to 128 characters."""
+    change: _builtins.str
+    """Required. Identifier of the change to undo, with all that came after it. One of another
+    placement is a `NOT_FOUND` error; what can no longer be served, such as a strategy that is not
+    installed any more, is a `FAILED_PRECONDITION` error.
+    """
+    etag: _builtins.str
+    """The `etag` of the placement as last read, at most 128 characters. If it is no longer current,
+    an `ABORTED` error is returned. If empty, the call is unconditional.
+    """
+    validate_only: _builtins.bool
+    """Whether to check the change and store nothing."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
+    def __init__(
+        self,
+        *,
+        placement: _builtins.str = ...,
+        change: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "etag", b"etag", "placement", b"placement", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackPlacementRequest: _TypeAlias = RollBackPlacementRequest  # noqa: Y015
+
+@_typing.final
+class RollBackPlacementResponse(_message.Message):
+    """Response message for [RollBackPlacement][endcap.v1.PlacementService.RollBackPlacement]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the shop that holds the change. A `Recommend` call that requires it sees it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def placement(self) -> _placement_pb2.Placement:
+        """The placement as stored, or as it would have been with `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        placement: _placement_pb2.Placement | None = ...,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackPlacementResponse: _TypeAlias = RollBackPlacementResponse  # noqa: Y015
+
+@_typing.final
 class ListPlacementChangesRequest(_message.Message):
     """Request message for
     [ListPlacementChanges][endcap.v1.PlacementService.ListPlacementChanges].
@@ -414,10 +566,13 @@ class PlacementChange(_message.Message):
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """Who made it, as the credential of the call named them; empty where calls need none."""
     request_id: _builtins.str
     """Identifier of the call that made it."""
+    id: _builtins.str
+    """Identifier of the change within the shop, for `RollBackPlacement`. Empty in this release."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """Time of the change."""
@@ -438,10 +593,11 @@ class PlacementChange(_message.Message):
         before: _placement_pb2.Placement | None = ...,
         after: _placement_pb2.Placement | None = ...,
         request_id: _builtins.str = ...,
+        id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "request_id", b"request_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "id", b"id", "request_id", b"request_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,6 +64,16 @@ class PlacementServiceStub(object):
                 request_serializer=endcap_dot_v1_dot_placement__service__pb2.DeletePlacementRequest.SerializeToString,
                 response_deserializer=endcap_dot_v1_dot_placement__service__pb2.DeletePlacementResponse.FromString,
                 _registered_method=True)
+        self.PreviewPlacement = channel.unary_unary(
+                '/endcap.v1.PlacementService/PreviewPlacement',
+                request_serializer=endcap_dot_v1_dot_placement__service__pb2.PreviewPlacementRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_placement__service__pb2.PreviewPlacementResponse.FromString,
+                _registered_method=True)
+        self.RollBackPlacement = channel.unary_unary(
+                '/endcap.v1.PlacementService/RollBackPlacement',
+                request_serializer=endcap_dot_v1_dot_placement__service__pb2.RollBackPlacementRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_placement__service__pb2.RollBackPlacementResponse.FromString,
+                _registered_method=True)
         self.ListPlacementChanges = channel.unary_unary(
                 '/endcap.v1.PlacementService/ListPlacementChanges',
                 request_serializer=endcap_dot_v1_dot_placement__service__pb2.ListPlacementChangesRequest.SerializeToString,
@@ -114,6 +124,24 @@ class PlacementServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewPlacement(self, request, context):
+        """Answers a request as a placement would that is not stored, beside the answer of the one that is.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackPlacement(self, request, context):
+        """Makes a placement what it was before one of its changes. That is a change of its own.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPlacementChanges(self, request, context):
         """Returns who changed a placement and when, the newest change first. A deleted placement keeps
         its changes.
@@ -149,6 +177,16 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     servicer.DeletePlacement,
                     request_deserializer=endcap_dot_v1_dot_placement__service__pb2.DeletePlacementRequest.FromString,
                     response_serializer=endcap_dot_v1_dot_placement__service__pb2.DeletePlacementResponse.SerializeToString,
+            ),
+            'PreviewPlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewPlacement,
+                    request_deserializer=endcap_dot_v1_dot_placement__service__pb2.PreviewPlacementRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_placement__service__pb2.PreviewPlacementResponse.SerializeToString,
+            ),
+            'RollBackPlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackPlacement,
+                    request_deserializer=endcap_dot_v1_dot_placement__service__pb2.RollBackPlacementRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_placement__service__pb2.RollBackPlacementResponse.SerializeToString,
             ),
             'ListPlacementChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPlacementChanges,
@@ -296,6 +334,60 @@ class PlacementService(object):
             '/endcap.v1.PlacementService/DeletePlacement',
             endcap_dot_v1_dot_placement__service__pb2.DeletePlacementRequest.SerializeToString,
             endcap_dot_v1_dot_placement__service__pb2.DeletePlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewPlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.PlacementService/PreviewPlacement',
+            endcap_dot_v1_dot_placement__service__pb2.PreviewPlacementRequest.SerializeToString,
+            endcap_dot_v1_dot_placement__service__pb2.PreviewPlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackPlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.PlacementService/RollBackPlacement',
+            endcap_dot_v1_dot_placement__service__pb2.RollBackPlacementRequest.SerializeToString,
+            endcap_dot_v1_dot_placement__service__pb2.RollBackPlacementResponse.FromString,
             options,
             channel_credentials,
             insecure,

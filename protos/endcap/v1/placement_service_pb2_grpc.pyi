@@ -48,6 +48,16 @@ class PlacementServiceStub:
     """Changes a placement. One that does not exist is a `NOT_FOUND` error."""
     DeletePlacement: _grpc.UnaryUnaryMultiCallable[_placement_service_pb2.DeletePlacementRequest, _placement_service_pb2.DeletePlacementResponse]
     """Deletes a placement. One that a running experiment uses is a `FAILED_PRECONDITION` error."""
+    PreviewPlacement: _grpc.UnaryUnaryMultiCallable[_placement_service_pb2.PreviewPlacementRequest, _placement_service_pb2.PreviewPlacementResponse]
+    """Answers a request as a placement would that is not stored, beside the answer of the one that is.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    RollBackPlacement: _grpc.UnaryUnaryMultiCallable[_placement_service_pb2.RollBackPlacementRequest, _placement_service_pb2.RollBackPlacementResponse]
+    """Makes a placement what it was before one of its changes. That is a change of its own.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     ListPlacementChanges: _grpc.UnaryUnaryMultiCallable[_placement_service_pb2.ListPlacementChangesRequest, _placement_service_pb2.ListPlacementChangesResponse]
     """Returns who changed a placement and when, the newest change first. A deleted placement keeps
     its changes.
@@ -73,6 +83,16 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     """Changes a placement. One that does not exist is a `NOT_FOUND` error."""
     DeletePlacement: _aio.UnaryUnaryMultiCallable[_placement_service_pb2.DeletePlacementRequest, _placement_service_pb2.DeletePlacementResponse]  # type: ignore[assignment]
     """Deletes a placement. One that a running experiment uses is a `FAILED_PRECONDITION` error."""
+    PreviewPlacement: _aio.UnaryUnaryMultiCallable[_placement_service_pb2.PreviewPlacementRequest, _placement_service_pb2.PreviewPlacementResponse]  # type: ignore[assignment]
+    """Answers a request as a placement would that is not stored, beside the answer of the one that is.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    RollBackPlacement: _aio.UnaryUnaryMultiCallable[_placement_service_pb2.RollBackPlacementRequest, _placement_service_pb2.RollBackPlacementResponse]  # type: ignore[assignment]
+    """Makes a placement what it was before one of its changes. That is a change of its own.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
     ListPlacementChanges: _aio.UnaryUnaryMultiCallable[_placement_service_pb2.ListPlacementChangesRequest, _placement_service_pb2.ListPlacementChangesResponse]  # type: ignore[assignment]
     """Returns who changed a placement and when, the newest change first. A deleted placement keeps
     its changes.
@@ -125,6 +145,28 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_placement_service_pb2.DeletePlacementResponse, _abc.Awaitable[_placement_service_pb2.DeletePlacementResponse]]:
         """Deletes a placement. One that a running experiment uses is a `FAILED_PRECONDITION` error."""
+
+    @_abc_1.abstractmethod
+    def PreviewPlacement(
+        self,
+        request: _placement_service_pb2.PreviewPlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_service_pb2.PreviewPlacementResponse, _abc.Awaitable[_placement_service_pb2.PreviewPlacementResponse]]:
+        """Answers a request as a placement would that is not stored, beside the answer of the one that is.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def RollBackPlacement(
+        self,
+        request: _placement_service_pb2.RollBackPlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_service_pb2.RollBackPlacementResponse, _abc.Awaitable[_placement_service_pb2.RollBackPlacementResponse]]:
+        """Makes a placement what it was before one of its changes. That is a change of its own.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def ListPlacementChanges(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65ndcap/v1/reason.proto\x12\tendcap.v1\"F\n\x06Reason\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x02\x12\x0c\n\x04text\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65ndcap/v1/reason.proto\x12\tendcap.v1\"Z\n\x06Reason\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12%\n\x08\x65vidence\x18\x02 \x03(\x0b\x32\x13.endcap.v1.Evidence\x12\r\n\x05share\x18\x03 \x01(\x02\x12\x0c\n\x04text\x18\x04 \x01(\t\"*\n\x08\x45vidence\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.reason_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REASON']._serialized_start=37
-  _globals['_REASON']._serialized_end=107
+  _globals['_REASON']._serialized_end=127
+  _globals['_EVIDENCE']._serialized_start=129
+  _globals['_EVIDENCE']._serialized_end=171
 # @@protoc_insertion_point(module_scope)

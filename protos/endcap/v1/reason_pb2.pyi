@@ -25,22 +25,22 @@ class Reason(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
-    ITEM_IDS_FIELD_NUMBER: _builtins.int
-    WEIGHT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Stable name of the kind of reason, lower-case words joined by `_`, such as
     `bought_together`, `popular` or `recently_viewed`. Plugins add kinds of their own, so a caller
     shows a kind that it does not know by `text`, or not at all.
     """
-    weight: _builtins.float
+    share: _builtins.float
     """Share of the score that the reason explains, from 0 to 1. If the strategy does not say, 0."""
     text: _builtins.str
     """The reason as a short sentence in the language of the request, where the server has words for
     it, otherwise in English. Empty where it has none.
     """
     @_builtins.property
-    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
         """Items that speak for the choice, the strongest first, such as what the user bought before.
         At most 10; empty where the reason rests on no item.
         """
@@ -49,14 +49,42 @@ class Reason(_message.Message):
         self,
         *,
         kind: _builtins.str = ...,
-        item_ids: _abc.Iterable[_builtins.str] | None = ...,
-        weight: _builtins.float = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
+        share: _builtins.float = ...,
         text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_ids", b"item_ids", "kind", b"kind", "text", b"text", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "kind", b"kind", "share", b"share", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """An item that speaks for a choice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Identifier of the item."""
+    share: _builtins.float
+    """Share of the reason that rests on the item, from 0 to 1; those of all items of a reason add up
+    to at most 1. If the strategy does not say, 0.
+    """
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015

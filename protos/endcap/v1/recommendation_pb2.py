@@ -22,20 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from endcap.v1 import item_pb2 as endcap_dot_v1_dot_item__pb2
 from endcap.v1 import reason_pb2 as endcap_dot_v1_dot_reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65ndcap/v1/recommendation.proto\x12\tendcap.v1\x1a\x16\x65ndcap/v1/reason.proto\"\x85\x01\n\x0eRecommendation\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\"\n\x07reasons\x18\x03 \x03(\x0b\x32\x11.endcap.v1.Reason\x12\x10\n\x08strategy\x18\x04 \x01(\t\x12\x0f\n\x07\x62undles\x18\x05 \x03(\t\x12\x0c\n\x04rung\x18\x06 \x01(\x05\"g\n\x0b\x44\x65gradation\x12\x11\n\x04rung\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12*\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\x1b.endcap.v1.DegradationCauseB\x07\n\x05_rung*\xfa\x02\n\x10\x44\x65gradationCause\x12!\n\x1d\x44\x45GRADATION_CAUSE_UNSPECIFIED\x10\x00\x12%\n!DEGRADATION_CAUSE_STRATEGY_FAILED\x10\x01\x12\x1f\n\x1b\x44\x45GRADATION_CAUSE_TIMED_OUT\x10\x02\x12%\n!DEGRADATION_CAUSE_INVALID_RANKING\x10\x03\x12#\n\x1f\x44\x45GRADATION_CAUSE_MODEL_MISSING\x10\x04\x12&\n\"DEGRADATION_CAUSE_STRATEGY_MISSING\x10\x05\x12\x1f\n\x1b\x44\x45GRADATION_CAUSE_SUSPENDED\x10\x06\x12 \n\x1c\x44\x45GRADATION_CAUSE_OVERLOADED\x10\x07\x12\x1b\n\x17\x44\x45GRADATION_CAUSE_STALE\x10\x08\x12\'\n#DEGRADATION_CAUSE_STORE_UNAVAILABLE\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65ndcap/v1/recommendation.proto\x12\tendcap.v1\x1a\x14\x65ndcap/v1/item.proto\x1a\x16\x65ndcap/v1/reason.proto\"\xcc\x01\n\x0eRecommendation\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\"\n\x07reasons\x18\x03 \x03(\x0b\x32\x11.endcap.v1.Reason\x12\x10\n\x08strategy\x18\x04 \x01(\t\x12\x0f\n\x07\x62undles\x18\x05 \x03(\t\x12\x0c\n\x04rung\x18\x06 \x01(\x05\x12\x1d\n\x04item\x18\x07 \x01(\x0b\x32\x0f.endcap.v1.Item\x12\x17\n\npropensity\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_propensity\"g\n\x0b\x44\x65gradation\x12\x11\n\x04rung\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12*\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\x1b.endcap.v1.DegradationCauseB\x07\n\x05_rung*\xfa\x02\n\x10\x44\x65gradationCause\x12!\n\x1d\x44\x45GRADATION_CAUSE_UNSPECIFIED\x10\x00\x12%\n!DEGRADATION_CAUSE_STRATEGY_FAILED\x10\x01\x12\x1f\n\x1b\x44\x45GRADATION_CAUSE_TIMED_OUT\x10\x02\x12%\n!DEGRADATION_CAUSE_INVALID_RANKING\x10\x03\x12#\n\x1f\x44\x45GRADATION_CAUSE_MODEL_MISSING\x10\x04\x12&\n\"DEGRADATION_CAUSE_STRATEGY_MISSING\x10\x05\x12\x1f\n\x1b\x44\x45GRADATION_CAUSE_SUSPENDED\x10\x06\x12 \n\x1c\x44\x45GRADATION_CAUSE_OVERLOADED\x10\x07\x12\x1b\n\x17\x44\x45GRADATION_CAUSE_STALE\x10\x08\x12\'\n#DEGRADATION_CAUSE_STORE_UNAVAILABLE\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.recommendation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEGRADATIONCAUSE']._serialized_start=311
-  _globals['_DEGRADATIONCAUSE']._serialized_end=689
-  _globals['_RECOMMENDATION']._serialized_start=70
-  _globals['_RECOMMENDATION']._serialized_end=203
-  _globals['_DEGRADATION']._serialized_start=205
-  _globals['_DEGRADATION']._serialized_end=308
+  _globals['_DEGRADATIONCAUSE']._serialized_start=404
+  _globals['_DEGRADATIONCAUSE']._serialized_end=782
+  _globals['_RECOMMENDATION']._serialized_start=92
+  _globals['_RECOMMENDATION']._serialized_end=296
+  _globals['_DEGRADATION']._serialized_start=298
+  _globals['_DEGRADATION']._serialized_end=401
 # @@protoc_insertion_point(module_scope)

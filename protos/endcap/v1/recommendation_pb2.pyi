@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from endcap.v1 import item_pb2 as _item_pb2
 from endcap.v1 import reason_pb2 as _reason_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -13,10 +14,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -92,6 +93,8 @@ class Recommendation(_message.Message):
     STRATEGY_FIELD_NUMBER: _builtins.int
     BUNDLES_FIELD_NUMBER: _builtins.int
     RUNG_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Identifier of the item."""
     score: _builtins.float
@@ -104,6 +107,10 @@ class Recommendation(_message.Message):
     """Place in the fallback ladder of the rung that ranked the item, from 0.
     Above 0 the item is a fallback.
     """
+    propensity: _builtins.float
+    """Probability, above 0 and at most 1, that the item stands here given those above it. Unset for
+    pinned items, fallbacks and placements that do not explore: so for all items in this release.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_reason_pb2.Reason]:
         """Why the item was chosen, the strongest reason first. Empty unless `include_reasons` was set."""
@@ -112,6 +119,14 @@ class Recommendation(_message.Message):
     def bundles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Bundles that the score comes from, each as `model@version`; empty for a strategy that needs no
         model. Every item of an answer is served from one generation, so a model has one version.
+        """
+
+    @_builtins.property
+    def item(self) -> _item_pb2.Item:
+        """The fields of the item that `item_fields` names, as the catalog holds them at the time of the
+        call. Unset where none was asked for. Where the database does not answer, images and attributes
+        are missing, titles are in the item's own language, and the answer is degraded with the cause
+        `DEGRADATION_CAUSE_STORE_UNAVAILABLE`.
         """
 
     def __init__(
@@ -123,12 +138,16 @@ class Recommendation(_message.Message):
         strategy: _builtins.str = ...,
         bundles: _abc.Iterable[_builtins.str] | None = ...,
         rung: _builtins.int = ...,
+        item: _item_pb2.Item | None = ...,
+        propensity: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_propensity", b"_propensity", "item", b"item", "propensity", b"propensity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "item_id", b"item_id", "reasons", b"reasons", "rung", b"rung", "score", b"score", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_propensity", b"_propensity", "bundles", b"bundles", "item", b"item", "item_id", b"item_id", "propensity", b"propensity", "reasons", b"reasons", "rung", b"rung", "score", b"score", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__propensity: _TypeAlias = _typing.Literal["propensity"]  # noqa: Y015
+    _WhichOneofArgType__propensity: _TypeAlias = _typing.Literal["_propensity", b"_propensity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__propensity) -> _WhichOneofReturnType__propensity | None: ...
 
 Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
 

@@ -22,11 +22,15 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from endcap.v1 import assignment_pb2 as endcap_dot_v1_dot_assignment__pb2
+from endcap.v1 import next_action_pb2 as endcap_dot_v1_dot_next__action__pb2
 from endcap.v1 import recommendation_pb2 as endcap_dot_v1_dot_recommendation__pb2
+from endcap.v1 import role_pb2 as endcap_dot_v1_dot_role__pb2
 from endcap.v1 import trace_pb2 as endcap_dot_v1_dot_trace__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&endcap/v1/recommendation_service.proto\x12\tendcap.v1\x1a\x1e\x65ndcap/v1/recommendation.proto\x1a\x15\x65ndcap/v1/trace.proto\"\xe3\x03\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x10\n\x08item_ids\x18\x04 \x03(\t\x12\x1a\n\x12\x63\x61ndidate_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12\x0e\n\x06\x66ilter\x18\t \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\n \x03(\t\x12\x39\n\x07\x63ontext\x18\x0b \x03(\x0b\x32(.endcap.v1.RecommendRequest.ContextEntry\x12\x15\n\rlanguage_code\x18\x0c \x01(\t\x12\x17\n\x0finclude_reasons\x18\r \x01(\x08\x12\x15\n\rinclude_trace\x18\x0e \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x12\x18\n\x10minimum_revision\x18\x10 \x01(\x03\x12\x12\n\nrequest_id\x18\x11 \x01(\t\x12\x12\n\nunrecorded\x18\x12 \x01(\x08\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdb\x02\n\x11RecommendResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.endcap.v1.Recommendation\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x18\n\x10missing_item_ids\x18\x04 \x03(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x01(\x08\x12,\n\x0c\x64\x65gradations\x18\x06 \x03(\x0b\x32\x16.endcap.v1.Degradation\x12\x12\n\nexperiment\x18\x07 \x01(\t\x12\x0f\n\x07variant\x18\x08 \x01(\t\x12\x0c\n\x04view\x18\t \x01(\t\x12\x12\n\ngeneration\x18\n \x01(\t\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x1f\n\x05trace\x18\r \x01(\x0b\x32\x10.endcap.v1.Trace\"Z\n\x15\x42\x61tchRecommendRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendRequest\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"[\n\x16\x42\x61tchRecommendResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"F\n\x16StreamRecommendRequest\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.endcap.v1.RecommendRequest\"V\n\x17StreamRecommendResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12,\n\x07outcome\x18\x02 \x01(\x0b\x32\x1b.endcap.v1.RecommendOutcome\"{\n\x10RecommendOutcome\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.endcap.v1.RecommendResponseH\x00\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.endcap.v1.RecommendErrorH\x00\x42\t\n\x07outcome\"N\n\x0eRecommendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\x94\x02\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.endcap.v1.RecommendRequest\x1a\x1c.endcap.v1.RecommendResponse\x12U\n\x0e\x42\x61tchRecommend\x12 .endcap.v1.BatchRecommendRequest\x1a!.endcap.v1.BatchRecommendResponse\x12\\\n\x0fStreamRecommend\x12!.endcap.v1.StreamRecommendRequest\x1a\".endcap.v1.StreamRecommendResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&endcap/v1/recommendation_service.proto\x12\tendcap.v1\x1a\x1a\x65ndcap/v1/assignment.proto\x1a\x1b\x65ndcap/v1/next_action.proto\x1a\x1e\x65ndcap/v1/recommendation.proto\x1a\x14\x65ndcap/v1/role.proto\x1a\x15\x65ndcap/v1/trace.proto\x1a google/protobuf/field_mask.proto\"\x94\x04\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x10\n\x08item_ids\x18\x04 \x03(\t\x12\x1a\n\x12\x63\x61ndidate_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12\x0e\n\x06\x66ilter\x18\t \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\n \x03(\t\x12\x39\n\x07\x63ontext\x18\x0b \x03(\x0b\x32(.endcap.v1.RecommendRequest.ContextEntry\x12\x15\n\rlanguage_code\x18\x0c \x01(\t\x12\x17\n\x0finclude_reasons\x18\r \x01(\x08\x12\x15\n\rinclude_trace\x18\x0e \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x12\x18\n\x10minimum_revision\x18\x10 \x01(\x03\x12\x12\n\nrequest_id\x18\x11 \x01(\t\x12\x12\n\nunrecorded\x18\x12 \x01(\x08\x12/\n\x0bitem_fields\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe2\x02\n\x11RecommendResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.endcap.v1.Recommendation\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x18\n\x10missing_item_ids\x18\x04 \x03(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x01(\x08\x12,\n\x0c\x64\x65gradations\x18\x06 \x03(\x0b\x32\x16.endcap.v1.Degradation\x12*\n\x0b\x61ssignments\x18\x07 \x03(\x0b\x32\x15.endcap.v1.Assignment\x12\x0c\n\x04view\x18\x08 \x01(\t\x12\x12\n\ngeneration\x18\t \x01(\t\x12\x10\n\x08revision\x18\n \x01(\x03\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x1f\n\x05trace\x18\x0c \x01(\x0b\x32\x10.endcap.v1.Trace\"Z\n\x15\x42\x61tchRecommendRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendRequest\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"[\n\x16\x42\x61tchRecommendResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"F\n\x16StreamRecommendRequest\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.endcap.v1.RecommendRequest\"V\n\x17StreamRecommendResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12,\n\x07outcome\x18\x02 \x01(\x0b\x32\x1b.endcap.v1.RecommendOutcome\"Y\n\x14RecommendPageRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendRequest\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"Z\n\x15RecommendPageResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.endcap.v1.RecommendOutcome\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x9c\x02\n\x1aRecommendNextActionRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\x12&\n\x07\x61\x63tions\x18\x03 \x03(\x0b\x32\x15.endcap.v1.NextAction\x12\x14\n\x0c\x61\x63tion_count\x18\x04 \x01(\x05\x12\x43\n\x07\x63ontext\x18\x05 \x03(\x0b\x32\x32.endcap.v1.RecommendNextActionRequest.ContextEntry\x12\x12\n\nunrecorded\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb4\x01\n\x1bRecommendNextActionResponse\x12(\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x17.endcap.v1.RankedAction\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x03 \x01(\x08\x12*\n\x0b\x61ssignments\x18\x04 \x03(\x0b\x32\x15.endcap.v1.Assignment\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"{\n\x10RecommendOutcome\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.endcap.v1.RecommendResponseH\x00\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.endcap.v1.RecommendErrorH\x00\x42\t\n\x07outcome\"N\n\x0eRecommendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\xec\x03\n\x15RecommendationService\x12L\n\tRecommend\x12\x1b.endcap.v1.RecommendRequest\x1a\x1c.endcap.v1.RecommendResponse\"\x04\x88\xb5\x18\x01\x12[\n\x0e\x42\x61tchRecommend\x12 .endcap.v1.BatchRecommendRequest\x1a!.endcap.v1.BatchRecommendResponse\"\x04\x88\xb5\x18\x01\x12\x62\n\x0fStreamRecommend\x12!.endcap.v1.StreamRecommendRequest\x1a\".endcap.v1.StreamRecommendResponse\"\x04\x88\xb5\x18\x01(\x01\x30\x01\x12X\n\rRecommendPage\x12\x1f.endcap.v1.RecommendPageRequest\x1a .endcap.v1.RecommendPageResponse\"\x04\x88\xb5\x18\x01\x12j\n\x13RecommendNextAction\x12%.endcap.v1.RecommendNextActionRequest\x1a&.endcap.v1.RecommendNextActionResponse\"\x04\x88\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,24 +39,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._loaded_options = None
   _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
-  _globals['_RECOMMENDREQUEST']._serialized_start=109
-  _globals['_RECOMMENDREQUEST']._serialized_end=592
-  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=546
-  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=592
-  _globals['_RECOMMENDRESPONSE']._serialized_start=595
-  _globals['_RECOMMENDRESPONSE']._serialized_end=942
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=944
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=1034
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=1036
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=1127
-  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1129
-  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1199
-  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1201
-  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1287
-  _globals['_RECOMMENDOUTCOME']._serialized_start=1289
-  _globals['_RECOMMENDOUTCOME']._serialized_end=1412
-  _globals['_RECOMMENDERROR']._serialized_start=1414
-  _globals['_RECOMMENDERROR']._serialized_end=1492
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1495
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1771
+  _globals['_RECOMMENDNEXTACTIONREQUEST_CONTEXTENTRY']._loaded_options = None
+  _globals['_RECOMMENDNEXTACTIONREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['Recommend']._loaded_options = None
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['Recommend']._serialized_options = b'\210\265\030\001'
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['BatchRecommend']._loaded_options = None
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['BatchRecommend']._serialized_options = b'\210\265\030\001'
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['StreamRecommend']._loaded_options = None
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['StreamRecommend']._serialized_options = b'\210\265\030\001'
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['RecommendPage']._loaded_options = None
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['RecommendPage']._serialized_options = b'\210\265\030\001'
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['RecommendNextAction']._loaded_options = None
+  _globals['_RECOMMENDATIONSERVICE'].methods_by_name['RecommendNextAction']._serialized_options = b'\210\265\030\001'
+  _globals['_RECOMMENDREQUEST']._serialized_start=222
+  _globals['_RECOMMENDREQUEST']._serialized_end=754
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=708
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=754
+  _globals['_RECOMMENDRESPONSE']._serialized_start=757
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1111
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=1113
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=1203
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=1205
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=1296
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1298
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1368
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1370
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1456
+  _globals['_RECOMMENDPAGEREQUEST']._serialized_start=1458
+  _globals['_RECOMMENDPAGEREQUEST']._serialized_end=1547
+  _globals['_RECOMMENDPAGERESPONSE']._serialized_start=1549
+  _globals['_RECOMMENDPAGERESPONSE']._serialized_end=1639
+  _globals['_RECOMMENDNEXTACTIONREQUEST']._serialized_start=1642
+  _globals['_RECOMMENDNEXTACTIONREQUEST']._serialized_end=1926
+  _globals['_RECOMMENDNEXTACTIONREQUEST_CONTEXTENTRY']._serialized_start=708
+  _globals['_RECOMMENDNEXTACTIONREQUEST_CONTEXTENTRY']._serialized_end=754
+  _globals['_RECOMMENDNEXTACTIONRESPONSE']._serialized_start=1929
+  _globals['_RECOMMENDNEXTACTIONRESPONSE']._serialized_end=2109
+  _globals['_RECOMMENDOUTCOME']._serialized_start=2111
+  _globals['_RECOMMENDOUTCOME']._serialized_end=2234
+  _globals['_RECOMMENDERROR']._serialized_start=2236
+  _globals['_RECOMMENDERROR']._serialized_end=2314
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2317
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2809
 # @@protoc_insertion_point(module_scope)

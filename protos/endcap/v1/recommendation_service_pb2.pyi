@@ -4,9 +4,12 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from endcap.v1 import assignment_pb2 as _assignment_pb2
+from endcap.v1 import next_action_pb2 as _next_action_pb2
 from endcap.v1 import recommendation_pb2 as _recommendation_pb2
 from endcap.v1 import trace_pb2 as _trace_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
@@ -67,6 +70,7 @@ class RecommendRequest(_message.Message):
     MINIMUM_REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     UNRECORDED_FIELD_NUMBER: _builtins.int
+    ITEM_FIELDS_FIELD_NUMBER: _builtins.int
     placement: _builtins.str
     """Required. Identifier of the placement, 1 to 128 characters.
     One that does not exist is a `NOT_FOUND` error.
@@ -89,7 +93,7 @@ class RecommendRequest(_message.Message):
     """
     page_token: _builtins.str
     """The `next_page_token` of the answer before, at most 8,192 characters; empty for the first page.
-    Pages never repeat what was shown. Everything but `page_size`, `include_reasons`,
+    Pages never repeat what was shown. Everything but `page_size`, `item_fields`, `include_reasons`,
     `include_trace`, `minimum_revision` and `request_id` must be as in the first request. A token
     that is altered, of another request or older than 24 hours is an `INVALID_ARGUMENT` error.
     """
@@ -99,8 +103,10 @@ class RecommendRequest(_message.Message):
     is an `INVALID_ARGUMENT` error. If empty, none.
     """
     language_code: _builtins.str
-    """Language that the user reads, as a BCP 47 tag such as `de-CH`, at most 35 characters. No answer
-    depends on it yet: a `query` is looked for in the texts of every language that an item has.
+    """Language that the user reads, as a BCP 47 tag such as `de-CH`, at most 35 characters. Titles and
+    descriptions in `item_fields` are in it where an item has them, or else in the language without
+    its region, such as `de`. Which items are in the answer does not depend on it: a `query` is
+    looked for in the texts of every language that an item has.
     """
     include_reasons: _builtins.bool
     """Whether to return reasons with each item."""
@@ -145,6 +151,14 @@ class RecommendRequest(_message.Message):
         at most 64 characters and values of at most 256.
         """
 
+    @_builtins.property
+    def item_fields(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the items to return with them, such as `title`, `price` and `image_uris`, or single
+        attributes, such as `attributes.colour`; at most 256 paths. All fields of `Item` may be named
+        but `id`, which is there as `item_id`, `localized_texts`, of which the one in `language_code` is
+        chosen, `etag` and `cost`. An unknown path is an `INVALID_ARGUMENT` error. If unset, none.
+        """
+
     def __init__(
         self,
         *,
@@ -166,10 +180,11 @@ class RecommendRequest(_message.Message):
         minimum_revision: _builtins.int = ...,
         request_id: _builtins.str = ...,
         unrecorded: _builtins.bool = ...,
+        item_fields: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item_fields", b"item_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_item_ids", b"candidate_item_ids", "context", b"context", "exclude_item_ids", b"exclude_item_ids", "filter", b"filter", "include_reasons", b"include_reasons", "include_trace", b"include_trace", "item_ids", b"item_ids", "language_code", b"language_code", "minimum_revision", b"minimum_revision", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "request_id", b"request_id", "unrecorded", b"unrecorded", "user_id", b"user_id", "validate_only", b"validate_only", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_item_ids", b"candidate_item_ids", "context", b"context", "exclude_item_ids", b"exclude_item_ids", "filter", b"filter", "include_reasons", b"include_reasons", "include_trace", b"include_trace", "item_fields", b"item_fields", "item_ids", b"item_ids", "language_code", b"language_code", "minimum_revision", b"minimum_revision", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "request_id", b"request_id", "unrecorded", b"unrecorded", "user_id", b"user_id", "validate_only", b"validate_only", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,8 +202,7 @@ class RecommendResponse(_message.Message):
     MISSING_ITEM_IDS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     DEGRADATIONS_FIELD_NUMBER: _builtins.int
-    EXPERIMENT_FIELD_NUMBER: _builtins.int
-    VARIANT_FIELD_NUMBER: _builtins.int
+    ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
@@ -206,10 +220,6 @@ class RecommendResponse(_message.Message):
     """Whether a part failed and another stood in for it.
     An answer that a lower rung filled only because a strategy knew too little is not degraded.
     """
-    experiment: _builtins.str
-    """Identifier of the experiment that the answer is part of; empty where there is none."""
-    variant: _builtins.str
-    """Name of the experiment's variant that was served; empty where there is none."""
     view: _builtins.str
     """Names the view of the catalog that the whole answer was made from. Opaque."""
     generation: _builtins.str
@@ -235,6 +245,10 @@ class RecommendResponse(_message.Message):
         """What failed, in the order it happened; empty unless `degraded` is set."""
 
     @_builtins.property
+    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_assignment_pb2.Assignment]:
+        """Experiments that the answer is part of, at most one a layer. Empty in this release."""
+
+    @_builtins.property
     def trace(self) -> _trace_pb2.Trace:
         """Why the answer looks as it does. Unset unless `include_trace` was set."""
 
@@ -247,8 +261,7 @@ class RecommendResponse(_message.Message):
         missing_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         degraded: _builtins.bool = ...,
         degradations: _abc.Iterable[_recommendation_pb2.Degradation] | None = ...,
-        experiment: _builtins.str = ...,
-        variant: _builtins.str = ...,
+        assignments: _abc.Iterable[_assignment_pb2.Assignment] | None = ...,
         view: _builtins.str = ...,
         generation: _builtins.str = ...,
         revision: _builtins.int = ...,
@@ -257,7 +270,7 @@ class RecommendResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degradations", b"degradations", "degraded", b"degraded", "experiment", b"experiment", "generation", b"generation", "missing_item_ids", b"missing_item_ids", "next_page_token", b"next_page_token", "request_id", b"request_id", "results", b"results", "revision", b"revision", "trace", b"trace", "variant", b"variant", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attribution_token", b"attribution_token", "degradations", b"degradations", "degraded", b"degraded", "generation", b"generation", "missing_item_ids", b"missing_item_ids", "next_page_token", b"next_page_token", "request_id", b"request_id", "results", b"results", "revision", b"revision", "trace", b"trace", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -375,6 +388,189 @@ class StreamRecommendResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamRecommendResponse: _TypeAlias = StreamRecommendResponse  # noqa: Y015
+
+@_typing.final
+class RecommendPageRequest(_message.Message):
+    """Request message for [RecommendPage][endcap.v1.RecommendationService.RecommendPage]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs. A request is given this one and its
+    place, as in `page/0`. If empty, the server generates one.
+    """
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendRequest]:
+        """Required. The placements of the page, 1 to 32, in the order in which they choose: from the one
+        that matters most. A request names neither `page_token` nor `request_id`; otherwise, an
+        `INVALID_ARGUMENT` error is returned. What is shown on the page counts by group.
+        """
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___RecommendRequest] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecommendPageRequest: _TypeAlias = RecommendPageRequest  # noqa: Y015
+
+@_typing.final
+class RecommendPageResponse(_message.Message):
+    """Response message for [RecommendPage][endcap.v1.RecommendationService.RecommendPage]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendOutcome]:
+        """The outcomes, one a placement, in the order of the requests. Each fails or succeeds alone."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___RecommendOutcome] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecommendPageResponse: _TypeAlias = RecommendPageResponse  # noqa: Y015
+
+@_typing.final
+class RecommendNextActionRequest(_message.Message):
+    """Request message for
+    [RecommendNextAction][endcap.v1.RecommendationService.RecommendNextAction].
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    ACTION_COUNT_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    UNRECORDED_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Identifier of the user, at most 128 characters. Either this or `visitor_id` is required;
+    otherwise, an `INVALID_ARGUMENT` error is returned.
+    """
+    visitor_id: _builtins.str
+    """Identifier of the anonymous visitor, at most 128 characters."""
+    action_count: _builtins.int
+    """Number of actions to return. If zero, 1; values above 100 are lowered to 100. A negative value
+    is an `INVALID_ARGUMENT` error.
+    """
+    unrecorded: _builtins.bool
+    """Whether to leave the answer out of the exposures, as in `RecommendRequest`."""
+    request_id: _builtins.str
+    """Identifier of the call, at most 128 characters, for logs; it seeds all randomness. If empty, the
+    server generates one.
+    """
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[_next_action_pb2.NextAction]:
+        """Required. What the shop could do, 1 to 100 actions."""
+
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Free facts about the call for strategies, as in `RecommendRequest`."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        visitor_id: _builtins.str = ...,
+        actions: _abc.Iterable[_next_action_pb2.NextAction] | None = ...,
+        action_count: _builtins.int = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        unrecorded: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_count", b"action_count", "actions", b"actions", "context", b"context", "request_id", b"request_id", "unrecorded", b"unrecorded", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecommendNextActionRequest: _TypeAlias = RecommendNextActionRequest  # noqa: Y015
+
+@_typing.final
+class RecommendNextActionResponse(_message.Message):
+    """Response message for
+    [RecommendNextAction][endcap.v1.RecommendationService.RecommendNextAction].
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_TOKEN_FIELD_NUMBER: _builtins.int
+    DEGRADED_FIELD_NUMBER: _builtins.int
+    ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    attribution_token: _builtins.str
+    """Opaque, signed name of this answer, at most 2,048 characters, to send back in events."""
+    degraded: _builtins.bool
+    """Whether a part failed and another stood in for it."""
+    request_id: _builtins.str
+    """The identifier of the call: that of the request, or the one generated."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[_next_action_pb2.RankedAction]:
+        """The actions, from the best to the least. Fewer than asked for where to do nothing is better."""
+
+    @_builtins.property
+    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_assignment_pb2.Assignment]:
+        """Experiments that the answer is part of."""
+
+    def __init__(
+        self,
+        *,
+        actions: _abc.Iterable[_next_action_pb2.RankedAction] | None = ...,
+        attribution_token: _builtins.str = ...,
+        degraded: _builtins.bool = ...,
+        assignments: _abc.Iterable[_assignment_pb2.Assignment] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "assignments", b"assignments", "attribution_token", b"attribution_token", "degraded", b"degraded", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecommendNextActionResponse: _TypeAlias = RecommendNextActionResponse  # noqa: Y015
 
 @_typing.final
 class RecommendOutcome(_message.Message):

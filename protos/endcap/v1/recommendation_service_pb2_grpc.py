@@ -54,6 +54,16 @@ class RecommendationServiceStub(object):
                 request_serializer=endcap_dot_v1_dot_recommendation__service__pb2.StreamRecommendRequest.SerializeToString,
                 response_deserializer=endcap_dot_v1_dot_recommendation__service__pb2.StreamRecommendResponse.FromString,
                 _registered_method=True)
+        self.RecommendPage = channel.unary_unary(
+                '/endcap.v1.RecommendationService/RecommendPage',
+                request_serializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendPageRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendPageResponse.FromString,
+                _registered_method=True)
+        self.RecommendNextAction = channel.unary_unary(
+                '/endcap.v1.RecommendationService/RecommendNextAction',
+                request_serializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendNextActionRequest.SerializeToString,
+                response_deserializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendNextActionResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer(object):
@@ -91,6 +101,25 @@ class RecommendationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendPage(self, request, context):
+        """Answers several placements of one page so that no item stands on it twice: a placement shows
+        nothing that one before it in the request shows.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecommendNextAction(self, request, context):
+        """Ranks what the shop could do next for one user, such as a reminder or an offer.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +137,16 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.StreamRecommend,
                     request_deserializer=endcap_dot_v1_dot_recommendation__service__pb2.StreamRecommendRequest.FromString,
                     response_serializer=endcap_dot_v1_dot_recommendation__service__pb2.StreamRecommendResponse.SerializeToString,
+            ),
+            'RecommendPage': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendPage,
+                    request_deserializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendPageRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendPageResponse.SerializeToString,
+            ),
+            'RecommendNextAction': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendNextAction,
+                    request_deserializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendNextActionRequest.FromString,
+                    response_serializer=endcap_dot_v1_dot_recommendation__service__pb2.RecommendNextActionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -196,6 +235,60 @@ class RecommendationService(object):
             '/endcap.v1.RecommendationService/StreamRecommend',
             endcap_dot_v1_dot_recommendation__service__pb2.StreamRecommendRequest.SerializeToString,
             endcap_dot_v1_dot_recommendation__service__pb2.StreamRecommendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendPage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.RecommendationService/RecommendPage',
+            endcap_dot_v1_dot_recommendation__service__pb2.RecommendPageRequest.SerializeToString,
+            endcap_dot_v1_dot_recommendation__service__pb2.RecommendPageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendNextAction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/endcap.v1.RecommendationService/RecommendNextAction',
+            endcap_dot_v1_dot_recommendation__service__pb2.RecommendNextActionRequest.SerializeToString,
+            endcap_dot_v1_dot_recommendation__service__pb2.RecommendNextActionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,17 @@ class RecommendationServiceStub:
     """Answers a stream of requests, in their order, while it is still being sent.
     A request that fails does not end the stream.
     """
+    RecommendPage: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RecommendPageRequest, _recommendation_service_pb2.RecommendPageResponse]
+    """Answers several placements of one page so that no item stands on it twice: a placement shows
+    nothing that one before it in the request shows.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    RecommendNextAction: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RecommendNextActionRequest, _recommendation_service_pb2.RecommendNextActionResponse]
+    """Ranks what the shop could do next for one user, such as a reminder or an offer.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -78,6 +89,17 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     StreamRecommend: _aio.StreamStreamMultiCallable[_recommendation_service_pb2.StreamRecommendRequest, _recommendation_service_pb2.StreamRecommendResponse]  # type: ignore[assignment]
     """Answers a stream of requests, in their order, while it is still being sent.
     A request that fails does not end the stream.
+    """
+    RecommendPage: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RecommendPageRequest, _recommendation_service_pb2.RecommendPageResponse]  # type: ignore[assignment]
+    """Answers several placements of one page so that no item stands on it twice: a placement shows
+    nothing that one before it in the request shows.
+
+    Not available in this release; answers UNIMPLEMENTED.
+    """
+    RecommendNextAction: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RecommendNextActionRequest, _recommendation_service_pb2.RecommendNextActionResponse]  # type: ignore[assignment]
+    """Ranks what the shop could do next for one user, such as a reminder or an offer.
+
+    Not available in this release; answers UNIMPLEMENTED.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +141,29 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_recommendation_service_pb2.StreamRecommendResponse], _abc.AsyncIterator[_recommendation_service_pb2.StreamRecommendResponse]]:
         """Answers a stream of requests, in their order, while it is still being sent.
         A request that fails does not end the stream.
+        """
+
+    @_abc_1.abstractmethod
+    def RecommendPage(
+        self,
+        request: _recommendation_service_pb2.RecommendPageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recommendation_service_pb2.RecommendPageResponse, _abc.Awaitable[_recommendation_service_pb2.RecommendPageResponse]]:
+        """Answers several placements of one page so that no item stands on it twice: a placement shows
+        nothing that one before it in the request shows.
+
+        Not available in this release; answers UNIMPLEMENTED.
+        """
+
+    @_abc_1.abstractmethod
+    def RecommendNextAction(
+        self,
+        request: _recommendation_service_pb2.RecommendNextActionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recommendation_service_pb2.RecommendNextActionResponse, _abc.Awaitable[_recommendation_service_pb2.RecommendNextActionResponse]]:
+        """Ranks what the shop could do next for one user, such as a reminder or an offer.
+
+        Not available in this release; answers UNIMPLEMENTED.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

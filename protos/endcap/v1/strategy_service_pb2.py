@@ -22,24 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from endcap.v1 import role_pb2 as endcap_dot_v1_dot_role__pb2
 from endcap.v1 import strategy_pb2 as endcap_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n endcap/v1/strategy_service.proto\x12\tendcap.v1\x1a\x18\x65ndcap/v1/strategy.proto\":\n\x12GetStrategyRequest\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"<\n\x13GetStrategyResponse\x12%\n\x08strategy\x18\x01 \x01(\x0b\x32\x13.endcap.v1.Strategy\"+\n\x15ListStrategiesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"r\n\x16ListStrategiesResponse\x12\'\n\nstrategies\x18\x01 \x03(\x0b\x32\x13.endcap.v1.Strategy\x12/\n\x0e\x66\x61iled_plugins\x18\x02 \x03(\x0b\x32\x17.endcap.v1.FailedPlugin2\xb6\x01\n\x0fStrategyService\x12L\n\x0bGetStrategy\x12\x1d.endcap.v1.GetStrategyRequest\x1a\x1e.endcap.v1.GetStrategyResponse\x12U\n\x0eListStrategies\x12 .endcap.v1.ListStrategiesRequest\x1a!.endcap.v1.ListStrategiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n endcap/v1/strategy_service.proto\x12\tendcap.v1\x1a\x14\x65ndcap/v1/role.proto\x1a\x18\x65ndcap/v1/strategy.proto\":\n\x12GetStrategyRequest\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"<\n\x13GetStrategyResponse\x12%\n\x08strategy\x18\x01 \x01(\x0b\x32\x13.endcap.v1.Strategy\"+\n\x15ListStrategiesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"r\n\x16ListStrategiesResponse\x12\'\n\nstrategies\x18\x01 \x03(\x0b\x32\x13.endcap.v1.Strategy\x12/\n\x0e\x66\x61iled_plugins\x18\x02 \x03(\x0b\x32\x17.endcap.v1.FailedPlugin2\xc2\x01\n\x0fStrategyService\x12R\n\x0bGetStrategy\x12\x1d.endcap.v1.GetStrategyRequest\x1a\x1e.endcap.v1.GetStrategyResponse\"\x04\x88\xb5\x18\x03\x12[\n\x0eListStrategies\x12 .endcap.v1.ListStrategiesRequest\x1a!.endcap.v1.ListStrategiesResponse\"\x04\x88\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.strategy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTRATEGYREQUEST']._serialized_start=73
-  _globals['_GETSTRATEGYREQUEST']._serialized_end=131
-  _globals['_GETSTRATEGYRESPONSE']._serialized_start=133
-  _globals['_GETSTRATEGYRESPONSE']._serialized_end=193
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=195
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=238
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=240
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=354
-  _globals['_STRATEGYSERVICE']._serialized_start=357
-  _globals['_STRATEGYSERVICE']._serialized_end=539
+  _globals['_STRATEGYSERVICE'].methods_by_name['GetStrategy']._loaded_options = None
+  _globals['_STRATEGYSERVICE'].methods_by_name['GetStrategy']._serialized_options = b'\210\265\030\003'
+  _globals['_STRATEGYSERVICE'].methods_by_name['ListStrategies']._loaded_options = None
+  _globals['_STRATEGYSERVICE'].methods_by_name['ListStrategies']._serialized_options = b'\210\265\030\003'
+  _globals['_GETSTRATEGYREQUEST']._serialized_start=95
+  _globals['_GETSTRATEGYREQUEST']._serialized_end=153
+  _globals['_GETSTRATEGYRESPONSE']._serialized_start=155
+  _globals['_GETSTRATEGYRESPONSE']._serialized_end=215
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=217
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=260
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=262
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=376
+  _globals['_STRATEGYSERVICE']._serialized_start=379
+  _globals['_STRATEGYSERVICE']._serialized_end=573
 # @@protoc_insertion_point(module_scope)

@@ -1,8 +1,9 @@
 """Items: what a shop sells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, func, select, true, update
@@ -84,15 +85,38 @@ class Item:
 
 
 _COLUMNS = tuple(ITEMS.c[attribute.name] for attribute in fields(Item))
-_TUPLES = ("categories", "tags", "image_uris")
+_LOADERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "categories": tuple,
+        "tags": tuple,
+        "image_uris": tuple,
+        "attributes": load_attributes,
+        "availability": Availability,
+    }
+)
+"""What makes a field of what the database returns, where that is not the field itself."""
 
 
-async def get_items(*, connection: AsyncConnection, shop: str, item_ids: Iterable[str]) -> dict[str, Item]:
-    """Return by id those of the items that exist."""
+async def get_items(
+    *,
+    connection: AsyncConnection,
+    shop: str,
+    item_ids: Iterable[str],
+    columns: Collection[str] | None = None,
+) -> dict[str, Item]:
+    """Return by id those of the items that exist.
+
+    Args:
+        connection: Any.
+        shop: The shop's id.
+        item_ids: Any number.
+        columns: The only fields to read beside the id, the others having their defaults; None for all.
+    """
+    read = [column for column in _COLUMNS if columns is None or column.name in {"id", *columns}]
     wanted = list(dict.fromkeys(item_ids))
     found: dict[str, Item] = {}
     for chunk in in_chunks(wanted):
-        query = select(*_COLUMNS).where(
+        query = select(*read).where(
             ITEMS.c.shop == shop,
             is_among(connection, ITEMS.c.id, chunk),
             ITEMS.c.deleted.is_(False),
@@ -223,8 +247,7 @@ def _values(item: Item) -> dict[str, Any]:
 
 def _item(row: RowMapping) -> Item:
     values = dict(row)
-    for name in _TUPLES:
-        values[name] = tuple(values[name])
-    values["attributes"] = load_attributes(values["attributes"])
-    values["availability"] = Availability(values["availability"])
+    for name, load in _LOADERS.items():
+        if name in values:
+            values[name] = load(values[name])
     return Item(**values)

@@ -12,7 +12,6 @@ from endcap.client import Client
 from endcap.sdk.errors import FailedPrecondition
 from endcap.v1.catalog_service_pb2 import BatchGetItemsRequest
 from endcap.v1.event_pb2 import Event
-from endcap.v1.item_pb2 import Item
 from endcap.v1.model_service_pb2 import (
     ActivateBundleRequest,
     RegisterBundleRequest,
@@ -35,6 +34,7 @@ RULES = (
     Rule(name="pocket money", boost=BoostRule(filter="price < 1", strength=0.5)),
 )
 
+_SHOWN = ("title", "price")
 _SWAP_SECONDS = 30.0  # loading a bundle and asking it its golden queries takes longer than an answer
 
 
@@ -49,8 +49,8 @@ def tour(client: Client, console: Console, *, newest_time: int) -> None:
     Raises:
         FailedPrecondition: The server did not take what the visitor did.
     """
-    ask = partial(client.recommend, include_reasons=True, page_size=5)
-    show = partial(_show, client, console)
+    ask = partial(client.recommend, item_fields=_SHOWN, include_reasons=True, page_size=5)
+    show = partial(_show, console)
     first = ask("home", user_id=CUSTOMER, include_trace=True)
     show(f"For customer {CUSTOMER}, of whom {first.trace.history_count} purchases are known", first)
     show("The next page", ask("home", user_id=CUSTOMER, page_token=first.next_page_token))
@@ -103,14 +103,16 @@ def swap_and_roll_back(client: Client, console: Console, path: str) -> None:
         console: Where the answers go.
         path: The bundle's folder in the server's store.
     """
-    ask = partial(client.recommend, "cart", item_ids=CART, page_size=5, include_reasons=True)
+    ask = partial(
+        client.recommend, "cart", item_ids=CART, item_fields=_SHOWN, page_size=5, include_reasons=True
+    )
     bundle = client.models.RegisterBundle(RegisterBundleRequest(path=path), timeout=_SWAP_SECONDS).bundle
     client.models.ActivateBundle(
         ActivateBundleRequest(model=bundle.model, version=bundle.version), timeout=_SWAP_SECONDS
     )
-    _show(client, console, f"The same cart, with {_serving(ask(), bundle.model)}", ask())
+    _show(console, f"The same cart, with {_serving(ask(), bundle.model)}", ask())
     client.models.RollBackModel(RollBackModelRequest(model=bundle.model), timeout=_SWAP_SECONDS)
-    _show(client, console, f"Rolled back to {_serving(ask(), bundle.model)}", ask())
+    _show(console, f"Rolled back to {_serving(ask(), bundle.model)}", ask())
 
 
 def _serving(answer: RecommendResponse, model: str) -> str:
@@ -126,20 +128,15 @@ def _set_rules(client: Client, rules: Sequence[Rule]) -> None:
     )
 
 
-def _items(client: Client, item_ids: Sequence[str]) -> list[Item]:
-    return list(client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=item_ids)).items)
-
-
 def _titles(client: Client, item_ids: Sequence[str]) -> str:
-    return " and ".join(item.title for item in _items(client, item_ids))
+    found = client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=item_ids))
+    return " and ".join(item.title for item in found.items)
 
 
-def _show(client: Client, console: Console, title: str, answer: RecommendResponse) -> None:
+def _show(console: Console, title: str, answer: RecommendResponse) -> None:
     table = Table("Product", "Price", "Strategy", "Why", title=title, title_justify="left")
-    item_ids = [result.item_id for result in answer.results]
-    items = {item.id: item for item in _items(client, item_ids)} if item_ids else {}
     for result in answer.results:
-        item = items[result.item_id]
+        item = result.item
         price = f"{item.price.units + item.price.nanos / 1e9:.2f} {item.price.currency_code}"
         why = "; ".join(reason.text for reason in result.reasons)
         table.add_row(item.title, price, result.strategy or "pinned", why)

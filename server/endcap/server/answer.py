@@ -1,8 +1,8 @@
 """The answer to one Recommend call: a page of items, and how they came about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,3 +110,7 @@ class RecommendationAnswer:
 
     failures: tuple[Failure, ...]
     """What failed that belongs to no rung."""
+
+    def with_failure(self, failure: Failure) -> Self:
+        """Return the answer with a failure that belongs to no rung, which counts once."""
+        return replace(self, failures=tuple(dict.fromkeys((*self.failures, failure))))

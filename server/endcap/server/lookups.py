@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 
 import numpy as np
 import structlog
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from endcap.catalog.database import Database
 from endcap.catalog.exposures import exposed_items
+from endcap.catalog.items import Availability, Item, get_items
+from endcap.catalog.money import NANOS
 from endcap.catalog.search import Match, search_items
 from endcap.sdk import CatalogView, Rows, Scores
 from endcap.sdk.errors import EndcapError
@@ -55,6 +58,17 @@ class Matches:
 
     failed: bool = False
     """Whether the database did not answer, so that only titles in memory were looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items behind the rows of an answer."""
+
+    items: Sequence[Item]
+    """One a row, in their order."""
+
+    failed: bool = False
+    """Whether the database did not answer, so that the items are only what the view holds of them."""
 
 
 class Lookups:
@@ -110,6 +124,43 @@ class Lookups:
             np.array([match.score for match in found], np.float32),
         )
 
+    async def items(
+        self,
+        shop: str,
+        view: CatalogView,
+        rows: Sequence[int],
+        *,
+        columns: Collection[str],
+        deadline: float,
+    ) -> Items:
+        """Return the items of rows as the catalog holds them.
+
+        An item that was deleted a moment ago is returned as the view holds it.
+
+        Args:
+            shop: The shop's id.
+            view: The view that the rows belong to.
+            rows: The rows.
+            columns: The only fields that matter; the others are as in an empty item.
+            deadline: When the answer must be there, by ``time.monotonic``.
+        """
+        ids = [view.vocabulary.ids[row] for row in rows]
+        found: Mapping[str, Item] = {}
+        failed = False
+        try:
+            found = await answer_within(_patience(deadline), self._items(shop, ids, columns))
+        except (TimeoutError, EndcapError) as error:
+            _log.warning("items_unknown", shop=shop, reason=str(error))
+            failed = True
+        return Items(
+            [found.get(item_id) or _viewed_item(view, row) for item_id, row in zip(ids, rows, strict=True)],
+            failed,
+        )
+
+    async def _items(self, shop: str, item_ids: list[str], columns: Collection[str]) -> dict[str, Item]:
+        async with self._database.read() as connection:
+            return await get_items(connection=connection, shop=shop, item_ids=item_ids, columns=columns)
+
     async def _exposed(
         self, shop: str, user_id: str | None, visitor_id: str | None, since: int
     ) -> list[tuple[int, str]]:
@@ -128,3 +179,25 @@ class Lookups:
 def _patience(deadline: float) -> float:
     """Return the seconds that an answer can wait for the database."""
     return min(_SECONDS, (deadline - time.monotonic()) / 2)
+
+
+def _viewed_item(view: CatalogView, row: int) -> Item:
+    """Return what a view holds of an item for people to read: no images, attributes or other languages."""
+    return Item(
+        view.vocabulary.ids[row],
+        title=view.titles[row],
+        description=view.descriptions[row],
+        categories=view.categories.of_row(row),
+        brand="".join(view.brands.of_row(row)),
+        tags=view.tags.of_row(row),
+        price_nanos=_nanos(view.prices[row]),
+        original_price_nanos=_nanos(view.original_prices[row]),
+        currency=view.currency,
+        availability=Availability("".join(view.availabilities.of_row(row)) or Availability.IN_STOCK),
+        group_id=view.group_ids[row],
+        created_time=int(view.created[row]),
+    )
+
+
+def _nanos(price: float) -> int | None:
+    return None if isnan(price) else round(price * NANOS)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import grpc
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from endcap.client import AsyncClient, Options
 from endcap.server.commands.console import refusal, run
 from endcap.server.commands.recommend_all import recommend_all
 from endcap.server.settings import read_settings
+from endcap.v1.money_pb2 import Money
 from endcap.v1.recommendation_pb2 import DegradationCause
 from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from endcap.v1.trace_pb2 import RungOutcome, Trace
@@ -48,6 +50,7 @@ def recommend(
         page_size=page_size,
         include_reasons=all_users is None,
         include_trace=trace,
+        item_fields=FieldMask(paths=["title", "price"]) if all_users is None else None,
     )
     if all_users is not None and all_users.exists():
         sys.exit(f"Error: {all_users} exists already: choose a new folder")
@@ -66,7 +69,7 @@ async def _recommend(request: RecommendRequest, shop: str, address: str, all_use
             answer = await client.recommendations.Recommend(request)
         except grpc.aio.AioRpcError as error:
             raise refusal(error, address) from error
-    console = Console()
+    console = Console(markup=False, emoji=False)  # titles are the shop's
     console.print(_results(answer))
     for degradation in answer.degradations:
         cause = _word(DegradationCause.Name(degradation.cause), "DEGRADATION_CAUSE_")
@@ -76,11 +79,16 @@ async def _recommend(request: RecommendRequest, shop: str, address: str, all_use
 
 
 def _results(answer: RecommendResponse) -> Table:
-    table = Table("Item", "Score", "Strategy", "Why")
+    table = Table("Item", "Title", "Price", "Score", "Strategy", "Why")
     for result in answer.results:
         why = ", ".join(reason.text or reason.kind for reason in result.reasons)
-        table.add_row(result.item_id, f"{result.score:.4g}", result.strategy, why)
+        price = _amount(result.item.price) if result.item.HasField("price") else ""
+        table.add_row(result.item_id, result.item.title, price, f"{result.score:.4g}", result.strategy, why)
     return table
+
+
+def _amount(money: Money) -> str:
+    return f"{money.units + money.nanos / 1e9:,.2f} {money.currency_code}"
 
 
 def _print_trace(console: Console, trace: Trace) -> None:

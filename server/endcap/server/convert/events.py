@@ -22,6 +22,8 @@ _ID_LENGTH = LIMITS["event_id"]  # of every identifier, and of the one that a re
 _DAY = 86_400_000  # milliseconds
 _NANOS = 1_000_000_000
 _IDENTIFIERS = ("event_id", "user_id", "visitor_id", "item_id", "order_id")
+_PLANNED = ("reversed_event_id", "unit_cost", "query")
+"""Fields that the contract has and no table holds yet."""
 
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -38,6 +40,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "order_id": "INVALID_ORDER_ID",
         "properties": "INVALID_PROPERTY",
     }
+    | dict.fromkeys(_PLANNED, "NOT_AVAILABLE")
 )
 """The reason for which a field that holds something wrong rejects its event."""
 
@@ -90,6 +93,8 @@ def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Even
         time = _read_time(message.time, now=now, max_age_days=max_age_days)
     price = read_money(message.price, field="price") if message.HasField("price") else None
     properties = message.properties
+    if message.reversed_event_id or message.query or message.HasField("unit_cost"):
+        _refuse_planned(message)
     return Event(
         # Ids that grow touch the same few pages of an index, and are stored twice as fast as random ones.
         event_id=event_id or f"{now:012x}{secrets.token_hex(10)}",
@@ -124,6 +129,13 @@ def write_rejection(index: int, message: event_pb2.Event, error: InvalidInput) -
     return rejection_pb2.Rejection(
         index=index, id=message.event_id[:_ID_LENGTH], reason=reason, field=error.field, message=str(error)
     )
+
+
+def _refuse_planned(message: event_pb2.Event) -> None:
+    """Refuse an event that has a planned field, so that nothing is lost in silence."""
+    for descriptor, _ in message.ListFields():
+        if (field := descriptor.name) in _PLANNED:
+            raise InvalidInput(f"this release does not store {field} yet: leave it out", field=field)
 
 
 def _read_time(message: Timestamp, *, now: int, max_age_days: int) -> int:

@@ -1,11 +1,12 @@
 """Items."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.entry_changes import Change
 from endcap.catalog.field_rules import check_image_uris, check_localized_texts
@@ -17,7 +18,7 @@ from endcap.server.convert.entries import Readers, read_labels, read_language, r
 from endcap.server.convert.fields import Fields
 from endcap.server.convert.money import read_money, write_money
 from endcap.server.convert.selections import Selection, read_selection
-from endcap.v1 import item_pb2
+from endcap.v1 import item_pb2, money_pb2
 
 
 _AMOUNTS = ("price", "original_price", "cost")
@@ -44,42 +45,21 @@ def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], Change
     return partial(_read, selection)
 
 
-def write_item(value: Item, *, currency: str) -> item_pb2.Item:
+def write_item(value: Item, *, currency: str, fields: Iterable[str] | None = None) -> item_pb2.Item:
     """Write an item for a shop front: everything but its cost.
 
     Args:
         value: The item.
         currency: The shop's, for items that name none.
+        fields: The only fields to write; None for all.
     """
-    message = item_pb2.Item(
-        id=value.id,
-        group_id=value.group_id,
-        title=value.title,
-        description=value.description,
-        language_code=value.language_code,
-        localized_texts={
-            language: item_pb2.ItemText(**texts) for language, texts in value.localized_texts.items()
-        },
-        categories=value.categories,
-        brand=value.brand,
-        tags=value.tags,
-        attributes={name: write_attribute(each) for name, each in value.attributes.items()},
-        image_uris=value.image_uris,
-        availability=item_pb2.Availability.Value(f"AVAILABILITY_{value.availability.name}"),
-        etag=value.etag,
-    )
-    for field, nanos in (("price", value.price_nanos), ("original_price", value.original_price_nanos)):
-        if nanos is not None:
-            getattr(message, field).CopyFrom(write_money(nanos, value.currency or currency))
-    for field, time in (
-        ("available_time", value.available_time),
-        ("expire_time", value.expire_time),
-        ("create_time", value.created_time),
-        ("update_time", value.updated_time),
-    ):
-        if time is not None:
-            getattr(message, field).FromMilliseconds(time)
-    return message
+    names = _WRITERS if fields is None else fields
+    return item_pb2.Item(**{name: _WRITERS[name](value, currency) for name in names})
+
+
+def columns_of(field: str) -> tuple[str, ...]:
+    """Return the names in ``Item`` of what a field is written from."""
+    return _COLUMNS.get(field, (field,))
 
 
 def _read(selection: Selection, message: item_pb2.Item, now: int) -> Change:
@@ -166,3 +146,56 @@ _READERS: Readers = MappingProxyType(
     }
 )
 """Of every field that can be written but the amounts and the time that the item was created."""
+
+
+def _write_money(nanos: int | None, item: Item, currency: str) -> money_pb2.Money | None:
+    return None if nanos is None else write_money(nanos, item.currency or currency)
+
+
+def _write_time(milliseconds: int | None) -> Timestamp | None:
+    if milliseconds is None:
+        return None
+    time = Timestamp()
+    time.FromMilliseconds(milliseconds)
+    return time
+
+
+_WRITERS: Mapping[str, Callable[[Item, str], Any]] = MappingProxyType(
+    {
+        "id": lambda item, _: item.id,
+        "group_id": lambda item, _: item.group_id,
+        "title": lambda item, _: item.title,
+        "description": lambda item, _: item.description,
+        "language_code": lambda item, _: item.language_code,
+        "localized_texts": lambda item, _: {
+            language: item_pb2.ItemText(**texts) for language, texts in item.localized_texts.items()
+        },
+        "categories": lambda item, _: item.categories,
+        "brand": lambda item, _: item.brand,
+        "tags": lambda item, _: item.tags,
+        "attributes": lambda item, _: {
+            name: write_attribute(value) for name, value in item.attributes.items()
+        },
+        "price": lambda item, currency: _write_money(item.price_nanos, item, currency),
+        "original_price": lambda item, currency: _write_money(item.original_price_nanos, item, currency),
+        "image_uris": lambda item, _: item.image_uris,
+        "availability": lambda item, _: f"AVAILABILITY_{item.availability.name}",
+        "available_time": lambda item, _: _write_time(item.available_time),
+        "expire_time": lambda item, _: _write_time(item.expire_time),
+        "create_time": lambda item, _: _write_time(item.created_time),
+        "update_time": lambda item, _: _write_time(item.updated_time),
+        "etag": lambda item, _: item.etag,
+    }
+)
+"""Of every field but the cost, given the item and the shop's currency."""
+
+_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "price": ("price_nanos", "currency"),
+        "original_price": ("original_price_nanos", "currency"),
+        "create_time": ("created_time",),
+        "update_time": ("updated_time",),
+        "etag": ("revision",),
+    }
+)
+"""Of the fields that have other names in ``Item``."""

@@ -62,6 +62,7 @@ def write_bundle(bundle: RegisteredBundle) -> model_pb2.Bundle:
         checksum=bundle.checksum,
         size_bytes=bundle.size_bytes,
         item_count=bundle.item_count,
+        kind=model_pb2.BUNDLE_KIND_STRATEGY,
     )
     message.create_time.FromMilliseconds(manifest["created_time"])
     if bundle.activated_time is not None:

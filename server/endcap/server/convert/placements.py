@@ -27,6 +27,9 @@ from endcap.v1 import placement_pb2, placement_service_pb2, task_pb2
 
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,127}")
+_EXPLORATION = {"temperature": 10, "new_item_share": 0.5, "floor": 1}
+"""The largest value of each number of an exploration."""
+
 _PATH = "placement"
 """Where a placement is in every request that carries one."""
 
@@ -54,7 +57,8 @@ def read_placement(message: placement_pb2.Placement) -> Placement:
         raise fields.refused("ladder", "is required: name at least one strategy")
     check_limit("filter", message.filter, path=fields.path_of("filter"))
     check_limit("etag", message.etag, path=fields.path_of("etag"))
-    if Fields(message.exploration, fields.path_of("exploration")).number("temperature", 0, 10):
+    exploration = Fields(message.exploration, fields.path_of("exploration"))
+    if any(exploration.number(name, 0, maximum) for name, maximum in _EXPLORATION.items()):
         raise Unsupported("this release does not explore yet: leave exploration empty")
     return Placement(
         id=message.id,

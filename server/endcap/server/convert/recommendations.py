@@ -1,6 +1,6 @@
 """Recommend requests, answers and traces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from endcap.catalog.field_rules import check_language
@@ -14,7 +14,7 @@ from endcap.server.failures import Failure
 from endcap.server.request import RecommendationRequest
 from endcap.server.shops import ShopState
 from endcap.server.statuses import code_of
-from endcap.v1 import reason_pb2, recommendation_pb2, recommendation_service_pb2, trace_pb2
+from endcap.v1 import item_pb2, reason_pb2, recommendation_pb2, recommendation_service_pb2, trace_pb2
 
 
 _MOST_EVIDENCE = 10
@@ -93,6 +93,7 @@ def write_response(
     answer: RecommendationAnswer,
     state: ShopState,
     *,
+    items: Mapping[str, item_pb2.Item],
     revision: int,
     attribution_token: str,
     next_page_token: str,
@@ -104,6 +105,7 @@ def write_response(
         request: What was asked.
         answer: What was found.
         state: What it was made from.
+        items: The fields of items that the answer carries, by item id; empty where none are wanted.
         revision: The shop's revision that it knows.
         attribution_token: Names the answer.
         next_page_token: Asks for the next page; empty on the last one.
@@ -125,6 +127,7 @@ def write_response(
                 strategy=item.strategy,
                 bundles=item.bundles,
                 rung=item.rung,
+                item=items.get(item.item_id),
             )
             for item in answer.items
         ],
@@ -174,7 +177,7 @@ def _reason(reason: Reason, evidence: Sequence[int], view: CatalogView) -> reaso
     words = _REASON_TEXTS.get(reason.kind)
     return reason_pb2.Reason(
         kind=reason.kind,
-        item_ids=[view.vocabulary.ids[row] for row in evidence],
+        evidence=[reason_pb2.Evidence(item_id=view.vocabulary.ids[row]) for row in evidence],
         text=reason.text if words is None else words.format(title),
     )
 

@@ -1,4 +1,4 @@
-"""Which fields of an entry a write names."""
+"""Which fields of an entry a mask names."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,41 +11,46 @@ from endcap.sdk.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The fields that are written; the others keep what is stored."""
+    """The chosen fields; a write leaves the others as they are stored."""
 
     fields: frozenset[str]
-    """Fields that are written whole."""
+    """Fields that are chosen whole."""
 
     entries: Mapping[str, frozenset[str]]
-    """Names of single entries of maps, by field; none of a map that is written whole."""
+    """Names of single entries of maps, by field; none of a map that is chosen whole."""
 
 
 def read_selection(
-    mask: FieldMask | None, *, fields: Collection[str], maps: Collection[str], ignored: Collection[str]
+    mask: FieldMask | None,
+    *,
+    fields: Collection[str],
+    maps: Collection[str],
+    ignored: Collection[str],
+    name: str = "update_mask",
 ) -> Selection:
     """Read the paths of a mask.
 
     Args:
         mask: Paths of fields, such as ``price`` or ``attributes.colour``; None for all fields.
-        fields: Those that can be written.
+        fields: Those that can be chosen.
         maps: Those among them whose entries can be named.
         ignored: Fields that are there and that no write changes.
+        name: The field of the request that holds the mask.
 
     Raises:
         InvalidInput: A path is none of them, or there are too many.
     """
     if mask is None:
         return Selection(frozenset(fields), {})
-    check_limit("update_mask", mask.paths)
+    check_limit("update_mask", mask.paths, path=name)
     entries: dict[str, set[str]] = {}
     for path in mask.paths:
-        field, _, name = path.partition(".")
-        if name and field in maps:
-            entries.setdefault(field, set()).add(name)
+        field, _, entry = path.partition(".")
+        if entry and field in maps:
+            entries.setdefault(field, set()).add(entry)
         elif path not in fields and path not in ignored:
             raise InvalidInput(
-                f"update_mask has a path that is not among {', '.join(fields)}: correct it",
-                field="update_mask",
+                f"{name} has a path that is not among {', '.join(fields)}: correct it", field=name
             )
     whole = frozenset(fields).intersection(mask.paths)
     return Selection(whole, {field: frozenset(entries[field]) for field in entries.keys() - whole})

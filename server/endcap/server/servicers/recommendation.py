@@ -12,6 +12,8 @@ from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server.admin.caller import Caller
 from endcap.server.call import Context, current_caller, identified
 from endcap.server.convert import recommendations
+from endcap.server.convert.item_fields import ItemFields
+from endcap.server.failures import Failure
 from endcap.server.paging import page_token, read_page_token, request_digest
 from endcap.server.pipeline import MAX_SHOWN, Pipeline
 from endcap.server.recording.attribution import attribution_token
@@ -19,6 +21,7 @@ from endcap.server.recording.exposures import exposure
 from endcap.server.shops import Shop, Shops
 from endcap.server.shown import decode_rows, encode_rows
 from endcap.server.statuses import known_error
+from endcap.v1 import item_pb2
 from endcap.v1 import recommendation_service_pb2 as pb
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 
@@ -29,6 +32,7 @@ MAX_TOGETHER = 128
 _MAY_DIFFER = (
     "page_token",
     "page_size",
+    "item_fields",
     "include_reasons",
     "include_trace",
     "minimum_revision",
@@ -128,6 +132,9 @@ class RecommendationServicer(RecommendationServiceServicer):
             caller,
             shown=_shown(request, shop, digest, caller.time) if request.page_token else (),
         )
+        item_fields = None
+        if request.item_fields.paths:
+            item_fields = ItemFields.read(request.item_fields, request.language_code)
         if asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + caller.deadline) / 2)
         state = shop.state
@@ -135,6 +142,15 @@ class RecommendationServicer(RecommendationServiceServicer):
             pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
         answer = await pipeline.recommend(asked, shop, state, caller.deadline)
+        items: dict[str, item_pb2.Item] = {}
+        if item_fields is not None:
+            rows = [item.row for item in answer.items]
+            found = await pipeline.lookups.items(
+                shop.id, state.view, rows, columns=item_fields.columns, deadline=caller.deadline
+            )
+            if found.failed:
+                answer = answer.with_failure(Failure.STORE_UNAVAILABLE)
+            items = item_fields.write(found.items, currency=state.view.currency)
         next_page_token = ""
         if answer.has_more:
             shown = encode_rows([*asked.shown, *(item.row for item in answer.items)])
@@ -153,6 +169,7 @@ class RecommendationServicer(RecommendationServiceServicer):
             asked,
             answer,
             state,
+            items=items,
             revision=shop.revision,
             attribution_token=token,
             next_page_token=next_page_token,

@@ -27,6 +27,7 @@ from endcap.catalog.rules import (
     Rule,
 )
 from endcap.catalog.schedules import NEVER, Schedule
+from endcap.catalog.user_counts import count_log
 from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
@@ -239,7 +240,13 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     )
     lookups = cast("Lookups", Known(situation["named"], situation["exposures"]))
     pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda _outcome: None)
-    shop = Shop("default", b"key", state, Stock(view, Schedule.of([]), NEVER), loaded_at=0.0)
+    shop = Shop(
+        "default",
+        b"key",
+        state,
+        Stock(view, Schedule.of([]), NEVER, 0, count_log(None, state.histories.log())),
+        renewed_at=0.0,
+    )
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 
 

@@ -98,11 +98,15 @@ class Histories:
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
         """Add the events of one revision, unless they are in; revisions may come in any order."""
-        if revision > self.revision and revision not in self._ahead:
+        if not self.has(revision):
             self.append(events)
             self._ahead.add(revision)
             while self.revision + 1 in self._ahead:
                 self.reach(self.revision + 1)
+
+    def has(self, revision: int) -> bool:
+        """Say whether the events of a revision are in."""
+        return revision <= self.revision or revision in self._ahead
 
     def reach(self, revision: int) -> None:
         """Say that every event of ``revision`` and of earlier ones is in."""

@@ -33,6 +33,8 @@ from endcap.server.metrics import Metrics
 from endcap.server.patience import answer_within
 
 
+_TURN = 500  # events that are taken in between two turns of the event loop: about a millisecond
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a shop that failed is tried again
 
 _log = structlog.get_logger(__name__)
@@ -265,7 +267,8 @@ class Shops:
         if histories.awaited > histories.revision:  # another process wrote in between
             await self._catch_up(shop, histories.awaited)
         counts: UserCounts | None = shop.stock.counts
-        log = histories.log()
+        async with shop.catching_up:  # no revision is half there
+            log = histories.log()
         if is_due(counts, log):
             events = await asyncio.to_thread(
                 sort_events, log, keep_days=shop.keep_events_days, now=self._now()
@@ -332,7 +335,16 @@ class Shops:
                 shop.state = await self._rebuilt(shop)
             await self._serve(shop, stock)
             for known in news.revisions:
-                self.committed(shop.id, news.events.get(known, ()), known)
+                await self._take_in(shop, news.events.get(known, ()), known)
+
+    async def _take_in(self, shop: Shop, events: Sequence[Event], revision: int) -> None:
+        """Take in the events of a revision, of which an import makes many, in turns with the calls."""
+        histories = shop.state.histories
+        if not histories.has(revision):
+            for start in range(0, len(events), _TURN):
+                histories.append(events[start : start + _TURN])
+                await asyncio.sleep(0)
+        self.committed(shop.id, (), revision)
 
     async def _reload(self, shop: Shop) -> None:
         loaded = await self._load(shop.id)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,16 @@ from endcap.catalog.histories import Histories
 from endcap.catalog.item_changes import select_items
 from endcap.catalog.median import medians
 from endcap.catalog.money import NANOS
-from endcap.catalog.schedules import Schedule
+from endcap.catalog.schedules import NEVER, Schedule
 from endcap.catalog.shops import Shop, get_shop
 from endcap.catalog.tables import EVENTS, VISITORS
 from endcap.catalog.user_counts import count_log, sort_events
-from endcap.catalog.view_updates import Stock, item_columns, with_counts, with_paid_prices
+from endcap.catalog.view_updates import Stock, item_columns, update_stock, with_counts, with_paid_prices
 from endcap.sdk.catalog_view import CatalogView, EventColumns, build_view
 from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
 
 
-_PARTITION = 2_000  # rows that are held as Python objects at a time
+_ROWS, _ITEMS = 2_000, 10_000  # rows, and items, that are Python objects at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +76,27 @@ async def load_paid_prices(
 
 async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedShop:
     about = await get_shop(connection=connection, shop=shop)
-    items = [row async for part in _partitions(connection, select_items(shop)) for row in part]
-    schedule = Schedule.of(items)
-    view = build_view(
-        item_columns(items, about.currency, schedule.available(now)),
+    nothing = build_view(
+        item_columns([], about.currency, np.empty(0, np.bool_)),
         EventColumns.none(),
         version="",
         as_of=0,
         currency=about.currency,
         event_weights=about.event_weights,
     )
-    del items  # far larger than the view, and events are to come
-    histories = await _histories(connection, about, view.vocabulary, now)
-    counts = count_log(None, histories.log())
-    stock = Stock(view, schedule, schedule.next_change(now), about.revision, counts)
+    no_counts = count_log(None, Histories(nothing.vocabulary).log())
+    stock = Stock(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
+    # Piece by piece, for while many rows are Python objects, garbage collections stop all threads for long.
+    async for part in _partitions(connection, select_items(shop), _ITEMS):
+        stock = cast(
+            "Stock", update_stock(stock, about, part, now=now)
+        )  # which can tell, where items only come
+    histories = await _histories(connection, about, stock.view.vocabulary, now)
+    stock = with_counts(stock, shop, count_log(None, histories.log()))
     paid_prices = await _paid_prices(
-        connection, shop=shop, currency=about.currency, vocabulary=view.vocabulary
+        connection, shop=shop, currency=about.currency, vocabulary=stock.view.vocabulary
     )
-    return LoadedShop(about, with_paid_prices(with_counts(stock, shop, counts), paid_prices), histories)
+    return LoadedShop(about, with_paid_prices(stock, paid_prices), histories)
 
 
 async def _histories(connection: AsyncConnection, shop: Shop, vocabulary: Vocabulary, now: int) -> Histories:
@@ -140,7 +143,7 @@ async def _paid_prices(
 
 
 async def _partitions(
-    connection: AsyncConnection, query: Select[*tuple[Any, ...]]
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]], size: int = _ROWS
 ) -> AsyncIterator[Sequence[Any]]:
-    async for part in (await connection.stream(query)).partitions(_PARTITION):
+    async for part in (await connection.stream(query)).partitions(size):
         yield part

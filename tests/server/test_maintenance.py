@@ -76,7 +76,7 @@ async def shown(application: Application, shop: str) -> list[str]:
 async def health_until(application: Application, state: object) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{application.port}") as channel, asyncio.timeout(10):
         stub = health_pb2_grpc.HealthStub(channel)
-        while (await stub.Check(health_pb2.HealthCheckRequest())).status != state:  # noqa: ASYNC110
+        while (await stub.Check(health_pb2.HealthCheckRequest())).status != state:  # type: ignore[attr-defined] # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ AGE_STEP = 300_000
 
 _UNSORTED = 10_000  # events, besides a quarter of the sorted ones, that are added to a base at most
 
-_Counts = Mapping[str, NDArray[np.int32]]
+_Counts: TypeAlias = Mapping[str, NDArray[np.int32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
     """Return the counts of a log, from those of an earlier one where that is less work."""
     as_of = _as_of(log)
     if counts is None or counts.epoch != log.epoch or counts.as_of != as_of:
-        base, base_users = _count(log.sorted, log.users, log, as_of), log.users
+        base: _Counts = _count(log.sorted, log.users, log, as_of)
+        base_users = log.users
     else:
         base, base_users = counts.base, counts.base_users
     touched = _touched(log, base_users)

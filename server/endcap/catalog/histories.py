@@ -75,6 +75,13 @@ class Histories:
 
     def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
         """Add events as tuples of user id, visitor id, item id, type and time, which takes half the time."""
+        first = len(self._new_rows)
+        self.load(rows)
+        for place in range(first, len(self._new_rows)):
+            self._recent.setdefault(self._new_people[place], array("i")).append(place)
+
+    def load(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
+        """Add events as ``extend`` does, that nobody asks for before all are sorted in."""
         for user_id, visitor_id, item_id, event_type, time in rows:
             if user_id is None:
                 person = self._visitor(visitor_id or "")
@@ -86,7 +93,7 @@ class Histories:
             if row == UNKNOWN:
                 self._waiting.setdefault(item_id, array("q")).extend((person, type_code, time))
             else:
-                self._add(person, row, type_code, time)
+                self._append(person, row, type_code, time)
 
     def follow(self, vocabulary: Vocabulary) -> None:
         """Use a vocabulary that holds further items after the last one, and add what waited for them."""
@@ -227,6 +234,9 @@ class Histories:
 
     def _add(self, person: int, row: int, type_code: int, time: int) -> None:
         self._recent.setdefault(person, array("i")).append(len(self._new_rows))
+        self._append(person, row, type_code, time)
+
+    def _append(self, person: int, row: int, type_code: int, time: int) -> None:
         self._new_people.append(person)
         self._new_rows.append(row)
         self._new_types.append(type_code)

@@ -24,7 +24,7 @@ from endcap.sdk.catalog_view import CatalogView, EventColumns, build_view
 from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
 
 
-_ROWS, _ITEMS = 2_000, 10_000  # rows, and items, that are Python objects at a time
+_ROWS, _ITEMS = 2_000, 5_000  # rows, and items, that are Python objects at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ async def _histories(connection: AsyncConnection, shop: Shop, vocabulary: Vocabu
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
     async for part in _partitions(connection, events):
-        histories.extend(part)
+        histories.load(part)
     # The events give the same links, but for those whose events are no longer kept.
     links = select(VISITORS.c.id, VISITORS.c.user_id).where(
         VISITORS.c.shop == shop.id, VISITORS.c.user_id.is_not(None)

@@ -207,8 +207,8 @@ class Shops:
                     if shop is None
                     else self._refresh(shop, about.revision, held[about.id], view_max_age),
                 )
-        failing = [self._failing.get(about.id) for about in stored]
-        return failing[0].error if all(failing) and failing and failing[0] else None
+        errors = [self._failing[about.id].error for about in stored if about.id in self._failing]
+        return errors[0] if errors and len(errors) == len(stored) else None
 
     async def count(self) -> None:
         """Take the events that came in into the counts behind popularity."""

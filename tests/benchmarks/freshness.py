@@ -93,7 +93,7 @@ def _update(stock: Stock, news: News) -> tuple[Stock | None, float]:
 async def _measure(
     database: Database, loaded: LoadedShop, stock: Stock, model: Vocabulary
 ) -> tuple[Stock, dict[str, float]]:
-    revision = int(stock.view.version.partition("@")[2])
+    revision = stock.revision
     done = asyncio.Event()
     watching = asyncio.create_task(_longest_pause(done))
     started = time.perf_counter()

@@ -175,12 +175,13 @@ def test_columns_count_a_linked_visitor_as_its_user(
     histories.link("phone", "ann")
     settle(histories)
 
-    columns = histories.event_columns()
+    log = histories.log()
+    events = log.sorted + log.recent
 
-    by_row = np.argsort(columns.rows)
-    assert columns.types[by_row].tolist() == ["view", "view", "purchase"]
-    assert columns.times[by_row].tolist() == [3, 4, 5]
-    mug, kettle, spoon = columns.users[by_row].tolist()
+    by_row = np.argsort(events.rows)
+    assert [log.type_names[code] for code in events.types[by_row]] == ["view", "view", "purchase"]
+    assert events.times[by_row].tolist() == [3, 4, 5]
+    mug, kettle, spoon = log.users[events.people[by_row]].tolist()
     assert mug == kettle != spoon
 
 
@@ -235,8 +236,10 @@ def test_somebody_who_is_forgotten_leaves_no_event_and_no_name(
 
     assert histories.of("ann").rows.tolist() == histories.of(visitor_id="phone").rows.tolist() == []
     assert _told(histories.of("bob")) == [(SPOON, "view", 1), (len(VOCABULARY), "view", 5), (MUG, "view", 7)]
-    assert sorted(histories.event_columns().times.tolist()) == [1, 5, 7]
+    log = histories.log()
+    assert sorted((log.sorted + log.recent).times.tolist()) == [1, 5, 7]
     histories.append([catalog_event("8", visitor_id="phone", time=8)])
     histories.compact()
     assert histories.of("ann").times.tolist() == histories.of(visitor_id="phone").times.tolist() == [8]
-    assert len(set(histories.event_columns().users.tolist())) == 2
+    log = histories.log()
+    assert len(set(log.users[log.sorted.people].tolist())) == 2

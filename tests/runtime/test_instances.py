@@ -186,7 +186,7 @@ def test_a_factory_that_raises_costs_only_its_own_strategy(error: BaseException)
 
 @pytest.mark.parametrize("made", [None, "text", object()])
 def test_a_factory_must_make_a_strategy(made: object) -> None:
-    with pytest.raises(FailedPrecondition, match="must return an object with tasks and recommend"):
+    with pytest.raises(FailedPrecondition, match="must return an object with tasks, a frozenset of Task"):
         instances_of(broken=lambda _resources, _parameters: made).get("broken")
 
 

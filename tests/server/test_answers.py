@@ -28,6 +28,7 @@ from endcap.catalog.rules import (
     Rule,
 )
 from endcap.catalog.schedules import NEVER, Schedule
+from endcap.catalog.user_counts import count_log
 from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
@@ -225,7 +226,11 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         rules=compile_rules(situation["rules"]),
     )
     state = ShopState(
-        Stock(view, Schedule.of([]), NEVER), Masks(view), histories, Generation.of([]), {"home": ladder}
+        Stock(view, Schedule.of([]), NEVER, 0, count_log(None, histories.log())),
+        Masks(view),
+        histories,
+        Generation.of([]),
+        {"home": ladder},
     )
     named = tuple(f"i{row}" for row in situation["named"])
     request = RecommendationRequest(
@@ -244,7 +249,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     )
     lookups = cast("Lookups", Known(situation["named"], situation["exposures"]))
     pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda _outcome: None)
-    shop = Shop("default", b"key", state, loaded_at=0.0)
+    shop = Shop("default", b"key", state, renewed_at=0.0)
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 
 

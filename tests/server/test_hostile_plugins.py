@@ -290,3 +290,21 @@ async def test_a_million_rows_where_ten_were_wanted_stop_nobody(
     assert sorted(result.item_id for result in answer.results) == ["kettle", "mug"]
     assert answer.degraded
     assert len(answer.trace.dropped_items) <= 100
+
+
+@pytest.fixture(params=[None, "for_you", 7, frozenset({None})])
+def hostile_without_tasks(hostile: Hostile, request: pytest.FixtureRequest) -> None:
+    hostile.tasks = request.param
+
+
+@pytest.mark.usefixtures("hostile_without_tasks")
+class TestWithoutTasks:
+    """The plugin says wrongly which tasks it answers."""
+
+    async def test_it_costs_its_rung_and_not_the_shop(
+        self, hostile_without_tasks: None, client: AsyncClient
+    ) -> None:
+        answer = await ask(client)
+
+        assert {result.strategy for result in answer.results} == {"popular"}
+        assert [part.strategy for part in answer.degradations] == ["hostile"]

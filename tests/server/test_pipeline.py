@@ -10,6 +10,7 @@ import pytest
 
 from endcap.catalog.histories import Histories
 from endcap.catalog.schedules import NEVER, Schedule
+from endcap.catalog.user_counts import count_log
 from endcap.catalog.view_updates import Stock
 from endcap.runtime.instances import Generation
 from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
@@ -99,14 +100,10 @@ async def ask(
         for number, strategy in enumerate(strategies)
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
-    state = ShopState(
-        Stock(VIEW, Schedule.of([]), NEVER),
-        Masks(VIEW),
-        Histories(VIEW.vocabulary),
-        Generation.of([]),
-        {"home": ladder},
-    )
-    shop = Shop("default", b"key", state, loaded_at=0.0)
+    histories = Histories(VIEW.vocabulary)
+    stock = Stock(VIEW, Schedule.of([]), NEVER, 0, count_log(None, histories.log()))
+    state = ShopState(stock, Masks(VIEW), histories, Generation.of([]), {"home": ladder})
+    shop = Shop("default", b"key", state, renewed_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
     pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _outcome: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + deadline)

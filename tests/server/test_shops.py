@@ -102,13 +102,14 @@ def views_of_eve(shop: Shop) -> int:
 
 
 async def test_events_committed_while_a_shop_is_loaded_again_are_in_what_was_loaded(
-    shops: Shops, writer: EventWriter, slow_loading: SlowLoading
+    database: Database, shops: Shops, writer: EventWriter, slow_loading: SlowLoading
 ) -> None:
     shop = shops.get("default")
     before = shop.state
 
     await writer.record("default", [view("before the load")])
-    refreshing = asyncio.create_task(shops.refresh(view_max_age=0.0))
+    await change_settings(database)
+    refreshing = asyncio.create_task(shops.refresh(view_max_age=YEAR))
     await slow_loading.reading_done.wait()
     await writer.record("default", [view("during the load")])
     recorded = await writer.record("default", [view("still during the load")])
@@ -125,7 +126,8 @@ async def test_what_another_process_wrote_during_a_load_is_found_after_it(
     database: Database, shops: Shops, writer: EventWriter, slow_loading: SlowLoading
 ) -> None:
     shop = shops.get("default")
-    refreshing = asyncio.create_task(shops.refresh(view_max_age=0.0))
+    await change_settings(database)
+    refreshing = asyncio.create_task(shops.refresh(view_max_age=YEAR))
     await slow_loading.reading_done.wait()
     await write_item(database, "teapot")
     recorded = await writer.record("default", [view("after the item")])
@@ -220,8 +222,10 @@ async def test_another_process_s_items_need_no_load_of_the_catalog(
 
     assert (shop.state.view.vocabulary.ids, shop.state.view.version) == (
         ("mug", "teapot", "kettle"),
-        f"default@{revision}",
+        f"default@{revision}/2",  # of these items, and of the events up to revision 2
     )
+    await shops.count()
+    assert shop.state.view.version == f"default@{revision}"
     assert shop.revision == revision
     assert slow_loading.loads == 0
 
@@ -260,7 +264,8 @@ async def test_items_that_are_written_during_a_load_are_found_after_it(
 ) -> None:
     """One call asks for the item while the load is under way, and waits for the load."""
     shop = shops.get("default")
-    refreshing = asyncio.create_task(shops.refresh(view_max_age=0.0))
+    await change_settings(database)
+    refreshing = asyncio.create_task(shops.refresh(view_max_age=YEAR))
     await slow_loading.reading_done.wait()
     revision = await write_item(database, "teapot")
     reaching = asyncio.create_task(shops.reach(shop, revision, time.monotonic() + 5))
@@ -304,8 +309,9 @@ async def test_what_was_computed_of_items_survives_a_load(database: Database, sh
     before = shop.state.view
     await write_item(database, "teapot")
 
-    await shops.refresh(view_max_age=0.0)
-    await shops.refresh(view_max_age=0.0)
+    for _ in range(2):
+        await change_settings(database)
+        await shops.refresh(view_max_age=YEAR)
 
     changed = shop.state.view.changed_since(before)
     assert changed is not None

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import Model, Strategy
+from endcap.sdk import Model, Strategy, Task
 from endcap.sdk.errors import EndcapError, FailedPrecondition, ModelMissing
 from endcap.sdk.parameters import read_parameters
 
@@ -101,7 +101,7 @@ class Instances:
         resources = _Resources(self, above)
         try:
             instance = factory(resources, key.parameters)
-            usable = isinstance(instance, Strategy)
+            usable = isinstance(instance, Strategy) and _names_tasks(instance.tasks)
         except ModelMissing as error:
             # Also where the strategy has put up with each of its models being missing, and says so of all.
             error.unloadable = error.unloadable or resources.unloadable
@@ -114,10 +114,14 @@ class Instances:
             ) from error
         if not usable:
             raise FailedPrecondition(
-                f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks and"
-                " recommend"
+                f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks, a"
+                " frozenset of Task, and recommend"
             )
         return _Built(instance, MappingProxyType(resources.models))
+
+
+def _names_tasks(tasks: object) -> bool:
+    return isinstance(tasks, frozenset) and all(isinstance(task, Task) for task in tasks)
 
 
 class _Resources:

@@ -356,17 +356,39 @@ def _texts(value: AttributeValue | None) -> Sequence[str]:
     return (value,) if isinstance(value, str) else tuple(map(str, value))  # type: ignore[arg-type]
 
 
+def count_users(
+    users: NDArray[np.int64] | NDArray[np.int32],
+    rows: Rows,
+    times: NDArray[np.int64],
+    row_count: int,
+    as_of: int,
+) -> NDArray[np.int32]:
+    """Count the users of events of one type by the age of the last time; ``(age buckets, rows)``.
+
+    Args:
+        users: A number a user.
+        rows: The item of each event.
+        times: Unix milliseconds; events after ``as_of`` are left out.
+        row_count: How many rows there are.
+        as_of: Unix milliseconds that ages are counted back from.
+    """
+    past = times <= as_of
+    if not past.all():
+        users, rows, times = users[past], rows[past], times[past]
+    order = np.argsort(times, kind="stable")
+    pairs = (users.astype(np.int64) * row_count + rows)[order]
+    by_pair = np.argsort(pairs, kind="stable")
+    pairs = pairs[by_pair]
+    last = order[by_pair[np.append(pairs[1:] != pairs[:-1], True)]] if len(pairs) else order
+    places = age_bucket(times[last], as_of) * row_count + rows[last]
+    counts = np.bincount(places, minlength=AGE_BUCKETS * row_count).astype(np.int32)
+    return frozen(counts.reshape(AGE_BUCKETS, row_count))
+
+
 def _users_by_age(events: EventColumns, row_count: int, as_of: int) -> dict[str, NDArray[np.int32]]:
     counts: dict[str, NDArray[np.int32]] = {}
-    past = events.times <= as_of
-    for event_type in np.unique(events.types[past]):
-        chosen = past & (events.types == event_type)
+    for event_type in np.unique(events.types[events.times <= as_of]):
+        chosen = events.types == event_type
         users, rows, times = events.users[chosen], events.rows[chosen], events.times[chosen]
-        newest_first = np.argsort(-times, kind="stable")
-        pairs = users.astype(np.int64) * row_count + rows
-        _, last = np.unique(pairs[newest_first], return_index=True)
-        last = newest_first[last]
-        count = np.zeros((AGE_BUCKETS, row_count), np.int32)
-        np.add.at(count, (age_bucket(times[last], as_of), rows[last]), 1)
-        counts[str(event_type)] = frozen(count)
+        counts[str(event_type)] = count_users(users, rows, times, row_count, as_of)
     return counts

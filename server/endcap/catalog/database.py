@@ -1,9 +1,9 @@
 """The database: transactions that read, transactions that write, and errors in our own terms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -14,6 +14,8 @@ from endcap.catalog import postgresql, sqlite
 from endcap.catalog.schema import require_current, schema_version
 from endcap.sdk.errors import DataLoss, InvalidInput, Unavailable
 
+
+_Result = TypeVar("_Result")
 
 LOCK_TIMEOUT = 5.0
 """Seconds that a write waits for others to finish, unless told otherwise."""
@@ -53,6 +55,7 @@ class Database:
             FailedPrecondition: There is no such file, or it cannot be written.
         """
         parsed = parse_url(url)
+        self._url = url
         kind = self._kind = _KINDS[parsed.get_backend_name()]
         self._engine = kind.create_engine(parsed, lock_timeout=lock_timeout, migrating=migrating)
         self._reading = self._engine.execution_options(**kind.READING)
@@ -104,6 +107,42 @@ class Database:
             raise
         finally:
             self._writers.release()
+
+    async def read_elsewhere(
+        self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _Result]]
+    ) -> _Result:
+        """Do reading that takes long in a thread with an event loop and a connection of its own.
+
+        So that what the driver and Python make of many rows holds up nobody else. A call that is given up
+        ends the work too.
+
+        Args:
+            work: Uses the connection alone, and nothing that belongs to another event loop.
+
+        Raises:
+            Unavailable: The database does not answer.
+            DataLoss: The database is damaged where it was read.
+        """
+        tasks: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[_Result]]] = []
+
+        async def read() -> _Result:
+            task = cast("asyncio.Task[_Result]", asyncio.current_task())
+            tasks.append((asyncio.get_running_loop(), task))
+            database = Database(self._url, lock_timeout=self._lock_timeout)
+            try:
+                async with database.read() as connection:
+                    return await work(connection)
+            finally:
+                self.damaged |= database.damaged
+                await database.close()
+
+        try:
+            return await asyncio.to_thread(asyncio.run, read())
+        except asyncio.CancelledError:
+            for loop, task in tasks:
+                with suppress(RuntimeError):  # it is over by now
+                    loop.call_soon_threadsafe(task.cancel)
+            raise
 
     async def erase_deleted(self, tables: Sequence[str]) -> bool:
         """Take from the files what was deleted from tables, where others let it go, and from memory.

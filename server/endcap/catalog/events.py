@@ -81,6 +81,8 @@ class Event:
     """False when ``time`` is only that of the call, so that a repeated call is still the same event."""
 
 
+_AT_ONCE = 100  # rows that are read between two turns of the event loop: about a millisecond
+
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
 
@@ -194,8 +196,12 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
         .where(EVENTS.c.shop == shop, EVENTS.c.revision > revision)
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
-    rows = await connection.execute(query)
-    return [(of, Event(**dict(zip(_COLUMNS, values, strict=True)))) for of, *values in rows]
+    result = await connection.stream(query)
+    return [
+        (of, Event(**dict(zip(_COLUMNS, values, strict=True))))
+        async for part in result.partitions(_AT_ONCE)
+        for of, *values in part
+    ]
 
 
 def event_row(shop: str, event: Event) -> Row:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.catalog.events import Event
-from endcap.sdk.catalog_view import EventColumns
+from endcap.catalog.user_counts import EventColumnsByPerson, EventLog, SortedEvents, sort_events
 from endcap.sdk.query import History
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
 
@@ -40,10 +40,11 @@ class Histories:
         """Every event of this revision of the shop and of earlier ones is in."""
         self._ahead: set[int] = set()  # later revisions that are in, where one before is not
         self._vocabulary = vocabulary
-        self._people_count = 0  # numbers given to people, those who were forgotten included
         self._users: dict[str, int] = {}
         self._visitors: dict[str, int] = {}
-        self._user_of: dict[int, int] = {}
+        self._user_of = array("i")  # by person: the user whom the events count for, or the person's own
+        self.epoch = 0
+        """Counts up when the sorted events are others."""
         self._visitors_of: dict[int, set[int]] = {}
         self._type_codes: dict[str, int] = {}
         self._type_names = np.empty(0, np.str_)
@@ -74,6 +75,13 @@ class Histories:
 
     def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
         """Add events as tuples of user id, visitor id, item id, type and time, which takes half the time."""
+        first = len(self._new_rows)
+        self.load(rows)
+        for place in range(first, len(self._new_rows)):
+            self._recent.setdefault(self._new_people[place], array("i")).append(place)
+
+    def load(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
+        """Add events as ``extend`` does, that nobody asks for before all are sorted in."""
         for user_id, visitor_id, item_id, event_type, time in rows:
             if user_id is None:
                 person = self._visitor(visitor_id or "")
@@ -85,7 +93,7 @@ class Histories:
             if row == UNKNOWN:
                 self._waiting.setdefault(item_id, array("q")).extend((person, type_code, time))
             else:
-                self._add(person, row, type_code, time)
+                self._append(person, row, type_code, time)
 
     def follow(self, vocabulary: Vocabulary) -> None:
         """Use a vocabulary that holds further items after the last one, and add what waited for them."""
@@ -97,11 +105,15 @@ class Histories:
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
         """Add the events of one revision, unless they are in; revisions may come in any order."""
-        if revision > self.revision and revision not in self._ahead:
+        if not self.has(revision):
             self.append(events)
             self._ahead.add(revision)
             while self.revision + 1 in self._ahead:
                 self.reach(self.revision + 1)
+
+    def has(self, revision: int) -> bool:
+        """Say whether the events of a revision are in."""
+        return revision <= self.revision or revision in self._ahead
 
     def reach(self, revision: int) -> None:
         """Say that every event of ``revision`` and of earlier ones is in."""
@@ -111,9 +123,9 @@ class Histories:
     def link(self, visitor_id: str, user_id: str) -> None:
         """Say that a visitor is a user; a new link replaces the old one."""
         visitor, user = self._visitor(visitor_id), self._user(user_id)
-        before = self._user_of.get(visitor)
+        before = self._user_of[visitor]
         if before != user:
-            if before is not None:
+            if before != visitor:
                 self._visitors_of[before].remove(visitor)
             self._user_of[visitor] = user
             self._visitors_of.setdefault(user, set()).add(visitor)
@@ -129,20 +141,19 @@ class Histories:
     def is_linked(self, visitor_id: str, user_id: str) -> bool:
         """Say whether a visitor is a user."""
         visitor = self._visitors.get(visitor_id)
-        user = None if visitor is None else self._user_of.get(visitor)
-        return user is not None and user == self._users.get(user_id)
+        return visitor is not None and self._user_of[visitor] == self._users.get(user_id)
 
     def forget(self, user_ids: Iterable[str], visitor_ids: Iterable[str]) -> None:
         """Drop people and what they did."""
         gone = [self._users.pop(user_id) for user_id in user_ids if user_id in self._users]
         gone += [self._visitors.pop(visitor_id) for visitor_id in visitor_ids if visitor_id in self._visitors]
         for person in gone:
-            user = self._user_of.pop(person, None)
-            if user is not None:
-                self._visitors_of[user].discard(person)
+            self._visitors_of.get(self._user_of[person], set()).discard(person)
+            self._user_of[person] = person
             for visitor in self._visitors_of.pop(person, ()):
-                self._user_of.pop(visitor, None)
+                self._user_of[visitor] = visitor
         if gone:
+            self.epoch += 1
             self._drop_events(set(gone))
 
     def of(self, user_id: str | None = None, visitor_id: str | None = None) -> History:
@@ -178,23 +189,54 @@ class Histories:
 
     def compact(self) -> None:
         """Sort in what was appended."""
-        people, (rows, types, times) = self._all()
-        order = np.lexsort((times, people))
-        self._sorted = (rows[order], types[order], times[order])
-        counts = np.bincount(people, minlength=self._people_count)
-        self._offsets = np.concatenate(([0], np.cumsum(counts)))
-        self._clear_new()
+        self.adopt(sort_events(self.log()))
 
-    def event_columns(self) -> EventColumns:
-        """Return every event, visitors counted as the users that they are linked to."""
-        people, (rows, types, times) = self._all()
-        users = np.arange(self._people_count)
-        for visitor, user in self._user_of.items():
-            users[visitor] = user
-        return EventColumns(users=users[people], rows=rows, types=self._type_names[types], times=times)
+    def log(self) -> EventLog:
+        """Return all events as they are now, for another thread."""
+        return EventLog(
+            epoch=self.epoch,
+            revision=self.revision,
+            row_count=len(self._vocabulary),
+            type_names=tuple(self._type_codes),
+            users=np.array(self._user_of, np.int32),
+            offsets=self._offsets,
+            columns=self._sorted,
+            recent=EventColumnsByPerson(
+                np.array(self._new_people, np.int32),
+                np.array(self._new_rows, np.int32),
+                np.array(self._new_types, np.int32),
+                np.array(self._new_times, np.int64),
+            ),
+        )
+
+    def adopt(self, events: SortedEvents) -> bool:
+        """Hold the events sorted from now on; return False where some were taken out meanwhile."""
+        if events.epoch != self.epoch:
+            return False
+        done = events.recent_count
+        later = (
+            self._new_people[done:],
+            self._new_rows[done:],
+            self._new_types[done:],
+            self._new_times[done:],
+        )
+        self._sorted, self._offsets = events.columns, events.offsets
+        self._clear_new()
+        for event in zip(*later, strict=True):
+            self._add(*event)
+        self.epoch += 1
+        return True
+
+    @property
+    def awaited(self) -> int:
+        """The last revision whose events are in, whether or not those of all earlier ones are."""
+        return max(self._ahead, default=self.revision)
 
     def _add(self, person: int, row: int, type_code: int, time: int) -> None:
         self._recent.setdefault(person, array("i")).append(len(self._new_rows))
+        self._append(person, row, type_code, time)
+
+    def _append(self, person: int, row: int, type_code: int, time: int) -> None:
         self._new_people.append(person)
         self._new_rows.append(row)
         self._new_types.append(type_code)
@@ -236,8 +278,8 @@ class Histories:
         return self._visitors.setdefault(visitor_id, self._new_person()) if person is None else person
 
     def _new_person(self) -> int:
-        self._people_count += 1
-        return self._people_count - 1
+        self._user_of.append(len(self._user_of))
+        return len(self._user_of) - 1
 
     def _type_code(self, name: str) -> int:
         code = self._type_codes.get(name)
@@ -249,7 +291,7 @@ class Histories:
     def _people(self, user_id: str | None, visitor_id: str | None) -> list[int]:
         """Return the user and the visitors whose events together are one history."""
         visitor = None if visitor_id is None else self._visitors.get(visitor_id)
-        linked = None if visitor is None else self._user_of.get(visitor)
+        linked = None if visitor is None or self._user_of[visitor] == visitor else self._user_of[visitor]
         user = linked if user_id is None else self._users.get(user_id)
         people = [] if user is None else [user, *self._visitors_of.get(user, ())]
         if visitor is not None and linked is None:
@@ -275,15 +317,6 @@ class Histories:
 
     def _has_sorted(self, person: int) -> bool:
         return person + 1 < len(self._offsets)
-
-    def _all(self) -> tuple[NDArray[np.int32], _Columns]:
-        sorted_people = np.repeat(np.arange(len(self._offsets) - 1), np.diff(self._offsets))
-        rows, types, times = self._sorted
-        return np.concatenate((sorted_people, np.array(self._new_people, np.int32))).astype(np.int32), (
-            np.concatenate((rows, np.array(self._new_rows, np.int32))),
-            np.concatenate((types, np.array(self._new_types, np.int32))),
-            np.concatenate((times, np.array(self._new_times, np.int64))),
-        )
 
 
 def _pick(values: "array[int]", places: Sequence[int], dtype: type[np.generic]) -> NDArray[np.generic]:

@@ -3,8 +3,8 @@
 Age counts back from the newest row of the shop, as it does in views. A clock that is wrong for a day deletes
 nothing that way, nor does a shop lose its past because it has closed.
 
-Users, visitors and what is linked stay. Processes have the deleted events in memory until they load the shop
-again, which they do for its counts.
+Users, visitors and what is linked stay. Processes leave events of that age out whenever they sort those that
+they have in memory, which they do within minutes.
 """
 
 import asyncio

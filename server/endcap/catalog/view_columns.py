@@ -44,7 +44,7 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
     if attributes is None:
         return None
     original_prices = _replaced(view.original_prices, changed.original_prices, rows, count, blank=np.nan)
-    paid_prices = _padded(view.paid_prices, count, blank=np.nan)
+    paid_prices = padded(view.paid_prices, count, blank=np.nan)
     same_prices = original_prices is view.original_prices and paid_prices is view.paid_prices
     group_ids = _replaced_texts(view.group_ids, changed.group_ids, rows)
     groups = _groups(view, group_ids, changed.group_ids, rows)
@@ -72,7 +72,7 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         costs=_replaced(view.costs, changed.costs, rows, count, blank=np.nan),
         attributes=MappingProxyType(attributes),
         users_by_age=MappingProxyType(
-            {event_type: _padded(users, count, blank=0) for event_type, users in view.users_by_age.items()}
+            {event_type: padded(users, count, blank=0) for event_type, users in view.users_by_age.items()}
         ),
         revisions=_replaced(view.revisions, changed.revisions, rows, count, blank=0),
     )
@@ -125,7 +125,7 @@ def _numbers(column: AttributeColumn, count: int) -> NDArray[np.float64]:
     return np.full(count, np.nan) if isinstance(column, Labels) else column
 
 
-def _padded(column: _Array, count: int, *, blank: object) -> _Array:
+def padded(column: _Array, count: int, *, blank: object) -> _Array:
     """Return a column whose last axis has ``count`` places."""
     missing = count - column.shape[-1]
     if not missing:
@@ -137,7 +137,7 @@ def _padded(column: _Array, count: int, *, blank: object) -> _Array:
 def _replaced(old: _Array, new: _Array, rows: Rows, count: int, *, blank: object) -> _Array:
     if len(old) == count and np.array_equal(old[rows], new, equal_nan=old.dtype.kind == "f"):
         return old
-    column = _padded(old, count, blank=blank).copy()
+    column = padded(old, count, blank=blank).copy()
     column[rows] = new
     return frozen(column)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,11 @@ from endcap.catalog.item_changes import ItemRow
 from endcap.catalog.money import to_units
 from endcap.catalog.schedules import Schedule
 from endcap.catalog.shops import Shop
-from endcap.catalog.view_columns import update_view
+from endcap.catalog.user_counts import UserCounts
+from endcap.catalog.view_columns import padded, update_view
 from endcap.sdk import NO_ROWS, Rows
-from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
-
-
-_NOTHING_PAID: NDArray[np.float64] = np.empty(0)
+from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view, usual_prices
+from endcap.sdk.vocabulary import frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +29,12 @@ class Stock:
     changes_at: int
     """Unix milliseconds of the first moment at which others can be bought."""
 
+    revision: int
+    """That of the shop when items were written last."""
+
+    counts: UserCounts
+    """Those of the view, at a revision of their own."""
+
     def expired(self, now: int) -> Rows:
         """Return the rows that the view calls available and that can be bought no more at a moment.
 
@@ -40,18 +46,49 @@ class Stock:
         return np.flatnonzero(self.view.available & (self.schedule.ends <= now)).astype(np.int32)
 
 
-def stock_at(view: CatalogView, schedule: Schedule, now: int) -> Stock:
-    """Return a view in which those items are available that can be bought at a moment.
+def stock_at(stock: Stock, now: int) -> Stock:
+    """Return a stock in which those items are available that can be bought at a moment.
 
     Args:
-        view: Of any moment.
-        schedule: When its items can be bought.
+        stock: Of any moment.
         now: Unix milliseconds of the moment.
     """
-    available = schedule.available(now)
+    available = stock.schedule.available(now)
+    view = stock.view
     if not np.array_equal(available, view.available):
         view = replace(view, available=available)
-    return Stock(view, schedule, schedule.next_change(now))
+    return replace(stock, view=view, changes_at=stock.schedule.next_change(now))
+
+
+def with_counts(stock: Stock, shop: str, counts: UserCounts) -> Stock:
+    """Return a stock whose view has other counts, and shares all else.
+
+    Args:
+        stock: The items.
+        shop: The shop's id.
+        counts: Of as many rows, or of fewer where some are new.
+    """
+    users_by_age = {
+        event_type: padded(users, len(stock.view), blank=0)
+        for event_type, users in counts.users_by_age.items()
+    }
+    view = replace(
+        stock.view,
+        version=view_version(shop, stock.revision, counts.revision),
+        as_of=counts.as_of,
+        users_by_age=MappingProxyType(users_by_age),
+    )
+    return replace(stock, view=view, counts=counts)
+
+
+def with_paid_prices(stock: Stock, paid_prices: NDArray[np.float64]) -> Stock:
+    """Return a stock whose view has other medians of what was paid, of as many rows or fewer."""
+    view = stock.view
+    paid_prices = padded(frozen(paid_prices), len(view), blank=np.nan)
+    if np.array_equal(paid_prices, view.paid_prices, equal_nan=True):
+        return stock
+    usual = usual_prices(view.original_prices, paid_prices)
+    return replace(stock, view=replace(view, paid_prices=paid_prices, usual_prices=usual))
 
 
 def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int) -> Stock | None:
@@ -74,23 +111,20 @@ def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int
         version="",
         as_of=stock.view.as_of,
     )
-    view = update_view(stock.view, changed, rows, version=view_version(shop))
-    return None if view is None else stock_at(view, schedule, now)
+    version = view_version(shop.id, shop.revision, stock.counts.revision)
+    view = update_view(stock.view, changed, rows, version=version)
+    if view is None:
+        return None
+    return stock_at(replace(stock, view=view, schedule=schedule, revision=shop.revision), now)
 
 
-def item_columns(
-    items: Sequence[ItemRow],
-    currency: str,
-    available: NDArray[np.bool_],
-    paid_prices: NDArray[np.float64] = _NOTHING_PAID,
-) -> ItemColumns:
+def item_columns(items: Sequence[ItemRow], currency: str, available: NDArray[np.bool_]) -> ItemColumns:
     """Turn items into columns.
 
     Args:
         items: Rows of ``select_items``.
         currency: ISO 4217 code that amounts are compared in; those in another one count as unknown.
         available: Which of them can be bought.
-        paid_prices: The median of what was paid for each; empty for nothing.
     """
     return ItemColumns(
         ids=[item.id for item in items],
@@ -107,16 +141,21 @@ def item_columns(
         original_prices=_prices(items, "original_price_nanos", currency),
         costs=_prices(items, "cost_nanos", currency),
         attributes=[load_attributes(item.attributes) for item in items],
-        paid_prices=paid_prices,
         deleted=np.array([item.deleted for item in items], np.bool_),
         currencies=[item.currency or currency for item in items],
         revisions=np.array([item.revision for item in items], np.int64),
     )
 
 
-def view_version(shop: Shop) -> str:
-    """Return the name of a shop's view."""
-    return f"{shop.id}@{shop.revision}"
+def view_version(shop: str, items: int, counts: int) -> str:
+    """Return the name of a shop's view: two views of one name say the same.
+
+    Args:
+        shop: The shop's id.
+        items: The revision at which items were written last.
+        counts: The revision whose events are counted, all earlier ones included.
+    """
+    return f"{shop}@{max(items, counts)}" + (f"/{counts}" if counts < items else "")
 
 
 def _prices(items: Sequence[ItemRow], column: str, currency: str) -> NDArray[np.float64]:

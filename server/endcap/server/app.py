@@ -4,8 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 
 import grpc
@@ -22,13 +21,13 @@ from endcap.server.interceptors import CallInterceptor
 from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
 from endcap.server.loaded_models import LoadedModels
 from endcap.server.lookups import Lookups
+from endcap.server.maintenance import Maintenance, count, erase, prune, refresh
 from endcap.server.metrics import Metrics
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
 from endcap.server.services import Parts, add_services
 from endcap.server.settings import Settings
 from endcap.server.shops import Shops
-from endcap.server.upkeep import keep_erasing, keep_fresh, keep_pruned
 
 
 _OPTIONS = (
@@ -73,7 +72,7 @@ class Application:
         async with AsyncExitStack() as opened:
             parts, metrics = await self._open_parts(opened)
             health_servicer = await self._serve(parts, metrics, opened)
-            self._begin_upkeep(parts, health_servicer, opened)
+            self._begin_maintenance(parts, metrics, health_servicer, opened)
             if self._settings.metrics_port:
                 metrics.serve(self._settings.metrics_port)
             await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -143,6 +142,7 @@ class Application:
         settings = self._settings
         interceptor = CallInterceptor(
             metrics,
+            parts.shops.meet,
             max_concurrent_calls=settings.max_concurrent_calls,
             default_deadline_seconds=settings.default_deadline_seconds,
         )
@@ -160,32 +160,37 @@ class Application:
         opened.push_async_callback(drain, server, interceptor, self.port, settings.drain_seconds)
         return health_servicer
 
-    def _begin_upkeep(
-        self, parts: Parts, health_servicer: health.aio.HealthServicer, opened: AsyncExitStack
+    def _begin_maintenance(
+        self,
+        parts: Parts,
+        metrics: Metrics,
+        health_servicer: health.aio.HealthServicer,
+        opened: AsyncExitStack,
     ) -> None:
-        settings = self._settings
-        fresh = keep_fresh(
-            parts.shops,
-            parts.database,
-            seconds=settings.refresh_seconds,
-            view_max_age=settings.view_max_age_seconds,
+        settings, shops, database = self._settings, parts.shops, parts.database
+
+        async def set_health(is_well: bool) -> None:
             # Answers from memory go on; whoever looks at health sends callers to a server that is well.
-            on_damage=partial(health_servicer.set, "", health_pb2.HealthCheckResponse.NOT_SERVING),
+            state = health_pb2.HealthCheckResponse
+            await health_servicer.set("", state.SERVING if is_well else state.NOT_SERVING)
+
+        maintenance = Maintenance(on_failure=metrics.maintenance_failed, on_health=set_health)
+        opened.push_async_callback(maintenance.close)
+        seconds, view_max_age = settings.refresh_seconds, settings.view_max_age_seconds
+        maintenance.begin(
+            "refresh",
+            partial(refresh, shops, database, seconds=seconds, view_max_age=view_max_age),
+            pause=seconds,
         )
-        _begin(fresh, opened)
-        _begin(
-            keep_erasing(parts.database, parts.shops.left_in_files, seconds=settings.refresh_seconds), opened
+        maintenance.begin("count", partial(count, shops), pause=seconds)
+        maintenance.begin(
+            "erase", partial(erase, database, shops.left_in_files, seconds=seconds), pause=seconds
         )
         if settings.prune_seconds:
-            _begin(keep_pruned(parts.database, seconds=settings.prune_seconds), opened)
-
-
-def _begin(work: Coroutine[None, None, None], opened: AsyncExitStack) -> None:
-    """Do work beside the calls until the server stops."""
-    opened.push_async_callback(_cancel, asyncio.create_task(work))
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+            maintenance.begin(
+                "prune",
+                partial(
+                    prune, database, seconds=settings.prune_seconds, on_failure=metrics.maintenance_failed
+                ),
+                pause=seconds,
+            )

@@ -51,9 +51,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Errors to statuses, identity, deadline, admission and metrics, in that order from outside in."""
 
     def __init__(
-        self, metrics: Metrics, *, max_concurrent_calls: int, default_deadline_seconds: float
+        self,
+        metrics: Metrics,
+        meet: Callable[[str], Awaitable[None]],
+        *,
+        max_concurrent_calls: int,
+        default_deadline_seconds: float,
     ) -> None:
+        """Wrap nothing yet.
+
+        Args:
+            metrics: Count the calls.
+            meet: Called with the shop of each call before it is answered: it may be a new one.
+            max_concurrent_calls: Calls in flight; more are refused.
+            default_deadline_seconds: Time of a call that has no deadline.
+        """
         self._metrics = metrics
+        self._meet = meet
         self._max_concurrent_calls = max_concurrent_calls
         self._default_deadline_seconds = default_deadline_seconds
         self._max_ingest_calls = max(1, int(max_concurrent_calls * _INGEST_SHARE))
@@ -127,8 +141,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if time_left is None:  # the stubs say that it never is
                 time_left = default_deadline_seconds  # type: ignore[unreachable]
             now = int(time.time() * 1000)
-            begin_call(Caller(_shop(context), now, "", started + time_left), request, role)
+            caller = Caller(_shop(context), now, "", started + time_left)
+            begin_call(caller, request, role)
             async with asyncio.timeout(None if math.isinf(time_left) else time_left):
+                await self._meet(caller.shop)
                 yield
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED

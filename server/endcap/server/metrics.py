@@ -57,6 +57,12 @@ class Metrics:
             "Buffered events that were acknowledged and will not be stored.",
             registry=self.registry,
         )
+        self._maintenance_failures = Counter(
+            "endcap_maintenance_failures",
+            "Failures of the work beside the calls, by its name; each is in the log and tried again.",
+            ("work",),
+            registry=self.registry,
+        )
 
     def call_started(self) -> None:
         """Count a call in."""
@@ -94,6 +100,10 @@ class Metrics:
     def events_lost(self, count: int) -> None:
         """Count buffered events that will not be stored."""
         self._events_lost.inc(count)
+
+    def maintenance_failed(self, work: str) -> None:
+        """Count a failure of the work beside the calls."""
+        self._maintenance_failures.labels(work).inc()
 
     def serve(self, port: int) -> None:
         """Answer Prometheus on a port of 127.0.0.1, from a thread of its own.

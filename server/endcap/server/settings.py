@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
 
     view_max_age_seconds: float = Field(
-        300.0, gt=0, description="How old the counts behind popularity may become before they are taken anew."
+        300.0, gt=0, description="How often paid prices are taken anew, and bundles tried that were refused."
     )
 
     prune_seconds: float = Field(

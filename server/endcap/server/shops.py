@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
@@ -12,16 +13,17 @@ from endcap.catalog.database import Database
 from endcap.catalog.events import Event
 from endcap.catalog.forgetting import Forgotten
 from endcap.catalog.histories import Histories
-from endcap.catalog.loading import load_shop
+from endcap.catalog.loading import load_paid_prices, load_shop
 from endcap.catalog.news import read_news
 from endcap.catalog.placements import Placement, list_placements
 from endcap.catalog.revisions import JUMP
 from endcap.catalog.shops import MAX_EVENT_AGE_DAYS, list_shops
-from endcap.catalog.view_updates import Stock, stock_at, update_stock
+from endcap.catalog.user_counts import UserCounts, count_log, is_due, sort_events
+from endcap.catalog.view_updates import Stock, stock_at, update_stock, with_counts, with_paid_prices
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import CatalogView, History, Rows, Strategy
-from endcap.sdk.errors import EndcapError, NotFound
+from endcap.sdk.errors import EndcapError, NotFound, Unavailable
 from endcap.sdk.filters import Filter
 from endcap.server.batcher import Batcher
 from endcap.server.ladders import Ladder, LadderBuilder
@@ -31,6 +33,10 @@ from endcap.server.metrics import Metrics
 from endcap.server.patience import answer_within
 from endcap.server.serving.breaker import BreakerState
 
+
+_TURN = 500  # events that are taken in between two turns of the event loop: about a millisecond
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a shop that failed is tried again
 
 _log = structlog.get_logger(__name__)
 
@@ -83,10 +89,14 @@ class Shop:
     id: str
     token_key: bytes
     state: ShopState
-    loaded_at: float
+    renewed_at: float
+    """Monotonic seconds when paid prices and bundles were read last."""
 
     max_event_age_days: int = MAX_EVENT_AGE_DAYS
     """Age of the oldest event that callers may record."""
+
+    keep_events_days: int = 0
+    """For how long events are kept; 0 for ever."""
 
     catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while other processes' writes are taken in, so that many calls wait for one load."""
@@ -100,6 +110,17 @@ class Shop:
     def revision(self) -> int:
         """The last revision of the shop that is in memory, all earlier ones included."""
         return self.state.histories.revision
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """A shop whose last refresh failed."""
+
+    count: int
+    error: Exception
+
+    retry_at: float
+    """Monotonic seconds before which it is not tried again."""
 
 
 class Shops:
@@ -125,6 +146,7 @@ class Shops:
         self._mask_worker = MaskWorker()
         self._shops: dict[str, Shop] = {}
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
+        self._failing: dict[str, _Failing] = {}
         self._refreshing = asyncio.Lock()
         self.left_in_files = asyncio.Event()
         """Set while the database's files may hold people whom this server forgot, or one before it."""
@@ -135,8 +157,11 @@ class Shops:
 
         Raises:
             NotFound: There is none of that id.
+            Unavailable: It cannot be loaded at the moment.
         """
         if shop not in self._shops:
+            if shop in self._failing:
+                raise Unavailable(f"shop {shop!r} cannot be loaded at the moment: try again later")
             raise NotFound(f"there is no shop {shop!r}: import a catalog into it first")
         return self._shops[shop]
 
@@ -159,11 +184,31 @@ class Shops:
                     if rung.batcher is not None:
                         yield rung.strategy, rung.batcher.breaker.state
 
-    async def refresh(self, *, view_max_age: float) -> None:
+    async def meet(self, shop_id: str) -> None:
+        """Load a shop that was created since the last look; do nothing where there is none of that id.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        if shop_id in self._shops or shop_id in self._failing:
+            return
+        async with self._database.read() as connection:
+            is_stored = any(shop.id == shop_id for shop in await list_shops(connection=connection))
+        if is_stored:
+            async with self._refreshing:
+                if shop_id not in self._shops:
+                    await self._attempt(shop_id, self._add(shop_id))
+
+    async def refresh(self, *, view_max_age: float) -> Exception | None:
         """Take in what other processes wrote, and let items come and go whose time has come.
 
+        A shop that fails is tried again later, and keeps no other from being refreshed.
+
         Args:
-            view_max_age: Seconds after which a shop is loaded again for its counts.
+            view_max_age: Seconds after which paid prices and refused bundles are read again.
+
+        Returns:
+            The error of one shop where every one fails; otherwise None.
         """
         async with self._refreshing:
             held = {shop.id: shop.revision for shop in self._shops.values()}
@@ -171,22 +216,89 @@ class Shops:
                 stored = await list_shops(connection=connection)
             for about in stored:
                 shop = self._shops.get(about.id)
-                if shop is None:
-                    self._shops[about.id] = await self._load(about.id)
-                    continue
-                await self._catch_up(shop, about.revision)
-                async with shop.catching_up:
-                    # What was held before the look must be there, unless a backup was restored.
-                    went_back = about.revision < held[about.id]
-                    if went_back:
-                        self.left_in_files.set()  # the backup may have held people who were deleted since
-                    if went_back or time.monotonic() - shop.loaded_at > view_max_age:
-                        await self._reload(shop)
-                    elif shop.stock.changes_at <= self._now():
-                        view, schedule = shop.stock.view, shop.stock.schedule
-                        await self._serve(
-                            shop, await asyncio.to_thread(stock_at, view, schedule, self._now())
-                        )
+                await self._attempt(
+                    about.id,
+                    self._add(about.id)
+                    if shop is None
+                    else self._refresh(shop, about.revision, held[about.id], view_max_age),
+                )
+        errors = [self._failing[about.id].error for about in stored if about.id in self._failing]
+        return errors[0] if errors and len(errors) == len(stored) else None
+
+    async def count(self) -> None:
+        """Take the events that came in into the counts behind popularity."""
+        for shop in list(self._shops.values()):
+            histories = shop.state.histories
+            if not shop.stock.counts.are_of(histories.epoch, histories.awaited):
+                await self._attempt(shop.id, self._count(shop))
+
+    async def _attempt(self, shop_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do something for one shop; a failure is logged and counted, and costs that shop some time."""
+        failing = self._failing.get(shop_id)
+        if failing is not None and time.monotonic() < failing.retry_at:
+            work.close()
+            return
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the other shops go on, whatever it is
+            count = 1 if failing is None else failing.count + 1
+            pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
+            self._failing[shop_id] = _Failing(count, error, time.monotonic() + pause)
+            self._metrics.maintenance_failed("shop")
+            is_expected = isinstance(error, EndcapError)
+            level = _log.warning if is_expected else _log.error
+            level("shop_failed", shop=shop_id, reason=str(error), exc_info=not is_expected)
+        else:
+            self._failing.pop(shop_id, None)
+
+    async def _add(self, shop_id: str) -> None:
+        self._shops[shop_id] = await self._load(shop_id)
+
+    async def _refresh(self, shop: Shop, stored: int, held: int, view_max_age: float) -> None:
+        """Take in what came up to a stored revision, given the revision held before it was looked for."""
+        await self._catch_up(shop, stored)
+        if stored < held:  # what was held before the look must be there, unless a backup was restored
+            self.left_in_files.set()  # the backup may have held people who were deleted since
+            async with shop.catching_up:
+                await self._reload(shop)
+        elif time.monotonic() - shop.renewed_at > view_max_age:
+            await self._renew(shop)
+        async with shop.catching_up:
+            if shop.stock.changes_at <= self._now():
+                await self._serve(shop, await asyncio.to_thread(stock_at, shop.stock, self._now()))
+
+    async def _renew(self, shop: Shop) -> None:
+        """Read again what no revision tells of: what was paid, and bundles that could not be loaded."""
+        view = shop.state.view
+        paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
+        async with shop.catching_up:
+            shop.state = await self._rebuilt(shop)
+            if shop.stock.view.lineage is view.lineage:
+                self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.stock, paid_prices))
+            shop.renewed_at = time.monotonic()
+
+    async def _count(self, shop: Shop) -> None:
+        histories = shop.state.histories
+        if histories.awaited > histories.revision:  # another process wrote in between
+            await self._catch_up(shop, histories.awaited)
+        counts: UserCounts | None = shop.stock.counts
+        async with shop.catching_up:  # no revision is half there
+            log = histories.log()
+        if is_due(counts, log):
+            events = await asyncio.to_thread(
+                sort_events, log, keep_days=shop.keep_events_days, now=self._now()
+            )
+            if not histories.adopt(events):
+                return  # somebody was forgotten: the next time
+            counts, log = None, histories.log()
+        counts = await asyncio.to_thread(count_log, counts, log)
+        async with shop.catching_up:
+            if shop.state.histories is histories and histories.epoch == log.epoch:
+                self._recount(shop, with_counts(shop.stock, shop.id, counts))
+
+    def _recount(self, shop: Shop, stock: Stock) -> None:
+        """Answer from a view of the same items, to which no condition can tell a difference."""
+        shop.state = replace(shop.state, stock=stock)
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
         """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
@@ -231,12 +343,21 @@ class Shops:
                 shop.state = await self._rebuilt(shop)
             await self._serve(shop, stock)
             for known in news.revisions:
-                self.committed(shop.id, news.events.get(known, ()), known)
+                await self._take_in(shop, news.events.get(known, ()), known)
+
+    async def _take_in(self, shop: Shop, events: Sequence[Event], revision: int) -> None:
+        """Take in the events of a revision, of which an import makes many, in turns with the calls."""
+        histories = shop.state.histories
+        if not histories.has(revision):
+            for start in range(0, len(events), _TURN):
+                histories.append(events[start : start + _TURN])
+                await asyncio.sleep(0)
+        self.committed(shop.id, (), revision)
 
     async def _reload(self, shop: Shop) -> None:
         loaded = await self._load(shop.id)
-        shop.state, shop.loaded_at = loaded.state, loaded.loaded_at
-        shop.max_event_age_days = loaded.max_event_age_days
+        shop.state, shop.renewed_at = loaded.state, loaded.renewed_at
+        shop.max_event_age_days, shop.keep_events_days = loaded.max_event_age_days, loaded.keep_events_days
 
     async def _load(self, shop_id: str) -> Shop:
         """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
@@ -258,7 +379,14 @@ class Shops:
         for events, revision in commits:
             loaded.histories.apply(events, revision)
         state = ShopState(stock, masks, loaded.histories, generation, ladders)
-        return Shop(shop_id, about.token_key, state, time.monotonic(), about.max_event_age_days)
+        return Shop(
+            shop_id,
+            about.token_key,
+            state,
+            time.monotonic(),
+            about.max_event_age_days,
+            about.keep_events_days,
+        )
 
     async def _rebuilt(self, shop: Shop) -> ShopState:
         generation, ladders = await self._serving(shop.id, shop.state.generation)

@@ -1,0 +1,178 @@
+"""Maintenance: the work that goes on beside the calls until the server stops.
+
+Every loop is supervised. A turn that fails is logged and counted, and tried again after a pause that doubles.
+Health turns NOT_SERVING when a loop cannot go on, and back after its next turn that succeeds; answers from
+memory go on meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from endcap.catalog.database import Database
+from endcap.catalog.forgetting import erase_forgotten
+from endcap.catalog.retention import prune_shop
+from endcap.catalog.shops import list_shops
+from endcap.sdk.errors import DataLoss, EndcapError
+from endcap.server.shops import Shops
+
+
+FAILURES_IN_A_ROW = 3
+"""Unexpected errors after which a loop is taken to be unable to go on."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds that the pause after failures grows to."""
+
+COUNT_SECONDS = 0.5
+"""Rest between two times that events are taken into the counts."""
+
+_REST = 9
+"""Rest between two erasures, in durations of the first: they hold tables that others want."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Maintenance:
+    """The background loops of a server, supervised."""
+
+    def __init__(
+        self, *, on_failure: Callable[[str], None], on_health: Callable[[bool], Awaitable[None]]
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            on_failure: Called with the name of the work each time that some fails.
+            on_health: Called when the first loop cannot go on, with False, and with True when all can again.
+        """
+        self._on_failure = on_failure
+        self._on_health = on_health
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stuck: set[str] = set()
+
+    def begin(self, name: str, turn: Callable[[], Awaitable[float]], *, pause: float) -> None:
+        """Do one turn after another.
+
+        Args:
+            name: Names the loop in the log and in the metric.
+            turn: Does some work, and returns the seconds to rest after it.
+            pause: Seconds of rest after a turn that failed; twice as many after each further one.
+        """
+        self._tasks.append(asyncio.create_task(self._run(name, turn, pause)))
+
+    async def close(self) -> None:
+        """Stop every loop."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self, name: str, turn: Callable[[], Awaitable[float]], pause: float) -> None:
+        failures = 0
+        while True:
+            try:
+                rest = await turn()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on
+                failures += 1
+                rest = min(pause * 2 ** (failures - 1), LONGEST_PAUSE)
+                self._on_failure(name)
+                _say_failed(name, error)
+                # The database may be away for a while: what is in memory serves on, so that is no reason.
+                is_expected = isinstance(error, EndcapError) and not isinstance(error, DataLoss)
+                stuck = isinstance(error, DataLoss) or (not is_expected and failures >= FAILURES_IN_A_ROW)
+            else:
+                failures, stuck = 0, False
+            await self._judge(name, stuck=stuck)
+            await asyncio.sleep(rest)
+
+    async def _judge(self, name: str, *, stuck: bool) -> None:
+        was_well = not self._stuck
+        (self._stuck.add if stuck else self._stuck.discard)(name)
+        if was_well == bool(self._stuck):
+            await self._on_health(not self._stuck)
+
+
+async def refresh(shops: Shops, database: Database, *, seconds: float, view_max_age: float) -> float:
+    """Take in what other processes wrote, once.
+
+    Args:
+        shops: The shops that are served.
+        database: Theirs.
+        seconds: Rest until the next time, which is returned.
+        view_max_age: Seconds after which what no revision tells of is read again.
+
+    Raises:
+        DataLoss: The database was found to be damaged.
+        Exception: Every shop fails, one of them with this.
+    """
+    error = await shops.refresh(view_max_age=view_max_age)
+    if database.damaged:
+        raise DataLoss("the database is damaged: restore it from a backup, and start again")
+    if error is not None:
+        raise error
+    return seconds
+
+
+async def count(shops: Shops) -> float:
+    """Take the events that came in into the counts, once.
+
+    Returns:
+        The seconds to rest, at least as long as it took.
+    """
+    started = time.monotonic()
+    await shops.count()
+    return max(COUNT_SECONDS, time.monotonic() - started)
+
+
+async def erase(database: Database, left: asyncio.Event, *, seconds: float) -> float:
+    """Erase deleted people from the database's files, once some may be left there.
+
+    Args:
+        database: The database.
+        left: Set by whoever leaves somebody there.
+        seconds: The shortest rest until the next time.
+
+    Returns:
+        The rest, which is longer after an erasure that took long.
+    """
+    await left.wait()
+    left.clear()
+    started = time.monotonic()
+    is_done = False
+    try:
+        is_done = await erase_forgotten(database)
+    finally:
+        if not is_done:
+            left.set()
+    return max(seconds, _REST * (time.monotonic() - started))
+
+
+async def prune(database: Database, *, seconds: float, on_failure: Callable[[str], None]) -> float:
+    """Delete events and exposures that are older than their shop keeps them, shop by shop.
+
+    Args:
+        database: The database.
+        seconds: Rest until the next time, which is returned.
+        on_failure: Called with the name of the work for each shop that fails.
+    """
+    async with database.read() as connection:
+        shops = await list_shops(connection=connection)
+    for shop in shops:
+        try:
+            pruned = await prune_shop(database, shop.id, now=int(time.time() * 1000))
+        except Exception as error:  # noqa: BLE001 - the other shops are pruned all the same
+            on_failure("prune_shop")
+            _say_failed("prune_shop", error, shop=shop.id)
+        else:
+            if pruned.events or pruned.exposures:
+                _log.info("pruned", shop=shop.id, events=pruned.events, exposures=pruned.exposures)
+    return seconds
+
+
+def _say_failed(name: str, error: Exception, **context: str) -> None:
+    """Log a failure: an expected one by its sentence, any other with where it came from."""
+    is_expected = isinstance(error, EndcapError)
+    level = _log.warning if is_expected else _log.error
+    level("maintenance_failed", work=name, reason=str(error), exc_info=not is_expected, **context)

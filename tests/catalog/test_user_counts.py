@@ -1,0 +1,69 @@
+"""Counts that are brought up to date with what came in are those of all events counted anew."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from endcap.catalog.histories import Histories
+from endcap.catalog.user_counts import UserCounts, count_log, is_due, sort_events
+from endcap.sdk.features import DAY
+from endcap.sdk.vocabulary import Vocabulary
+
+
+VOCABULARY = Vocabulary(["mug", "kettle", "spoon"])
+NOW = 100 * DAY
+
+EVENTS = st.tuples(
+    st.sampled_from([None, "ann", "bob"]),
+    st.sampled_from(["phone", "tablet"]),
+    st.sampled_from(["mug", "kettle", "not there"]),
+    st.sampled_from(["view", "purchase"]),
+    st.integers(NOW - 40 * DAY, NOW),
+)
+
+
+def plain(counts: UserCounts) -> dict[str, list[list[int]]]:
+    """Return what is counted, without types of which nothing is left."""
+    return {name: each.tolist() for name, each in counts.users_by_age.items() if each.any()}
+
+
+@given(st.lists(st.tuples(st.lists(EVENTS, max_size=4), st.booleans()), max_size=6))
+def test_counts_after_any_events_links_and_sorting_are_those_counted_anew(
+    steps: list[tuple[list[tuple[str | None, str, str, str, int]], bool]],
+) -> None:
+    histories, fresh = Histories(VOCABULARY), Histories(VOCABULARY)
+    for each in (histories, fresh):
+        each.extend([("zoe", None, "spoon", "view", NOW)])  # from which ages count back
+    counts = count_log(None, histories.log())
+    for events, is_sorted in steps:
+        histories.extend(events)
+        fresh.extend(events)
+        if is_sorted:
+            histories.adopt(sort_events(histories.log()))
+        counts = count_log(counts, histories.log())
+
+        assert plain(counts) == plain(count_log(None, fresh.log()))
+
+
+def test_somebody_who_is_forgotten_is_not_counted() -> None:
+    histories = Histories(VOCABULARY)
+    histories.extend([("ann", None, "mug", "view", NOW), ("bob", None, "mug", "view", NOW)])
+    histories.compact()
+    counts = count_log(None, histories.log())
+
+    histories.forget(["ann"], [])
+
+    assert counts.users_by_age["view"].sum() == 2
+    assert count_log(counts, histories.log()).users_by_age["view"].sum() == 1
+
+
+def test_ages_move_on_with_the_newest_event_in_steps_of_five_minutes() -> None:
+    histories = Histories(VOCABULARY)
+    histories.extend([("ann", None, "mug", "view", NOW)])
+    counts = count_log(None, histories.log())
+    histories.extend([("bob", None, "mug", "view", NOW + 300_000)])
+    due = is_due(counts, histories.log())
+    same_step = count_log(counts, histories.log())
+
+    assert (counts.as_of, same_step.as_of, due) == (NOW, NOW + 300_000, True)
+    np.testing.assert_array_equal(same_step.users_by_age["view"][0], [2, 0, 0])

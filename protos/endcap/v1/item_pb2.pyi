@@ -135,7 +135,7 @@ class Item(_message.Message):
     If empty, the item is a group of its own.
     """
     title: _builtins.str
-    """Required of a new item. Title, 1 to 1,024 characters, in the language of `language_code`."""
+    """Required of a new item. Title, at most 1,024 characters, in the language of `language_code`."""
     description: _builtins.str
     """Description as plain text, at most 16,384 characters, in the language of `language_code`."""
     language_code: _builtins.str

@@ -18,6 +18,7 @@ from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
 from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from endcap.v1.shop_service_pb2_grpc import ShopServiceStub
 from endcap.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
 
@@ -53,6 +54,7 @@ class AsyncClient:
         self.catalog = CatalogServiceStub(self._channel)
         self.placements = PlacementServiceStub(self._channel)
         self.models = ModelServiceStub(self._channel)
+        self.shops = ShopServiceStub(self._channel)
         self.strategies = StrategyServiceStub(self._channel)
         self.experiments = ExperimentServiceStub(self._channel)
 

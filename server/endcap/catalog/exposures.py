@@ -134,11 +134,16 @@ class ExposureLog:
         rows = [_row(exposure) for exposure in exposures]
         async with self._database.write() as connection:
             shops = sorted({exposure.shop for exposure in exposures})
-            deleted = {shop: await _deleted(connection, shop, exposures) for shop in shops}
+            deleted = {
+                shop: people
+                for shop in shops
+                if (people := await _deleted(connection, shop, exposures)) is not None
+            }
             kept = [
                 row
                 for row, exposure in zip(rows, exposures, strict=True)
-                if exposure.user_id not in deleted[exposure.shop].users
+                if exposure.shop in deleted
+                and exposure.user_id not in deleted[exposure.shop].users
                 and exposure.visitor_id not in deleted[exposure.shop].visitors
             ]
             await insert_rows(connection=connection, table=EXPOSURES, rows=kept)
@@ -166,10 +171,13 @@ def _fields(part: ExposedItem | Degradation) -> dict[str, object]:
     return {name: getattr(part, name) for name in part.__slots__}
 
 
-async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> People:
-    """Return who of those that a shop showed something to was deleted; nobody is before the commit."""
-    await connection.execute(
-        select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
-    )
+async def _deleted(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> People | None:
+    """Return who of those that a shop showed something to was deleted; nobody is before the commit.
+
+    None where the shop itself was.
+    """
+    lock = select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
+    if (await connection.execute(lock)).scalar() is None:
+        return None
     shown = [exposure for exposure in exposures if exposure.shop == shop]
     return await find_deleted(connection=connection, shop=shop, named=People.of(shown))

@@ -1,7 +1,8 @@
 """Filters of lists, read plainly: whether one item or user meets a condition.
 
 The grammar and the meaning of values are ``endcap.sdk``'s, those of the filters over a catalog view. An
-attribute means here what the entry itself holds under the name, whatever other entries hold.
+attribute means here what the entry itself holds under the name: of items, only what is of the attribute's
+type comes here, so lists and answers agree.
 """
 
 import operator

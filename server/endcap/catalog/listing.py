@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy import ColumnElement, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.attribute_definitions import counting
 from endcap.catalog.filter_conditions import FilterColumns, equivalent_condition, implied_condition
 from endcap.catalog.filtering import FieldValue, ListFields, matches
 from endcap.catalog.items import Availability, Item, list_items
@@ -110,7 +111,7 @@ async def list_matching_items(
     )
     return await _page(
         partial(list_items, connection=connection, shop=shop.id),
-        lambda item: matches(expression, ITEM_LIST_FIELDS, item_values(item, shop.currency, now)),
+        lambda item: matches(expression, ITEM_LIST_FIELDS, item_values(item, shop, now)),
         implied_condition(expression, columns, connection.dialect.name),
         is_exact=equivalent_condition(expression, columns, connection.dialect.name) is not None,
         limit=limit,
@@ -134,15 +135,15 @@ _ITEM_TIMES: Mapping[str, str] = {
 }
 
 
-def item_values(item: Item, currency: str, now: int) -> Mapping[str, FieldValue]:
+def item_values(item: Item, shop: Shop, now: int) -> Mapping[str, FieldValue]:
     """Return what filters read of an item, by field.
 
     Args:
         item: The item.
-        currency: The shop's.
+        shop: Its shop, which says the currency and the types of attributes.
         now: Unix milliseconds that tell whether it is available.
     """
-    is_comparable = item.currency in {"", currency}
+    is_comparable = item.currency in {"", shop.currency}
 
     def units(nanos: int | None) -> float | None:
         return None if nanos is None or not is_comparable else to_units(nanos)
@@ -159,7 +160,7 @@ def item_values(item: Item, currency: str, now: int) -> Mapping[str, FieldValue]
         "tags": item.tags,
         "price": units(item.price_nanos),
         "original_price": units(item.original_price_nanos),
-        "currency": item.currency or currency,
+        "currency": item.currency or shop.currency,
         "available": item.availability != Availability.OUT_OF_STOCK
         and (item.available_time is None or item.available_time <= now)
         and (item.expire_time is None or now < item.expire_time),
@@ -169,7 +170,7 @@ def item_values(item: Item, currency: str, now: int) -> Mapping[str, FieldValue]
         "update_time": item.updated_time,
         "available_time": item.available_time,
         "expire_time": item.expire_time,
-        "attributes": item.attributes,
+        "attributes": counting(item.attributes, shop.attributes),
     }
 
 

@@ -45,6 +45,17 @@ class ShopTable(SQLModel, table=True):
     created_time: int = Field(sa_type=BigInteger)
 
 
+class AttributeDefinitionTable(SQLModel, table=True):
+    """The type that an attribute of items has in a shop."""
+
+    __tablename__ = "attribute_definitions"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="attribute_definitions_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    name: str = Field(sa_type=_Id, primary_key=True)
+    type: str
+
+
 class ItemTable(SQLModel, table=True):
     """Something that a shop sells. Deleting one keeps the row, for rows of views are positions."""
 
@@ -332,6 +343,7 @@ class ImportTable(SQLModel, table=True):
 
 METADATA = SQLModel.metadata
 SHOPS = METADATA.tables["shops"]
+ATTRIBUTES = METADATA.tables["attribute_definitions"]
 ITEMS = METADATA.tables["items"]
 ITEM_WRITES = METADATA.tables["item_writes"]
 ITEM_TEXTS = METADATA.tables["item_texts"]

@@ -7,10 +7,11 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.attribute_definitions import AttributeChecker
 from endcap.catalog.database import Database
 from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import get_shop
+from endcap.catalog.shops import Shop, get_shop
 from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
 from endcap.sdk.errors import AlreadyExists, Conflict, EndcapError, FailedPrecondition
@@ -76,6 +77,11 @@ class EntryKind(Generic[Entry]):
     store: Callable[[AsyncConnection, str, Sequence[Entry], int], Awaitable[int]]
     """Stores entries of a shop at a time, and returns the shop's revision that holds them."""
 
+    checker: Callable[[Shop], Callable[[Entry, Entry | None], None]] = lambda _shop: (
+        lambda _entry, _stored: None
+    )
+    """Returns what checks the entries of one write, each with the one that is stored, in their order."""
+
 
 async def _get_items(
     connection: AsyncConnection, shop: str, ids: Sequence[str]
@@ -104,7 +110,16 @@ async def _store_users(
     return await lock_revision(connection=connection, shop=shop)
 
 
-ITEMS = EntryKind(_get_items, _store_items)
+def _item_checker(shop: Shop) -> Callable[[Item, Item | None], None]:
+    checker = AttributeChecker(shop.attributes)
+
+    def check(item: Item, stored: Item | None) -> None:
+        checker.check(item.id, item.attributes, stored.attributes if stored else {})
+
+    return check
+
+
+ITEMS = EntryKind(_get_items, _store_items, _item_checker)
 USERS = EntryKind(_get_users, _store_users)
 
 
@@ -164,12 +179,13 @@ async def write_entries(
         if not edit.validate_only:
             # Nobody else changes the entries between the look at their etags and the commit.
             await lock_revision(connection=connection, shop=edit.shop)
-        currency = (await get_shop(connection=connection, shop=edit.shop)).currency
+        shop = await get_shop(connection=connection, shop=edit.shop)
+        check = kind.checker(shop)
         stored = await kind.get(connection, edit.shop, ids)
         entries = []
         for index, change in changes.items():
             try:
-                entries.append(_applied(change, stored.get(change.id), currency))
+                entries.append(_applied(change, stored.get(change.id), shop.currency, check))
             except EndcapError as error:
                 refusals.append(Refusal(index, change.id, error))
         revision = 0
@@ -192,11 +208,18 @@ def check_etag(entry: _Entry | None, etag: str) -> None:
         raise Conflict("the etag is not the current one: read the entry again")
 
 
-def _applied(change: Change[Entry], stored: Entry | EndcapError | None, currency: str) -> Entry:
+def _applied(
+    change: Change[Entry],
+    stored: Entry | EndcapError | None,
+    currency: str,
+    check: Callable[[Entry, Entry | None], None],
+) -> Entry:
     if isinstance(stored, EndcapError):
         raise stored
     check_etag(stored, change.etag)
-    return change.apply(stored, currency=currency)
+    entry = change.apply(stored, currency=currency)
+    check(entry, stored)
+    return entry
 
 
 def _read_all(

@@ -12,6 +12,8 @@ from endcap.catalog.database import Database
 from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposures import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
+from endcap.server.admin.shops import ShopEditor
+from endcap.server.bundle_files import BundleFiles
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
 from endcap.server.placement_editing import PlacementEditor
@@ -20,6 +22,7 @@ from endcap.server.servicers.event import EventServicer
 from endcap.server.servicers.model import ModelServicer
 from endcap.server.servicers.placement import PlacementServicer
 from endcap.server.servicers.recommendation import RecommendationServicer
+from endcap.server.servicers.shop import ShopServicer
 from endcap.server.servicers.strategy import StrategyServicer
 from endcap.server.shops import Shops
 from endcap.v1 import (
@@ -35,6 +38,8 @@ from endcap.v1 import (
     placement_service_pb2_grpc,
     recommendation_service_pb2,
     recommendation_service_pb2_grpc,
+    shop_service_pb2,
+    shop_service_pb2_grpc,
     strategy_service_pb2,
     strategy_service_pb2_grpc,
 )
@@ -53,6 +58,7 @@ class Parts:
     host: PluginHost
     pipeline: Pipeline
     registry: ModelRegistry
+    bundle_files: BundleFiles
     writer: EventWriter
     exposures: ExposureLog
 
@@ -112,6 +118,11 @@ def _services(parts: Parts) -> list[_Service]:
             placement_service_pb2,
             placement_service_pb2_grpc.add_PlacementServiceServicer_to_server,
             PlacementServicer(shops, database, PlacementEditor(database, parts.host)),
+        ),
+        (
+            shop_service_pb2,
+            shop_service_pb2_grpc.add_ShopServiceServicer_to_server,
+            ShopServicer(shops, database, ShopEditor(database, parts.bundle_files)),
         ),
         (
             strategy_service_pb2,

@@ -6,6 +6,12 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.attribute_definitions import (
+    AttributeChecker,
+    AttributeRejected,
+    AttributeTypes,
+    read_attribute_types,
+)
 from endcap.catalog.events import Outcome, foresee_events, store_events
 from endcap.catalog.importing.changes import ItemChange, UserChange
 from endcap.catalog.importing.reading import Batch
@@ -28,10 +34,21 @@ _REASONS: Mapping[Outcome, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row was not stored."""
+
+    reason: str
+    """One of few, by which rows are counted."""
+
+    complaint: str = ""
+    """What is wrong with this row, where the reason does not say all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What became of the rows of a batch that can be stored."""
 
-    refused: Mapping[int, str] = field(default_factory=dict)
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
     """Why rows were not stored, by their place."""
 
     duplicates: int = 0
@@ -79,21 +96,35 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
 
 def foresee_first_batch(batch: Batch) -> Written:
     """Say what would become of a batch in a shop that is empty."""
-    _, refused = _apply(batch.items, {}, lambda row, item: row.apply(item, currency=""))
+    _, refused = _apply(batch.items, {}, _item_change("", {}))
     return Written(refused)
 
 
 async def _items(
     connection: AsyncConnection, shop: Shop, rows: Sequence[ItemChange]
-) -> tuple[dict[str, Item], dict[int, str]]:
+) -> tuple[dict[str, Item], dict[int, Refusal]]:
     """Return the items as they become, by id, and why rows are refused, by their place."""
     stored = await get_items(connection=connection, shop=shop.id, item_ids=[row.id for row in rows])
-    return _apply(rows, stored, lambda row, item: row.apply(item, currency=shop.currency))
+    # Read anew for each batch: others may have defined attributes since the import began.
+    types = await read_attribute_types(connection=connection, shop=shop.id)
+    return _apply(rows, stored, _item_change(shop.currency, types))
+
+
+def _item_change(currency: str, types: AttributeTypes) -> Callable[[ItemChange, Item | None], Item]:
+    """Return what makes the item that a row changes, and checks its attributes."""
+    checker = AttributeChecker(types)
+
+    def change(row: ItemChange, stored: Item | None) -> Item:
+        item = row.apply(stored, currency=currency)
+        checker.check(item.id, item.attributes, stored.attributes if stored else {})
+        return item
+
+    return change
 
 
 async def _users(
     connection: AsyncConnection, shop: Shop, rows: Sequence[UserChange]
-) -> tuple[dict[str, UserRecord], dict[int, str]]:
+) -> tuple[dict[str, UserRecord], dict[int, Refusal]]:
     ids = {row.id for row in rows}
     if not ids:
         return {}, {}
@@ -110,18 +141,22 @@ async def _users(
 
 def _apply(
     rows: Sequence[_Change], stored: Mapping[str, _Entry], change: Callable[[_Change, _Entry | None], _Entry]
-) -> tuple[dict[str, _Entry], dict[int, str]]:
+) -> tuple[dict[str, _Entry], dict[int, Refusal]]:
     """Change entries row by row; of two rows of one id, the second changes what the first has made."""
     changed: dict[str, _Entry] = {}
-    refused: dict[int, str] = {}
+    refused: dict[int, Refusal] = {}
     for place, row in enumerate(rows):
         try:
             changed[row.id] = change(row, changed.get(row.id) or stored.get(row.id))
+        except AttributeRejected as error:
+            refused[place] = Refusal(error.rule, error.complaint)
         except InvalidInput as error:
-            refused[place] = str(error)
+            refused[place] = Refusal(str(error))
     return changed, refused
 
 
 def _of_events(outcomes: Sequence[Outcome]) -> Written:
-    refused = {place: _REASONS[outcome] for place, outcome in enumerate(outcomes) if outcome in _REASONS}
+    refused = {
+        place: Refusal(_REASONS[outcome]) for place, outcome in enumerate(outcomes) if outcome in _REASONS
+    }
     return Written(refused, outcomes.count(Outcome.DUPLICATE))

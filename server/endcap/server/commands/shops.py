@@ -1,8 +1,9 @@
 """The commands ``endcap shops …``."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,9 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.attribute_definitions import AttributeType
+from endcap.catalog.configuration.shop_settings import ShopSettings, event_type_named
 from endcap.catalog.database import open_database
-from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, get_shop, list_shops
+from endcap.catalog.shops import DEFAULT_SHOP, Shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
+from endcap.server.admin.shops import ShopEditor
+from endcap.server.bundle_files import BundleFiles
 from endcap.server.commands.console import run
 from endcap.server.limits import check_id
 from endcap.server.settings import read_settings
@@ -31,7 +36,16 @@ ShopArgument = Annotated[str, typer.Argument(metavar="[SHOP]", help="The shop's 
 CurrencyOption = Annotated[str | None, typer.Option(help="ISO 4217 code of the prices.")]
 WeightOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="TYPE=NUMBER", help="What an event of a type counts for, 0 for nothing."),
+    typer.Option(
+        metavar="TYPE=NUMBER", help="What an event of a type counts for, 0 for nothing, below 0 against."
+    ),
+]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=TYPE", help=f"An attribute of items: {', '.join(AttributeType)}."),
+]
+LanguageOption = Annotated[
+    list[str] | None, typer.Option(help="A language of the shop, its own first; replaces all of them.")
 ]
 AgeOption = Annotated[
     int | None, typer.Option(help="Age of the oldest event that callers may record; an import takes any.")
@@ -56,6 +70,8 @@ def create(
     *,
     currency: CurrencyOption = None,
     weight: WeightOption = None,
+    attribute: AttributeOption = None,
+    language: LanguageOption = None,
     max_event_age_days: AgeOption = None,
     keep_events_days: KeepEventsOption = None,
     keep_exposures_days: KeepExposuresOption = None,
@@ -64,11 +80,15 @@ def create(
     run(
         _create(
             shop,
-            weight or (),
-            currency=currency,
-            max_event_age_days=max_event_age_days,
-            keep_events_days=keep_events_days,
-            keep_exposures_days=keep_exposures_days,
+            _changes(
+                weight,
+                attribute,
+                language,
+                currency=currency,
+                max_event_age_days=max_event_age_days,
+                keep_events_days=keep_events_days,
+                keep_exposures_days=keep_exposures_days,
+            ),
         )
     )
 
@@ -85,6 +105,8 @@ def change(
     *,
     currency: CurrencyOption = None,
     weight: WeightOption = None,
+    attribute: AttributeOption = None,
+    language: LanguageOption = None,
     max_event_age_days: AgeOption = None,
     keep_events_days: KeepEventsOption = None,
     keep_exposures_days: KeepExposuresOption = None,
@@ -93,13 +115,39 @@ def change(
     run(
         _set(
             shop,
-            weight or (),
-            currency=currency,
-            max_event_age_days=max_event_age_days,
-            keep_events_days=keep_events_days,
-            keep_exposures_days=keep_exposures_days,
+            _changes(
+                weight,
+                attribute,
+                language,
+                currency=currency,
+                max_event_age_days=max_event_age_days,
+                keep_events_days=keep_events_days,
+                keep_exposures_days=keep_exposures_days,
+            ),
         )
     )
+
+
+@shops.command()
+def delete(
+    shop: Annotated[str, typer.Argument(metavar="SHOP", help="The shop's id.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a shop with everything in it; this cannot be undone."""
+    if not yes:
+        typer.confirm(f"Delete the shop {shop!r} with its items, users, events and models?", abort=True)
+    run(_delete(shop))
+
+
+def _changes(
+    weights: Sequence[str] | None,
+    attributes: Sequence[str] | None,
+    languages: Sequence[str] | None,
+    **values: Any,
+) -> "_Changes":
+    named = {name: value for name, value in values.items() if value is not None}
+    return _Changes(weights or (), attributes or (), languages or (), named)
 
 
 async def _list() -> None:
@@ -111,13 +159,11 @@ async def _list() -> None:
     Console().print(table)
 
 
-async def _create(shop: str, weights: Sequence[str], **settings: Any) -> None:
+async def _create(shop: str, changes: "_Changes") -> None:
     check_id("shop", shop)
-    parsed = _parse(weights)
-    async with _writing() as connection:
-        await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
-        created = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
-    _print(created)
+    settings = changes.of(ShopSettings())
+    async with _editing() as editor:
+        _print(await editor.create(shop, settings, now=int(time.time() * 1000)))
 
 
 async def _show(shop: str) -> None:
@@ -126,36 +172,78 @@ async def _show(shop: str) -> None:
     _print(found)
 
 
-async def _set(shop: str, weights: Sequence[str], **settings: Any) -> None:
-    if not weights and all(value is None for value in settings.values()):
+async def _set(shop: str, changes: "_Changes") -> None:
+    if changes == _Changes():
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
-    parsed = _parse(weights)
-    async with _writing() as connection:
-        changed = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
-    _print(changed)
+    changes.of(ShopSettings())
+    async with _editing() as editor:
+        _print(await editor.update(shop, changes.of))
 
 
-def _parse(weights: Sequence[str]) -> dict[str, float]:
-    parsed = {}
-    for weight in weights:
-        event_type, _, number = weight.partition("=")
-        try:
-            parsed[event_type] = float(number)
-        except ValueError:
-            raise InvalidInput(
-                f"{weight!r} is no weight: write TYPE=NUMBER, such as purchase=5", field="weight"
-            ) from None
-    return parsed
+async def _delete(shop: str) -> None:
+    async with _editing() as editor:
+        await editor.delete(shop)
+    typer.echo(f"deleted {shop}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What options say of the settings of a shop; None and nothing for what stays."""
+
+    weights: Sequence[str] = ()
+    attributes: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Other settings, by name."""
+
+    def of(self, stored: ShopSettings) -> ShopSettings:
+        """Return settings with what the options say in its place."""
+        event_types = dict(stored.event_types)
+        for name, text in _pairs(self.weights, "weight", "TYPE=NUMBER, such as purchase=5"):
+            try:
+                weight = float(text)
+            except ValueError:
+                raise _unreadable(f"{name}={text}", "weight", "TYPE=NUMBER, such as purchase=5") from None
+            known = event_types.get(name)
+            event_types[name] = replace(known, weight=weight) if known else event_type_named(name, weight)
+        attributes = dict(stored.attributes)
+        kinds = ", ".join(AttributeType)
+        for name, text in _pairs(self.attributes, "attribute", f"NAME=TYPE, of the types {kinds}"):
+            if text not in set(AttributeType):
+                raise _unreadable(f"{name}={text}", "attribute", f"NAME=TYPE, of the types {kinds}")
+            attributes[name] = AttributeType(text)
+        return replace(
+            stored,
+            event_types=event_types,
+            attributes=attributes,
+            languages=tuple(self.languages) or stored.languages,
+            **self.values,
+        )
+
+
+def _pairs(texts: Sequence[str], what: str, form: str) -> Iterator[tuple[str, str]]:
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise _unreadable(text, what, form)
+        yield name, value
+
+
+def _unreadable(text: str, what: str, form: str) -> InvalidInput:
+    return InvalidInput(f"{text!r} is no {what}: write {form}", field=what)
 
 
 def _print(shop: Shop) -> None:
     table = Table("Setting", "Value", title=shop.id)
     table.add_row("currency", shop.currency or "not set")
+    table.add_row("languages", ", ".join(shop.languages) or "not set")
     table.add_row("max event age", f"{shop.max_event_age_days} days")
     table.add_row("events are kept", _duration(shop.keep_events_days))
     table.add_row("exposures are kept", _duration(shop.keep_exposures_days))
-    for event_type, weight in sorted(shop.event_weights.items()):
-        table.add_row(f"weight of {event_type}", f"{weight:g}")
+    for name, event_type in sorted(shop.event_types.items()):
+        table.add_row(f"weight of {name}", f"{event_type.weight:g}")
+    for name, type_ in shop.attributes.items():
+        table.add_row(f"attribute {name}", type_)
     Console().print(table)
 
 
@@ -178,10 +266,10 @@ async def _reading() -> AsyncIterator[AsyncConnection]:
 
 
 @asynccontextmanager
-async def _writing() -> AsyncIterator[AsyncConnection]:
-    database = await open_database(read_settings().database_url)
+async def _editing() -> AsyncIterator[ShopEditor]:
+    settings = read_settings()
+    database = await open_database(settings.database_url)
     try:
-        async with database.write() as connection:
-            yield connection
+        yield ShopEditor(database, BundleFiles(settings.bundles_folder))
     finally:
         await database.close()

@@ -216,12 +216,12 @@ async def test_a_setting_that_cannot_be_is_refused_with_a_sentence(
 ) -> None:
     before = await get(client, "default")
 
-    new = await failure(
-        client.shops.CreateShop(CreateShopRequest(shop=ParseDict({"id": "outlet", **fields}, Shop())))
-    )
-    changed = await failure(
-        client.shops.UpdateShop(UpdateShopRequest(shop=ParseDict({"id": "default", **fields}, Shop())))
-    )
+    new = ParseDict({"id": "outlet", **fields}, Shop())
+    changed = ParseDict({"id": "default", **fields}, Shop())
+    refused = [
+        await failure(client.shops.CreateShop(CreateShopRequest(shop=new))),
+        await failure(client.shops.UpdateShop(UpdateShopRequest(shop=changed))),
+    ]
 
     assert [code for code, _ in refused] == [grpc.StatusCode.INVALID_ARGUMENT] * 2
     assert [complaint in words for _, words in refused] == [True, True]

@@ -113,12 +113,13 @@ PLACEMENTS = (
 
 
 def rpcs() -> list[MethodDescriptor]:
-    """Return every RPC of the contract: those that read first, those that delete last."""
+    """Return every RPC that is about one shop: those that read first, those that delete last."""
     names = [f"endcap.v1.{module.name}" for module in pkgutil.iter_modules(endcap.v1.__path__)]
     found = [
         method
         for module in (import_module(name) for name in names if name.endswith("_service_pb2"))
         for service in module.DESCRIPTOR.services_by_name.values()
+        if service.name != "ShopService"  # which is about all shops
         for method in service.methods
     ]
     reads = ("Get", "List", "BatchGet", "Recommend", "BatchRecommend", "StreamRecommend")

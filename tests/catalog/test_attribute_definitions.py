@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 
 from endcap.catalog.attributes import AttributeValue, Moment
@@ -26,6 +27,7 @@ from endcap.catalog.snapshots import export_snapshot
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.snapshot import Snapshot
+from endcap.server.rules.attributes import Attribute
 
 
 NOW = 1_700_000_000_000
@@ -198,3 +200,12 @@ async def test_a_snapshot_holds_only_values_that_count(catalog_database: Databas
     items = Snapshot.open(tmp_path / "snapshot").items()
     held = dict(zip(items["item_id"], items["attributes"].list.len(), strict=True))
     assert held == {"shirt": 1, "odd": 0}
+
+
+async def test_a_cap_counts_the_texts_although_an_item_has_a_number(catalog_database: Database) -> None:
+    await write(catalog_database, shirt="M", jacket="M", odd=42)
+    view = (await load_shop(catalog_database, "default", now=NOW)).view
+
+    sizes, owners = Attribute.named("attributes.size").values(view, np.arange(3, dtype=np.int32))
+
+    assert (sizes.tolist(), owners.tolist()) == ([0, 0], [0, 1])

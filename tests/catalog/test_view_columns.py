@@ -33,9 +33,7 @@ ITEMS = st.builds(
     original_price=PRICES,
     cost=PRICES,
     # Values of the types that their attributes have: the others do not come this far.
-    attributes=st.fixed_dictionaries(
-        {}, optional={"colour": LABEL_VALUES, "size": st.integers(0, 3), "weight": st.integers(0, 3)}
-    ),
+    attributes=st.fixed_dictionaries({}, optional={"colour": LABEL_VALUES, "size": st.integers(0, 3)}),
 )
 WRITES = st.lists(st.lists(ITEMS, max_size=4), max_size=5)
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, inspect, text, update
 
 from endcap.catalog import migrations
 from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
+from endcap.catalog.configuration.shop_changes import ShopChange, record_shop_change
 from endcap.catalog.configuration.shop_settings import EventRole, EventType, ValueRule
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.events import Event, store_events
@@ -257,6 +258,8 @@ async def full_url(catalog_database: Database, catalog_url: str, catalog_event: 
         progress = FileProgress(rejected={"title is missing": 1})
         records = [UserRecord("ann", tags=("trade",))]
         await upsert_user_records(connection=connection, shop="default", records=records, now=4)
+        logged = ShopChange(9, 3, None, {"currency": "GBP"})
+        await record_shop_change(connection=connection, shop="default", change=logged)
         await add_tombstones(connection=connection, shop="default", people=People(frozenset({"ben"})))
         await save_progress(connection=connection, shop="default", file="0", progress=progress)
     return catalog_url

@@ -109,6 +109,15 @@ def test_attributes_are_declared_and_languages_named(run: Run) -> None:
     assert again == {**changed, "attribute size": "texts", "weight of return": "-3"}
 
 
+def test_each_change_is_logged_with_what_changed(run: Run) -> None:
+    run("create", "second", "--currency", "EUR")
+    run("set", "second", "--currency", "CHF", "--keep-events-days", "90")
+
+    lines = [line for line in run("changes", "second").stdout.splitlines() if line.startswith("│")]
+
+    assert ["keep_events_days, currency" in lines[0], "created" in lines[1], len(lines)] == [True, True, 2]
+
+
 def test_a_shop_is_deleted_once_somebody_says_so(run: Run) -> None:
     run("create", "second")
 

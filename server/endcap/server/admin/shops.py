@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.shop_changes import ShopChange, audited, record_shop_change
 from endcap.catalog.configuration.shop_deletion import delete_shop, empty_shop
 from endcap.catalog.configuration.shop_settings import ShopSettings, check_settings
 from endcap.catalog.database import Database
@@ -30,7 +31,14 @@ class ShopEditor:
     files: BundleFiles
 
     async def create(
-        self, shop: str, settings: ShopSettings, *, now: int, validate_only: bool = False
+        self,
+        shop: str,
+        settings: ShopSettings,
+        *,
+        now: int,
+        actor: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Shop:
         """Create a shop with the default placements, and return it; only checked, it has the revision 0.
 
@@ -38,6 +46,8 @@ class ShopEditor:
             shop: Its id.
             settings: Its settings.
             now: Unix milliseconds.
+            actor: Who creates it, for the log; empty where nobody says.
+            request_id: The call that does.
             validate_only: Whether everything is checked and nothing stored.
 
         Raises:
@@ -56,6 +66,8 @@ class ShopEditor:
             _, created = await change_shop(
                 connection=connection, shop=shop, change=lambda stored: _with_settings(stored, settings)
             )
+            change = ShopChange(created.revision, now, None, audited(created), actor, request_id)
+            await record_shop_change(connection=connection, shop=shop, change=change)
             return created
 
     async def update(
@@ -63,7 +75,10 @@ class ShopEditor:
         shop: str,
         change: Callable[[ShopSettings], ShopSettings],
         *,
+        now: int,
         etag: str = "",
+        actor: str = "",
+        request_id: str = "",
         validate_only: bool = False,
     ) -> Shop:
         """Change the settings of a shop, and return it; only checked, it has the revision 0.
@@ -71,7 +86,10 @@ class ShopEditor:
         Args:
             shop: Its id.
             change: Makes the new settings of the stored ones, which nobody else changes meanwhile.
+            now: Unix milliseconds.
             etag: The state that the caller has read; empty to change any.
+            actor: Who changes it, for the log; empty where nobody says.
+            request_id: The call that does.
             validate_only: Whether everything is checked and nothing stored.
 
         Raises:
@@ -91,7 +109,9 @@ class ShopEditor:
                 async with self.database.read() as connection:
                     return replace(changed(await get_shop(connection=connection, shop=shop)), revision=0)
             async with self.database.write() as connection:
-                _, after = await change_shop(connection=connection, shop=shop, change=changed)
+                before, after = await change_shop(connection=connection, shop=shop, change=changed)
+                entry = ShopChange(after.revision, now, audited(before), audited(after), actor, request_id)
+                await record_shop_change(connection=connection, shop=shop, change=entry)
                 return after
 
     async def delete(self, shop: str, *, etag: str = "", allow_missing: bool = False) -> bool:

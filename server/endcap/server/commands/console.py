@@ -1,6 +1,7 @@
 """What the commands share: a coroutine is run, and an error becomes one sentence."""
 
 import asyncio
+import getpass
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -19,6 +20,14 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except EndcapError as error:
         sys.exit(f"Error: {error}")
+
+
+def login_name() -> str:
+    """Return who runs a command; in a container, that may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def refusal(error: grpc.RpcError, address: str) -> EndcapError:

@@ -1,6 +1,5 @@
 """The commands ``endcap placements …``."""
 
-import getpass
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -21,7 +20,7 @@ from endcap.catalog.shops import DEFAULT_SHOP, get_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server.commands.console import run
+from endcap.server.commands.console import login_name, run
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
 from endcap.server.placement_editing import Edit, PlacementEditor
 from endcap.server.settings import read_settings
@@ -168,17 +167,10 @@ def _edit(shop: str, *, validate_only: bool = False) -> Edit:
     return Edit(
         shop,
         time=int(time.time() * 1000),
-        actor=_login_name(),
+        actor=login_name(),
         request_id=uuid.uuid4().hex,
         validate_only=validate_only,
     )
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # in a container, whoever runs it may have no name
-        return ""
 
 
 def _read_file(file: Path) -> placement_pb2.Placement:

@@ -13,13 +13,14 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import AttributeType
+from endcap.catalog.configuration.shop_changes import list_shop_changes
 from endcap.catalog.configuration.shop_settings import ShopSettings, event_type_named
 from endcap.catalog.database import open_database
 from endcap.catalog.shops import DEFAULT_SHOP, Shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
 from endcap.server.admin.shops import ShopEditor
 from endcap.server.bundle_files import BundleFiles
-from endcap.server.commands.console import run
+from endcap.server.commands.console import login_name, run
 from endcap.server.limits import check_id
 from endcap.server.settings import read_settings
 
@@ -129,6 +130,15 @@ def change(
 
 
 @shops.command()
+def changes(
+    shop: ShopArgument = DEFAULT_SHOP,
+    limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
+) -> None:
+    """Show who changed the settings of a shop, when and which ones, the newest change first."""
+    run(_list_changes(shop, limit))
+
+
+@shops.command()
 def delete(
     shop: Annotated[str, typer.Argument(metavar="SHOP", help="The shop's id.")],
     *,
@@ -163,7 +173,7 @@ async def _create(shop: str, changes: "_Changes") -> None:
     check_id("shop", shop)
     settings = changes.of(ShopSettings())
     async with _editing() as editor:
-        _print(await editor.create(shop, settings, now=int(time.time() * 1000)))
+        _print(await editor.create(shop, settings, now=int(time.time() * 1000), actor=login_name()))
 
 
 async def _show(shop: str) -> None:
@@ -177,7 +187,20 @@ async def _set(shop: str, changes: "_Changes") -> None:
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
     changes.of(ShopSettings())
     async with _editing() as editor:
-        _print(await editor.update(shop, changes.of))
+        _print(await editor.update(shop, changes.of, now=int(time.time() * 1000), actor=login_name()))
+
+
+async def _list_changes(shop: str, limit: int) -> None:
+    async with _reading() as connection:
+        await get_shop(connection=connection, shop=shop)
+        found = await list_shop_changes(connection=connection, shop=shop, limit=limit)
+    table = Table("When", "What", "Who", "Call")
+    for change in found:
+        before, after = change.before or {}, change.after
+        names = ", ".join(name for name in after if before.get(name) != after[name]) or "nothing"
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))
+        table.add_row(moment, names if change.before else "created", change.actor, change.request_id)
+    Console().print(table)
 
 
 async def _delete(shop: str) -> None:

@@ -50,6 +50,7 @@ class ShopServicer(ShopServiceServicer):
             request.shop.id,
             convert.read_new_shop(request.shop),
             now=current_call.get().time,
+            request_id=request_id,
             validate_only=request.validate_only,
         )
         if created.revision:
@@ -66,7 +67,9 @@ class ShopServicer(ShopServiceServicer):
         updated = await self._editor.update(
             wanted.id,
             lambda stored: convert.read_update(stored, wanted, mask),
+            now=current_call.get().time,
             etag=wanted.etag,
+            request_id=request_id,
             validate_only=request.validate_only,
         )
         if updated.revision:

@@ -1,4 +1,4 @@
-"""Attributes of items have one type in each shop, and event types a role and a value rule.
+"""Attributes of items have one type in each shop, event types a role and a value rule, and changes a log.
 
 The type of an attribute becomes the one that most of its stored values have; the others stay and do not
 count.
@@ -18,6 +18,7 @@ revision = "0010"
 down_revision = "0009"
 
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+_NULLABLE_JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 _ID = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 _BATCH = 1_000  # rows in memory at a time
 _EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
@@ -44,7 +45,7 @@ _items = sa.table(
 
 
 def upgrade() -> None:
-    """Create the table, and derive from what is stored what it says."""
+    """Create the tables, and derive from what is stored what they say."""
     definitions = op.create_table(
         "attribute_definitions",
         sa.Column("shop", sa.String(), nullable=False),
@@ -52,6 +53,18 @@ def upgrade() -> None:
         sa.Column("type", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["shop"], ["shops.id"], name="attribute_definitions_shop_fkey"),
         sa.PrimaryKeyConstraint("shop", "name"),
+    )
+    op.create_table(
+        "shop_changes",
+        sa.Column("shop", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("before", _NULLABLE_JSON, nullable=True),
+        sa.Column("after", _JSON, nullable=False),
+        sa.ForeignKeyConstraint(["shop"], ["shops.id"], name="shop_changes_shop_fkey"),
+        sa.PrimaryKeyConstraint("shop", "revision"),
     )
     counts = _count_types()
     rows = [
@@ -64,7 +77,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the table, and keep the weights of event types."""
+    """Drop the tables, and keep the weights of event types."""
+    op.drop_table("shop_changes")
     op.drop_table("attribute_definitions")
     _change_settings(_with_event_weights)
 

@@ -103,9 +103,9 @@ class ShopServiceServicer(object):
 
     def DeleteShop(self, request, context):
         """Deletes a shop with every trace of it: items, users, events, exposures, placements, bundles with
-        their files, and what this server has in memory. It cannot be undone. A million events take some
-        seconds; if the call ends before it does, call again. Other servers forget it within seconds. One
-        that does not exist is a `NOT_FOUND` error.
+        their files, and what this server has in memory. It cannot be undone. The more events there are,
+        the longer it takes: give the call a deadline of minutes, and if the call ends before, call again.
+        Other servers forget the shop within seconds. One that does not exist is a `NOT_FOUND` error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

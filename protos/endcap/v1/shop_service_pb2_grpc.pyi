@@ -49,9 +49,9 @@ class ShopServiceStub:
     """Changes the settings of a shop. One that does not exist is a `NOT_FOUND` error."""
     DeleteShop: _grpc.UnaryUnaryMultiCallable[_shop_service_pb2.DeleteShopRequest, _shop_service_pb2.DeleteShopResponse]
     """Deletes a shop with every trace of it: items, users, events, exposures, placements, bundles with
-    their files, and what this server has in memory. It cannot be undone. A million events take some
-    seconds; if the call ends before it does, call again. Other servers forget it within seconds. One
-    that does not exist is a `NOT_FOUND` error.
+    their files, and what this server has in memory. It cannot be undone. The more events there are,
+    the longer it takes: give the call a deadline of minutes, and if the call ends before, call again.
+    Other servers forget the shop within seconds. One that does not exist is a `NOT_FOUND` error.
     """
 
 @_typing.type_check_only
@@ -75,9 +75,9 @@ class ShopServiceAsyncStub(ShopServiceStub):
     """Changes the settings of a shop. One that does not exist is a `NOT_FOUND` error."""
     DeleteShop: _aio.UnaryUnaryMultiCallable[_shop_service_pb2.DeleteShopRequest, _shop_service_pb2.DeleteShopResponse]  # type: ignore[assignment]
     """Deletes a shop with every trace of it: items, users, events, exposures, placements, bundles with
-    their files, and what this server has in memory. It cannot be undone. A million events take some
-    seconds; if the call ends before it does, call again. Other servers forget it within seconds. One
-    that does not exist is a `NOT_FOUND` error.
+    their files, and what this server has in memory. It cannot be undone. The more events there are,
+    the longer it takes: give the call a deadline of minutes, and if the call ends before, call again.
+    Other servers forget the shop within seconds. One that does not exist is a `NOT_FOUND` error.
     """
 
 class ShopServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,9 +128,9 @@ class ShopServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shop_service_pb2.DeleteShopResponse, _abc.Awaitable[_shop_service_pb2.DeleteShopResponse]]:
         """Deletes a shop with every trace of it: items, users, events, exposures, placements, bundles with
-        their files, and what this server has in memory. It cannot be undone. A million events take some
-        seconds; if the call ends before it does, call again. Other servers forget it within seconds. One
-        that does not exist is a `NOT_FOUND` error.
+        their files, and what this server has in memory. It cannot be undone. The more events there are,
+        the longer it takes: give the call a deadline of minutes, and if the call ends before, call again.
+        Other servers forget the shop within seconds. One that does not exist is a `NOT_FOUND` error.
         """
 
 def add_ShopServiceServicer_to_server(servicer: ShopServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -116,7 +116,7 @@ def _stock(
     events = histories.event_columns()
     schedule = Schedule.of(items)
     view = build_view(
-        item_columns(items, shop.currency, schedule.available(now), paid_prices),
+        item_columns(items, shop, schedule.available(now), paid_prices),
         events,
         version=view_version(shop),
         as_of=int(events.times.max(initial=0)),

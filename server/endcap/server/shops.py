@@ -169,8 +169,13 @@ class Shops:
             held = {shop.id: shop.revision for shop in self._shops.values()}
             async with self._database.read() as connection:
                 stored = await list_shops(connection=connection)
+            for gone in self._shops.keys() - {about.id for about in stored}:
+                self.close(gone)
             for about in stored:
                 shop = self._shops.get(about.id)
+                if shop is not None and shop.token_key != about.token_key:  # deleted, and created anew
+                    self.close(shop.id)
+                    shop = None
                 if shop is None:
                     self._shops[about.id] = await self._load(about.id)
                     continue
@@ -187,6 +192,21 @@ class Shops:
                         await self._serve(
                             shop, await asyncio.to_thread(stock_at, view, schedule, self._now())
                         )
+
+    async def open(self, shop: str) -> None:
+        """Serve a shop that was just created.
+
+        Raises:
+            NotFound: There is no such shop.
+        """
+        async with self._refreshing:
+            if shop not in self._shops:
+                self._shops[shop] = await self._load(shop)
+
+    def close(self, shop: str) -> None:
+        """Serve a shop no longer that was deleted, and forget it."""
+        self._shops.pop(shop, None)
+        self.left_in_files.set()  # the files may hold its people
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
         """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.

@@ -11,20 +11,23 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, inspect, select, text
+from sqlalchemy import Connection, delete, insert, inspect, select, text, update
 
 from endcap.catalog import migrations
 from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
+from endcap.catalog.configuration.shop_changes import ShopChange, record_shop_change
+from endcap.catalog.configuration.shop_settings import EventRole, EventType, ValueRule
 from endcap.catalog.database import Database, open_database
 from endcap.catalog.events import Event, store_events
 from endcap.catalog.exposure_log import ExposureLog
 from endcap.catalog.exposures import ExposedItem, Exposure, unit_digest
 from endcap.catalog.importing.progress import FileProgress, save_progress
-from endcap.catalog.items import Item, upsert_items
+from endcap.catalog.items import Item, get_items, upsert_items
 from endcap.catalog.migration import migrate
 from endcap.catalog.placement_changes import PlacementChange, record_change
 from endcap.catalog.placements import Placement, Rung, get_placement, put_placement
 from endcap.catalog.search import search_items
+from endcap.catalog.shops import get_shop
 from endcap.catalog.tables import EXPOSURES, ITEM_TEXTS, ITEMS, METADATA, SHOPS
 from endcap.catalog.tombstones import People, add_tombstones
 from endcap.catalog.user_records import UserRecord, upsert_user_records
@@ -328,7 +331,10 @@ async def full_url(catalog_database: Database, catalog_url: str, catalog_event: 
     log.record(exposure)
     await log.close()
     async with catalog_database.write() as connection:
-        items = [Item("mug", title="Mug", categories=("Kitchen",)), Item("tea", title="Tea")]
+        items = [
+            Item("mug", title="Mug", categories=("Kitchen",), attributes={"size": "M"}),
+            Item("tea", title="Tea"),
+        ]
         await upsert_items(connection=connection, shop="default", items=items, now=1)
         events = [catalog_event("1"), catalog_event("2", visitor_id="phone", properties={"gift": True})]
         await store_events(connection=connection, shop="default", events=events)
@@ -340,6 +346,8 @@ async def full_url(catalog_database: Database, catalog_url: str, catalog_event: 
         progress = FileProgress(rejected={"title is missing": 1})
         records = [UserRecord("ann", tags=("trade",))]
         await upsert_user_records(connection=connection, shop="default", records=records, now=4)
+        logged = ShopChange(9, 3, None, {"currency": "GBP"})
+        await record_shop_change(connection=connection, shop="default", change=logged)
         await add_tombstones(connection=connection, shop="default", people=People(frozenset({"ben"})))
         await save_progress(connection=connection, shop="default", file="0", progress=progress)
     return catalog_url
@@ -360,6 +368,10 @@ async def test_schemas_go_back_and_forth_with_what_is_in_them(full_url: str) -> 
     again = await _contents(full_url)
 
     assert all(newest.values())
+    assert again["attribute_definitions"] == newest["attribute_definitions"]
+    # The settings of a shop spell its event types otherwise.
+    spellings = [each["shops"][0].pop("settings") for each in (oldest, newest, again)]
+    assert ["event_weights" in str(spelling) for spelling in spellings] == [True, False, False]
     for table in oldest.keys() - {"", "alembic_version", "placements"}:
         kept = oldest[table][0].keys() & newest[table][0].keys()
         rows = [
@@ -371,3 +383,40 @@ async def test_schemas_go_back_and_forth_with_what_is_in_them(full_url: str) -> 
     assert [event["body_hash"] for event in oldest["events"]] == [str(bytes.fromhex(each)) for each in hashes]
     assert [row["id"] for row in again["placements"]] == [row["id"] for row in newest["placements"]]
     assert again["item_texts"] == newest["item_texts"]
+
+
+async def test_the_type_of_an_attribute_becomes_that_of_most_stored_values(empty_url: str) -> None:
+    await migrate(empty_url, target="0011")
+    sizes: list[object] = ["M", 42, "L", True, {"time": 5}, ["S"]]
+    items = [
+        {**_item("default", f"item-{number}", number, "pot"), "attributes": {"size": size, "watts": 7}}
+        for number, size in enumerate(sizes)
+    ]
+    items.append({**_item("other", "mug", 0, "mug"), "attributes": {"size": 42, "No Name": 1, "odd": None}})
+    database = Database(empty_url)
+    async with database.write() as connection:
+        await connection.execute(insert(SHOPS), [_shop("default"), _shop("other")])
+        await connection.execute(
+            update(SHOPS).values(
+                settings={"event_weights": {"purchase": 4, "wish": 2}, "keep_events_days": 90}
+            )
+        )
+        await connection.execute(insert(ITEMS), items)
+    await database.close()
+
+    await migrate(empty_url)
+
+    database = await open_database(empty_url)
+    async with database.read() as connection:
+        shop = await get_shop(connection=connection, shop="default")
+        other = await get_shop(connection=connection, shop="other")
+        found = await get_items(connection=connection, shop="default", item_ids=["item-1"])
+    await database.close()
+    assert shop.attributes == {"size": "text", "watts": "number"}
+    assert other.attributes == {"size": "number"}
+    assert found["item-1"].attributes == {"size": 42, "watts": 7}
+    assert shop.event_types == {
+        "purchase": EventType(4, EventRole.PURCHASE, ValueRule.PRICE_TIMES_QUANTITY),
+        "wish": EventType(2),
+    }
+    assert shop.keep_events_days == 90

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ async def keep(database: Database, *, events: int = 0, exposures: int = 0) -> No
     """Say for how many days the shop keeps what."""
     async with database.write() as connection:
         await change_shop(
-            connection=connection, shop="default", keep_events_days=events, keep_exposures_days=exposures
+            connection=connection,
+            shop="default",
+            change=lambda shop: replace(shop, keep_events_days=events, keep_exposures_days=exposures),
         )
 
 

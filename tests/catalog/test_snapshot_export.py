@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from endcap.catalog import snapshots
 from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
+from endcap.catalog.configuration.attribute_definitions import replace_definitions
 from endcap.catalog.database import Database
 from endcap.catalog.events import Attribution, Event, store_events
 from endcap.catalog.exposure_log import ExposureLog
@@ -255,8 +256,14 @@ async def test_attributes_come_back_as_they_were_stored(
     shop: list[dict[str, AttributeValue]],
 ) -> None:
     folder = tmp_path_factory.mktemp("snapshots") / "snapshot"
+    # An attribute has one type, so each item has attributes of its own.
+    shop = [
+        {f"{name}_{number}": value for name, value in attributes.items()}
+        for number, attributes in enumerate(shop)
+    ]
     items = [Item(str(number), attributes=attributes) for number, attributes in enumerate(shop)]
     async with catalog_database.write() as connection:
+        await replace_definitions(connection=connection, shop="default", types={})  # of earlier examples
         await upsert_items(connection=connection, shop="default", items=items, now=5)
 
     await export_snapshot(catalog_database, "default", folder)

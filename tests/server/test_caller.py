@@ -8,7 +8,8 @@ import pytest
 from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput, PermissionDenied
 from endcap.server.admin.caller import Caller, Role, require
-from endcap.server.call import identified, required_role
+from endcap.server.call import identified
+from endcap.server.convert.roles import required_role
 from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest, DeleteItemRequest, ListItemsRequest
 
 
@@ -43,11 +44,16 @@ def test_a_role_allows_itself_and_what_it_includes(role: Role, allowed: set[Role
         ("EventService/RecordEvents", Role.INGEST),
         ("CatalogService/BatchGetItems", Role.READ),
         ("PlacementService/ListPlacementChanges", Role.READ),
-        ("CatalogService/DeleteUser", Role.EDIT),
+        ("CatalogService/BatchUpsertItems", Role.INGEST),
+        ("CatalogService/DeleteUser", Role.ADMIN),
+        ("ShopService/ListShops", Role.READ),
+        ("ShopService/DeleteShop", Role.ADMIN),
         ("ModelService/ActivateBundle", Role.EDIT),
+        ("ModelService/BurnBundle", Role.ADMIN),
+        ("NoService/GetNothing", Role.ADMIN),
     ],
 )
-def test_a_method_needs_the_role_of_what_it_does(method: str, role: Role) -> None:
+def test_a_method_needs_the_role_that_the_contract_states(method: str, role: Role) -> None:
     assert required_role(f"/endcap.v1.{method}") is role
 
 
@@ -75,4 +81,4 @@ async def test_a_call_beyond_its_callers_role_is_denied_and_changes_nothing(
         await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", allow_missing=True))
 
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert refused.value.details() == "the role read may not do this: use a key with the role edit"
+    assert refused.value.details() == "the role read may not do this: use a key with the role ingest"

@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from endcap.catalog import event_writer
+from endcap.catalog.configuration.shop_settings import EventType
 from endcap.catalog.database import open_database
 from endcap.catalog.events import Event as StoredEvent
 from endcap.catalog.events import events_after
@@ -433,7 +434,9 @@ async def _change(url: str, **settings: Any) -> None:
     """Change the shop as another process does."""
     database = await open_database(url)
     async with database.write() as connection:
-        await change_shop(connection=connection, shop="default", **settings)
+        await change_shop(
+            connection=connection, shop="default", change=lambda shop: replace(shop, **settings)
+        )
     await database.close()
 
 
@@ -452,9 +455,9 @@ async def test_a_custom_type_weighs_nothing_until_the_shop_gives_it_a_weight(url
 
     async with _serving(url, refresh_seconds=0.05) as address, AsyncClient(address) as client:
         recorded = await client.record_events([*views, *wishes])
-        await _change(url, event_weights={"view": 2})
+        await _change(url, event_types={"view": EventType(2)})
         await _until_first(client, "mug")
-        await _change(url, event_weights={"wish": 3})
+        await _change(url, event_types={"view": EventType(2), "wish": EventType(3)})
         await _until_first(client, "teapot")
 
     assert (recorded.accepted_count, list(recorded.rejections)) == (7, [])

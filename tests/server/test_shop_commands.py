@@ -45,6 +45,7 @@ def settings(result: Result) -> dict[str, str]:
 def test_a_shop_starts_with_the_weights_of_the_known_types(run: Run) -> None:
     assert settings(run("show")) == {
         "currency": "GBP",
+        "languages": "not set",
         "max event age": "30 days",
         "events are kept": "for ever",
         "exposures are kept": "for ever",
@@ -94,14 +95,52 @@ def test_a_shop_is_created_with_its_settings_and_listed(run: Run) -> None:
     assert settings(run("show"))["weight of view"] == "1"
 
 
+def test_attributes_are_declared_and_languages_named(run: Run) -> None:
+    changed = settings(
+        run("set", "--attribute", "size=text", "--attribute", "watts=number", "--language", "de")
+    )
+    again = settings(run("set", "--attribute", "size=texts", "--weight", "return=-3"))
+
+    assert (changed["attribute size"], changed["attribute watts"], changed["languages"]) == (
+        "text",
+        "number",
+        "de",
+    )
+    assert again == {**changed, "attribute size": "texts", "weight of return": "-3"}
+
+
+def test_each_change_is_logged_with_what_changed(run: Run) -> None:
+    run("create", "second", "--currency", "EUR")
+    run("set", "second", "--currency", "CHF", "--keep-events-days", "90")
+
+    lines = [line for line in run("changes", "second").stdout.splitlines() if line.startswith("│")]
+
+    assert ["keep_events_days, currency" in lines[0], "created" in lines[1], len(lines)] == [True, True, 2]
+
+
+def test_a_shop_is_deleted_once_somebody_says_so(run: Run) -> None:
+    run("create", "second")
+
+    asked = run("delete", "second")
+    deleted = run("delete", "second", "--yes")
+
+    assert (asked.exit_code, deleted.stdout) == (1, "deleted second\n")
+    assert "second" not in run("list").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("set",), "nothing to change"),
         (("set", "--weight", "view"), "write TYPE=NUMBER"),
         (("set", "--weight", "view=much"), "write TYPE=NUMBER"),
-        (("set", "--weight", "view=nan"), "must be from 0 to 1000"),
-        (("set", "--weight", "view=-1"), "must be from 0 to 1000"),
+        (("set", "--weight", "view=nan"), "must be from -1000 to 1000"),
+        (("set", "--weight", "view=-1001"), "must be from -1000 to 1000"),
+        (("set", "--attribute", "size"), "write NAME=TYPE"),
+        (("set", "--attribute", "size=colour"), "of the types text, number, boolean, time, texts"),
+        (("set", "--attribute", "Size=text"), "is no name of an attribute"),
+        (("set", "--language", "not a lang!"), "BCP 47"),
+        (("delete", "third", "--yes"), "there is no shop 'third'"),
         (("set", "--weight", "Add to cart=1"), "is no event type"),
         (("set", "--max-event-age-days", "0"), "must be from 1 to"),
         (("set", "--keep-events-days", "29"), "must not be less than max_event_age_days"),

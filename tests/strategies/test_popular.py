@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from endcap.sdk import CatalogView, Eligibility, Query, Task
-from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, Item, StrategyContract
+from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, Item, Shop, StrategyContract
 from endcap.sdk.vocabulary import Vocabulary
 from endcap.strategies.popular import Popular, PopularParameters
 
@@ -86,6 +86,18 @@ class TestPopularWithoutModel(StrategyContract):
 
     def test_nothing_trends_in_a_shop_where_nobody_bought_this_week(self) -> None:
         assert self.shop(["cup", "tray"], bought("cup", 3, 20)).recommend(task=Task.TRENDING) == []
+
+    def test_an_item_that_more_speaks_against_than_for_comes_last_and_does_not_trend(self) -> None:
+        returned = [
+            Event(f"{days} {number}", "cup", "return", days) for days in (1, 20) for number in range(9)
+        ]
+        shop = self.shop(["cup", "tray", "lamp"], [*bought("cup", 2, 1), *bought("tray", 1, 1), *returned])
+        view = replace(shop.view, event_weights={"purchase": PURCHASE, "return": -3.0})
+
+        rated = Shop(shop.strategy, view)
+
+        assert rated.recommend() == ["tray", "lamp", "cup"]
+        assert rated.recommend(task=Task.TRENDING) == ["tray"]
 
     def test_a_given_list_is_put_in_order(self) -> None:
         shop = self.shop(["cup", "tray", "lamp"], [*bought("lamp", 2, 1), *bought("tray", 1, 1)])

@@ -328,17 +328,18 @@ def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 
 
 def _attributes(items: Sequence[Mapping[str, AttributeValue]]) -> dict[str, AttributeColumn]:
-    """Turn attributes into columns; where any item has a number, what is none counts as absent.
+    """Turn attributes into columns, of numbers where most values are numbers and of labels where not.
 
-    An attribute of which no item says anything is left out.
+    The other values count as absent. An attribute of which no item says anything is left out.
     """
     columns: dict[str, AttributeColumn] = {}
     for name in sorted({name for attributes in items for name in attributes}):
         values = [attributes.get(name) for attributes in items]
-        if any(_is_number(value) for value in values):
+        numeric = sum(map(_is_number, values))
+        if numeric and 2 * numeric >= sum(value is not None for value in values):
             numbers = [value if _is_number(value) else np.nan for value in values]
             columns[name] = frozen(np.array(numbers, np.float64))
-        elif (labels := Labels.of([_texts(value) for value in values])).names:
+        elif (labels := Labels.of([() if _is_number(value) else _texts(value) for value in values])).names:
             columns[name] = labels
     return columns
 

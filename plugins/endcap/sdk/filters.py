@@ -10,8 +10,8 @@ whatever the case.
 
 A comparison with what an item does not have is false: ``price < 20`` and ``price != 20`` both leave out an
 item without a price, ``NOT price < 20`` lets it in. ``NOT brand:*`` finds the items without a brand. An
-attribute that no item has matches nothing. Where one item has a number under an attribute's name, the
-attribute is a number for all; times among attributes are Unix milliseconds and compare with RFC 3339 texts.
+attribute that no item has matches nothing. An attribute has one type in a shop, and a value of another type
+counts as absent; times among attributes are Unix milliseconds and compare with RFC 3339 texts.
 """
 
 import operator

@@ -108,7 +108,8 @@ class Popular:
 
 
 def _trend(users: NDArray[np.float32]) -> Scores:
-    now, past = users[NOW].sum(axis=0), users[PAST].sum(axis=0)
+    # Weights may be below 0; an item that more speaks against than for has no trend.
+    now, past = (np.maximum(users[period].sum(axis=0), 0) for period in (NOW, PAST))
     expected = past * (now.sum() / max(past.sum(), np.float32(1)))
     excess = (now - expected) / np.sqrt(expected + 1)
     trend: Scores = np.where(excess > 0, excess, np.float32(np.nan))
@@ -120,7 +121,7 @@ def _same_categories_first(popularity: Scores, query: Query, catalog: CatalogVie
     if query.task not in {Task.SIMILAR, Task.RELATED}:
         return popularity
     wanted = {name for row in query.items for name in catalog.categories.of_row(row)}
-    lift = popularity.max(initial=0) + 1
+    lift = popularity.max(initial=0) - popularity.min(initial=0) + 1
     scores: Scores = popularity + lift * catalog.categories.sharing(wanted)
     scores[query.items] = np.nan
     return scores

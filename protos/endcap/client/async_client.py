@@ -17,6 +17,7 @@ from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from endcap.v1.shop_service_pb2_grpc import ShopServiceStub
 from endcap.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
 
@@ -52,6 +53,7 @@ class AsyncClient:
         self.catalog = CatalogServiceStub(self._channel)
         self.placements = PlacementServiceStub(self._channel)
         self.models = ModelServiceStub(self._channel)
+        self.shops = ShopServiceStub(self._channel)
         self.strategies = StrategyServiceStub(self._channel)
 
     async def recommend(

@@ -17,6 +17,7 @@ from endcap.v1.model_service_pb2_grpc import ModelServiceStub
 from endcap.v1.placement_service_pb2_grpc import PlacementServiceStub
 from endcap.v1.recommendation_service_pb2 import RecommendResponse
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from endcap.v1.shop_service_pb2_grpc import ShopServiceStub
 from endcap.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
 
@@ -51,6 +52,7 @@ class Client:
         self.catalog = CatalogServiceStub(channel)
         self.placements = PlacementServiceStub(channel)
         self.models = ModelServiceStub(channel)
+        self.shops = ShopServiceStub(channel)
         self.strategies = StrategyServiceStub(channel)
 
     def recommend(

@@ -2,8 +2,8 @@
 
 A write names what it says of an entry; what it does not name stays as it is stored. A new item needs a title,
 for nobody can be shown one without; a title once given can be replaced and not taken away. The amounts of an
-item have one currency, an item does not expire before it is available, and nobody writes about a user who was
-deleted.
+item have one currency, its attributes the types that the shop gives them, an item does not expire before it
+is available, and nobody writes about a user who was deleted.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.attribute_definitions import AttributeChecker, read_attribute_types
 from endcap.catalog.field_rules import check_availability_times
 from endcap.catalog.fields.limits import check_limit
 from endcap.catalog.items import Item, get_items
@@ -62,7 +63,9 @@ async def change_items(
     stored = await get_items(
         connection=connection, shop=shop.id, item_ids=[change.id for change in changes.values()]
     )
-    return apply_changes(changes, stored, lambda change, item: changed_item(change, item, shop.currency))
+    # Read anew: others may have defined attributes since the shop was read.
+    types = await read_attribute_types(connection=connection, shop=shop.id)
+    return apply_changes(changes, stored, item_change(AttributeChecker(types), currency=shop.currency))
 
 
 async def change_users(
@@ -103,6 +106,22 @@ def apply_changes(
         except EndcapError as error:
             refused[place] = error
     return changed, refused
+
+
+def item_change(checker: AttributeChecker, *, currency: str) -> Callable[[Change, Item | None], Item]:
+    """Return what makes items as they become, and checks their attributes in their order.
+
+    Args:
+        checker: Knows the attributes of the shop.
+        currency: The shop's.
+    """
+
+    def change_one(change: Change, stored: Item | None) -> Item:
+        item = changed_item(change, stored, currency)
+        checker.check(item.id, item.attributes, stored.attributes if stored else {})
+        return item
+
+    return change_one
 
 
 def changed_item(change: Change, stored: Item | None, currency: str) -> Item:

@@ -22,7 +22,7 @@ from endcap.catalog.membership import is_among
 from endcap.catalog.tables import EXPOSURES, SHOPS
 from endcap.catalog.tombstones import People, find_deleted
 from endcap.catalog.upserting import insert_rows
-from endcap.sdk.errors import EndcapError, NotFound, Unavailable
+from endcap.sdk.errors import EndcapError, Unavailable
 
 
 GROUP_SIZE = 500
@@ -67,7 +67,7 @@ class ExposureLog:
         )
 
     def record(self, exposure: Exposure) -> None:
-        """Write an exposure some time soon, unless its user was deleted; never waits, never fails."""
+        """Write an exposure some time soon, unless its user or shop was deleted; never waits, never fails."""
         self._commits.offer(exposure)
 
     async def close(self) -> None:
@@ -91,8 +91,9 @@ class ExposureLog:
         for exposure in exposures:
             by_shop.setdefault(exposure.shop, []).append(exposure)
         async with self._database.write() as connection:
-            stored = {shop: await _store(connection, shop, by_shop[shop]) for shop in sorted(by_shop)}
-        return [stored[exposure.shop] for exposure in exposures]
+            for shop in sorted(by_shop):
+                await _store(connection, shop, by_shop[shop])
+        return [None] * len(exposures)
 
 
 class _Key(NamedTuple):
@@ -104,8 +105,8 @@ class _Key(NamedTuple):
     page: int
 
 
-async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> EndcapError | None:
-    """Store the exposures of one shop, and return why none is.
+async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> None:
+    """Store the exposures of one shop; those of one that was deleted are dropped.
 
     Raises:
         Unavailable: Another process stored the same exposures at the same moment.
@@ -114,7 +115,7 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
     locked = select(SHOPS.c.token_key).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
     token_key = (await connection.execute(locked)).scalar()
     if token_key is None:
-        return NotFound(f"shop {shop!r} does not exist")
+        return
     deleted = await find_deleted(connection=connection, shop=shop, named=People.of(exposures))
     pages: dict[_Key, list[Exposure]] = {}
     for exposure in exposures:
@@ -132,7 +133,6 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
     if await _insert(connection, [(key, served[-1]) for key, served in pages.items()]) < len(pages):
         former += await _supersede(connection, shop, pages)
     await _insert(connection, former, superseded=True)
-    return None
 
 
 async def _supersede(

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.attributes import AttributeValue, load_attributes, store_attributes
+from endcap.catalog.configuration.attribute_definitions import define_attributes
 from endcap.catalog.item_changes import note_item_write
 from endcap.catalog.membership import in_chunks, is_among
 from endcap.catalog.revisions import advance_revision
@@ -160,6 +161,9 @@ async def list_items(
 async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterable[Item], now: int) -> int:
     """Create items or replace those of the same ids; of one id given twice, the last counts.
 
+    The first value of an attribute that the shop does not define defines it. A value of another type is
+    stored and does not count: whoever takes items in rejects them before, by ``AttributeChecker``.
+
     Args:
         connection: One that writes.
         shop: The shop's id.
@@ -196,6 +200,9 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
                 "revision": revision,
             }
         )
+    await define_attributes(
+        connection=connection, shop=shop, items=[item.attributes for item in written.values()]
+    )
     await upsert(connection=connection, table=ITEMS, values=values)
     await index_items(connection=connection, shop=shop, items=values)
     return revision

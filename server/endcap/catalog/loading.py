@@ -77,7 +77,7 @@ async def load_paid_prices(
 async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedShop:
     about = await get_shop(connection=connection, shop=shop)
     nothing = build_view(
-        item_columns([], about.currency, np.empty(0, np.bool_)),
+        item_columns([], about, np.empty(0, np.bool_)),
         EventColumns.none(),
         version="",
         as_of=0,

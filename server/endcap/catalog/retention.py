@@ -56,7 +56,7 @@ async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool =
     ]
     if dry_run:
         return Pruned(*[await _count(database, table, cut) for table, cut in cuts])
-    return Pruned(*[await _delete(database, table, cut) for table, cut in cuts])
+    return Pruned(*[await delete_rows(database, table, cut) for table, cut in cuts])
 
 
 async def _cut(database: Database, table: Table, shop: str, days: int, now: int) -> ColumnElement[bool]:
@@ -73,9 +73,16 @@ async def _count(database: Database, table: Table, cut: ColumnElement[bool]) -> 
         return (await connection.execute(select(func.count()).select_from(table).where(cut))).scalar_one()
 
 
-async def _delete(database: Database, table: Table, cut: ColumnElement[bool]) -> int:
+async def delete_rows(database: Database, table: Table, condition: ColumnElement[bool]) -> int:
+    """Delete rows in batches, with other writers' turns between, and return how many there were.
+
+    Args:
+        database: Where.
+        table: One with a ``sequence``.
+        condition: What the rows meet.
+    """
     count = last = 0
-    query = select(table.c.sequence).where(cut).order_by(table.c.sequence).limit(BATCH_SIZE)
+    query = select(table.c.sequence).where(condition).order_by(table.c.sequence).limit(BATCH_SIZE)
     while True:
         # They are looked for in a transaction that holds nobody up.
         async with database.read() as connection:

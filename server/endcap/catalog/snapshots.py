@@ -9,7 +9,8 @@ import polars as pl
 from sqlalchemy import ColumnElement, Select, String, and_, case, cast, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.attributes import Moment, load_attributes
+from endcap.catalog.attributes import Moment, load_attributes, store_attributes
+from endcap.catalog.configuration.attribute_definitions import counting
 from endcap.catalog.database import Database
 from endcap.catalog.exposures import read_items
 from endcap.catalog.items import Availability
@@ -183,7 +184,15 @@ async def _write_items(connection: AsyncConnection, shop: Shop, as_of: int, writ
         .order_by(item.position)
     )
     async for partition in _partitions(connection, query):
-        writer.append("items", _table(item_schema(), partition))
+        counted = [(*row[:-1], _counted(row[-1], shop)) for row in partition]
+        writer.append("items", _table(item_schema(), counted))
+
+
+def _counted(attributes: str, shop: Shop) -> str:
+    """Return the attributes of an item without those that do not count."""
+    if attributes == "{}":
+        return attributes
+    return json.dumps(store_attributes(counting(load_attributes(json.loads(attributes)), shop.attributes)))
 
 
 async def _write_events(

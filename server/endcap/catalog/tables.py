@@ -45,6 +45,33 @@ class ShopTable(SQLModel, table=True):
     created_time: int = Field(sa_type=BigInteger)
 
 
+class AttributeDefinitionTable(SQLModel, table=True):
+    """The type that an attribute of items has in a shop."""
+
+    __tablename__ = "attribute_definitions"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="attribute_definitions_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    name: str = Field(sa_type=_Id, primary_key=True)
+    type: str
+
+
+class ShopChangeTable(SQLModel, table=True):
+    """A change of a shop's settings."""
+
+    __tablename__ = "shop_changes"
+    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="shop_changes_shop_fkey"),)
+
+    shop: str = Field(primary_key=True)
+    revision: int = Field(sa_type=BigInteger, primary_key=True)
+    time: int = Field(sa_type=BigInteger)
+    actor: str
+    """Who made it; empty where nobody says."""
+    request_id: str
+    before: dict[str, Any] | None = Field(sa_type=_NullableJson)
+    after: dict[str, Any] = Field(sa_type=_Json)
+
+
 class ItemTable(SQLModel, table=True):
     """Something that a shop sells. Deleting one keeps the row, for rows of views are positions."""
 
@@ -362,6 +389,8 @@ class ImportTable(SQLModel, table=True):
 
 METADATA = SQLModel.metadata
 SHOPS = METADATA.tables["shops"]
+ATTRIBUTES = METADATA.tables["attribute_definitions"]
+SHOP_CHANGES = METADATA.tables["shop_changes"]
 ITEMS = METADATA.tables["items"]
 ITEM_WRITES = METADATA.tables["item_writes"]
 ITEM_TEXTS = METADATA.tables["item_texts"]

@@ -30,8 +30,8 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         version: Names the new view.
 
     Returns:
-        None where that cannot be told: an attribute has lost its last number, so that the texts which other
-        items have under its name count again, and no view holds those.
+        None where that cannot be told: an attribute was of numbers and is not any more, or the other way
+        round, so other items of the view have values under its name that the view does not hold.
 
     Raises:
         ValueError: The rows are not as they should be.
@@ -96,33 +96,31 @@ def _vocabulary(view: CatalogView, changed: CatalogView, added: int) -> Vocabula
 def _attributes(
     view: CatalogView, changed: CatalogView, rows: Rows, count: int
 ) -> dict[str, AttributeColumn] | None:
-    """Return every attribute as a column, or None where one has lost its last number."""
+    """Return every attribute as a column, or None where one has another type than before."""
     columns: dict[str, AttributeColumn] = {}
     for name in sorted(view.attributes.keys() | changed.attributes.keys()):
-        old, new = view.attributes.get(name, _NO_LABELS), changed.attributes.get(name, _NO_LABELS)
-        if isinstance(old, Labels) and isinstance(new, Labels):
+        old, new = view.attributes.get(name), changed.attributes.get(name)
+        if old is not None and new is not None and isinstance(old, Labels) != isinstance(new, Labels):
+            return None
+        if isinstance(old, Labels) or isinstance(new, Labels):
             labels = _replaced_labels(_long(old, len(view)), _long(new, len(rows)), rows, count)
             if labels.names:
                 columns[name] = labels
         else:
             numbers = _replaced(_numbers(old, len(view)), _numbers(new, len(rows)), rows, count, blank=np.nan)
-            if np.isnan(numbers).all():
-                return None
-            columns[name] = numbers
+            if not np.isnan(numbers).all():
+                columns[name] = numbers
     return columns
 
 
-_NO_LABELS = Labels.of(())
-
-
-def _long(labels: Labels, count: int) -> Labels:
+def _long(labels: AttributeColumn | None, count: int) -> Labels:
     """Return labels as they are, or those of ``count`` rows without any where the attribute is missing."""
-    return labels if labels.names else Labels.of([()] * count)
+    return labels if isinstance(labels, Labels) else Labels.of([()] * count)
 
 
-def _numbers(column: AttributeColumn, count: int) -> NDArray[np.float64]:
-    """Return numbers as they are, and NaN for labels."""
-    return np.full(count, np.nan) if isinstance(column, Labels) else column
+def _numbers(column: AttributeColumn | None, count: int) -> NDArray[np.float64]:
+    """Return numbers as they are, or NaN for ``count`` rows where the attribute is missing."""
+    return column if isinstance(column, np.ndarray) else np.full(count, np.nan)
 
 
 def padded(column: _Array, count: int, *, blank: object) -> _Array:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.catalog.attributes import load_attributes
+from endcap.catalog.configuration.attribute_definitions import counting
 from endcap.catalog.item_changes import ItemRow
 from endcap.catalog.money import to_units
 from endcap.catalog.schedules import Schedule
@@ -106,7 +107,7 @@ def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int
     rows = np.array([item.position for item in items], np.int32)
     schedule = stock.schedule.updated(rows, items)
     changed = build_view(
-        item_columns(items, shop.currency, schedule.available(now)[rows]),
+        item_columns(items, shop, schedule.available(now)[rows]),
         EventColumns.none(),
         version="",
         as_of=stock.view.as_of,
@@ -118,19 +119,20 @@ def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int
     return stock_at(replace(stock, view=view, schedule=schedule, revision=shop.revision), now)
 
 
-def item_columns(items: Sequence[ItemRow], currency: str, available: NDArray[np.bool_]) -> ItemColumns:
+def item_columns(items: Sequence[ItemRow], shop: Shop, available: NDArray[np.bool_]) -> ItemColumns:
     """Turn items into columns.
 
     Args:
         items: Rows of ``select_items``.
-        currency: ISO 4217 code that amounts are compared in; those in another one count as unknown.
+        shop: Says in which currency amounts are compared, those in another one being unknown, and which
+            attributes there are of which types, values of other types being left out.
         available: Which of them can be bought.
     """
     return ItemColumns(
         ids=[item.id for item in items],
         titles=[item.title for item in items],
         categories=[item.categories for item in items],
-        prices=_prices(items, "price_nanos", currency),
+        prices=_prices(items, "price_nanos", shop.currency),
         available=available,
         created=np.array([item.created_time for item in items], np.int64),
         descriptions=[item.description for item in items],
@@ -138,11 +140,11 @@ def item_columns(items: Sequence[ItemRow], currency: str, available: NDArray[np.
         availabilities=[item.availability for item in items],
         tags=[item.tags for item in items],
         group_ids=[item.group_id for item in items],
-        original_prices=_prices(items, "original_price_nanos", currency),
-        costs=_prices(items, "cost_nanos", currency),
-        attributes=[load_attributes(item.attributes) for item in items],
+        original_prices=_prices(items, "original_price_nanos", shop.currency),
+        costs=_prices(items, "cost_nanos", shop.currency),
+        attributes=[counting(load_attributes(item.attributes), shop.attributes) for item in items],
         deleted=np.array([item.deleted for item in items], np.bool_),
-        currencies=[item.currency or currency for item in items],
+        currencies=[item.currency or shop.currency for item in items],
         revisions=np.array([item.revision for item in items], np.int64),
     )
 

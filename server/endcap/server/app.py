@@ -16,6 +16,7 @@ from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposure_log import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import Unavailable
+from endcap.server.bundle_files import BundleFiles
 from endcap.server.draining import drain
 from endcap.server.interceptors import CallInterceptor
 from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
@@ -129,6 +130,7 @@ class Application:
             host=host,
             pipeline=Pipeline(Lookups(database), settings.strategy_timeout_seconds, metrics.rung),
             registry=registry,
+            bundle_files=BundleFiles(settings.bundles_folder),
             writer=writer,
             exposures=exposures,
             seconds_per_request=settings.default_deadline_seconds,

@@ -18,20 +18,6 @@ current_caller: ContextVar[Caller] = ContextVar("current_caller")
 """Who makes the call that is being answered."""
 
 
-def required_role(method: str) -> Role:
-    """Return the role that a method needs.
-
-    Args:
-        method: Its full name, ``/package.Service/Method``.
-    """
-    name = method.rpartition("/")[2]
-    if name.endswith("Recommend"):
-        return Role.SERVE
-    if name == "RecordEvents":
-        return Role.INGEST
-    return Role.READ if name.startswith(("Get", "BatchGet", "List")) else Role.EDIT
-
-
 def begin_call(caller: Caller, request: Any, role: Role) -> None:
     """Let servicers answer a call, if its caller may make it.
 

@@ -20,7 +20,8 @@ from endcap.catalog.fields.limits import check_id
 from endcap.catalog.shops import DEFAULT_SHOP
 from endcap.sdk import errors
 from endcap.server.admin.caller import Caller, Role
-from endcap.server.call import Context, begin_call, required_role
+from endcap.server.call import Context, begin_call
+from endcap.server.convert.roles import required_role
 from endcap.server.limits import max_request_bytes, takes_data_in
 from endcap.server.metrics import Metrics
 from endcap.server.statuses import known_error, status_of

@@ -13,6 +13,8 @@ from endcap.catalog.event_writer import EventWriter
 from endcap.catalog.exposure_log import ExposureLog
 from endcap.runtime.plugin_host import PluginHost
 from endcap.server.admin.placements import PlacementEditor
+from endcap.server.admin.shops import ShopEditor
+from endcap.server.bundle_files import BundleFiles
 from endcap.server.model_registry import ModelRegistry
 from endcap.server.pipeline import Pipeline
 from endcap.server.servicers.catalog import CatalogServicer
@@ -20,6 +22,7 @@ from endcap.server.servicers.event import EventServicer
 from endcap.server.servicers.model import ModelServicer
 from endcap.server.servicers.placement import PlacementServicer
 from endcap.server.servicers.recommendation import RecommendationServicer
+from endcap.server.servicers.shop import ShopServicer
 from endcap.server.servicers.strategy import StrategyServicer
 from endcap.server.shops import Shops
 from endcap.v1 import (
@@ -39,6 +42,8 @@ from endcap.v1 import (
     report_service_pb2_grpc,
     search_service_pb2_grpc,
     segment_service_pb2_grpc,
+    shop_service_pb2,
+    shop_service_pb2_grpc,
     strategy_service_pb2,
     strategy_service_pb2_grpc,
 )
@@ -81,6 +86,7 @@ class Parts:
     host: PluginHost
     pipeline: Pipeline
     registry: ModelRegistry
+    bundle_files: BundleFiles
     writer: EventWriter
     exposures: ExposureLog
 
@@ -146,6 +152,11 @@ def _services(parts: Parts) -> list[_Service]:
                 database,
                 PlacementEditor(database, parts.host, lambda shop: shops.get(shop).state.generation),
             ),
+        ),
+        (
+            shop_service_pb2,
+            shop_service_pb2_grpc.add_ShopServiceServicer_to_server,
+            ShopServicer(shops, database, ShopEditor(database, parts.bundle_files)),
         ),
         (
             strategy_service_pb2,

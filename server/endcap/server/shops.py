@@ -214,8 +214,13 @@ class Shops:
             held = {shop.id: shop.revision for shop in self._shops.values()}
             async with self._database.read() as connection:
                 stored = await list_shops(connection=connection)
+            for gone in self._shops.keys() - {about.id for about in stored}:
+                self.close(gone)
             for about in stored:
                 shop = self._shops.get(about.id)
+                if shop is not None and shop.token_key != about.token_key:  # deleted, and created anew
+                    self.close(shop.id)
+                    shop = None
                 await self._attempt(
                     about.id,
                     self._add(about.id)
@@ -299,6 +304,11 @@ class Shops:
     def _recount(self, shop: Shop, stock: Stock) -> None:
         """Answer from a view of the same items, to which no condition can tell a difference."""
         shop.state = replace(shop.state, stock=stock)
+
+    def close(self, shop: str) -> None:
+        """Serve a shop no longer that was deleted, and forget it."""
+        self._shops.pop(shop, None)
+        self.left_in_files.set()  # the files may hold its people
 
     async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
         """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.

@@ -198,7 +198,8 @@ async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
 
 def _note(reader: SourceReader, batch: Batch, written: Written, reject_file: RejectFile) -> None:
     """Write the rows of a batch that are left out, and count the others."""
-    refused = [*batch.rejects, *reader.rejects(batch, written.refused)]
+    reasons = {place: (refusal.reason, refusal.complaint) for place, refusal in written.refused.items()}
+    refused = [*batch.rejects, *reader.rejects(batch, reasons)]
     reject_file.write(reader.source.path.name, refused)
     progress = reader.progress
     not_stored = len(written.refused) + written.duplicates

@@ -94,18 +94,19 @@ class SourceReader:
                 position=chunk.position,
             )
 
-    def rejects(self, batch: Batch, refused: Mapping[int, str]) -> list[Reject]:
+    def rejects(self, batch: Batch, refused: Mapping[int, tuple[str, str]]) -> list[Reject]:
         """Return rejects for rows that could be read and were not stored.
 
         Args:
             batch: The batch.
-            refused: Why, by their places among the rows that can be stored.
+            refused: Reason and complaint, by their places among the rows that can be stored.
         """
         if not refused:
             return []
         lines = batch.lines.gather(list(refused))
-        reasons = pl.DataFrame({"line": lines, "reason": list(refused.values())})
-        return self._rejects(batch.texts.join(reasons, on="line").with_columns(complaint=pl.lit("")))
+        reasons, complaints = zip(*refused.values(), strict=True)
+        why = pl.DataFrame({"line": lines, "reason": reasons, "complaint": complaints})
+        return self._rejects(batch.texts.join(why, on="line"))
 
     def _given(self, chunk: Chunk) -> dict[int, frozenset[str]]:
         """Return for each line the columns that it has, as the import calls them."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.attribute_definitions import AttributeChecker, AttributeRejected
 from endcap.catalog.entry_changes import (
     USER_DELETED,
     apply_changes,
     change_items,
     change_users,
-    changed_item,
+    item_change,
 )
 from endcap.catalog.events import Outcome, foresee_events, store_events
 from endcap.catalog.importing.reading import Batch
@@ -28,10 +29,21 @@ _REASONS: Mapping[Outcome, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row was not stored."""
+
+    reason: str
+    """One of few, by which rows are counted."""
+
+    complaint: str = ""
+    """What is wrong with this row, where the reason does not say all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What became of the rows of a batch that can be stored."""
 
-    refused: Mapping[int, str] = field(default_factory=dict)
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
     """Why rows were not stored, by their place."""
 
     duplicates: int = 0
@@ -80,14 +92,22 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
 
 def foresee_first_batch(batch: Batch) -> Written:
     """Say what would become of a batch in a shop that is empty."""
-    _, refused = apply_changes(batch.items, {}, lambda change, item: changed_item(change, item, ""))
+    _, refused = apply_changes(batch.items, {}, item_change(AttributeChecker({}), currency=""))
     return Written(_reasons(refused))
 
 
-def _reasons(refused: Mapping[int, EndcapError]) -> dict[int, str]:
-    return {place: str(error) for place, error in refused.items()}
+def _reasons(refused: Mapping[int, EndcapError]) -> dict[int, Refusal]:
+    return {place: _reason(error) for place, error in refused.items()}
+
+
+def _reason(error: EndcapError) -> Refusal:
+    if isinstance(error, AttributeRejected):
+        return Refusal(error.rule, error.complaint)
+    return Refusal(str(error))
 
 
 def _of_events(outcomes: Sequence[Outcome]) -> Written:
-    refused = {place: _REASONS[outcome] for place, outcome in enumerate(outcomes) if outcome in _REASONS}
+    refused = {
+        place: Refusal(_REASONS[outcome]) for place, outcome in enumerate(outcomes) if outcome in _REASONS
+    }
     return Written(refused, outcomes.count(Outcome.DUPLICATE))

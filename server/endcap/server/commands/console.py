@@ -1,6 +1,7 @@
 """What the commands share: a coroutine is run, an error becomes one sentence, the database is opened."""
 
 import asyncio
+import getpass
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -50,6 +51,14 @@ async def opened_database() -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+def login_name() -> str:
+    """Return who runs a command; in a container, that may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def refusal(error: grpc.RpcError, address: str) -> EndcapError:

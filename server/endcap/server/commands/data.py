@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +96,9 @@ async def import_folder(
             if shop not in known:
                 await create_shop(connection=connection, shop=shop, now=now, currency=currency)
             elif currency and not known[shop].currency:
-                await change_shop(connection=connection, shop=shop, currency=currency)
+                await change_shop(
+                    connection=connection, shop=shop, change=lambda stored: replace(stored, currency=currency)
+                )
         with _progress(console) as tell:
             report = await import_files(
                 database,

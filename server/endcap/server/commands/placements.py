@@ -1,6 +1,5 @@
 """The commands ``endcap placements …``."""
 
-import getpass
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -23,7 +22,7 @@ from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.placements import PlacementEditor
-from endcap.server.commands.console import command, opened_database
+from endcap.server.commands.console import command, login_name, opened_database
 from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
 from endcap.v1 import placement_pb2
 
@@ -144,17 +143,10 @@ def _caller(shop: str, *, validate_only: bool = False) -> Caller:
     return Caller(
         shop,
         time=int(time.time() * 1000),
-        actor=_login_name(),
+        actor=login_name(),
         request_id=uuid.uuid4().hex,
         validate_only=validate_only,
     )
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # in a container, whoever runs it may have no name
-        return ""
 
 
 def _read_file(file: Path) -> placement_pb2.Placement:

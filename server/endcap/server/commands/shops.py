@@ -1,7 +1,10 @@
 """The commands ``endcap shops …``."""
 
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,10 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from endcap.catalog.configuration.attribute_definitions import AttributeType
+from endcap.catalog.configuration.shop_changes import list_shop_changes
+from endcap.catalog.configuration.shop_settings import ShopSettings, event_type_named
 from endcap.catalog.fields.limits import check_id
-from endcap.catalog.shops import DEFAULT_SHOP, Shop, change_shop, create_shop, get_shop, list_shops
+from endcap.catalog.shops import DEFAULT_SHOP, Shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.console import command, opened_database
+from endcap.server.admin.caller import Caller
+from endcap.server.admin.shops import ShopEditor
+from endcap.server.bundle_files import BundleFiles
+from endcap.server.commands.console import command, login_name, opened_database
+from endcap.server.settings import read_settings
 
 
 shops = typer.Typer(
@@ -27,7 +37,16 @@ ShopArgument = Annotated[str, typer.Argument(metavar="[SHOP]", help="The shop's 
 CurrencyOption = Annotated[str | None, typer.Option(help="ISO 4217 code of the prices.")]
 WeightOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="TYPE=NUMBER", help="What an event of a type counts for, 0 for nothing."),
+    typer.Option(
+        metavar="TYPE=NUMBER", help="What an event of a type counts for, 0 for nothing, below 0 against."
+    ),
+]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=TYPE", help=f"An attribute of items: {', '.join(AttributeType)}."),
+]
+LanguageOption = Annotated[
+    list[str] | None, typer.Option(help="A language of the shop, its own first; replaces all of them.")
 ]
 AgeOption = Annotated[
     int | None, typer.Option(help="Age of the oldest event that callers may record; an import takes any.")
@@ -59,24 +78,26 @@ async def create(
     *,
     currency: CurrencyOption = None,
     weight: WeightOption = None,
+    attribute: AttributeOption = None,
+    language: LanguageOption = None,
     max_event_age_days: AgeOption = None,
     keep_events_days: KeepEventsOption = None,
     keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Create a shop with the default placements."""
     check_id("shop", shop)
-    parsed = _parse(weight or ())
-    async with opened_database() as database, database.write() as connection:
-        await create_shop(connection=connection, shop=shop, now=int(time.time() * 1000))
-        created = await change_shop(
-            connection=connection,
-            shop=shop,
-            event_weights=parsed,
-            currency=currency,
-            max_event_age_days=max_event_age_days,
-            keep_events_days=keep_events_days,
-            keep_exposures_days=keep_exposures_days,
-        )
+    changes = _changes(
+        weight,
+        attribute,
+        language,
+        currency=currency,
+        max_event_age_days=max_event_age_days,
+        keep_events_days=keep_events_days,
+        keep_exposures_days=keep_exposures_days,
+    )
+    settings = changes.of(ShopSettings())
+    async with _editing() as editor:
+        created = await editor.create(_caller(shop), settings)
     _print(created)
 
 
@@ -96,46 +117,142 @@ async def change(
     *,
     currency: CurrencyOption = None,
     weight: WeightOption = None,
+    attribute: AttributeOption = None,
+    language: LanguageOption = None,
     max_event_age_days: AgeOption = None,
     keep_events_days: KeepEventsOption = None,
     keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Change the settings of a shop: those that are named."""
-    settings: dict[str, Any] = {
-        "currency": currency,
-        "max_event_age_days": max_event_age_days,
-        "keep_events_days": keep_events_days,
-        "keep_exposures_days": keep_exposures_days,
-    }
-    if not weight and all(value is None for value in settings.values()):
+    changes = _changes(
+        weight,
+        attribute,
+        language,
+        currency=currency,
+        max_event_age_days=max_event_age_days,
+        keep_events_days=keep_events_days,
+        keep_exposures_days=keep_exposures_days,
+    )
+    if changes == _Changes():
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
-    parsed = _parse(weight or ())
-    async with opened_database() as database, database.write() as connection:
-        changed = await change_shop(connection=connection, shop=shop, event_weights=parsed, **settings)
+    changes.of(ShopSettings())
+    async with _editing() as editor:
+        changed = await editor.update(_caller(shop), changes.of)
     _print(changed)
 
 
-def _parse(weights: Sequence[str]) -> dict[str, float]:
-    parsed = {}
-    for weight in weights:
-        event_type, _, number = weight.partition("=")
-        try:
-            parsed[event_type] = float(number)
-        except ValueError:
-            raise InvalidInput(
-                f"{weight!r} is no weight: write TYPE=NUMBER, such as purchase=5", field="weight"
-            ) from None
-    return parsed
+@shops.command("changes")
+@command
+async def list_changes(
+    shop: ShopArgument = DEFAULT_SHOP,
+    limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
+) -> None:
+    """Show who changed the settings of a shop, when and which ones, the newest change first."""
+    async with opened_database() as database, database.read() as connection:
+        await get_shop(connection=connection, shop=shop)
+        found = await list_shop_changes(connection=connection, shop=shop, limit=limit)
+    table = Table("When", "What", "Who", "Call")
+    for change in found:
+        before, after = change.before or {}, change.after
+        names = ", ".join(name for name in after if before.get(name) != after[name]) or "nothing"
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))
+        table.add_row(moment, names if change.before else "created", change.actor, change.request_id)
+    Console().print(table)
+
+
+@shops.command()
+@command
+async def delete(
+    shop: Annotated[str, typer.Argument(metavar="SHOP", help="The shop's id.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a shop with everything in it; this cannot be undone."""
+    if not yes:
+        typer.confirm(f"Delete the shop {shop!r} with its items, users, events and models?", abort=True)
+    async with _editing() as editor:
+        await editor.delete(_caller(shop))
+    typer.echo(f"deleted {shop}")
+
+
+@asynccontextmanager
+async def _editing() -> AsyncIterator[ShopEditor]:
+    async with opened_database() as database:
+        yield ShopEditor(database, BundleFiles(read_settings().bundles_folder))
+
+
+def _caller(shop: str) -> Caller:
+    return Caller(shop, time=int(time.time() * 1000), actor=login_name(), request_id=uuid.uuid4().hex)
+
+
+def _changes(
+    weights: Sequence[str] | None,
+    attributes: Sequence[str] | None,
+    languages: Sequence[str] | None,
+    **values: Any,
+) -> "_Changes":
+    named = {name: value for name, value in values.items() if value is not None}
+    return _Changes(weights or (), attributes or (), languages or (), named)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What options say of the settings of a shop; None and nothing for what stays."""
+
+    weights: Sequence[str] = ()
+    attributes: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Other settings, by name."""
+
+    def of(self, stored: ShopSettings) -> ShopSettings:
+        """Return settings with what the options say in its place."""
+        event_types = dict(stored.event_types)
+        for name, text in _pairs(self.weights, "weight", "TYPE=NUMBER, such as purchase=5"):
+            try:
+                weight = float(text)
+            except ValueError:
+                raise _unreadable(f"{name}={text}", "weight", "TYPE=NUMBER, such as purchase=5") from None
+            known = event_types.get(name)
+            event_types[name] = replace(known, weight=weight) if known else event_type_named(name, weight)
+        attributes = dict(stored.attributes)
+        kinds = ", ".join(AttributeType)
+        for name, text in _pairs(self.attributes, "attribute", f"NAME=TYPE, of the types {kinds}"):
+            if text not in set(AttributeType):
+                raise _unreadable(f"{name}={text}", "attribute", f"NAME=TYPE, of the types {kinds}")
+            attributes[name] = AttributeType(text)
+        return replace(
+            stored,
+            event_types=event_types,
+            attributes=attributes,
+            languages=tuple(self.languages) or stored.languages,
+            **self.values,
+        )
+
+
+def _pairs(texts: Sequence[str], what: str, form: str) -> Iterator[tuple[str, str]]:
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise _unreadable(text, what, form)
+        yield name, value
+
+
+def _unreadable(text: str, what: str, form: str) -> InvalidInput:
+    return InvalidInput(f"{text!r} is no {what}: write {form}", field=what)
 
 
 def _print(shop: Shop) -> None:
     table = Table("Setting", "Value", title=shop.id)
     table.add_row("currency", shop.currency or "not set")
+    table.add_row("languages", ", ".join(shop.languages) or "not set")
     table.add_row("max event age", f"{shop.max_event_age_days} days")
     table.add_row("events are kept", _duration(shop.keep_events_days))
     table.add_row("exposures are kept", _duration(shop.keep_exposures_days))
-    for event_type, weight in sorted(shop.event_weights.items()):
-        table.add_row(f"weight of {event_type}", f"{weight:g}")
+    for name, event_type in sorted(shop.event_types.items()):
+        table.add_row(f"weight of {name}", f"{event_type.weight:g}")
+    for name, type_ in shop.attributes.items():
+        table.add_row(f"attribute {name}", type_)
     Console().print(table)
 
 

@@ -1,0 +1,1 @@
+"""Shops, placements, rules and bundles as they are stored."""

@@ -1,0 +1,190 @@
+"""Attribute definitions: the one type that each attribute of a shop's items has.
+
+An attribute is declared beforehand, or by the first value that is ever stored under its name. That is
+decided in the transaction that stores the value, which holds the shop's row, so every process finds the
+same type. A value of another type is rejected when it is written. One that was stored all the same, before
+the type was declared or changed, stays where it is and does not count: no filter, cap or snapshot sees it.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.attributes import AttributeValue, Moment
+from endcap.catalog.tables import ATTRIBUTES
+from endcap.sdk.errors import InvalidInput
+
+
+MAX_DEFINITIONS = 1_000
+"""Attributes that a shop can have: each is a column of every view."""
+
+_SHOWN = 40  # characters of a value in a message
+
+
+class AttributeType(StrEnum):
+    """What the values of an attribute are."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+    TIME = "time"
+    """A moment."""
+
+    TEXTS = "texts"
+    """A list of texts."""
+
+
+AttributeTypes: TypeAlias = Mapping[str, AttributeType]
+"""Types of attributes by name."""
+
+_NOUNS: Mapping[AttributeType, str] = {
+    AttributeType.TEXT: "a text",
+    AttributeType.NUMBER: "a number",
+    AttributeType.BOOLEAN: "true or false",
+    AttributeType.TIME: "a time",
+    AttributeType.TEXTS: "a list of texts",
+}
+
+_Value = TypeVar("_Value", bound=AttributeValue)
+
+
+class AttributeRejected(InvalidInput):
+    """An item has an attribute that the definitions of its shop do not allow."""
+
+    def __init__(self, rule: str, complaint: str, *, field: str) -> None:
+        super().__init__(f"{rule}: {complaint}", field=field)
+        self.rule = rule
+        """What does not allow it: one of few sentences, by which rejected rows can be counted."""
+        self.complaint = complaint
+        """The item and what it gives."""
+
+
+def type_of(value: AttributeValue) -> AttributeType:
+    """Return the type that a value has."""
+    match value:
+        case str():
+            return AttributeType.TEXT
+        case bool():
+            return AttributeType.BOOLEAN
+        case Moment():
+            return AttributeType.TIME
+        case int() | float():
+            return AttributeType.NUMBER
+        case _:
+            return AttributeType.TEXTS
+
+
+def counting(attributes: Mapping[str, _Value], types: AttributeTypes) -> dict[str, _Value]:
+    """Return the attributes that count: those whose values are of the attribute's type."""
+    return {name: value for name, value in attributes.items() if types.get(name) is type_of(value)}
+
+
+class AttributeChecker:
+    """Checks the items of one write, in their order, against the definitions and against each other."""
+
+    def __init__(self, types: AttributeTypes) -> None:
+        """Begin with the types that are defined."""
+        self._types = dict(types)
+
+    def check(
+        self, item_id: str, attributes: Mapping[str, AttributeValue], stored: Mapping[str, AttributeValue]
+    ) -> None:
+        """Check the attributes that a write changes; its first value of a new attribute defines the type.
+
+        Args:
+            item_id: The item's id, for the message.
+            attributes: As they become.
+            stored: As they are; what is not changed is not looked at.
+
+        Raises:
+            AttributeRejected: A value is of another type than its attribute, or the shop would have more than
+                ``MAX_DEFINITIONS`` attributes. The item then defines nothing.
+        """
+        new = {}
+        for name, value in attributes.items():
+            given, defined = type_of(value), self._types.get(name)
+            if defined is None:
+                new[name] = given
+            elif given is not defined and stored.get(name) != value:
+                raise AttributeRejected(
+                    f"attributes.{name} is {_NOUNS[defined]}",
+                    f"item {item_id!r} gives {_NOUNS[given]}, {_shown(value)}",
+                    field=f"attributes.{name}",
+                )
+        if new and len(self._types) + len(new) > MAX_DEFINITIONS:
+            name = next(iter(new))
+            raise AttributeRejected(
+                f"the shop has {MAX_DEFINITIONS} attributes, the most it can have",
+                f"item {item_id!r} gives another one, {name}",
+                field=f"attributes.{name}",
+            )
+        self._types |= new
+
+
+async def read_attribute_types(*, connection: AsyncConnection, shop: str) -> dict[str, AttributeType]:
+    """Return the types of a shop's attributes, by name in order."""
+    return (await read_types_of_shops(connection=connection, shops=(shop,))).get(shop, {})
+
+
+async def read_types_of_shops(
+    *, connection: AsyncConnection, shops: Iterable[str]
+) -> dict[str, dict[str, AttributeType]]:
+    """Return the types of the attributes of shops, by shop; a shop without any is left out."""
+    query = (
+        select(ATTRIBUTES.c.shop, ATTRIBUTES.c.name, ATTRIBUTES.c.type)
+        .where(ATTRIBUTES.c.shop.in_(list(shops)))
+        .order_by(ATTRIBUTES.c.shop, ATTRIBUTES.c.name)
+    )
+    found: dict[str, dict[str, AttributeType]] = {}
+    for shop, name, type_ in await connection.execute(query):
+        found.setdefault(shop, {})[name] = AttributeType(type_)
+    return found
+
+
+async def define_attributes(
+    *, connection: AsyncConnection, shop: str, items: Iterable[Mapping[str, AttributeValue]]
+) -> None:
+    """Define the attributes that no definition names by the first value of each.
+
+    Args:
+        connection: One that holds the shop's revision, so that nobody else defines any meanwhile.
+        shop: The shop's id.
+        items: The attributes of each item that is stored, in the order of the items.
+    """
+    first: dict[str, AttributeType] = {}
+    for attributes in items:
+        for name, value in attributes.items():
+            if name not in first:
+                first[name] = type_of(value)
+    if not first:
+        return
+    known = await read_attribute_types(connection=connection, shop=shop)
+    new = {name: type_ for name, type_ in first.items() if name not in known}
+    await _insert(connection, shop, new)
+
+
+async def replace_definitions(*, connection: AsyncConnection, shop: str, types: AttributeTypes) -> None:
+    """Give a shop these definitions and no others.
+
+    Args:
+        connection: One that holds the shop's revision.
+        shop: The shop's id.
+        types: By name.
+    """
+    await connection.execute(delete(ATTRIBUTES).where(ATTRIBUTES.c.shop == shop))
+    await _insert(connection, shop, types)
+
+
+async def _insert(connection: AsyncConnection, shop: str, types: AttributeTypes) -> None:
+    if types:
+        rows = [{"shop": shop, "name": name, "type": type_.value} for name, type_ in types.items()]
+        await connection.execute(insert(ATTRIBUTES), rows)
+
+
+def _shown(value: AttributeValue) -> str:
+    text = repr(int(value)) if isinstance(value, Moment) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

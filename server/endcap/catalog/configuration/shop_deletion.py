@@ -1,0 +1,27 @@
+"""Deleting a shop with every trace of it in the database."""
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.database import Database
+from endcap.catalog.retention import delete_rows
+from endcap.catalog.tables import EVENTS, EXPOSURES, ITEM_TEXTS, METADATA, SHOPS
+
+
+async def empty_shop(database: Database, shop: str) -> None:
+    """Delete the rows of a shop of which there may be millions, in batches that let other writers in."""
+    for table in (EVENTS, EXPOSURES, ITEM_TEXTS):
+        await delete_rows(database, table, table.c.shop == shop)
+
+
+async def delete_shop(*, connection: AsyncConnection, shop: str) -> None:
+    """Delete a shop and every row that belongs to it.
+
+    Args:
+        connection: One that holds the shop's revision.
+        shop: The shop's id.
+    """
+    for table in reversed(METADATA.sorted_tables):
+        if table is not SHOPS:
+            await connection.execute(delete(table).where(table.c.shop == shop))
+    await connection.execute(delete(SHOPS).where(SHOPS.c.id == shop))

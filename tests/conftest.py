@@ -19,8 +19,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from endcap.catalog.migration import migrate
-from endcap.catalog.migrations import HEAD
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.migrations import HEAD
 
 
 # The server ends with its input, which ends with this process, however that dies.

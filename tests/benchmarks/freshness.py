@@ -23,15 +23,15 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.loading import LoadedShop, load_shop
-from endcap.catalog.migration import migrate
-from endcap.catalog.news import News, read_news
-from endcap.catalog.shops import create_shop
-from endcap.catalog.view_updates import Stock, update_stock
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Availability, Item, upsert_items
+from endcap.catalog.memory.changes_since import News, read_news
+from endcap.catalog.memory.loading import LoadedShop, load_shop
+from endcap.catalog.memory.rows import Stock, update_stock
 from endcap.sdk import Vocabulary, align
-from endcap.server.masks import Masks
+from endcap.server.serving.masks import Masks
 
 
 ITEM_COUNT = 100_000

@@ -30,16 +30,16 @@ from typing import Self
 
 import grpc
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.histories import Histories
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.loading import load_shop
 from endcap.client import AsyncClient, Options
 from endcap.client.requests import name_events
-from endcap.server.convert.events import read_event
+from endcap.server.api.convert.events import read_event
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import DURABILITY_BUFFERED, DURABILITY_DURABLE, Durability
 

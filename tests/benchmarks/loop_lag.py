@@ -26,14 +26,14 @@ from pathlib import Path
 
 import numpy as np
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.revisions import advance_revision, read_revisions
-from endcap.catalog.rules import DiversityMethod, DiversityRule, Rule
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.rules import DiversityMethod, DiversityRule, Rule
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.revisions import advance_revision, read_revisions
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.sdk import Task
 from endcap.server.app import Application

@@ -13,11 +13,11 @@ from itertools import count
 
 import asyncpg
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.writer import EventWriter
 
 
 CALLERS = 64

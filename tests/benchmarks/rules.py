@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from endcap.catalog.rules import (
+from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
     BiasTarget,
@@ -25,7 +25,7 @@ from endcap.catalog.rules import (
     Rule,
 )
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules import RerankContext, Rules, ScoredCandidates, compile_rules
+from endcap.server.reranking import RerankContext, Rules, ScoredCandidates, compile_rules
 
 
 POOL, PAGE = 200, 20

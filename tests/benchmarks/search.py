@@ -15,15 +15,15 @@ from unittest.mock import patch
 
 import numpy as np
 
-from endcap.catalog import items as catalog_items
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.search import search_items
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items import items as catalog_items
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.items.search import search_items
 from endcap.demo.cleaning import clean, raw_rows
 from endcap.sdk import testing
-from endcap.server.title_search import match_titles
+from endcap.server.recommending.title_search import match_titles
 
 
 LARGE = 100_000

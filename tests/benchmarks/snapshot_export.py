@@ -19,10 +19,10 @@ from typing import Any
 
 from sqlalchemy import Table, insert
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
-from endcap.catalog.tables import EVENTS, EXPOSURES, ITEMS, USERS
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.tables import EVENTS, EXPOSURES, ITEMS, USERS
 from endcap.sdk.snapshot import Snapshot
 
 

@@ -34,13 +34,13 @@ import polars as pl
 from google.protobuf.field_mask_pb2 import FieldMask
 
 import endcap.sdk
-from endcap.catalog.database import Database, open_database
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
 from endcap.catalog.importing.importer import import_files
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Source
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings
@@ -52,7 +52,7 @@ from endcap.v1.rule_pb2 import BoostRule, CapRule, DiversityRule, Rule
 
 ROOT = Path(endcap.sdk.__file__).parents[3]
 NOT_COUNTED = ("v1/", "client/", "sdk/")
-RULES = "server/rules/"
+RULES = "server/reranking/"
 RULES_OF_THREE_KINDS = [
     Rule(name="lift", boost=BoostRule(filter="price > 100", strength=0.3)),
     Rule(name="spread", diversity=DiversityRule(attribute="categories")),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.events import Event
-from endcap.catalog.migration import migrate
-from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.revisions import lock_revision
+from endcap.catalog.events.events import Event
 
 
 NOW = 1_700_000_000_000

@@ -9,23 +9,23 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from endcap.catalog.attributes import AttributeValue, Moment
 from endcap.catalog.configuration.attribute_definitions import (
     AttributeChecker,
     AttributeType,
     AttributeTypes,
 )
-from endcap.catalog.database import Database
+from endcap.catalog.configuration.shops import change_shop, get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.fields.attributes import AttributeValue, Moment
 from endcap.catalog.importing.importer import check_files, import_files
 from endcap.catalog.importing.sources import find_sources
-from endcap.catalog.items import Item, delete_items, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.shops import change_shop, get_shop
-from endcap.catalog.snapshots import export_snapshot
+from endcap.catalog.items.items import Item, delete_items, upsert_items
+from endcap.catalog.memory.loading import load_shop
+from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.snapshot import Snapshot
-from endcap.server.rules.attributes import Attribute
+from endcap.server.reranking.attributes import Attribute
 
 
 NOW = 1_700_000_000_000

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.attributes import LATEST, AttributeValue, Moment, load_attributes, store_attributes
-from endcap.catalog.field_rules import check_attributes
+from endcap.catalog.fields.attributes import LATEST, AttributeValue, Moment, load_attributes, store_attributes
+from endcap.catalog.fields.checks import check_attributes
 from endcap.sdk.errors import InvalidInput
-from endcap.server.convert.attributes import write_attribute
+from endcap.server.api.convert.attributes import write_attribute
 
 
 JSON = st.recursive(

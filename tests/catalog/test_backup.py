@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from endcap.catalog import sqlite_backup
-from endcap.catalog.backup import back_up, restore
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event, Outcome, events_after, store_events
-from endcap.catalog.forgetting import forget_user
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.migrations import HEAD
-from endcap.catalog.revisions import JUMP
-from endcap.catalog.shops import create_shop, get_shop
-from endcap.catalog.tables import EVENTS, SHOPS, USERS
-from endcap.catalog.tombstones import People
+from endcap.catalog.backup import sqlite_backup
+from endcap.catalog.backup.backup import back_up, restore
+from endcap.catalog.configuration.shops import create_shop, get_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.migrations import HEAD
+from endcap.catalog.database.revisions import JUMP
+from endcap.catalog.database.tables import EVENTS, SHOPS, USERS
+from endcap.catalog.events.events import Event, Outcome, events_after, store_events
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.people.deleted_people import People
+from endcap.catalog.people.forgetting import forget_user
 from endcap.client import AsyncClient
 from endcap.sdk.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidInput, NotFound
 from endcap.server.app import Application

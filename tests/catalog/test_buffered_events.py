@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from endcap.catalog import event_writer
-from endcap.catalog.database import Database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event, events_after
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events import writer as event_writer
+from endcap.catalog.events.events import Event, events_after
+from endcap.catalog.events.writer import EventWriter
 from endcap.sdk.errors import Exhausted, Unavailable
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from endcap.catalog.bundles import (
+from endcap.catalog.configuration.bundles import (
     BundleState,
     RegisteredBundle,
     RegisteredModel,
@@ -16,9 +16,9 @@ from endcap.catalog.bundles import (
     register_bundle,
     swap_revisions,
 )
-from endcap.catalog.database import Database
-from endcap.catalog.shops import create_shop
-from endcap.catalog.tables import BUNDLES
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.tables import BUNDLES
 from endcap.sdk.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.items import Item, get_items, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop, list_shops
+from endcap.catalog.configuration.shops import create_shop, list_shops
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, get_items, upsert_items
 from endcap.sdk.errors import DataLoss, Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
 

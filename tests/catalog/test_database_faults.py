@@ -20,12 +20,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.events import Event as StoredEvent
-from endcap.catalog.events import events_after, store_events
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.events.events import Event as StoredEvent
+from endcap.catalog.events.events import events_after, store_events
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.sdk.errors import FailedPrecondition
 from endcap.server import app

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 
 
 CALLERS = 8
@@ -25,9 +25,9 @@ _RECORD = """
 import asyncio, os, sys
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
-from endcap.catalog.database import open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.events.events import Event
 
 url, synchronous, callers, calls = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 

@@ -11,12 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
-from endcap.catalog.database import Database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event, Outcome, events_after, store_events
-from endcap.catalog.histories import Histories
-from endcap.catalog.shops import create_shop
-from endcap.catalog.tables import USERS, VISITORS
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.tables import USERS, VISITORS
+from endcap.catalog.events.events import Event, Outcome, events_after, store_events
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.memory.histories import Histories
 from endcap.sdk import Vocabulary
 from endcap.sdk.errors import NotFound, Unavailable
 

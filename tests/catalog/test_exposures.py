@@ -11,11 +11,18 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from endcap.catalog import exposure_log
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import Assignment, Degradation, ExposedItem, Exposure, exposed_items, read_items
-from endcap.catalog.tables import EXPOSURES, SHOPS
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.tables import EXPOSURES, SHOPS
+from endcap.catalog.events import exposure_log
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import (
+    Assignment,
+    Degradation,
+    ExposedItem,
+    Exposure,
+    exposed_items,
+    read_items,
+)
 
 
 EXPOSURE = Exposure(

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from sqlalchemy import BindParameter, select
 
-from endcap.catalog import membership, postgresql
-from endcap.catalog.database import Database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event, Outcome, store_events
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import ExposedItem, Exposure
-from endcap.catalog.forgetting import erase_forgotten, forget_user
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.shops import create_shop
-from endcap.catalog.snapshots import export_snapshot
-from endcap.catalog.tables import EVENTS, EXPOSURES, METADATA, VISITORS
-from endcap.catalog.tombstones import People
-from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database import membership, postgresql
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.tables import EVENTS, EXPOSURES, METADATA, VISITORS
+from endcap.catalog.events.events import Event, Outcome, store_events
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import ExposedItem, Exposure
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.people.deleted_people import People
+from endcap.catalog.people.forgetting import erase_forgotten, forget_user
+from endcap.catalog.people.user_records import UserRecord, get_user_records, upsert_user_records
+from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.sdk.errors import NotFound
 from endcap.sdk.snapshot import Snapshot
 

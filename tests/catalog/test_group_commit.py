@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from endcap.catalog.group_commit import GroupCommit
+from endcap.catalog.database.group_commit import GroupCommit
 from endcap.sdk.errors import EndcapError, Exhausted, NotFound, Unavailable
 
 

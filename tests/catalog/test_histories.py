@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from endcap.catalog.events import Event
-from endcap.catalog.histories import LENGTH, Histories
+from endcap.catalog.events.events import Event
+from endcap.catalog.memory.histories import LENGTH, Histories
 from endcap.sdk.query import History
 from endcap.sdk.vocabulary import Vocabulary
 

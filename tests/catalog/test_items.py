@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from endcap.catalog.attributes import Moment
-from endcap.catalog.database import Database
-from endcap.catalog.items import Availability, Item, delete_items, get_items, list_items, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.money import to_nanos, to_units
+from endcap.catalog.database.engine import Database
+from endcap.catalog.fields.attributes import Moment
+from endcap.catalog.fields.money import to_nanos, to_units
+from endcap.catalog.items.items import Availability, Item, delete_items, get_items, list_items, upsert_items
+from endcap.catalog.memory.loading import load_shop
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.sdk.filters import parse_filter
 

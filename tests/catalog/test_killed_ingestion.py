@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 
-from endcap.catalog.database import Database
-from endcap.catalog.events import events_after
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import events_after
 
 
 ROUNDS = int(os.environ.get("ENDCAP_TEST_KILLS", "50"))
@@ -20,9 +20,9 @@ CALLERS = 8
 
 _RECORD_AND_BE_KILLED = """
 import asyncio, itertools, json, os, random, signal, sys, time
-from endcap.catalog.database import open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.events.events import Event
 
 url, rounds, callers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 # By caller, who numbers its events from 0 and sends the one that has no answer again.

@@ -8,18 +8,18 @@ import sys
 import pytest
 from sqlalchemy import Connection, insert, inspect
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.migration import migrate
-from endcap.catalog.migration_plan import plan_migration
-from endcap.catalog.migrations import HEAD
-from endcap.catalog.shops import get_shop
-from endcap.catalog.tables import SHOPS
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.migration_plan import plan_migration
+from endcap.catalog.database.migrations import HEAD
+from endcap.catalog.database.tables import SHOPS
 
 
 _DIE_AFTER_A_STEP = """
 import asyncio, os, signal, sys
 from alembic.runtime.migration import HeadMaintainer
-from endcap.catalog.migration import migrate
+from endcap.catalog.database.migration import migrate
 
 url, last = sys.argv[1:]
 update = HeadMaintainer.update_to_step

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.items.items import Availability, Item, upsert_items
+from endcap.catalog.memory.loading import load_shop
 from endcap.sdk.errors import NotFound
 from endcap.sdk.features import DAY
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.median import medians
+from endcap.catalog.memory.median import medians
 from endcap.sdk import NO_ROWS
 
 

@@ -13,24 +13,24 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, delete, insert, inspect, select, text, update
 
-from endcap.catalog import migrations
-from endcap.catalog.bundles import RegisteredBundle, activate_bundle, register_bundle
+from endcap.catalog.configuration.audit_log import PlacementChange, record_change
+from endcap.catalog.configuration.bundles import RegisteredBundle, activate_bundle, register_bundle
+from endcap.catalog.configuration.placements import Placement, Rung, get_placement, put_placement
 from endcap.catalog.configuration.shop_changes import ShopChange, record_shop_change
 from endcap.catalog.configuration.shop_settings import EventRole, EventType, ValueRule
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import ExposedItem, Exposure, unit_digest
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database import migrations
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.tables import EXPOSURES, ITEM_TEXTS, ITEMS, METADATA, SHOPS
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import ExposedItem, Exposure, unit_digest
 from endcap.catalog.importing.progress import FileProgress, save_progress
-from endcap.catalog.items import Item, get_items, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.placement_changes import PlacementChange, record_change
-from endcap.catalog.placements import Placement, Rung, get_placement, put_placement
-from endcap.catalog.search import search_items
-from endcap.catalog.shops import get_shop
-from endcap.catalog.tables import EXPOSURES, ITEM_TEXTS, ITEMS, METADATA, SHOPS
-from endcap.catalog.tombstones import People, add_tombstones
-from endcap.catalog.user_records import UserRecord, upsert_user_records
+from endcap.catalog.items.items import Item, get_items, upsert_items
+from endcap.catalog.items.search import search_items
+from endcap.catalog.people.deleted_people import People, add_tombstones
+from endcap.catalog.people.user_records import UserRecord, upsert_user_records
 from endcap.sdk import Task
 from endcap.sdk.errors import FailedPrecondition
 
@@ -38,7 +38,7 @@ from endcap.sdk.errors import FailedPrecondition
 _DIE_BEFORE_THE_COMMIT = """
 import asyncio, os, sys
 from alembic import command
-from endcap.catalog.migration import migrate
+from endcap.catalog.database.migration import migrate
 upgrade = command.upgrade
 command.upgrade = lambda *arguments: (upgrade(*arguments), os._exit(9))
 asyncio.run(migrate(sys.argv[1]))

@@ -5,11 +5,22 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from endcap.catalog.database import Database
-from endcap.catalog.placement_changes import PlacementChange, change_revisions, list_changes, record_change
-from endcap.catalog.placements import Placement, Rung, delete_placement, list_placements, put_placement
-from endcap.catalog.rules import PinRule, Rule
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.audit_log import (
+    PlacementChange,
+    change_revisions,
+    list_changes,
+    record_change,
+)
+from endcap.catalog.configuration.placements import (
+    Placement,
+    Rung,
+    delete_placement,
+    list_placements,
+    put_placement,
+)
+from endcap.catalog.configuration.rules import PinRule, Rule
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
 from endcap.sdk.query import Task
 
 

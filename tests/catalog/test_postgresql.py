@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.event_writer import EventWriter, Recorded
-from endcap.catalog.events import Event, events_after, store_events
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.migrations import HEAD
-from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import create_shop, get_shop, list_shops
-from endcap.catalog.tables import METADATA
-from endcap.catalog.users import count_users, remember_users
+from endcap.catalog.configuration.shops import create_shop, get_shop, list_shops
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.migrations import HEAD
+from endcap.catalog.database.revisions import lock_revision
+from endcap.catalog.database.tables import METADATA
+from endcap.catalog.events.events import Event, events_after, store_events
+from endcap.catalog.events.writer import EventWriter, Recorded
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.people.users import count_users, remember_users
 from endcap.sdk.errors import DataLoss, Exhausted, FailedPrecondition, InvalidInput, Unavailable
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from endcap.catalog.counting import count_shop
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.readiness import DAY, MOST_DENSE_ITEMS, Counts, Level, judge, warn
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.reports.counting import count_shop
+from endcap.catalog.reports.readiness import DAY, MOST_DENSE_ITEMS, Counts, Level, judge, warn
 from endcap.trainers.ease import MAXIMUM_ITEMS
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog import retention
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, Outcome, events_after, store_events
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import ExposedItem, Exposure, exposed_items
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.retention import Pruned, prune_shop
-from endcap.catalog.shops import change_shop, create_shop
+from endcap.catalog.configuration.shops import change_shop, create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events import retention
+from endcap.catalog.events.events import Event, Outcome, events_after, store_events
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import ExposedItem, Exposure, exposed_items
+from endcap.catalog.events.retention import Pruned, prune_shop
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.memory.loading import load_shop
 from endcap.client import AsyncClient
 from endcap.sdk.errors import NotFound
 from endcap.server.app import Application

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from endcap.catalog.rules import (
+from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
     BiasTarget,

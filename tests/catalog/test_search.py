@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from endcap.catalog.database import Database
-from endcap.catalog.items import Item, delete_items, upsert_items
-from endcap.catalog.search import Match, search_items
-from endcap.catalog.search_index import word_forms
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.items.items import Item, delete_items, upsert_items
+from endcap.catalog.items.search import Match, search_items
+from endcap.catalog.items.search_index import word_forms
 
 
 SHOP_TITLES = (

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from sqlalchemy import func, select
 
 from endcap.catalog.configuration.shop_deletion import delete_shop, empty_shop
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import ExposedItem, Exposure
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import create_shop
-from endcap.catalog.tables import METADATA
-from endcap.catalog.tombstones import People, add_tombstones
-from endcap.catalog.user_records import UserRecord, upsert_user_records
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import lock_revision
+from endcap.catalog.database.tables import METADATA
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import ExposedItem, Exposure
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.people.deleted_people import People, add_tombstones
+from endcap.catalog.people.user_records import UserRecord, upsert_user_records
 
 
 NOW = 1_700_000_000_000

@@ -2,8 +2,7 @@
 
 import pytest
 
-from endcap.catalog.database import Database
-from endcap.catalog.placements import (
+from endcap.catalog.configuration.placements import (
     Placement,
     Rung,
     delete_placement,
@@ -11,7 +10,8 @@ from endcap.catalog.placements import (
     list_placements,
     put_placement,
 )
-from endcap.catalog.shops import create_shop, get_shop, list_shops
+from endcap.catalog.configuration.shops import create_shop, get_shop, list_shops
+from endcap.catalog.database.engine import Database
 from endcap.sdk.catalog_view import EVENT_WEIGHTS
 from endcap.sdk.errors import AlreadyExists, NotFound
 from endcap.sdk.query import Task

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endcap.catalog import snapshots
-from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.configuration.attribute_definitions import replace_definitions
-from endcap.catalog.database import Database
-from endcap.catalog.events import Attribution, Event, store_events
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import Assignment, ExposedItem, Exposure
-from endcap.catalog.forgetting import forget_user
-from endcap.catalog.items import Availability, Item, delete_items, upsert_items
-from endcap.catalog.snapshots import export_snapshot
-from endcap.catalog.tombstones import People
-from endcap.catalog.user_records import UserRecord, upsert_user_records
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import Attribution, Event, store_events
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import Assignment, ExposedItem, Exposure
+from endcap.catalog.fields.attributes import EARLIEST, LATEST, AttributeValue, Moment
+from endcap.catalog.items.items import Availability, Item, delete_items, upsert_items
+from endcap.catalog.people.deleted_people import People
+from endcap.catalog.people.forgetting import forget_user
+from endcap.catalog.people.user_records import UserRecord, upsert_user_records
+from endcap.catalog.reports import snapshots
+from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.sdk.errors import NotFound
 from endcap.sdk.snapshot import Snapshot, to_moment, unpack_attributes
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from endcap.catalog import sqlite_driver
-from endcap.catalog.sqlite_driver import connect
+from endcap.catalog.database import sqlite_driver
+from endcap.catalog.database.sqlite_driver import connect
 
 
 @pytest.fixture

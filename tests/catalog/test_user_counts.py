@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.histories import Histories
-from endcap.catalog.user_counts import UserCounts, count_log, is_due, sort_events
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sort_events
 from endcap.sdk.features import DAY
 from endcap.sdk.vocabulary import Vocabulary
 

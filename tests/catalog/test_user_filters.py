@@ -2,10 +2,10 @@
 
 import pytest
 
-from endcap.catalog.database import Database
-from endcap.catalog.shops import create_shop
-from endcap.catalog.user_filters import user_condition
-from endcap.catalog.user_records import UserRecord, list_user_records, upsert_user_records
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.people.user_filters import user_condition
+from endcap.catalog.people.user_records import UserRecord, list_user_records, upsert_user_records
 from endcap.sdk.errors import InvalidInput
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.view_columns import update_view
+from endcap.catalog.memory.view_columns import update_view
 from endcap.sdk import UNKNOWN, CatalogView, Labels, Vocabulary, align
 from endcap.sdk.testing import Event, Item, catalog
 

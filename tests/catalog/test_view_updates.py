@@ -7,17 +7,17 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from endcap.catalog.attributes import Moment
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.item_changes import KEPT_WRITES, item_write_revisions, note_item_write
-from endcap.catalog.items import Availability, Item, delete_items, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.news import News, read_news
-from endcap.catalog.revisions import advance_revision
-from endcap.catalog.schedules import NEVER
-from endcap.catalog.user_counts import count_log
-from endcap.catalog.view_updates import update_stock, with_counts
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import advance_revision
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.fields.attributes import Moment
+from endcap.catalog.items.items import Availability, Item, delete_items, upsert_items
+from endcap.catalog.items.write_log import KEPT_WRITES, item_write_revisions, note_item_write
+from endcap.catalog.memory.changes_since import News, read_news
+from endcap.catalog.memory.loading import load_shop
+from endcap.catalog.memory.rows import update_stock, with_counts
+from endcap.catalog.memory.schedules import NEVER
+from endcap.catalog.memory.user_counts import count_log
 from endcap.sdk import CatalogView, Labels
 
 

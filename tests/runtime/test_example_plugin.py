@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from endcap.catalog.database import open_database
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 from endcap.catalog.importing.importer import import_folder
-from endcap.catalog.migration import migrate
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task

@@ -28,10 +28,10 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import endcap.v1
-from endcap.catalog.database import open_database
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 from endcap.catalog.importing.importer import import_folder
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 

@@ -12,7 +12,7 @@ _TAKE_AND_FREE = dedent(
     """
     import ctypes, gc, sys
     from pathlib import Path
-    from endcap.server.allocation import give_back_large_blocks
+    from endcap.server.process import give_back_large_blocks
 
     def resident():
         return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) // 1024

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from endcap.catalog.histories import Histories
-from endcap.catalog.rules import (
+from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
     BiasTarget,
@@ -27,23 +26,24 @@ from endcap.catalog.rules import (
     QuotaRule,
     Rule,
 )
-from endcap.catalog.schedules import NEVER, Schedule
-from endcap.catalog.user_counts import count_log
-from endcap.catalog.view_updates import Stock
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.rows import Stock
+from endcap.catalog.memory.schedules import NEVER, Schedule
+from endcap.catalog.memory.user_counts import count_log
 from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import Item, catalog
 from endcap.sdk.text import tokenize
-from endcap.server.answer import RecommendationAnswer
-from endcap.server.batcher import Batcher
-from endcap.server.ladders import Ladder, Rung
-from endcap.server.lookups import Exposures, Lookups, Matches
-from endcap.server.masks import Masks
-from endcap.server.pipeline import Pipeline
-from endcap.server.request import RecommendationRequest
-from endcap.server.rules import compile_rules, similarity
-from endcap.server.shops import Shop, ShopState
+from endcap.server.recommending.answer import RecommendationAnswer
+from endcap.server.recommending.lookups import Exposures, Lookups, Matches
+from endcap.server.recommending.pipeline import Pipeline
+from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.reranking import compile_rules, similarity
+from endcap.server.serving.batcher import Batcher
+from endcap.server.serving.ladders import Ladder, Rung
+from endcap.server.serving.masks import Masks
+from endcap.server.serving.shops import Shop, ShopState
 
 
 OWN = {Task.RANK, Task.SEARCH, Task.RECENTLY_VIEWED}

@@ -9,10 +9,10 @@ from types import FrameType
 from typing import Any
 
 import endcap.sdk
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings
@@ -29,9 +29,14 @@ LIFE = (
     .partition("\n## ")[0]
 )
 
-CONVERT = "server/convert/recommendations.py"
-RULES = "server/rules/"
-WRITING = {"catalog/group_commit.py", "catalog/database.py", "catalog/sqlite.py", "catalog/sqlite_driver.py"}
+CONVERT = "server/api/convert/recommendations.py"
+RULES = "server/reranking/"
+WRITING = {
+    "catalog/database/group_commit.py",
+    "catalog/database/engine.py",
+    "catalog/database/sqlite.py",
+    "catalog/database/sqlite_driver.py",
+}
 """What writes exposures off the request path, which may fall into the time of a call."""
 
 
@@ -69,7 +74,10 @@ def test_modules_are_named_alike_in_whatever_folder_the_repository_was_cloned_in
     for clone in ("/src/endcap", "/tests/my shop/endcap", "/endcap/endcap/other name"):
         root = Path(clone)
 
-        assert module_of(root / "server/endcap/server/page.py", root=root) == "server/page.py"
+        assert (
+            module_of(root / "server/endcap/server/recommending/slate.py", root=root)
+            == "server/recommending/slate.py"
+        )
         assert module_of(root / "tests/server/test_server.py", root=root) == ""
         assert module_of(root / ".venv/lib/endcap/sdk.py", root=root) == ""
         assert module_of(Path("/lib/endcap/page.py"), root=root) == ""

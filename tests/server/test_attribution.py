@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.database import Database
-from endcap.catalog.events import Attribution, Event
-from endcap.catalog.exposures import NOBODY, unit_digest
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import Attribution, Event
+from endcap.catalog.events.exposures import NOBODY, unit_digest
 from endcap.catalog.fields.limits import LIMITS, MAX_PAGE_SIZE
 from endcap.sdk.errors import InvalidInput, Unavailable
 from endcap.server.recording.attribution import attribute, attribution_token, read_attribution
 from endcap.server.recording.exposures import candidates_digest
 from endcap.server.recording.logins import recognize_logins
-from endcap.server.shops import Shop
+from endcap.server.serving.shops import Shop
 
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32

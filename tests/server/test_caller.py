@@ -8,8 +8,8 @@ import pytest
 from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput, PermissionDenied
 from endcap.server.admin.caller import Caller, Role, require
-from endcap.server.call import identified
-from endcap.server.convert.roles import required_role
+from endcap.server.api.call import identified
+from endcap.server.api.convert.roles import required_role
 from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest, DeleteItemRequest, ListItemsRequest
 
 
@@ -74,7 +74,7 @@ def test_a_request_names_its_call_or_gets_a_name() -> None:
 async def test_a_call_beyond_its_callers_role_is_denied_and_changes_nothing(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endcap.server.interceptors.Caller", partial(Caller, role=Role.READ))
+    monkeypatch.setattr("endcap.server.api.interceptor.Caller", partial(Caller, role=Role.READ))
 
     await client.catalog.ListItems(ListItemsRequest())
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.sdk import Task
 from endcap.server.app import Application

@@ -1,14 +1,14 @@
 """The conditions of an answer, and who is told what each took away."""
 
-from endcap.catalog.rules import FilterRule, Rule
+from endcap.catalog.configuration.rules import FilterRule, Rule
 from endcap.sdk import Task
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import Item, catalog
-from endcap.server.conditions import Conditions
-from endcap.server.ladders import Ladder
-from endcap.server.masks import Masks
-from endcap.server.request import RecommendationRequest
-from endcap.server.rules import compile_rules
+from endcap.server.recommending.conditions import Conditions
+from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.reranking import compile_rules
+from endcap.server.serving.ladders import Ladder
+from endcap.server.serving.masks import Masks
 
 
 VIEW = catalog(

@@ -3,10 +3,10 @@
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from endcap.catalog.money import MAX_UNITS
+from endcap.catalog.fields.money import MAX_UNITS
 from endcap.sdk.errors import InvalidInput
-from endcap.server.convert.events import read_event
-from endcap.server.convert.money import Money, read_money, write_money
+from endcap.server.api.convert.events import read_event
+from endcap.server.api.convert.money import Money, read_money, write_money
 from endcap.v1 import event_pb2, money_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue, TextList
 

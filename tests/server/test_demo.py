@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from endcap.catalog.database import open_database
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 from endcap.catalog.importing.importer import import_folder
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
 from endcap.client import Client
 from endcap.demo import commands
 from endcap.demo.serving import HOST, require_free, serving

@@ -14,14 +14,14 @@ from typing import Any
 import grpc
 import pytest
 
-from endcap.catalog import event_writer
 from endcap.catalog.configuration.shop_settings import EventType
-from endcap.catalog.database import open_database
-from endcap.catalog.events import Event as StoredEvent
-from endcap.catalog.events import events_after
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import change_shop, create_shop
+from endcap.catalog.configuration.shops import change_shop, create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.events import writer as event_writer
+from endcap.catalog.events.events import Event as StoredEvent
+from endcap.catalog.events.events import events_after
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings

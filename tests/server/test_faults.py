@@ -17,11 +17,11 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.runtime.plugin_host import Plugin, PluginHost
 from endcap.sdk import (
     NO_RANKING,
@@ -34,9 +34,9 @@ from endcap.sdk import (
     Task,
     hookimpl,
 )
+from endcap.server.api.servicers.recommendation import RecommendationServicer
 from endcap.server.app import Application
 from endcap.server.commands.serve import configure_log
-from endcap.server.servicers.recommendation import RecommendationServicer
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
 from endcap.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse

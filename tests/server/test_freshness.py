@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item as StoredItem
-from endcap.catalog.items import upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item as StoredItem
+from endcap.catalog.items.items import upsert_items
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Availability, Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.runtime.plugin_host import Plugin, PluginHost
 from endcap.sdk import (

@@ -17,24 +17,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.entry_changes import changed_item
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.tables import ITEMS
 from endcap.catalog.importing.importer import ImportReport, check_files, import_files
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Source
-from endcap.catalog.items import Item, get_items, upsert_items
-from endcap.catalog.loading import load_shop
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
-from endcap.catalog.snapshots import export_snapshot
-from endcap.catalog.tables import ITEMS
+from endcap.catalog.items.entry_changes import changed_item
+from endcap.catalog.items.items import Item, get_items, upsert_items
+from endcap.catalog.memory.loading import load_shop
+from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.entries import write_items
+from endcap.server.api.convert.events import read_event
+from endcap.server.api.convert.items import item_reader, write_item
 from endcap.server.app import Application
-from endcap.server.convert.events import read_event
-from endcap.server.convert.items import item_reader, write_item
 from endcap.server.settings import Settings
 from endcap.v1 import event_pb2, item_pb2
 from endcap.v1.catalog_service_pb2 import GetItemRequest, ListItemsRequest

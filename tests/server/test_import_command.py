@@ -7,8 +7,8 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from endcap.catalog.database import open_database
-from endcap.catalog.loading import LoadedShop, load_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.memory.loading import LoadedShop, load_shop
 from endcap.sdk.filters import parse_filter
 from endcap.server.commands.data import import_folder
 from endcap.server.commands.readiness import readiness

@@ -8,14 +8,14 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Availability, Item, upsert_items
 from endcap.client import AsyncClient, Client
 from endcap.sdk.errors import Unavailable
-from endcap.server import lookups
 from endcap.server.app import Application
+from endcap.server.recommending import lookups
 from endcap.server.settings import Settings
 from endcap.v1 import item_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue

@@ -10,10 +10,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from endcap.catalog.database import open_database
+from endcap.catalog.database.engine import open_database
 from endcap.catalog.fields.limits import LIMITS
-from endcap.catalog.items import Item as StoredItem
-from endcap.catalog.items import get_items, upsert_items
+from endcap.catalog.items.items import Item as StoredItem
+from endcap.catalog.items.items import get_items, upsert_items
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings
@@ -378,7 +378,7 @@ async def test_another_shop_has_none_of_the_items(client: AsyncClient, applicati
 async def test_a_stream_is_stored_message_by_message(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endcap.server.servicers.catalog_writes.MAX_REJECTIONS", 2)
+    monkeypatch.setattr("endcap.server.api.servicers.catalog_writes.MAX_REJECTIONS", 2)
 
     async def messages() -> AsyncIterator[ImportItemsRequest]:
         yield ImportItemsRequest(

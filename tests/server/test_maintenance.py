@@ -10,16 +10,16 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.loading import LoadedShop, load_shop
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.memory.loading import LoadedShop, load_shop
 from endcap.client import AsyncClient, Options
 from endcap.sdk.errors import Unavailable
-from endcap.server import shops as shops_module
 from endcap.server.app import Application
 from endcap.server.maintenance import Maintenance
+from endcap.server.serving import shops as shops_module
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
 

@@ -13,7 +13,7 @@ from endcap.sdk.errors import DeadlineExceeded, Exhausted
 from endcap.sdk.filter_expression import And
 from endcap.sdk.filters import Filter, parse_filter
 from endcap.sdk.testing import Item, catalog
-from endcap.server.masks import Masks, MaskWorker
+from endcap.server.serving.masks import Masks, MaskWorker
 
 
 VIEW = catalog([Item("kettle", price=30), Item("mug", price=8), Item("teapot", price=20, available=False)])

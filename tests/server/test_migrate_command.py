@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.migrations import HEAD
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migrations import HEAD
 from endcap.sdk.errors import FailedPrecondition
 from endcap.server.commands.migrate import migrate
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.bundles import BundleState, get_model
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.bundles import BundleState, get_model
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.runtime.plugin_host import PluginHost
-from endcap.server.loaded_models import LoadedModels
-from endcap.server.model_registry import ModelRegistry
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.models.registry import ModelRegistry
 
 
 ITEM_IDS = [f"item-{number}" for number in range(20)]
@@ -22,10 +22,11 @@ ITEM_IDS = [f"item-{number}" for number in range(20)]
 _DIE_AFTER_A_STEP = """
 import asyncio, os, sys
 from pathlib import Path
-from endcap.catalog.database import open_database
+from endcap.catalog.database.engine import open_database
 from endcap.runtime.plugin_host import PluginHost
-from endcap.server import bundle_files, model_registry
-from endcap.server.loaded_models import LoadedModels
+from endcap.server.models import files as bundle_files
+from endcap.server.models import registry as model_registry
+from endcap.server.models.loaded import LoadedModels
 
 step, url, folder, source = sys.argv[1:]
 

@@ -10,11 +10,11 @@ from weakref import ref
 
 import pytest
 
-from endcap.catalog.bundles import BundleState, RegisteredModel, get_model
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.bundles import BundleState, RegisteredModel, get_model
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import (
     AlreadyExists,
@@ -25,12 +25,12 @@ from endcap.sdk.errors import (
     InvalidInput,
     NotFound,
 )
-from endcap.server import bundle_files
-from endcap.server import shops as shops_module
-from endcap.server.loaded_models import LoadedModels
 from endcap.server.metrics import Metrics
-from endcap.server.model_registry import ModelRegistry
-from endcap.server.shops import Shops
+from endcap.server.models import files as bundle_files
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.models.registry import ModelRegistry
+from endcap.server.serving import shops as shops_module
+from endcap.server.serving.shops import Shops
 
 
 ITEM_IDS = [f"item-{number}" for number in range(20)]

@@ -9,11 +9,11 @@ import grpc
 import numpy as np
 import pytest
 
-from endcap.catalog.database import open_database
+from endcap.catalog.database.engine import open_database
 from endcap.client import AsyncClient, Options
 from endcap.runtime.plugin_host import PluginHost
-from endcap.server.loaded_models import LoadedModels
-from endcap.server.model_registry import ModelRegistry
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.models.registry import ModelRegistry
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
 from endcap.v1.model_pb2 import (

@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.events import Event as StoredEvent
-from endcap.catalog.events import store_events
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.events.events import Event as StoredEvent
+from endcap.catalog.events.events import store_events
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.sdk.errors import InvalidInput
-from endcap.server.paging import ListPage, page_token, read_page_size, read_page_token, request_digest
+from endcap.server.api.paging import ListPage, page_token, read_page_size, read_page_token, request_digest
 from endcap.v1.placement_service_pb2 import ListPlacementChangesRequest, ListPlacementsRequest
 from endcap.v1.recommendation_service_pb2 import RecommendRequest
 

@@ -8,24 +8,24 @@ from typing import cast
 import numpy as np
 import pytest
 
-from endcap.catalog.histories import Histories
-from endcap.catalog.schedules import NEVER, Schedule
-from endcap.catalog.user_counts import count_log
-from endcap.catalog.view_updates import Stock
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.rows import Stock
+from endcap.catalog.memory.schedules import NEVER, Schedule
+from endcap.catalog.memory.user_counts import count_log
 from endcap.runtime.instances import Generation
 from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
 from endcap.sdk.errors import DeadlineExceeded
 from endcap.sdk.testing import Item, catalog
-from endcap.server.answer import RecommendationAnswer
-from endcap.server.batcher import Batcher
-from endcap.server.failures import Failure, RungFailed
-from endcap.server.ladders import Ladder, Rung
-from endcap.server.lookups import Lookups
-from endcap.server.masks import Masks
-from endcap.server.pipeline import Pipeline
-from endcap.server.request import RecommendationRequest
+from endcap.server.recommending.answer import RecommendationAnswer
+from endcap.server.recommending.lookups import Lookups
+from endcap.server.recommending.pipeline import Pipeline
+from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.breaker import BreakerState
-from endcap.server.shops import Shop, ShopState
+from endcap.server.serving.failures import Failure, RungFailed
+from endcap.server.serving.ladders import Ladder, Rung
+from endcap.server.serving.masks import Masks
+from endcap.server.serving.shops import Shop, ShopState
 
 
 VIEW = catalog([Item("kettle"), Item("mug"), Item("teapot", available=False)])

@@ -9,8 +9,8 @@ from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.placements import Placement, Rung
-from endcap.catalog.rules import (
+from endcap.catalog.configuration.placements import Placement, Rung
+from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
     BiasTarget,
@@ -26,7 +26,7 @@ from endcap.catalog.rules import (
 )
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, Unsupported
-from endcap.server.convert.placements import read_placement, read_update, write_placement
+from endcap.server.api.convert.placements import read_placement, read_update, write_placement
 from endcap.v1 import placement_pb2
 
 

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.exposure_log import ExposureLog
-from endcap.catalog.exposures import ExposedItem, Exposure
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.exposures import ExposedItem, Exposure
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import FailedPrecondition, InvalidInput
 from endcap.server.commands.retrain import read_duration
-from endcap.server.loaded_models import LoadedModels
-from endcap.server.model_registry import ModelRegistry
-from endcap.server.promotion import Gate, promote
-from endcap.server.retraining import Retraining, Train
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.models.promotion import Gate, promote
+from endcap.server.models.registry import ModelRegistry
+from endcap.server.models.retraining import Retraining, Train
 
 
 ITEM_IDS = [f"item-{number}" for number in range(20)]

@@ -11,12 +11,12 @@ import typer
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
-from endcap.catalog.tables import EXPOSURES
-from endcap.catalog.users import remember_users
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.tables import EXPOSURES
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.people.users import remember_users
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.commands.recommend import recommend

@@ -10,12 +10,12 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from sqlalchemy import select
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.exposures import unit_digest
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
-from endcap.catalog.tables import EXPOSURES, PLACEMENTS, SHOPS
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.tables import EXPOSURES, PLACEMENTS, SHOPS
+from endcap.catalog.events.exposures import unit_digest
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings

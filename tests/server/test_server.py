@@ -12,10 +12,10 @@ import grpc
 import polars as pl
 import pytest
 
-from endcap.catalog.database import open_database
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 from endcap.catalog.importing.importer import import_folder
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings

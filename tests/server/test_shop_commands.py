@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from endcap.catalog.database import open_database
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 from endcap.server.commands.shops import shops
 
 

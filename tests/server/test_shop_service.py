@@ -10,12 +10,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
 from sqlalchemy import func, select
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item
-from endcap.catalog.tables import METADATA
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.tables import METADATA
+from endcap.catalog.items.items import Item
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
-from endcap.server.bundle_files import bundle_path
+from endcap.server.models.files import bundle_path
 from endcap.server.settings import Settings
 from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest, ListItemsRequest
 from endcap.v1.event_pb2 import Event

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.events import Event
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.loading import LoadedShop, load_shop
-from endcap.catalog.migration import migrate
-from endcap.catalog.placement_changes import PlacementChange, record_change
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.revisions import advance_revision
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.audit_log import PlacementChange, record_change
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.database.revisions import advance_revision
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.writer import EventWriter
+from endcap.catalog.items.items import Availability, Item, upsert_items
+from endcap.catalog.memory.loading import LoadedShop, load_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import Unavailable
-from endcap.server import shops as shops_module
-from endcap.server.loaded_models import LoadedModels
 from endcap.server.metrics import Metrics
-from endcap.server.shops import Shop, Shops, ShopState
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.serving import shops as shops_module
+from endcap.server.serving.shops import Shop, Shops, ShopState
 
 
 NOW = 1_700_000_000_000

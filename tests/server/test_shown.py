@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.server.shown import decode_rows, encode_rows
+from endcap.server.recording.row_set import decode_rows, encode_rows
 
 
 @given(st.sets(st.integers(0, 2**31 - 1), max_size=50))

@@ -7,10 +7,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Availability, Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Availability, Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.server.app import Application
 from endcap.server.settings import Settings

@@ -16,12 +16,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from endcap.catalog.database import open_database
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
 from endcap.sdk.errors import Unavailable
+from endcap.server.api.draining import hang_up
 from endcap.server.app import Application
-from endcap.server.draining import hang_up
 from endcap.server.settings import Settings
 from endcap.v1.catalog_service_pb2 import GetItemRequest
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceStub

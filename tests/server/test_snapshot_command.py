@@ -7,10 +7,10 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import create_shop
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
 from endcap.sdk.snapshot import Snapshot
 from endcap.server.commands.data import snapshot
 

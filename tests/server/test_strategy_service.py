@@ -11,7 +11,7 @@ import pytest
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from endcap.catalog.migration import migrate
+from endcap.catalog.database.migration import migrate
 from endcap.client import AsyncClient
 from endcap.runtime.plugin_host import Plugin, PluginHost
 from endcap.server.app import Application

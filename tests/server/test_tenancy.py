@@ -26,12 +26,12 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 import endcap.v1
-from endcap.catalog.database import open_database
-from endcap.catalog.items import Item, upsert_items
-from endcap.catalog.migration import migrate
-from endcap.catalog.placements import Placement, Rung, put_placement
-from endcap.catalog.shops import create_shop
-from endcap.catalog.snapshots import export_snapshot
+from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.shops import create_shop
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.items.items import Item, upsert_items
+from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.client import AsyncClient, Options
 from endcap.sdk import Task
 from endcap.sdk.snapshot import Snapshot

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.sdk.testing import Item, catalog
-from endcap.server.title_search import match_titles
+from endcap.server.recommending.title_search import match_titles
 
 
 TITLES = ("LUNCH BAG RED RETROSPOT", "LUNCH BOX", "RED BAGS", "BAGGAGE LABEL", "绿茶", "茉莉绿茶", "茶杯")

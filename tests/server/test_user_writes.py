@@ -13,10 +13,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
 from sqlalchemy import select
 
-from endcap.catalog.database import open_database
-from endcap.catalog.histories import Histories
-from endcap.catalog.items import Item
-from endcap.catalog.tables import EVENTS
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.database.tables import EVENTS
+from endcap.catalog.items.items import Item
+from endcap.catalog.memory.histories import Histories
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application
 from endcap.server.settings import Settings

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from endcap.catalog.view_columns import update_view
+from endcap.catalog.memory.view_columns import update_view
 from endcap.sdk import History, NoParameters, Task, Tensors, Vocabulary
 from endcap.sdk.errors import ModelMissing
 from endcap.sdk.features import DAY

@@ -11,24 +11,24 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from endcap.catalog.database import open_database
-from endcap.catalog.event_writer import EventWriter
-from endcap.catalog.exposure_log import ExposureLog
+from endcap.catalog.database.engine import open_database
+from endcap.catalog.events.exposure_log import ExposureLog
+from endcap.catalog.events.writer import EventWriter
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import Unavailable
-from endcap.server.bundle_files import BundleFiles
-from endcap.server.draining import drain
-from endcap.server.interceptors import CallInterceptor
-from endcap.server.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
-from endcap.server.loaded_models import LoadedModels
-from endcap.server.lookups import Lookups
+from endcap.server.api.draining import drain
+from endcap.server.api.interceptor import CallInterceptor
+from endcap.server.api.limits import MAX_INGEST_BYTES, MAX_METADATA_BYTES
+from endcap.server.api.services import Parts, add_services
 from endcap.server.maintenance import Maintenance, count, erase, prune, refresh
 from endcap.server.metrics import Metrics
-from endcap.server.model_registry import ModelRegistry
-from endcap.server.pipeline import Pipeline
-from endcap.server.services import Parts, add_services
+from endcap.server.models.files import BundleFiles
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.models.registry import ModelRegistry
+from endcap.server.recommending.lookups import Lookups
+from endcap.server.recommending.pipeline import Pipeline
+from endcap.server.serving.shops import Shops
 from endcap.server.settings import Settings
-from endcap.server.shops import Shops
 
 
 _OPTIONS = (

@@ -12,12 +12,12 @@ from contextlib import suppress
 
 import structlog
 
-from endcap.catalog.database import Database
-from endcap.catalog.forgetting import erase_forgotten
-from endcap.catalog.retention import prune_shop
-from endcap.catalog.shops import list_shops
+from endcap.catalog.configuration.shops import list_shops
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.retention import prune_shop
+from endcap.catalog.people.forgetting import erase_forgotten
 from endcap.sdk.errors import DataLoss, EndcapError
-from endcap.server.shops import Shops
+from endcap.server.serving.shops import Shops
 
 
 FAILURES_IN_A_ROW = 3

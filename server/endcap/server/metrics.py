@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from endcap.sdk.errors import Unavailable
-from endcap.server.answer import RungOutcome
+from endcap.server.recommending.answer import RungOutcome
 from endcap.server.serving.breaker import BreakerState
 
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, store_events
-from endcap.catalog.forgetting import forget_user
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import Event, store_events
 from endcap.catalog.importing.importer import ImportReport, check_files, import_files
 from endcap.catalog.importing.progress import FileProgress, fingerprint, save_progress
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, parse_assignments
 from endcap.catalog.importing.table_files.table_file import Position
-from endcap.catalog.items import Availability, Item, get_items, upsert_items
-from endcap.catalog.tombstones import People
-from endcap.catalog.user_records import UserRecord, get_user_records, upsert_user_records
+from endcap.catalog.items.items import Availability, Item, get_items, upsert_items
+from endcap.catalog.people.deleted_people import People
+from endcap.catalog.people.forgetting import forget_user
+from endcap.catalog.people.user_records import UserRecord, get_user_records, upsert_user_records
 
 
 MUG = Item(

@@ -17,16 +17,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from endcap.catalog.database import Database
-from endcap.catalog.events import Event, events_after
-from endcap.catalog.forgetting import forget_user
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.tables import IMPORTS, USERS
+from endcap.catalog.events.events import Event, events_after
 from endcap.catalog.importing.importer import ImportReport, Step, check_files, import_files, import_folder
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
-from endcap.catalog.items import Availability, Item, get_items, upsert_items
-from endcap.catalog.tables import IMPORTS, USERS
-from endcap.catalog.tombstones import People
-from endcap.catalog.user_records import get_user_records
+from endcap.catalog.items.items import Availability, Item, get_items, upsert_items
+from endcap.catalog.people.deleted_people import People
+from endcap.catalog.people.forgetting import forget_user
+from endcap.catalog.people.user_records import get_user_records
 from endcap.sdk.errors import InvalidInput, NotFound
 
 
@@ -352,7 +352,7 @@ _IMPORT_AND_DIE = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from endcap.catalog.importing import importer
-from endcap.catalog.database import open_database
+from endcap.catalog.database.engine import open_database
 from endcap.catalog.importing.sources import find_sources
 from endcap.catalog.importing.table_files import csv_file
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from endcap.catalog.rules import Action, Rule
+from endcap.catalog.configuration.rules import Action, Rule
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules import RerankContext, Reranked, ScoredCandidates, compile_rules
+from endcap.server.reranking import RerankContext, Reranked, ScoredCandidates, compile_rules
 
 
 # Property tests draw the same examples every time, and a busy machine is no failure.

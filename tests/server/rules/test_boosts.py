@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from endcap.catalog.rules import BiasRule, BiasTarget, BoostRule, FatigueRule, Rule
+from endcap.catalog.configuration.rules import BiasRule, BiasTarget, BoostRule, FatigueRule, Rule
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules import RerankContext, compile_rules
+from endcap.server.reranking import RerankContext, compile_rules
 
 
 PageOf = Callable[..., Any]

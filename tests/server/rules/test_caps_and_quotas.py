@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.rules import BoostRule, CapRule, PinRule, QuotaRule
+from endcap.catalog.configuration.rules import BoostRule, CapRule, PinRule, QuotaRule
 from endcap.sdk.testing import Item
 
 

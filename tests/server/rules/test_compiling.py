@@ -6,7 +6,7 @@ from math import nan
 import numpy as np
 import pytest
 
-from endcap.catalog.rules import (
+from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
     BiasTarget,
@@ -23,7 +23,7 @@ from endcap.catalog.rules import (
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules import NamedFilter, RerankContext, compile_rules
+from endcap.server.reranking import NamedFilter, RerankContext, compile_rules
 
 
 @pytest.mark.parametrize(

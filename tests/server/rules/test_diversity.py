@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.rules import CapRule, DiversityMethod, DiversityRule, PinRule
+from endcap.catalog.configuration.rules import CapRule, DiversityMethod, DiversityRule, PinRule
 from endcap.sdk.testing import Item, catalog
-from endcap.server.rules.similarity import Similarity
+from endcap.server.reranking.similarity import Similarity
 
 
 PageOf = Callable[..., Any]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from endcap.catalog.rules import BoostRule, CapRule, PinRule
+from endcap.catalog.configuration.rules import BoostRule, CapRule, PinRule
 from endcap.sdk.testing import Item
 
 

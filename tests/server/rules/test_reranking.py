@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from endcap.catalog.rules import (
+from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
     BiasTarget,

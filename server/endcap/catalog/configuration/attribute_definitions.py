@@ -13,8 +13,8 @@ from typing import TypeAlias, TypeVar
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.attributes import AttributeValue, Moment
-from endcap.catalog.tables import ATTRIBUTES
+from endcap.catalog.database.tables import ATTRIBUTES
+from endcap.catalog.fields.attributes import AttributeValue, Moment
 from endcap.sdk.errors import InvalidInput
 
 

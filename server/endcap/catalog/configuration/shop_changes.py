@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.shop_settings import ShopSettings, settings_to_json
-from endcap.catalog.tables import SHOP_CHANGES
+from endcap.catalog.database.tables import SHOP_CHANGES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from endcap.catalog.attributes import is_attribute_name
 from endcap.catalog.configuration.attribute_definitions import MAX_DEFINITIONS, AttributeTypes
-from endcap.catalog.field_rules import CURRENCY, EVENT_TYPE, check_language
+from endcap.catalog.fields.attributes import is_attribute_name
+from endcap.catalog.fields.checks import CURRENCY, EVENT_TYPE, check_language
 from endcap.sdk.catalog_view import EVENT_WEIGHTS
 from endcap.sdk.errors import InvalidInput
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from endcap.catalog.attributes import EARLIEST, LATEST, AttributeValue, load_attribute
-from endcap.catalog.field_rules import (
+from endcap.catalog.fields.attributes import EARLIEST, LATEST, AttributeValue, load_attribute
+from endcap.catalog.fields.checks import (
     CURRENCY,
     EVENT_TYPE,
     LANGUAGE,
@@ -18,8 +18,8 @@ from endcap.catalog.field_rules import (
     check_localized_texts,
 )
 from endcap.catalog.fields.limits import MAX_QUANTITY
-from endcap.catalog.items import Availability
-from endcap.catalog.money import MAX_UNITS
+from endcap.catalog.fields.money import MAX_UNITS
+from endcap.catalog.items.items import Availability
 from endcap.sdk.errors import InvalidInput
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from endcap.catalog.entry_changes import Change
+from endcap.catalog.fields.money import to_nanos
 from endcap.catalog.importing.cells import read_attributes, read_localized_texts
-from endcap.catalog.items import Availability
-from endcap.catalog.money import to_nanos
+from endcap.catalog.items.entry_changes import Change
+from endcap.catalog.items.items import Availability
 
 
 _AMOUNTS: Mapping[str, str] = {

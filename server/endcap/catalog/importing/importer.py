@@ -13,14 +13,14 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import Database
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database.engine import Database
 from endcap.catalog.importing.progress import FileProgress, forget_progress, load_progress, save_progress
 from endcap.catalog.importing.reading import Batch, SourceReader
 from endcap.catalog.importing.reject_file import RejectFile
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, describe_unread, find_sources
 from endcap.catalog.importing.storing import Written, foresee_batch, foresee_first_batch, store_batch
-from endcap.catalog.shops import get_shop
 from endcap.sdk.errors import NotFound
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.database.bulk import upsert
+from endcap.catalog.database.tables import IMPORTS
 from endcap.catalog.importing.table_files.table_file import START, Position
-from endcap.catalog.tables import IMPORTS
-from endcap.catalog.upserting import upsert
 
 
 _SAMPLE_BYTES = 65_536

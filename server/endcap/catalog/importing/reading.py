@@ -6,9 +6,8 @@ from operator import attrgetter
 
 import polars as pl
 
-from endcap.catalog.entry_changes import Change
-from endcap.catalog.events import Event
-from endcap.catalog.field_rules import check_currency
+from endcap.catalog.events.events import Event
+from endcap.catalog.fields.checks import check_currency
 from endcap.catalog.importing.changes import read_item_changes, read_user_changes
 from endcap.catalog.importing.progress import FileProgress, fingerprint
 from endcap.catalog.importing.reject_file import Reject, row_text
@@ -17,6 +16,7 @@ from endcap.catalog.importing.rows import COLUMNS, Subject, read_events, refusal
 from endcap.catalog.importing.sources import Layout, Source, find_columns
 from endcap.catalog.importing.table_files.opening import open_table_file
 from endcap.catalog.importing.table_files.table_file import Chunk, Position
+from endcap.catalog.items.entry_changes import Change
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import polars as pl
 
-from endcap.catalog.events import Attribution, Event
+from endcap.catalog.events.events import Attribution, Event
 from endcap.catalog.fields.limits import LIMITS, MAX_LEAD
 from endcap.catalog.importing.cells import Kind, read_attributes
 from endcap.catalog.importing.changes import amount_nanos

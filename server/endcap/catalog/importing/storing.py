@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import AttributeChecker, AttributeRejected
-from endcap.catalog.entry_changes import (
+from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.database.revisions import lock_revision
+from endcap.catalog.events.events import Outcome, foresee_events, store_events
+from endcap.catalog.importing.reading import Batch
+from endcap.catalog.items.entry_changes import (
     USER_DELETED,
     apply_changes,
     change_items,
     change_users,
     item_change,
 )
-from endcap.catalog.events import Outcome, foresee_events, store_events
-from endcap.catalog.importing.reading import Batch
-from endcap.catalog.items import upsert_items
-from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import Shop
-from endcap.catalog.user_records import upsert_user_records
+from endcap.catalog.items.items import upsert_items
+from endcap.catalog.people.user_records import upsert_user_records
 from endcap.sdk.errors import EndcapError
 
 

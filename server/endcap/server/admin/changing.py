@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import Database
-from endcap.catalog.revisions import lock_revision
-from endcap.catalog.shops import get_shop
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import lock_revision
 from endcap.server.admin.caller import Caller
 
 

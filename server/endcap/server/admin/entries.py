@@ -7,12 +7,12 @@ from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import Database
-from endcap.catalog.entry_changes import Change, Changed, Entry, change_items, change_users
-from endcap.catalog.items import Item, delete_items, get_items, upsert_items
-from endcap.catalog.revisions import check_etag, lock_revision
-from endcap.catalog.shops import get_shop
-from endcap.catalog.user_records import UserRecord, upsert_user_records
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import check_etag, lock_revision
+from endcap.catalog.items.entry_changes import Change, Changed, Entry, change_items, change_users
+from endcap.catalog.items.items import Item, delete_items, get_items, upsert_items
+from endcap.catalog.people.user_records import UserRecord, upsert_user_records
 from endcap.sdk.errors import AlreadyExists, EndcapError, NotFound
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.changing import changing

@@ -3,7 +3,7 @@
 import time
 
 from endcap.server.admin.caller import Caller
-from endcap.server.shops import Shops
+from endcap.server.serving.shops import Shops
 
 
 async def go_live(shops: Shops, caller: Caller, revision: int) -> int:

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.database import Database
-from endcap.catalog.placement_changes import PlacementChange, record_change
-from endcap.catalog.placements import (
+from endcap.catalog.configuration.audit_log import PlacementChange, record_change
+from endcap.catalog.configuration.placements import (
     Placement,
     Rung,
     delete_placement,
@@ -17,7 +16,8 @@ from endcap.catalog.placements import (
     get_placement,
     put_placement,
 )
-from endcap.catalog.revisions import check_etag
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import check_etag
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
@@ -26,7 +26,7 @@ from endcap.sdk.filters import parse_filter
 from endcap.sdk.parameters import read_parameters
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.changing import changing
-from endcap.server.rules import compile_rules
+from endcap.server.reranking import compile_rules
 
 
 class PlacementEditor:

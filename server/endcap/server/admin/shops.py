@@ -1,6 +1,6 @@
 """Creating, changing and deleting shops, for the server and for commands alike.
 
-What a process serves with, ``endcap.server.shops`` changes.
+What a process serves with, ``endcap.server.serving.shops`` changes.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.configuration.shop_changes import ShopChange, audited, record_shop_change
 from endcap.catalog.configuration.shop_deletion import delete_shop, empty_shop
 from endcap.catalog.configuration.shop_settings import ShopSettings, check_settings
-from endcap.catalog.database import Database
-from endcap.catalog.revisions import check_etag, lock_revision
-from endcap.catalog.shops import Shop, change_shop, create_shop, get_shop
+from endcap.catalog.configuration.shops import Shop, change_shop, create_shop, get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import check_etag, lock_revision
 from endcap.sdk.errors import AlreadyExists, InvalidInput, NotFound
 from endcap.server.admin.caller import Caller
-from endcap.server.bundle_files import BundleFiles
+from endcap.server.models.files import BundleFiles
 
 
 _NAMES = tuple(field.name for field in fields(ShopSettings))

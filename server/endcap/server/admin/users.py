@@ -1,10 +1,10 @@
 """Deleting users: out of the database, and out of the memory of this process."""
 
-from endcap.catalog.database import Database
-from endcap.catalog.forgetting import Forgotten, forget_user
-from endcap.catalog.tombstones import People
+from endcap.catalog.database.engine import Database
+from endcap.catalog.people.deleted_people import People
+from endcap.catalog.people.forgetting import Forgotten, forget_user
 from endcap.server.admin.caller import Caller
-from endcap.server.shops import Shops
+from endcap.server.serving.shops import Shops
 
 
 async def delete_user(

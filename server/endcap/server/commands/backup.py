@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from endcap.catalog.backup import back_up
-from endcap.catalog.backup import restore as restore_database
-from endcap.server.commands.console import command
+from endcap.catalog.backup.backup import back_up
+from endcap.catalog.backup.backup import restore as restore_database
+from endcap.server.commands.terminal import command
 from endcap.server.settings import read_settings
 
 

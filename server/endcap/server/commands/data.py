@@ -11,17 +11,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from endcap.catalog.database import Database, open_database
-from endcap.catalog.field_rules import check_currency
+from endcap.catalog.configuration.shops import DEFAULT_SHOP, change_shop, create_shop, list_shops
+from endcap.catalog.database.engine import Database, open_database
+from endcap.catalog.database.migration import migrate
+from endcap.catalog.fields.checks import check_currency
 from endcap.catalog.importing.importer import ImportReport, Step, check_files, import_files
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
-from endcap.catalog.migration import migrate
-from endcap.catalog.shops import DEFAULT_SHOP, change_shop, create_shop, list_shops
-from endcap.catalog.snapshots import export_snapshot
+from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
-from endcap.server.commands.console import command, opened_database
 from endcap.server.commands.readiness import print_readiness
+from endcap.server.commands.terminal import command, opened_database
 from endcap.server.settings import read_settings
 
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from endcap.catalog import migration
-from endcap.catalog.migration_plan import plan_migration
-from endcap.server.commands.console import command
+from endcap.catalog.database import migration
+from endcap.catalog.database.migration_plan import plan_migration
+from endcap.server.commands.terminal import command
 from endcap.server.settings import read_settings
 
 

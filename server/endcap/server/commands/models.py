@@ -10,15 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from endcap.catalog.bundles import list_bundles
-from endcap.catalog.database import Database
-from endcap.catalog.shops import DEFAULT_SHOP
+from endcap.catalog.configuration.bundles import list_bundles
+from endcap.catalog.configuration.shops import DEFAULT_SHOP
+from endcap.catalog.database.engine import Database
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.console import command, opened_database
-from endcap.server.loaded_models import LoadedModels
-from endcap.server.model_registry import ModelRegistry
-from endcap.server.promotion import DEFAULT_GATE, Gate, promote
+from endcap.server.commands.terminal import command, opened_database
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.models.promotion import DEFAULT_GATE, Gate, promote
+from endcap.server.models.registry import ModelRegistry
 from endcap.server.settings import read_settings
 
 

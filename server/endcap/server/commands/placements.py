@@ -13,17 +13,17 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.database import Database
-from endcap.catalog.placement_changes import PlacementChange, list_changes
-from endcap.catalog.placements import Placement, get_placement, list_placements
-from endcap.catalog.shops import DEFAULT_SHOP, get_shop
+from endcap.catalog.configuration.audit_log import PlacementChange, list_changes
+from endcap.catalog.configuration.placements import Placement, get_placement, list_placements
+from endcap.catalog.configuration.shops import DEFAULT_SHOP, get_shop
+from endcap.catalog.database.engine import Database
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.placements import PlacementEditor
-from endcap.server.commands.console import command, login_name, opened_database
-from endcap.server.convert.placements import read_placement, read_update, write_placement, write_task
+from endcap.server.api.convert.placements import read_placement, read_update, write_placement, write_task
+from endcap.server.commands.terminal import command, login_name, opened_database
 from endcap.v1 import placement_pb2
 
 

@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.retention import prune_shop
-from endcap.catalog.shops import list_shops
+from endcap.catalog.configuration.shops import list_shops
+from endcap.catalog.events.retention import prune_shop
 from endcap.sdk.errors import NotFound
-from endcap.server.commands.console import command, opened_database
+from endcap.server.commands.terminal import command, opened_database
 
 
 @command

@@ -7,11 +7,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.counting import count_shop
-from endcap.catalog.database import Database
-from endcap.catalog.readiness import Counts, Level, judge, warn
-from endcap.catalog.shops import DEFAULT_SHOP, get_shop
-from endcap.server.commands.console import command, opened_database
+from endcap.catalog.configuration.shops import DEFAULT_SHOP, get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.reports.counting import count_shop
+from endcap.catalog.reports.readiness import Counts, Level, judge, warn
+from endcap.server.commands.terminal import command, opened_database
 
 
 _STYLES = {Level.ENOUGH: "green", Level.THIN: "yellow", Level.TOO_LITTLE: "red"}

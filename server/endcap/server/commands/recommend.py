@@ -10,10 +10,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from rich.console import Console
 from rich.table import Table
 
-from endcap.catalog.shops import DEFAULT_SHOP
+from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.client import AsyncClient, Options
-from endcap.server.commands.console import refusal, run
 from endcap.server.commands.recommend_all import recommend_all
+from endcap.server.commands.terminal import refusal, run
 from endcap.server.settings import read_settings
 from endcap.v1.money_pb2 import Money
 from endcap.v1.recommendation_pb2 import DegradationCause

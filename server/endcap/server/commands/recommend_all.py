@@ -11,12 +11,12 @@ import polars as pl
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from endcap.catalog.database import Database
-from endcap.catalog.users import count_users, list_user_ids
+from endcap.catalog.database.engine import Database
+from endcap.catalog.people.users import count_users, list_user_ids
 from endcap.client import AsyncClient, Options
 from endcap.sdk.errors import FailedPrecondition, Unavailable
 from endcap.sdk.publish import publish
-from endcap.server.commands.console import opened_database, refusal
+from endcap.server.commands.terminal import opened_database, refusal
 from endcap.v1.recommendation_service_pb2 import (
     RecommendOutcome,
     RecommendRequest,

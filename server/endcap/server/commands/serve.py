@@ -4,10 +4,10 @@ import logging
 
 import structlog
 
-from endcap.catalog.migration import migrate
-from endcap.server.allocation import give_back_large_blocks
+from endcap.catalog.database.migration import migrate
 from endcap.server.app import Application
-from endcap.server.commands.console import run
+from endcap.server.commands.terminal import run
+from endcap.server.process import give_back_large_blocks
 from endcap.server.settings import read_settings
 
 

@@ -15,13 +15,13 @@ from rich.table import Table
 from endcap.catalog.configuration.attribute_definitions import AttributeType
 from endcap.catalog.configuration.shop_changes import list_shop_changes
 from endcap.catalog.configuration.shop_settings import ShopSettings, event_type_named
+from endcap.catalog.configuration.shops import DEFAULT_SHOP, Shop, get_shop, list_shops
 from endcap.catalog.fields.limits import check_id
-from endcap.catalog.shops import DEFAULT_SHOP, Shop, get_shop, list_shops
 from endcap.sdk.errors import InvalidInput
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.shops import ShopEditor
-from endcap.server.bundle_files import BundleFiles
-from endcap.server.commands.console import command, login_name, opened_database
+from endcap.server.commands.terminal import command, login_name, opened_database
+from endcap.server.models.files import BundleFiles
 from endcap.server.settings import read_settings
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import NO_ROWS, Eligibility, Query, Ranking, Reason, Rows, Scores
-from endcap.server.rules import RerankContext, Rules
+from endcap.server.reranking import RerankContext, Rules
 
 
 _PAGES = 5  # asked for where rules re-rank, or where variants of a product may take one another's place

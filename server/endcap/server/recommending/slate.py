@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import Query
-from endcap.server.answer import RecommendedItem
-from endcap.server.ladders import Rung
+from endcap.server.recommending.answer import RecommendedItem
 from endcap.server.recommending.candidates import Candidates
-from endcap.server.rules import RerankContext, Reranked, Rules, ScoredCandidates
+from endcap.server.reranking import RerankContext, Reranked, Rules, ScoredCandidates
+from endcap.server.serving.ladders import Rung
 
 
 _TOP_UP = 1_000  # items that a rung is asked for where caps or variants starve a page

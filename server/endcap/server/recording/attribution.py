@@ -13,10 +13,10 @@ import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from endcap.catalog.events import Attribution, Event
-from endcap.catalog.exposures import NOBODY, unit_digest
+from endcap.catalog.events.events import Attribution, Event
+from endcap.catalog.events.exposures import NOBODY, unit_digest
 from endcap.sdk.errors import InvalidInput
-from endcap.server import tokens
+from endcap.server.recording import tokens
 
 
 PURPOSE = "attribution_token"

@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 
-from endcap.catalog.exposures import Degradation, ExposedItem, Exposure
+from endcap.catalog.events.exposures import Degradation, ExposedItem, Exposure
 from endcap.sdk import Rows
-from endcap.server.answer import RecommendationAnswer
-from endcap.server.request import RecommendationRequest
-from endcap.server.shops import ShopState
+from endcap.server.recommending.answer import RecommendationAnswer
+from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.serving.shops import ShopState
 
 
 def exposure(

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import structlog
 
-from endcap.catalog.database import Database
-from endcap.catalog.events import Attribution, Event
-from endcap.catalog.exposures import unit_digest
-from endcap.catalog.users import find_links
+from endcap.catalog.database.engine import Database
+from endcap.catalog.events.events import Attribution, Event
+from endcap.catalog.events.exposures import unit_digest
+from endcap.catalog.people.users import find_links
 from endcap.sdk.errors import EndcapError
 from endcap.server.recording.attribution import attribute
-from endcap.server.shops import Shop
+from endcap.server.serving.shops import Shop
 
 
 _log = structlog.get_logger(__name__)

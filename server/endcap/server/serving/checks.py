@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import NO_RANKING, Query, Ranking, Reason, Rows
-from endcap.server.answer import Dropped
+from endcap.server.recommending.answer import Dropped
 
 
 _KIND = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a reason, as the contract has it

@@ -1,0 +1,167 @@
+"""Backups: everything that the database holds in one file, written and read back while servers run.
+
+The files of models are not in it: they are folders that never change, which can be copied as they are.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import URL
+
+from endcap.catalog.backup import postgresql_backup, sqlite_backup
+from endcap.catalog.database import sqlite
+from endcap.catalog.database.engine import Database, open_database, parse_url
+from endcap.catalog.database.revisions import jump_past, read_revisions
+from endcap.catalog.database.schema import refuse_newer, schema_version
+from endcap.catalog.people.deleted_people import Tombstones, read_tombstones
+from endcap.catalog.people.forgetting import erase_forgotten, forget_again
+from endcap.sdk.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
+
+
+class _Kind(Protocol):
+    """A module that backs up one kind of database."""
+
+    NAME: str
+    MAGIC: bytes
+    """What its backups begin with."""
+
+    async def back_up(self, url: URL, file: Path) -> None: ...
+
+    async def check(self, file: Path) -> str | None: ...
+
+    async def restore(self, url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
+        """Restore, and give a function the URL of a database that holds what was restored."""
+
+
+_KINDS: Mapping[str, _Kind] = {"sqlite": sqlite_backup, "postgresql": postgresql_backup}
+
+
+async def back_up(url: str, file: Path) -> None:
+    """Write what a database holds at one moment to a new file, which is there when it is whole and checked.
+
+    Servers write on meanwhile. Whatever was acknowledged before the call is in the file.
+
+    Args:
+        url: Of the database, as for ``open_database``.
+        file: A file that does not exist, in a folder that does.
+
+    Raises:
+        InvalidInput: The URL is not one of a database that Endcap knows, or there is no such folder.
+        AlreadyExists: The file exists.
+        FailedPrecondition: There is no such database, or a program that is needed.
+        Exhausted: The disk is full.
+        Unavailable: The database does not answer.
+        DataLoss: The database is damaged.
+    """
+    parsed = parse_url(url)
+    _check_new(file)
+    kind = _KINDS[parsed.get_backend_name()]
+    part = file.with_name(f".{file.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        await kind.back_up(parsed, part)
+        await kind.check(part)
+        _sync(part)
+        part.rename(file)
+        _sync(file.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def restore(url: str, file: Path, *, replace: bool = False) -> int:
+    """Bring a database to what a backup holds, and to the schema of this release.
+
+    Nothing is changed unless the backup is whole. Servers that run take it over when they look for news.
+    Who was deleted from a shop that is replaced stays deleted: whom the backup holds of them is forgotten
+    again. A database without that shop knows of no deletions.
+
+    Args:
+        url: Of the database, as for ``open_database``; a file is created where there is none.
+        file: The backup.
+        replace: Whether shops that the database holds are replaced.
+
+    Returns:
+        How many users and visitors of the backup were forgotten again.
+
+    Raises:
+        InvalidInput: The URL is not one of a database that Endcap knows, or the file is no backup of one.
+        NotFound: There is no such file.
+        FailedPrecondition: The database holds shops, the backup is of a newer release, or a program that is
+            needed is missing.
+        Unavailable: The database does not answer, or others write all the time.
+        Exhausted: The disk is full.
+        DataLoss: The backup or the database is damaged.
+    """
+    parsed = parse_url(url)
+    kind = _KINDS[parsed.get_backend_name()]
+    _check_kind(kind, file)
+    refuse_newer(await kind.check(file))
+    revisions, tombstones = await _look(parsed)
+    if revisions and not replace:
+        raise FailedPrecondition(
+            "the database holds shops, which a restore would replace: say --replace if they may go, or let"
+            " ENDCAP_DATABASE_URL name another one"
+        )
+    count = 0
+
+    async def amend(restored: str) -> None:
+        nonlocal count
+        database = await open_database(restored)
+        try:
+            async with database.write() as connection:
+                for shop, revision in revisions.items():
+                    await jump_past(connection=connection, shop=shop, revision=revision)
+            for each in tombstones:
+                count += await forget_again(database, each)
+            await erase_forgotten(database)
+        finally:
+            await database.close()
+
+    await kind.restore(parsed, file, amend)
+    return count
+
+
+def _check_new(file: Path) -> None:
+    if file.exists():
+        raise AlreadyExists(f"{file} exists: choose another name")
+    if not file.parent.is_dir():
+        raise InvalidInput(f"there is no folder {file.parent}: create it")
+
+
+def _check_kind(kind: _Kind, file: Path) -> None:
+    if not file.is_file():
+        raise NotFound(f"there is no file {file}: name one that 'endcap backup' wrote")
+    with file.open("rb") as content:
+        start = content.read(16)
+    for other in _KINDS.values():
+        if start.startswith(other.MAGIC) and other is not kind:
+            raise InvalidInput(
+                f"{file} is a backup of {other.NAME}: let ENDCAP_DATABASE_URL name a database of that kind"
+            )
+    if not start.startswith(kind.MAGIC):
+        raise InvalidInput(f"{file} is no backup: name a file that 'endcap backup' wrote")
+
+
+async def _look(url: URL) -> tuple[dict[str, int], list[Tombstones]]:
+    """Return the revisions of the shops that a database holds, and the tombstones there."""
+    if url.get_backend_name() == "sqlite" and not sqlite.database_file(url).exists():
+        return {}, []
+    database = Database(url.render_as_string(hide_password=False))
+    try:
+        async with database.read() as connection:
+            if await connection.run_sync(schema_version) is None:
+                return {}, []
+            return await read_revisions(connection), await read_tombstones(connection)
+    finally:
+        await database.close()
+
+
+def _sync(path: Path) -> None:
+    """Have what was written to a file or folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

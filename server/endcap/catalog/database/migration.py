@@ -1,0 +1,47 @@
+"""Bringing a database to the schema of this release."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+from endcap.catalog.database import migrations
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.migrations import HEAD
+from endcap.catalog.database.schema import refuse_newer, schema_version
+
+
+async def migrate(url: str, *, target: str = HEAD) -> None:
+    """Bring a database to a schema; create a file, and its folder, where there is none.
+
+    All revisions run in one transaction: a process that dies on the way leaves the old schema.
+
+    Args:
+        url: As for ``open_database``.
+        target: The revision, the newest one unless told otherwise. With an earlier one than the database
+            has, what the later ones added is lost.
+
+    Raises:
+        InvalidInput: The URL is not one of a database that Endcap knows.
+        FailedPrecondition: The schema is newer than this release, or the database cannot be written.
+        Unavailable: Another process is changing the schema, or the database does not answer.
+    """
+    database = Database(url, migrating=True)
+    try:
+        async with database.write() as connection:
+            await connection.run_sync(_migrate, target)
+    finally:
+        await database.close()
+
+
+def _migrate(connection: Connection, target: str) -> None:
+    found = schema_version(connection)
+    refuse_newer(found)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["connection"] = connection
+    if found is not None and found > target:
+        command.downgrade(config, target)
+    else:
+        command.upgrade(config, target)

@@ -1,0 +1,64 @@
+"""What a migration is going to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+
+from endcap.catalog.database import migrations, sqlite
+from endcap.catalog.database.engine import Database, parse_url
+from endcap.catalog.database.schema import refuse_newer, schema_version
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One revision that is applied."""
+
+    revision: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """From which schema to which one, and by what."""
+
+    current: str | None
+    """The revision that the database has; None where it holds no schema."""
+
+    target: str
+    """The revision of this release."""
+
+    steps: tuple[Step, ...]
+    """In the order in which they are applied, all in one transaction; empty when there is nothing to do."""
+
+
+async def plan_migration(url: str) -> Plan:
+    """Say what ``migrate`` is going to do with a database, and change nothing.
+
+    Args:
+        url: As for ``open_database``.
+
+    Raises:
+        InvalidInput: The URL is not one of a database that Endcap knows.
+        FailedPrecondition: The schema is newer than this release, or the database refuses the user.
+        Unavailable: The database does not answer.
+        DataLoss: The database is damaged.
+    """
+    current = await _current(url)
+    refuse_newer(current)
+    history = ScriptDirectory(str(Path(migrations.__file__).parent))
+    revisions = reversed(list(history.iterate_revisions(migrations.HEAD, current or "base")))
+    steps = tuple(Step(revision.revision, revision.doc) for revision in revisions)
+    return Plan(current, migrations.HEAD, steps)
+
+
+async def _current(url: str) -> str | None:
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not sqlite.database_file(parsed).exists():
+        return None
+    database = Database(url)
+    try:
+        async with database.read() as connection:
+            return await connection.run_sync(schema_version)
+    finally:
+        await database.close()

@@ -1,0 +1,42 @@
+"""Which schema a database holds, and whether this release can use it."""
+
+from sqlalchemy import Connection, inspect, text
+
+from endcap.catalog.database.migrations import HEAD
+from endcap.sdk.errors import FailedPrecondition
+
+
+def schema_version(connection: Connection) -> str | None:
+    """Return the revision of the schema that a database holds, or None where it holds none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return version
+
+
+def refuse_newer(found: str | None) -> None:
+    """Refuse a schema that a later release has written.
+
+    Raises:
+        FailedPrecondition: It is newer than this release.
+    """
+    if found is not None and found > HEAD:
+        raise FailedPrecondition(
+            f"the database has schema {found}, and this release knows {HEAD}: use a newer release of Endcap"
+        )
+
+
+def require_current(found: str | None) -> None:
+    """Refuse every schema but that of this release.
+
+    Raises:
+        FailedPrecondition: It is missing, older or newer.
+    """
+    refuse_newer(found)
+    if found is None:
+        raise FailedPrecondition("the database holds no schema: create it with 'endcap migrate'")
+    if found < HEAD:
+        raise FailedPrecondition(
+            f"the database has schema {found}, and this release needs {HEAD}:"
+            " bring it up to date with 'endcap migrate'"
+        )

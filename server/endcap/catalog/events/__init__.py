@@ -1,0 +1,1 @@
+"""Events and exposures: written, kept and pruned."""

@@ -1,0 +1,99 @@
+"""Retention: events and exposures go when they are older than their shop keeps them.
+
+Age counts back from the newest row of the shop, as it does in views. A clock that is wrong for a day deletes
+nothing that way, nor does a shop lose its past because it has closed.
+
+Users, visitors and what is linked stay. Processes leave events of that age out whenever they sort those that
+they have in memory, which they do within minutes.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Table, and_, delete, false, func, select
+
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.membership import is_among
+from endcap.catalog.database.tables import EVENTS, EXPOSURES
+
+
+BATCH_SIZE = 1_000
+"""Rows that one transaction deletes; other writers have their turn after each."""
+
+_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows of a shop were older than it keeps them."""
+
+    events: int
+    exposures: int
+
+
+async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool = False) -> Pruned:
+    """Delete what a shop does not keep any longer.
+
+    Args:
+        database: Where.
+        shop: The shop's id.
+        now: Unix milliseconds; rows of a later time do not make others old.
+        dry_run: Whether only to count.
+
+    Raises:
+        NotFound: There is no such shop.
+        Unavailable: Others wrote all the time, or the database does not answer; what was deleted before is.
+        Exhausted: The disk is full, and a deletion takes room in the log first.
+    """
+    async with database.read() as connection:
+        about = await get_shop(connection=connection, shop=shop)
+    cuts = [
+        (EVENTS, await _cut(database, EVENTS, shop, about.keep_events_days, now)),
+        (EXPOSURES, await _cut(database, EXPOSURES, shop, about.keep_exposures_days, now)),
+    ]
+    if dry_run:
+        return Pruned(*[await _count(database, table, cut) for table, cut in cuts])
+    return Pruned(*[await delete_rows(database, table, cut) for table, cut in cuts])
+
+
+async def _cut(database: Database, table: Table, shop: str, days: int, now: int) -> ColumnElement[bool]:
+    """Return the condition that a row is older than the shop keeps it."""
+    of_shop = table.c.shop == shop
+    newest = select(func.max(table.c.time)).where(of_shop, table.c.time <= now)
+    async with database.read() as connection:
+        time_of_newest = (await connection.execute(newest)).scalar() if days else None
+    return and_(of_shop, table.c.time < time_of_newest - days * _DAY) if time_of_newest else false()
+
+
+async def _count(database: Database, table: Table, cut: ColumnElement[bool]) -> int:
+    async with database.read() as connection:
+        return (await connection.execute(select(func.count()).select_from(table).where(cut))).scalar_one()
+
+
+async def delete_rows(database: Database, table: Table, condition: ColumnElement[bool]) -> int:
+    """Delete rows in batches, with other writers' turns between, and return how many there were.
+
+    Args:
+        database: Where.
+        table: One with a ``sequence``.
+        condition: What the rows meet.
+    """
+    count = last = 0
+    query = select(table.c.sequence).where(condition).order_by(table.c.sequence).limit(BATCH_SIZE)
+    while True:
+        # They are looked for in a transaction that holds nobody up.
+        async with database.read() as connection:
+            found = await connection.execute(query.where(table.c.sequence > last))
+            batch: Sequence[int] = found.scalars().all()
+        if not batch:
+            return count
+        last = batch[-1]
+        started = time.monotonic()
+        async with database.write() as connection:
+            statement = delete(table).where(is_among(connection, table.c.sequence, batch))
+            count += (await connection.execute(statement)).rowcount
+        # Other processes poll for the lock: they are to find it free as often as not.
+        await asyncio.sleep(time.monotonic() - started)

@@ -1,0 +1,145 @@
+"""What the fields of items, users and events may hold, whether a request brings them or a file.
+
+One check of each rule, which names the field that breaks it; lengths are those of ``fields.limits``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+from urllib.parse import urlsplit
+
+from endcap.catalog.fields.attributes import EARLIEST, LATEST, AttributeValue, Moment, is_attribute_name
+from endcap.catalog.fields.limits import check_limit, check_text
+from endcap.sdk.errors import InvalidInput
+
+
+EVENT_TYPE = re.compile(r"[a-z0-9_]{1,64}")
+"""What the name of an event type looks like."""
+
+CURRENCY = re.compile(r"[A-Z]{3}")
+"""What an ISO 4217 code looks like."""
+
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+"""What a BCP 47 tag looks like."""
+
+_SCHEMES = frozenset({"https", "http", "s3"})
+_TEXTS_OF_A_LANGUAGE = ("title", "description")
+
+
+def check_language(code: str, *, path: str) -> None:
+    """Refuse what is no BCP 47 tag; it may be empty.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    check_limit("language_code", code, path=path)
+    if code and not LANGUAGE.fullmatch(code):
+        raise InvalidInput(f"{path} must be a BCP 47 tag, such as en-GB", field=path)
+
+
+def check_currency(code: str, *, path: str = "currency") -> None:
+    """Refuse what is no ISO 4217 code; it may be empty.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    if code and not CURRENCY.fullmatch(code):
+        raise InvalidInput(f"{path} must be an ISO 4217 code, such as EUR", field=path)
+
+
+def check_image_uris(addresses: Sequence[str]) -> None:
+    """Refuse the address of an image that no shop front should open.
+
+    Raises:
+        InvalidInput: One is no address of the web or of an object store.
+    """
+    for index, address in enumerate(addresses):
+        if not _is_address(address):
+            path = f"image_uris[{index}]"
+            raise InvalidInput(f"{path} must be an https, http or s3 address", field=path)
+
+
+def check_availability_times(available_time: int | None, expire_time: int | None) -> None:
+    """Refuse an item that expires before it is available.
+
+    Args:
+        available_time: Unix milliseconds, as is the next one; None for no bound.
+        expire_time: Must be later.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if available_time is not None and expire_time is not None and available_time >= expire_time:
+        raise InvalidInput("expire_time must be later than available_time", field="expire_time")
+
+
+def check_attributes(attributes: Mapping[str, AttributeValue], *, field: str) -> None:
+    """Refuse values by name of which one is none.
+
+    Args:
+        attributes: The values.
+        field: ``attributes`` or ``properties``.
+
+    Raises:
+        InvalidInput: There are too many, a name is none, or a value is too long or out of range.
+    """
+    check_limit(field, attributes)
+    for name, value in attributes.items():
+        check_attribute_name(name, field=field)
+        path = f"{field}.{name}"
+        match value:
+            case str():
+                check_text(f"{field} value", value, path=path)
+            case Moment():
+                if not EARLIEST <= value <= LATEST:
+                    raise InvalidInput(f"{path}.time must lie between the years 1 and 9999", field=path)
+            case int() | float():
+                if not isfinite(value):
+                    raise InvalidInput(f"{path} must be a finite number", field=path)
+            case _:
+                check_limit(f"{field} values", value, path=path)
+                for text in value:
+                    check_text(f"{field} value", text, path=path)
+
+
+def check_attribute_name(name: str, *, field: str) -> None:
+    """Refuse what is no name of an attribute.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    if not is_attribute_name(name):
+        raise InvalidInput(
+            f"{field} must have names of 1 to 64 of a-z, 0-9 and _ that start with a letter", field=field
+        )
+
+
+def check_localized_texts(texts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse texts by language of which one is none.
+
+    Args:
+        texts: ``title`` and ``description`` by language.
+
+    Raises:
+        InvalidInput: There are too many, a language is none, or a text has another name or is too long.
+    """
+    field = "localized_texts"
+    check_limit(field, texts)
+    for language, of_language in texts.items():
+        if not language:
+            raise InvalidInput(f"{field} needs a language for each text", field=field)
+        check_language(language, path=field)
+        for name, text in of_language.items():
+            path = f"{field}.{language}.{name}"
+            if name not in _TEXTS_OF_A_LANGUAGE:
+                raise InvalidInput(f"{field} has {' and '.join(_TEXTS_OF_A_LANGUAGE)}", field=field)
+            check_text(name, text, path=path)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in _SCHEMES and bool(parts.netloc) and text.isprintable() and " " not in text

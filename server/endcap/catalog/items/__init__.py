@@ -1,0 +1,1 @@
+"""Items: written, listed and searched."""

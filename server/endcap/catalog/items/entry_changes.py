@@ -1,0 +1,156 @@
+"""Changes of items and users, from requests and from files: one set of rules for both.
+
+A write names what it says of an entry; what it does not name stays as it is stored. A new item needs a title,
+for nobody can be shown one without; a title once given can be replaced and not taken away. The amounts of an
+item have one currency, its attributes the types that the shop gives them, an item does not expire before it
+is available, and nobody writes about a user who was deleted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.configuration.attribute_definitions import AttributeChecker, read_attribute_types
+from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.database.revisions import check_etag
+from endcap.catalog.fields.checks import check_availability_times
+from endcap.catalog.fields.limits import check_limit
+from endcap.catalog.items.items import Item, get_items
+from endcap.catalog.people.deleted_people import People, find_deleted
+from endcap.catalog.people.user_records import UserRecord, get_user_records
+from endcap.sdk.errors import EndcapError, FailedPrecondition, InvalidInput
+
+
+Entry = TypeVar("Entry", Item, UserRecord)
+
+USER_DELETED = "the user was deleted: send it no more"
+
+_AMOUNTS = ("price", "original_price", "cost")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a write says of one item or user."""
+
+    id: str
+
+    values: Mapping[str, Any]
+    """Fields that are written whole, by name in ``Item`` or ``UserRecord``."""
+
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Single entries of maps that are written, by field; None takes one away."""
+
+    etag: str = ""
+    """The state that the writer has read; empty to change any."""
+
+
+Changed: TypeAlias = tuple[dict[str, Entry], dict[int, EndcapError]]
+"""Entries as they become, by id, and why the other changes are refused, by their place."""
+
+
+async def change_items(
+    *, connection: AsyncConnection, shop: Shop, changes: Mapping[int, Change]
+) -> Changed[Item]:
+    """Return what changes make of a shop's items; nothing is stored.
+
+    Args:
+        connection: One that holds the shop's revision, where the items are going to be stored.
+        shop: The shop.
+        changes: By their place; of two changes of one id, the second changes what the first has made.
+    """
+    stored = await get_items(
+        connection=connection, shop=shop.id, item_ids=[change.id for change in changes.values()]
+    )
+    # Read anew: others may have defined attributes since the shop was read.
+    types = await read_attribute_types(connection=connection, shop=shop.id)
+    return apply_changes(changes, stored, item_change(AttributeChecker(types), currency=shop.currency))
+
+
+async def change_users(
+    *, connection: AsyncConnection, shop: Shop, changes: Mapping[int, Change]
+) -> Changed[UserRecord]:
+    """Return what changes make of a shop's user records; see ``change_items``."""
+    ids = frozenset(change.id for change in changes.values())
+    stored = await get_user_records(connection=connection, shop=shop.id, user_ids=ids)
+    deleted = (await find_deleted(connection=connection, shop=shop.id, named=People(ids))).users
+
+    def changed_user(change: Change, record: UserRecord | None) -> UserRecord:
+        if change.id in deleted:
+            raise FailedPrecondition(USER_DELETED)
+        return _replaced(UserRecord(change.id) if record is None else record, change)
+
+    return apply_changes(changes, stored, changed_user)
+
+
+def apply_changes(
+    changes: Mapping[int, Change],
+    stored: Mapping[str, Entry],
+    change_one: Callable[[Change, Entry | None], Entry],
+) -> Changed[Entry]:
+    """Change entries one after the other.
+
+    Args:
+        changes: By their place.
+        stored: The entries before, by id.
+        change_one: Returns what a change makes of an entry, which is None where none is stored.
+    """
+    changed: dict[str, Entry] = {}
+    refused: dict[int, EndcapError] = {}
+    for place, change in changes.items():
+        before = changed.get(change.id) or stored.get(change.id)
+        try:
+            check_etag(before.etag if before else None, change.etag)
+            changed[change.id] = change_one(change, before)
+        except EndcapError as error:
+            refused[place] = error
+    return changed, refused
+
+
+def item_change(checker: AttributeChecker, *, currency: str) -> Callable[[Change, Item | None], Item]:
+    """Return what makes items as they become, and checks their attributes in their order.
+
+    Args:
+        checker: Knows the attributes of the shop.
+        currency: The shop's.
+    """
+
+    def change_one(change: Change, stored: Item | None) -> Item:
+        item = changed_item(change, stored, currency)
+        checker.check(item.id, item.attributes, stored.attributes if stored else {})
+        return item
+
+    return change_one
+
+
+def changed_item(change: Change, stored: Item | None, currency: str) -> Item:
+    """Return an item as it becomes.
+
+    Args:
+        change: What is written.
+        stored: The item as it is; None if there is none.
+        currency: The shop's.
+
+    Raises:
+        InvalidInput: What is written does not fit what is stored, or lacks the title of a new item.
+    """
+    before = Item(change.id) if stored is None else stored
+    item = _replaced(before, change)
+    if not item.title and (stored is None or "title" in change.values):
+        raise InvalidInput("title is missing", field="title")
+    check_availability_times(item.available_time, item.expire_time)
+    if (before.currency or currency) != (item.currency or currency):
+        for name in _AMOUNTS:
+            if f"{name}_nanos" not in change.values and getattr(before, f"{name}_nanos") is not None:
+                raise InvalidInput(f"currency is not that of the stored {name}: write both", field=name)
+    return item
+
+
+def _replaced(entry: Entry, change: Change) -> Entry:
+    values = dict(change.values)
+    for name, written in change.entries.items():
+        merged = {**getattr(entry, name), **written}
+        values[name] = {key: value for key, value in merged.items() if value is not None}
+        check_limit(name, values[name])
+    return replace(entry, **values)

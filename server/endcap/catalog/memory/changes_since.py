@@ -1,0 +1,62 @@
+"""What happened to a shop, for a process that holds an earlier revision of it."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.configuration.audit_log import change_revisions
+from endcap.catalog.configuration.bundles import swap_revisions
+from endcap.catalog.configuration.shops import Shop, get_shop
+from endcap.catalog.events.events import Event, events_after
+from endcap.catalog.items.write_log import ItemRow, changed_items, item_write_revisions
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened after one revision, up to another."""
+
+    shop: Shop
+    """At the later revision."""
+
+    events: Mapping[int, Sequence[Event]]
+    """By revision."""
+
+    rebuilds: AbstractSet[int]
+    """Revisions that changed bundles or placements."""
+
+    item_writes: AbstractSet[int]
+    """Revisions that wrote items."""
+
+    items: Sequence[ItemRow]
+    """The items that were written, as they are now."""
+
+    @property
+    def revisions(self) -> AbstractSet[int]:
+        """The revisions of which it is known what they changed."""
+        return self.events.keys() | self.rebuilds | self.item_writes
+
+
+async def read_news(*, connection: AsyncConnection, shop: str, revision: int) -> News:
+    """Return what happened to a shop after a revision.
+
+    Args:
+        connection: One that reads.
+        shop: The shop's id.
+        revision: The one before.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    about = await get_shop(connection=connection, shop=shop)
+    events: dict[int, list[Event]] = {}
+    for own, event in await events_after(connection=connection, shop=shop, revision=revision):
+        events.setdefault(own, []).append(event)
+    swaps = await swap_revisions(connection=connection, shop=shop, revision=revision)
+    changes = await change_revisions(connection=connection, shop=shop, revision=revision)
+    item_writes = await item_write_revisions(connection=connection, shop=shop, revision=revision)
+    items: Sequence[ItemRow] = ()
+    if item_writes:
+        items = await changed_items(connection=connection, shop=shop, revision=revision)
+    return News(about, events, swaps | changes, item_writes, items)

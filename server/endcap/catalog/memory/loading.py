@@ -1,0 +1,149 @@
+"""Loading a shop into memory: its view and its histories."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.configuration.shops import Shop, get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.tables import EVENTS, VISITORS
+from endcap.catalog.fields.money import NANOS
+from endcap.catalog.items.write_log import select_items
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.median import medians
+from endcap.catalog.memory.rows import Stock, item_columns, update_stock, with_counts, with_paid_prices
+from endcap.catalog.memory.schedules import NEVER, Schedule
+from endcap.catalog.memory.user_counts import count_log, sort_events
+from endcap.sdk.catalog_view import CatalogView, EventColumns, build_view
+from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
+
+
+_ROWS, _ITEMS = 2_000, 5_000  # rows, and items, that are Python objects at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedShop:
+    """A shop at one revision. The histories are in rows of the view."""
+
+    shop: Shop
+    stock: Stock
+    histories: Histories
+
+    @property
+    def view(self) -> CatalogView:
+        """The view of the items."""
+        return self.stock.view
+
+
+async def load_shop(database: Database, shop: str, *, now: int) -> LoadedShop:
+    """Load a shop as one transaction sees it, in a thread of its own with a connection of its own.
+
+    The view counts ages back from the newest event, so that a shop whose events stopped some time ago still
+    has young ones.
+
+    Args:
+        database: Where it is.
+        shop: Its id.
+        now: Unix milliseconds of the moment that says which items can be bought.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    return await database.read_elsewhere(partial(_load, shop=shop, now=now))
+
+
+async def load_paid_prices(
+    database: Database, shop: str, currency: str, vocabulary: Vocabulary
+) -> NDArray[np.float64]:
+    """Return the median of what was paid for each item, in the shop's currency, read in a thread of its own.
+
+    Args:
+        database: Where it is.
+        shop: The shop's id.
+        currency: ISO 4217 code of its prices.
+        vocabulary: The rows of its items.
+    """
+    return await database.read_elsewhere(
+        partial(_paid_prices, shop=shop, currency=currency, vocabulary=vocabulary)
+    )
+
+
+async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedShop:
+    about = await get_shop(connection=connection, shop=shop)
+    nothing = build_view(
+        item_columns([], about, np.empty(0, np.bool_)),
+        EventColumns.none(),
+        version="",
+        as_of=0,
+        currency=about.currency,
+        event_weights=about.event_weights,
+    )
+    no_counts = count_log(None, Histories(nothing.vocabulary).log())
+    stock = Stock(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
+    # Piece by piece, for while many rows are Python objects, garbage collections stop all threads for long.
+    async for part in _partitions(connection, select_items(shop), _ITEMS):
+        stock = cast(
+            "Stock", update_stock(stock, about, part, now=now)
+        )  # which can tell, where items only come
+    histories = await _histories(connection, about, stock.view.vocabulary, now)
+    stock = with_counts(stock, shop, count_log(None, histories.log()))
+    paid_prices = await _paid_prices(
+        connection, shop=shop, currency=about.currency, vocabulary=stock.view.vocabulary
+    )
+    return LoadedShop(about, with_paid_prices(stock, paid_prices), histories)
+
+
+async def _histories(connection: AsyncConnection, shop: Shop, vocabulary: Vocabulary, now: int) -> Histories:
+    histories = Histories(vocabulary)
+    events = (
+        select(EVENTS.c.user_id, EVENTS.c.visitor_id, EVENTS.c.item_id, EVENTS.c.type, EVENTS.c.time)
+        .where(EVENTS.c.shop == shop.id)
+        .order_by(EVENTS.c.revision, EVENTS.c.sequence)
+    )
+    async for part in _partitions(connection, events):
+        histories.load(part)
+    # The events give the same links, but for those whose events are no longer kept.
+    links = select(VISITORS.c.id, VISITORS.c.user_id).where(
+        VISITORS.c.shop == shop.id, VISITORS.c.user_id.is_not(None)
+    )
+    async for part in _partitions(connection, links):
+        for visitor_id, user_id in part:
+            histories.link(visitor_id, user_id)
+    histories.reach(shop.revision)
+    histories.adopt(sort_events(histories.log(), keep_days=shop.keep_events_days, now=now))
+    return histories
+
+
+async def _paid_prices(
+    connection: AsyncConnection, *, shop: str, currency: str, vocabulary: Vocabulary
+) -> NDArray[np.float64]:
+    # Grouped in the database: an item has few prices, however often it was bought.
+    query = (
+        select(EVENTS.c.item_id, EVENTS.c.price_nanos, func.count())
+        .where(
+            EVENTS.c.shop == shop,
+            EVENTS.c.type == "purchase",
+            EVENTS.c.price_nanos.is_not(None),
+            EVENTS.c.currency.in_(("", currency)),
+        )
+        .group_by(EVENTS.c.item_id, EVENTS.c.price_nanos)
+    )
+    found = [row async for part in _partitions(connection, query) for row in part]
+    rows = vocabulary.rows(item_id for item_id, _, _ in found)
+    prices = np.array([nanos for _, nanos, _ in found], np.float64) / NANOS
+    counts = np.array([count for _, _, count in found], np.int64)
+    known = rows != UNKNOWN
+    return medians(rows[known], prices[known], counts[known], len(vocabulary))
+
+
+async def _partitions(
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]], size: int = _ROWS
+) -> AsyncIterator[Sequence[Any]]:
+    async for part in (await connection.stream(query)).partitions(size):
+        yield part

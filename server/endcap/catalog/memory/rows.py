@@ -1,0 +1,166 @@
+"""Bringing the view of a shop up to date with the items that were written since."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.catalog.configuration.attribute_definitions import counting
+from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.fields.attributes import load_attributes
+from endcap.catalog.fields.money import to_units
+from endcap.catalog.items.write_log import ItemRow
+from endcap.catalog.memory.schedules import Schedule
+from endcap.catalog.memory.user_counts import UserCounts
+from endcap.catalog.memory.view_columns import padded, update_view
+from endcap.sdk import NO_ROWS, Rows
+from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view, usual_prices
+from endcap.sdk.vocabulary import frozen
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stock:
+    """The items of a shop at one revision, and which can be bought at one moment."""
+
+    view: CatalogView
+    schedule: Schedule
+
+    changes_at: int
+    """Unix milliseconds of the first moment at which others can be bought."""
+
+    revision: int
+    """That of the shop when items were written last."""
+
+    counts: UserCounts
+    """Those of the view, at a revision of their own."""
+
+    def expired(self, now: int) -> Rows:
+        """Return the rows that the view calls available and that can be bought no more at a moment.
+
+        Args:
+            now: Unix milliseconds of the moment.
+        """
+        if now < self.changes_at:
+            return NO_ROWS
+        return np.flatnonzero(self.view.available & (self.schedule.ends <= now)).astype(np.int32)
+
+
+def stock_at(stock: Stock, now: int) -> Stock:
+    """Return a stock in which those items are available that can be bought at a moment.
+
+    Args:
+        stock: Of any moment.
+        now: Unix milliseconds of the moment.
+    """
+    available = stock.schedule.available(now)
+    view = stock.view
+    if not np.array_equal(available, view.available):
+        view = replace(view, available=available)
+    return replace(stock, view=view, changes_at=stock.schedule.next_change(now))
+
+
+def with_counts(stock: Stock, shop: str, counts: UserCounts) -> Stock:
+    """Return a stock whose view has other counts, and shares all else.
+
+    Args:
+        stock: The items.
+        shop: The shop's id.
+        counts: Of as many rows, or of fewer where some are new.
+    """
+    users_by_age = {
+        event_type: padded(users, len(stock.view), blank=0)
+        for event_type, users in counts.users_by_age.items()
+    }
+    view = replace(
+        stock.view,
+        version=view_version(shop, stock.revision, counts.revision),
+        as_of=counts.as_of,
+        users_by_age=MappingProxyType(users_by_age),
+    )
+    return replace(stock, view=view, counts=counts)
+
+
+def with_paid_prices(stock: Stock, paid_prices: NDArray[np.float64]) -> Stock:
+    """Return a stock whose view has other medians of what was paid, of as many rows or fewer."""
+    view = stock.view
+    paid_prices = padded(frozen(paid_prices), len(view), blank=np.nan)
+    if np.array_equal(paid_prices, view.paid_prices, equal_nan=True):
+        return stock
+    usual = usual_prices(view.original_prices, paid_prices)
+    return replace(stock, view=replace(view, paid_prices=paid_prices, usual_prices=usual))
+
+
+def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int) -> Stock | None:
+    """Return the items of a shop at a later revision.
+
+    Args:
+        stock: The items before.
+        shop: The shop at the later revision.
+        items: What was written after the earlier one, in the order of the rows.
+        now: Unix milliseconds of the moment that says which items can be bought.
+
+    Returns:
+        None where only loading the shop again can tell, as for ``update_view``.
+    """
+    rows = np.array([item.position for item in items], np.int32)
+    schedule = stock.schedule.updated(rows, items)
+    changed = build_view(
+        item_columns(items, shop, schedule.available(now)[rows]),
+        EventColumns.none(),
+        version="",
+        as_of=stock.view.as_of,
+    )
+    version = view_version(shop.id, shop.revision, stock.counts.revision)
+    view = update_view(stock.view, changed, rows, version=version)
+    if view is None:
+        return None
+    return stock_at(replace(stock, view=view, schedule=schedule, revision=shop.revision), now)
+
+
+def item_columns(items: Sequence[ItemRow], shop: Shop, available: NDArray[np.bool_]) -> ItemColumns:
+    """Turn items into columns.
+
+    Args:
+        items: Rows of ``select_items``.
+        shop: Says in which currency amounts are compared, those in another one being unknown, and which
+            attributes there are of which types, values of other types being left out.
+        available: Which of them can be bought.
+    """
+    return ItemColumns(
+        ids=[item.id for item in items],
+        titles=[item.title for item in items],
+        categories=[item.categories for item in items],
+        prices=_prices(items, "price_nanos", shop.currency),
+        available=available,
+        created=np.array([item.created_time for item in items], np.int64),
+        descriptions=[item.description for item in items],
+        brands=[item.brand for item in items],
+        availabilities=[item.availability for item in items],
+        tags=[item.tags for item in items],
+        group_ids=[item.group_id for item in items],
+        original_prices=_prices(items, "original_price_nanos", shop.currency),
+        costs=_prices(items, "cost_nanos", shop.currency),
+        attributes=[counting(load_attributes(item.attributes), shop.attributes) for item in items],
+        deleted=np.array([item.deleted for item in items], np.bool_),
+        currencies=[item.currency or shop.currency for item in items],
+        revisions=np.array([item.revision for item in items], np.int64),
+    )
+
+
+def view_version(shop: str, items: int, counts: int) -> str:
+    """Return the name of a shop's view: two views of one name say the same.
+
+    Args:
+        shop: The shop's id.
+        items: The revision at which items were written last.
+        counts: The revision whose events are counted, all earlier ones included.
+    """
+    return f"{shop}@{max(items, counts)}" + (f"/{counts}" if counts < items else "")
+
+
+def _prices(items: Sequence[ItemRow], column: str, currency: str) -> NDArray[np.float64]:
+    """Return amounts in the shop's currency, NaN for none; those in another one cannot be compared."""
+    amounts = [getattr(item, column) if item.currency in {"", currency} else None for item in items]
+    return np.array([np.nan if nanos is None else to_units(nanos) for nanos in amounts], np.float64)

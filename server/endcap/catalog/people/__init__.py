@@ -1,0 +1,1 @@
+"""Users and visitors, and how they are forgotten."""

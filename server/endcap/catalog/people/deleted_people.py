@@ -1,0 +1,137 @@
+"""Tombstones: what is left of people who were deleted, so that nothing of them is stored again.
+
+A tombstone is a keyed hash of the id. The id is not in it, and only who holds the shop's key can ask whether
+an id is meant.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from sqlalchemy import bindparam, exists, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.database.bulk import insert_rows
+from endcap.catalog.database.membership import in_chunks, is_among
+from endcap.catalog.database.tables import SHOPS, TOMBSTONES
+
+
+_DIGEST_BYTES = 16
+
+# Most shops have no tombstone: they pay for one look, and for no hashes.
+_KEY_OF_TOMBSTONES = select(SHOPS.c.token_key).where(
+    SHOPS.c.id == bindparam("shop_id"),
+    exists(select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == SHOPS.c.id)),
+)
+
+
+class _Act(Protocol):
+    """Something that somebody did."""
+
+    @property
+    def user_id(self) -> str | None: ...
+
+    @property
+    def visitor_id(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Some users and visitors, by their ids."""
+
+    users: frozenset[str] = frozenset()
+    visitors: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, acts: Sequence[_Act]) -> Self:
+        """Return those who did something."""
+        return cls(
+            frozenset(act.user_id for act in acts if act.user_id is not None),
+            frozenset(act.visitor_id for act in acts if act.visitor_id is not None),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.visitors)
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """Those of a shop, with the key that says whom they mean."""
+
+    shop: str
+    key: bytes
+    digests: frozenset[bytes]
+
+    def among(self, people: People) -> People:
+        """Return those of some people that were deleted."""
+        return People(
+            frozenset(each for each in people.users if _digest(self.key, "user", each) in self.digests),
+            frozenset(each for each in people.visitors if _digest(self.key, "visitor", each) in self.digests),
+        )
+
+
+async def read_tombstones(connection: AsyncConnection) -> list[Tombstones]:
+    """Return the tombstones of every shop that has any; of a schema without them there are none."""
+    if not await connection.run_sync(lambda each: inspect(each).has_table(TOMBSTONES.name)):
+        return []
+    query = select(SHOPS.c.id, SHOPS.c.token_key, TOMBSTONES.c.digest).join_from(SHOPS, TOMBSTONES)
+    digests: dict[tuple[str, bytes], set[bytes]] = {}
+    for shop, key, digest in await connection.execute(query):
+        digests.setdefault((shop, key), set()).add(digest)
+    return [Tombstones(shop, key, frozenset(each)) for (shop, key), each in digests.items()]
+
+
+async def find_deleted(*, connection: AsyncConnection, shop: str, named: People) -> People:
+    """Return those of some people that were deleted."""
+    key = (await connection.execute(_KEY_OF_TOMBSTONES, {"shop_id": shop})).scalar()
+    if key is None:
+        return People()
+    user_digests = {_digest(key, "user", user_id): user_id for user_id in named.users}
+    visitor_digests = {_digest(key, "visitor", visitor_id): visitor_id for visitor_id in named.visitors}
+    found = await _stored(connection, shop, [*user_digests, *visitor_digests])
+    return People(
+        frozenset(user_id for digest, user_id in user_digests.items() if digest in found),
+        frozenset(visitor_id for digest, visitor_id in visitor_digests.items() if digest in found),
+    )
+
+
+async def add_tombstones(*, connection: AsyncConnection, shop: str, people: People) -> None:
+    """Keep people from being stored again.
+
+    Args:
+        connection: One that writes.
+        shop: The id of a shop that exists.
+        people: Who was deleted.
+    """
+    key = (await connection.execute(select(SHOPS.c.token_key).where(SHOPS.c.id == shop))).scalar_one()
+    digests = [_digest(key, "user", user_id) for user_id in people.users]
+    digests += [_digest(key, "visitor", visitor_id) for visitor_id in people.visitors]
+    await put_back(connection=connection, shop=shop, digests=digests)
+
+
+async def put_back(*, connection: AsyncConnection, shop: str, digests: Iterable[bytes]) -> None:
+    """Store tombstones, of which some may be there, that were made with the key of the shop.
+
+    Args:
+        connection: One that writes.
+        shop: The id of a shop that exists.
+        digests: Theirs.
+    """
+    rows = [(shop, digest) for digest in digests]
+    await insert_rows(connection=connection, table=TOMBSTONES, rows=rows, changed=())
+
+
+async def _stored(connection: AsyncConnection, shop: str, digests: list[bytes]) -> set[bytes]:
+    stored: set[bytes] = set()
+    for chunk in in_chunks(digests):
+        among = is_among(connection, TOMBSTONES.c.digest, chunk)
+        query = select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == shop, among)
+        stored.update((await connection.execute(query)).scalars())
+    return stored
+
+
+def _digest(key: bytes, kind: str, identifier: str) -> bytes:
+    return hashlib.blake2b(
+        identifier.encode(), key=key, person=kind.encode(), digest_size=_DIGEST_BYTES
+    ).digest()

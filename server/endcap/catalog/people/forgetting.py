@@ -1,0 +1,222 @@
+"""Forgetting: every trace of a user leaves the database in one transaction, and none comes back.
+
+What goes is the record, the key behind the pseudonym, the linked visitors, and the events and exposures of
+all of them. What somebody else did on a device that is now linked to the user stays theirs and loses the
+device's id. A tombstone for each id, which does not hold it, keeps late events and exposures out.
+
+What is deleted is still in the files: erase it afterwards, again and again until nobody sees it any more.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, delete, or_, select, union, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.membership import in_chunks, is_among
+from endcap.catalog.database.revisions import advance_revision
+from endcap.catalog.database.tables import EVENTS, EXPOSURES, SHOPS, TOMBSTONES, USER_RECORDS, USERS, VISITORS
+from endcap.catalog.people.deleted_people import People, Tombstones, add_tombstones, put_back
+from endcap.sdk.errors import NotFound
+
+
+_Value = TypeVar("_Value", int, str)
+
+_TABLES = (USER_RECORDS, USERS, VISITORS, EVENTS, EXPOSURES)  # those that name people
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Who was forgotten."""
+
+    people: People
+    """The users and visitors, to be taken out of memory too."""
+
+    event_count: int
+    exposure_count: int
+
+    revision: int
+    """The shop's revision that knows nothing of them."""
+
+
+@dataclass(slots=True)
+class _Events:
+    """Events that carry an id of somebody, by their sequence."""
+
+    own: set[int] = field(default_factory=set)
+
+    of_others: set[int] = field(default_factory=set)
+    """Those of other users that carry the id of a visitor."""
+
+
+async def forget_user(
+    database: Database, shop: str, named: People, *, allow_missing: bool = False
+) -> Forgotten:
+    """Remove every trace of users, and of the visitors linked to them.
+
+    Args:
+        database: Where.
+        shop: The shop's id.
+        named: The users; visitors among them go together with the users that they are linked to.
+        allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
+
+    Raises:
+        NotFound: There is no trace, or no such shop.
+    """
+    found = _Events()
+    # There is no index of events by person, for every event would pay for it: all of them are looked
+    # through, before the transaction that keeps others from writing.
+    async with database.read() as connection:
+        searched = (await get_shop(connection=connection, shop=shop)).revision
+        expected = await _with_links(connection, shop, named)
+        await _find_events(connection, shop, expected, found, after=0)
+    async with database.write() as connection:
+        # The strongest lock: events and exposures are there before, or find the tombstones.
+        await connection.execute(select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update())
+        people = await _with_links(connection, shop, named)
+        if people != expected:
+            searched = 0
+        await _find_events(connection, shop, people, found, after=searched)
+        return await _forget(connection, shop, people, found, allow_missing=allow_missing)
+
+
+async def forget_again(database: Database, tombstones: Tombstones) -> int:
+    """Remove people from a shop, as it was restored, who were deleted since.
+
+    Late events of theirs are refused again, unless the shop has another key: it was made anew in between, and
+    only who is there by name is known.
+
+    Args:
+        database: Where the shop may be.
+        tombstones: Those that the shop had.
+
+    Returns:
+        How many users and visitors were removed.
+    """
+    shop = tombstones.shop
+    async with database.write() as connection:
+        query = select(SHOPS.c.token_key).where(SHOPS.c.id == shop).with_for_update()
+        key = (await connection.execute(query)).scalar()
+        if key is None:
+            return 0
+        if key == tombstones.key:
+            await put_back(connection=connection, shop=shop, digests=tombstones.digests)
+        named = tombstones.among(await _everybody(connection, shop))
+        if not named:
+            return 0
+        # A visitor takes nobody along here: they may have been somebody else's once, who was not deleted.
+        people = People(named.users, named.visitors | await _visitors_of(connection, shop, named.users))
+        found = _Events()
+        await _find_events(connection, shop, people, found, after=0)
+        await _forget(connection, shop, people, found, allow_missing=True)
+    return len(people.users) + len(people.visitors)
+
+
+async def erase_forgotten(database: Database) -> bool:
+    """Take from the database's files what is left there of people who were forgotten.
+
+    Returns:
+        Whether nothing is left; if not, somebody reads an older state, or writes: try again.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    async with database.read() as connection:
+        if (await connection.execute(select(TOMBSTONES.c.digest).limit(1))).first() is None:
+            return True
+    return await database.erase_deleted([table.name for table in _TABLES])
+
+
+async def _with_links(connection: AsyncConnection, shop: str, named: People) -> People:
+    """Return people with the users that the visitors are linked to, and with all visitors of the users."""
+    linked = select(VISITORS.c.user_id).where(
+        VISITORS.c.shop == shop,
+        is_among(connection, VISITORS.c.id, list(named.visitors)),
+        VISITORS.c.user_id.is_not(None),
+    )
+    users = named.users.union((await connection.execute(linked)).scalars())
+    return People(users, named.visitors | await _visitors_of(connection, shop, users))
+
+
+async def _visitors_of(connection: AsyncConnection, shop: str, users: frozenset[str]) -> frozenset[str]:
+    visitors: set[str] = set()
+    for chunk in _chunks(users):
+        theirs = select(VISITORS.c.id).where(
+            VISITORS.c.shop == shop, is_among(connection, VISITORS.c.user_id, chunk)
+        )
+        visitors.update((await connection.execute(theirs)).scalars())
+    return frozenset(visitors)
+
+
+async def _everybody(connection: AsyncConnection, shop: str) -> People:
+    """Return whoever a shop names anywhere."""
+
+    async def named(*columns: Column[Any]) -> frozenset[str]:
+        queries = [select(each).where(each.table.c.shop == shop, each.is_not(None)) for each in columns]
+        return frozenset((await connection.execute(union(*queries))).scalars())
+
+    return People(
+        await named(USERS.c.id, USER_RECORDS.c.id, VISITORS.c.user_id, EVENTS.c.user_id, EXPOSURES.c.user_id),
+        await named(VISITORS.c.id, EVENTS.c.visitor_id, EXPOSURES.c.visitor_id),
+    )
+
+
+async def _find_events(
+    connection: AsyncConnection, shop: str, people: People, found: _Events, *, after: int
+) -> None:
+    for users, visitors in zip_longest(_chunks(people.users), _chunks(people.visitors), fillvalue=()):
+        query = select(EVENTS.c.sequence, EVENTS.c.user_id).where(
+            EVENTS.c.shop == shop,
+            EVENTS.c.revision > after,
+            or_(
+                is_among(connection, EVENTS.c.user_id, users),
+                is_among(connection, EVENTS.c.visitor_id, visitors),
+            ),
+        )
+        for sequence, user_id in await connection.execute(query):
+            is_own = user_id is None or user_id in people.users
+            (found.own if is_own else found.of_others).add(sequence)
+
+
+async def _forget(
+    connection: AsyncConnection, shop: str, people: People, events: _Events, *, allow_missing: bool
+) -> Forgotten:
+    rows = 0
+    for table, ids in ((USER_RECORDS, people.users), (USERS, people.users), (VISITORS, people.visitors)):
+        for chunk in _chunks(ids):
+            among = is_among(connection, table.c.id, chunk)
+            rows += (await connection.execute(delete(table).where(table.c.shop == shop, among))).rowcount
+    for own in _chunks(events.own):
+        await connection.execute(delete(EVENTS).where(is_among(connection, EVENTS.c.sequence, own)))
+    for of_others in _chunks(events.of_others):
+        among = is_among(connection, EVENTS.c.sequence, of_others)
+        await connection.execute(update(EVENTS).where(among).values(visitor_id=None))
+    exposures = await _forget_exposures(connection, shop, people)
+    if not (rows or events.own or events.of_others or exposures or allow_missing):
+        raise NotFound("there is no trace of this user: send allow_missing to refuse late events even so")
+    await add_tombstones(connection=connection, shop=shop, people=people)
+    revision = await advance_revision(connection=connection, shop=shop)
+    return Forgotten(people, len(events.own), exposures, revision)
+
+
+async def _forget_exposures(connection: AsyncConnection, shop: str, people: People) -> int:
+    """Delete exposures, and return how many."""
+    of_shop = EXPOSURES.c.shop == shop
+    count = 0
+    for users in _chunks(people.users):
+        by_user = is_among(connection, EXPOSURES.c.user_id, users)
+        count += (await connection.execute(delete(EXPOSURES).where(of_shop, by_user))).rowcount
+    for visitors in _chunks(people.visitors):
+        by_visitor = is_among(connection, EXPOSURES.c.visitor_id, visitors)
+        own = EXPOSURES.c.user_id.is_(None)
+        count += (await connection.execute(delete(EXPOSURES).where(of_shop, by_visitor, own))).rowcount
+        await connection.execute(update(EXPOSURES).where(of_shop, by_visitor).values(visitor_id=None))
+    return count
+
+
+def _chunks(values: Iterable[_Value]) -> Iterator[Sequence[_Value]]:
+    return in_chunks(sorted(values))

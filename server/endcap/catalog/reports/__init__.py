@@ -1,0 +1,1 @@
+"""Reports about a shop's data, and its snapshot."""

@@ -1,0 +1,1 @@
+"""The gRPC side: reads messages, asks the parts below, writes messages."""

@@ -1,0 +1,65 @@
+"""The call at hand, as interceptor and servicers know it; everything below is handed the caller."""
+
+import uuid
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import grpc
+
+from endcap.catalog.fields.limits import check_id
+from endcap.server.admin.caller import Caller, Role, require
+from endcap.server.serving.shops import Shop, Shops
+
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+current_caller: ContextVar[Caller] = ContextVar("current_caller")
+"""Who makes the call that is being answered."""
+
+
+def begin_call(caller: Caller, request: Any, role: Role) -> None:
+    """Let servicers answer a call, if its caller may make it.
+
+    Args:
+        caller: Who makes the call, still without a request id.
+        request: The message, or the stream of messages, which names no request.
+        role: What the method needs.
+
+    Raises:
+        PermissionDenied: The caller's role does not include ``role``.
+        InvalidInput: The request's id is too long or holds control characters.
+    """
+    require(caller, role)
+    current_caller.set(identified(caller, request))
+
+
+def caller_and_shop(shops: Shops) -> tuple[Caller, Shop]:
+    """Return who makes the call at hand, and the shop that it is about.
+
+    Raises:
+        NotFound: There is no such shop.
+    """
+    caller = current_caller.get()
+    return caller, shops.get(caller.shop)
+
+
+def identified(caller: Caller, request: Any, *, default: str = "") -> Caller:
+    """Return the caller of one request, under the id that the request has.
+
+    Args:
+        caller: Who makes the call.
+        request: The message.
+        default: The id of a request that has none; empty to make one up.
+
+    Raises:
+        InvalidInput: The request's id is too long or holds control characters.
+    """
+    request_id = getattr(request, "request_id", "")
+    if request_id:
+        check_id("request_id", request_id)
+    return replace(
+        caller,
+        request_id=request_id or default or uuid.uuid4().hex,
+        validate_only=getattr(request, "validate_only", False),
+    )

@@ -1,0 +1,128 @@
+"""Reading the fields of messages that lie deep in a request, so that what is wrong is named by its path."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from endcap.catalog.fields.attributes import EARLIEST, LATEST
+from endcap.catalog.fields.limits import check_id, check_limit
+from endcap.sdk.errors import InvalidInput
+
+
+_Kind = TypeVar("_Kind", bound=Enum)
+
+_NANOS = 1_000_000_000
+_LONGEST = 315_576_000_000  # seconds; 10,000 years
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A message, and where it is in the request. Every method raises ``InvalidInput`` for a wrong value."""
+
+    message: Message
+    path: str
+
+    def path_of(self, name: str) -> str:
+        """Name a field by its path, such as ``placement.rules[2].boost.strength``."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def text(self, name: str, *, limit: str = "") -> str:
+        """Read a text that is required and holds no control characters.
+
+        Args:
+            name: The field.
+            limit: Its name in the table of limits, where that is another one.
+        """
+        value = self._value(name)
+        check_id(limit or name, value, path=self.path_of(name))
+        return str(value)
+
+    def optional_text(self, name: str, *, limit: str = "") -> str:
+        """Read a text that may be empty."""
+        return self.text(name, limit=limit) if self._value(name) else ""
+
+    def filter(self, name: str = "filter") -> str:
+        """Read a filter that is required; what it says is not looked at."""
+        value = self._value(name)
+        if not value.strip():
+            raise self.refused(name, "is required: write a condition")
+        check_limit("filter", value, path=self.path_of(name))
+        return str(value)
+
+    def number(self, name: str, minimum: float, maximum: float, *, zero: float | None = None) -> Any:
+        """Read a number within a range, both ends included.
+
+        Args:
+            name: The field.
+            minimum: The smallest value.
+            maximum: The largest value.
+            zero: What 0 stands for, where it does not stand for itself.
+        """
+        value = self._value(name)
+        if zero is not None and value == 0:
+            return zero
+        if not minimum <= value <= maximum:  # as is no comparison with NaN
+            raise self.refused(name, f"must be from {minimum:g} to {maximum:g}")
+        return value
+
+    def choice(self, name: str, kind: type[_Kind], *, default: _Kind | None = None) -> _Kind:
+        """Read an enumeration.
+
+        Args:
+            name: The field.
+            kind: Has a member for every value of the contract, of the same name less the prefix.
+            default: What a field that is not set stands for; None where it is required.
+        """
+        number = self._value(name)
+        if number == 0 and default is not None:
+            return default
+        enum: Any = self.message.DESCRIPTOR.fields_by_name[name].enum_type
+        values, prefix = enum.values_by_number, enum_prefix(enum)
+        if number == 0 or number not in values:
+            known = ", ".join(f"{prefix}{member.name}" for member in kind)
+            raise self.refused(name, f"must be one of {known}")
+        return kind[values[number].name.removeprefix(prefix)]
+
+    def time(self, name: str) -> int | None:
+        """Read a moment as Unix milliseconds; None where it is not set."""
+        if not self.message.HasField(name):
+            return None
+        value = self._value(name)
+        if not (EARLIEST // 1000 <= value.seconds <= LATEST // 1000 and 0 <= value.nanos < _NANOS):
+            raise self.refused(name, "must lie between the years 1 and 9999")
+        return int(value.seconds * 1000 + value.nanos // 1_000_000)
+
+    def duration(self, name: str, *, maximum: int | None = None) -> int | None:
+        """Read a duration of at least a millisecond, in milliseconds; None where it is not set.
+
+        Args:
+            name: The field.
+            maximum: The longest, in milliseconds.
+        """
+        if not self.message.HasField(name):
+            return None
+        value = self._value(name)
+        milliseconds = int(value.seconds * 1000 + value.nanos // 1_000_000)
+        longest = _LONGEST * 1000 if maximum is None else maximum
+        if not (0 <= value.nanos < _NANOS and 1 <= milliseconds <= longest):
+            raise self.refused(name, f"must be from 0.001 to {longest // 1000} seconds")
+        return milliseconds
+
+    def refused(self, name: str, complaint: str) -> InvalidInput:
+        """Return the error that says what is wrong with a field."""
+        path = self.path_of(name)
+        return InvalidInput(f"{path} {complaint}", field=path)
+
+    def _value(self, name: str) -> Any:
+        return getattr(self.message, name)
+
+
+def enum_prefix(enum: Any) -> str:
+    """Return what every value of an enumeration starts with, such as ``BIAS_TARGET_``.
+
+    Args:
+        enum: Its descriptor.
+    """
+    return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))

@@ -1,0 +1,74 @@
+"""Models and their bundles."""
+
+import re
+
+from endcap.catalog.configuration.bundles import BundleState, RegisteredBundle, RegisteredModel
+from endcap.catalog.fields.limits import check_id, check_limit
+from endcap.sdk.errors import InvalidInput
+from endcap.v1 import model_pb2
+
+
+_PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+
+
+def read_path(path: str) -> str:
+    """Check the path of a folder in the bundle store.
+
+    Raises:
+        InvalidInput: It is empty, too long, absolute, or holds what no such path holds.
+    """
+    check_id("path", path)
+    if _PATH.fullmatch(path) is None or not {".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidInput(
+            "path must be that of a folder in the bundle store, such as item_knn/20260102T030405Z",
+            field="path",
+        )
+    return path
+
+
+def check_model(model: str, version: str | None = None, etag: str = "") -> None:
+    """Check what names a model, a bundle of it, and its state.
+
+    Raises:
+        InvalidInput: A text is missing or too long.
+    """
+    check_id("model", model)
+    if version is not None:
+        check_id("version", version)
+    check_limit("etag", etag)
+
+
+def write_model(model: RegisteredModel) -> model_pb2.Model:
+    """Write a model with its bundles."""
+    return model_pb2.Model(
+        name=model.name,
+        active_version=model.active.version if model.active else "",
+        previous_version=model.retired[0].version if model.retired else "",
+        bundles=map(write_bundle, model.bundles),
+        etag=model.etag,
+    )
+
+
+def write_bundle(bundle: RegisteredBundle) -> model_pb2.Bundle:
+    """Write a bundle."""
+    manifest = bundle.manifest
+    message = model_pb2.Bundle(
+        model=bundle.model,
+        version=bundle.version,
+        state=_state(bundle.state),
+        refusal=bundle.refusal,
+        metrics=manifest["metrics"],
+        snapshot=manifest["snapshot"],
+        checksum=bundle.checksum,
+        size_bytes=bundle.size_bytes,
+        item_count=bundle.item_count,
+        kind=model_pb2.BUNDLE_KIND_STRATEGY,
+    )
+    message.create_time.FromMilliseconds(manifest["created_time"])
+    if bundle.activated_time is not None:
+        message.activate_time.FromMilliseconds(bundle.activated_time)
+    return message
+
+
+def _state(state: BundleState) -> "model_pb2.BundleState.ValueType":
+    return model_pb2.BundleState.Value(f"BUNDLE_STATE_{state.name}")

@@ -1,0 +1,217 @@
+"""Placements and their changes."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import Struct, Value
+
+from endcap.catalog.configuration.audit_log import PlacementChange
+from endcap.catalog.configuration.placements import SHOWS_SEEN, Placement, Rung
+from endcap.catalog.fields.limits import (
+    MAX_PAGE_SIZE,
+    MAX_PARAMETERS_BYTES,
+    MAX_PARAMETERS_DEPTH,
+    MAX_RUNG_TIMEOUT,
+    check_id,
+    check_limit,
+)
+from endcap.sdk import Task
+from endcap.sdk.errors import InvalidInput, Unsupported
+from endcap.server.api.convert.fields import Fields
+from endcap.server.api.convert.rules import read_rules, write_rule
+from endcap.server.api.paging import DEFAULT_PAGE_SIZE
+from endcap.v1 import placement_pb2, placement_service_pb2, task_pb2
+
+
+_ID = re.compile(r"[a-z][a-z0-9_-]{0,127}")
+_EXPLORATION = {"temperature": 10, "new_item_share": 0.5, "floor": 1}
+"""The largest value of each number of an exploration."""
+
+_PATH = "placement"
+"""Where a placement is in every request that carries one."""
+
+_EXCLUDES: Mapping[int, bool] = MappingProxyType(
+    {placement_pb2.SEEN_MODE_EXCLUDE: True, placement_pb2.SEEN_MODE_INCLUDE: False}
+)
+
+
+def read_placement(message: placement_pb2.Placement) -> Placement:
+    """Read a placement and check its fields; whether what it names exists is not looked at.
+
+    Args:
+        message: As it came; what is output only is ignored.
+
+    Raises:
+        InvalidInput: A field is missing, too long or out of range.
+        Unsupported: It explores.
+    """
+    fields = Fields(message, _PATH)
+    if not _ID.fullmatch(message.id):
+        raise fields.refused("id", "must be 1 to 128 of a-z, 0-9, _ and -, and start with a letter")
+    task = fields.choice("task", Task)
+    check_limit("ladder", message.ladder, path=fields.path_of("ladder"))
+    if not message.ladder:
+        raise fields.refused("ladder", "is required: name at least one strategy")
+    check_limit("filter", message.filter, path=fields.path_of("filter"))
+    check_limit("etag", message.etag, path=fields.path_of("etag"))
+    exploration = Fields(message.exploration, fields.path_of("exploration"))
+    if any(exploration.number(name, 0, maximum) for name, maximum in _EXPLORATION.items()):
+        raise Unsupported("this release does not explore yet: leave exploration empty")
+    return Placement(
+        id=message.id,
+        task=task,
+        ladder=tuple(
+            _read_rung(rung, Fields(rung, f"{fields.path_of('ladder')}[{index}]"))
+            for index, rung in enumerate(message.ladder)
+        ),
+        display_name=fields.optional_text("display_name"),
+        page_size=fields.number("page_size", 1, MAX_PAGE_SIZE, zero=DEFAULT_PAGE_SIZE),
+        filter=message.filter,
+        rules=read_rules(message.rules, path=fields.path_of("rules")),
+        **_read_seen(message.seen, task, Fields(message.seen, fields.path_of("seen"))),
+    )
+
+
+def write_placement(placement: Placement) -> placement_pb2.Placement:
+    """Write a placement; one that is not stored has no etag."""
+    message = placement_pb2.Placement(
+        id=placement.id,
+        display_name=placement.display_name,
+        task=write_task(placement.task),
+        ladder=map(_write_rung, placement.ladder),
+        seen=_write_seen(placement),
+        page_size=placement.page_size,
+        filter=placement.filter,
+        rules=map(write_rule, placement.rules),
+        etag=placement.etag if placement.revision else "",
+    )
+    message.create_time.FromMilliseconds(placement.created_time)
+    message.update_time.FromMilliseconds(placement.updated_time)
+    return message
+
+
+def read_update(stored: Placement, message: placement_pb2.Placement, mask: FieldMask | None) -> Placement:
+    """Read what a stored placement becomes, and check it.
+
+    Args:
+        stored: What stays as it is where the mask names nothing.
+        message: What takes the place of what the mask names; a field that it has not set is cleared.
+        mask: Paths of fields, such as ``rules`` or ``seen.window``; None for all of them.
+
+    Raises:
+        InvalidInput: A path is none of a field of placements, or the placement is wrong.
+        Unsupported: It explores.
+    """
+    if mask is None:
+        return read_placement(message)
+    merged = write_placement(stored)
+    for path in mask.paths:
+        if not FieldMask(paths=[path]).IsValidForDescriptor(message.DESCRIPTOR):
+            raise InvalidInput(
+                f"update_mask has the path {path!r}, which is no field of a placement", field="update_mask"
+            )
+        _copy_field(path.split("."), message, merged)
+    return read_placement(merged)
+
+
+def write_change(change: PlacementChange) -> placement_service_pb2.PlacementChange:
+    """Write an entry of the audit log."""
+    message = placement_service_pb2.PlacementChange(
+        actor=change.actor,
+        before=write_placement(change.before) if change.before else None,
+        after=write_placement(change.after) if change.after else None,
+        request_id=change.request_id,
+    )
+    message.time.FromMilliseconds(change.time)
+    return message
+
+
+def write_task(task: Task) -> "task_pb2.Task.ValueType":
+    """Write a task."""
+    return task_pb2.Task.Value(f"TASK_{task.name}")
+
+
+def _read_rung(message: placement_pb2.Rung, fields: Fields) -> Rung:
+    if message.parameters.ByteSize() > MAX_PARAMETERS_BYTES:
+        raise fields.refused("parameters", f"must have at most {MAX_PARAMETERS_BYTES} bytes")
+    return Rung(
+        strategy=fields.text("strategy"),
+        parameters=_read_struct(message.parameters, MAX_PARAMETERS_DEPTH, fields),
+        timeout=fields.duration("timeout", maximum=MAX_RUNG_TIMEOUT),
+    )
+
+
+def _write_rung(rung: Rung) -> placement_pb2.Rung:
+    message = placement_pb2.Rung(strategy=rung.strategy)
+    if rung.parameters:
+        message.parameters.update(dict(rung.parameters))
+    if rung.timeout is not None:
+        message.timeout.FromMilliseconds(rung.timeout)
+    return message
+
+
+def _read_struct(struct: Struct, levels: int, fields: Fields) -> dict[str, Any]:
+    _check_depth(levels, fields)
+    return {name: _read_value(value, levels - 1, fields) for name, value in struct.fields.items()}
+
+
+def _read_value(value: Value, levels: int, fields: Fields) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _read_struct(value.struct_value, levels, fields)
+    if kind == "list_value":
+        _check_depth(levels, fields)
+        return [_read_value(each, levels - 1, fields) for each in value.list_value.values]
+    if kind == "string_value" and "\0" in value.string_value:  # PostgreSQL cannot store it
+        raise fields.refused("parameters", "must not hold the character NUL")
+    return None if kind in {None, "null_value"} else getattr(value, str(kind))
+
+
+def _check_depth(levels: int, fields: Fields) -> None:
+    if not levels:
+        raise fields.refused("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep")
+
+
+def _read_seen(message: placement_pb2.SeenPolicy, task: Task, fields: Fields) -> dict[str, Any]:
+    check_limit("event_types", message.event_types, path=fields.path_of("event_types"))
+    for index, event_type in enumerate(message.event_types):
+        check_id("type", event_type, path=f"{fields.path_of('event_types')}[{index}]")
+    if message.mode and message.mode not in _EXCLUDES:
+        raise fields.refused("mode", "must be SEEN_MODE_EXCLUDE or SEEN_MODE_INCLUDE")
+    seen: dict[str, Any] = {
+        "exclude_seen": _EXCLUDES.get(message.mode, task not in SHOWS_SEEN),
+        "seen_window": fields.duration("window"),
+    }
+    if message.event_types:
+        seen["seen_types"] = tuple(dict.fromkeys(message.event_types))
+    return seen
+
+
+def _write_seen(placement: Placement) -> placement_pb2.SeenPolicy:
+    excludes = placement.exclude_seen
+    message = placement_pb2.SeenPolicy(
+        mode=placement_pb2.SEEN_MODE_EXCLUDE if excludes else placement_pb2.SEEN_MODE_INCLUDE,
+        event_types=placement.seen_types,
+    )
+    if placement.seen_window is not None:
+        message.window.FromMilliseconds(placement.seen_window)
+    return message
+
+
+def _copy_field(path: list[str], source: Any, target: Any) -> None:
+    """Make one field of a message what it is in another one."""
+    *parents, name = path
+    for parent in parents:
+        source, target = getattr(source, parent), getattr(target, parent)
+    field = target.DESCRIPTOR.fields_by_name[name]
+    value = getattr(source, name)
+    target.ClearField(name)
+    if field.is_repeated:
+        getattr(target, name).MergeFrom(value)
+    elif field.message_type is None:
+        setattr(target, name, value)
+    elif source.HasField(name):
+        getattr(target, name).CopyFrom(value)

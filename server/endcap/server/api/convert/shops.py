@@ -1,0 +1,159 @@
+"""Shops."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from endcap.catalog.configuration.attribute_definitions import AttributeType
+from endcap.catalog.configuration.shop_settings import (
+    DEFAULT_EVENT_TYPES,
+    MAX_EVENT_AGE_DAYS,
+    EventRole,
+    EventType,
+    ShopSettings,
+    ValueRule,
+    event_type_named,
+)
+from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.fields.limits import check_limit
+from endcap.sdk.errors import InvalidInput
+from endcap.server.api.convert.fields import Fields
+from endcap.v1 import shop_pb2
+
+
+_PATH = "shop"
+"""Where a shop is in every request that carries one."""
+
+_WRITTEN = (
+    "currency_code",
+    "language_codes",
+    "event_types",
+    "attributes",
+    "max_event_age_days",
+    "keep_events_days",
+    "keep_exposures_days",
+)
+_IGNORED = ("id", "create_time", "revision", "etag")
+
+
+def read_new_shop(message: shop_pb2.Shop) -> ShopSettings:
+    """Read the settings of a shop that is created: without event types, it gets the default ones.
+
+    Raises:
+        InvalidInput: An enumeration or a name is wrong; ranges are looked at by whoever stores the settings.
+    """
+    return _read(message, event_types=None if message.event_types else DEFAULT_EVENT_TYPES)
+
+
+def read_update(stored: ShopSettings, message: shop_pb2.Shop, mask: FieldMask | None) -> ShopSettings:
+    """Read the settings that a stored shop gets.
+
+    Args:
+        stored: What stays as it is where the mask names nothing.
+        message: What takes the place of what the mask names.
+        mask: Names of fields, such as ``event_types``; None for all of them.
+
+    Raises:
+        InvalidInput: A path is none of a field of shops, or as for ``read_new_shop``.
+    """
+    if mask is None:
+        return _read(message)
+    check_limit("update_mask", mask.paths)
+    merged = _write_settings(stored)
+    for path in mask.paths:
+        if path in _IGNORED:
+            continue
+        if path not in _WRITTEN:
+            raise InvalidInput(
+                f"update_mask has the path {path!r}; use {', '.join(_WRITTEN)}", field="update_mask"
+            )
+        merged.ClearField(path)  # type: ignore[arg-type]
+        merged.MergeFrom(_only(message, path))
+    return _read(merged)
+
+
+def write_shop(shop: Shop) -> shop_pb2.Shop:
+    """Write a shop; one that is not stored has no etag."""
+    message = _write_settings(shop)
+    message.id = shop.id
+    message.revision = shop.revision
+    message.etag = shop.etag if shop.revision else ""
+    message.create_time.FromMilliseconds(shop.created_time)
+    return message
+
+
+def _only(message: shop_pb2.Shop, name: str) -> shop_pb2.Shop:
+    """Return a message with one of the fields."""
+    found = shop_pb2.Shop()
+    value: Any = getattr(message, name)
+    if message.DESCRIPTOR.fields_by_name[name].is_repeated:
+        getattr(found, name).MergeFrom(value)
+    else:
+        setattr(found, name, value)
+    return found
+
+
+def _read(message: shop_pb2.Shop, *, event_types: Any = None) -> ShopSettings:
+    fields = Fields(message, _PATH)
+    return ShopSettings(
+        currency=message.currency_code,
+        languages=tuple(message.language_codes),
+        event_types=_read_event_types(message.event_types, fields) if event_types is None else event_types,
+        attributes=_read_attributes(message.attributes, fields),
+        max_event_age_days=message.max_event_age_days or MAX_EVENT_AGE_DAYS,
+        keep_events_days=message.keep_events_days,
+        keep_exposures_days=message.keep_exposures_days,
+    )
+
+
+def _read_event_types(messages: Sequence[shop_pb2.EventType], fields: Fields) -> dict[str, EventType]:
+    found: dict[str, EventType] = {}
+    for index, message in enumerate(messages):
+        each = Fields(message, f"{fields.path_of('event_types')}[{index}]")
+        if message.name in found:
+            raise each.refused("name", f"is {message.name!r} once more: describe each type once")
+        named = event_type_named(message.name, message.weight)
+        found[message.name] = EventType(
+            message.weight,
+            each.choice("role", EventRole, default=named.role),
+            each.choice("value_rule", ValueRule, default=named.value_rule),
+        )
+    return found
+
+
+def _read_attributes(
+    messages: Sequence[shop_pb2.AttributeDefinition], fields: Fields
+) -> dict[str, AttributeType]:
+    found: dict[str, AttributeType] = {}
+    for index, message in enumerate(messages):
+        each = Fields(message, f"{fields.path_of('attributes')}[{index}]")
+        if message.name in found:
+            raise each.refused("name", f"is {message.name!r} once more: define each attribute once")
+        found[message.name] = each.choice("type", AttributeType)
+    return found
+
+
+def _write_settings(settings: ShopSettings) -> shop_pb2.Shop:
+    return shop_pb2.Shop(
+        currency_code=settings.currency,
+        language_codes=settings.languages,
+        event_types=[
+            shop_pb2.EventType(
+                name=name,
+                weight=each.weight,
+                role=shop_pb2.EventRole.Value(f"EVENT_ROLE_{each.role.name}"),
+                value_rule=shop_pb2.EventValueRule.Value(f"EVENT_VALUE_RULE_{each.value_rule.name}"),
+            )
+            for name, each in settings.event_types.items()
+        ],
+        attributes=[
+            shop_pb2.AttributeDefinition(
+                name=name, type=shop_pb2.AttributeType.Value(f"ATTRIBUTE_TYPE_{type_.name}")
+            )
+            for name, type_ in settings.attributes.items()
+        ],
+        max_event_age_days=settings.max_event_age_days,
+        keep_events_days=settings.keep_events_days,
+        keep_exposures_days=settings.keep_exposures_days,
+    )

@@ -1,0 +1,71 @@
+"""Users."""
+
+from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from endcap.catalog.fields.limits import check_id, check_limit
+from endcap.catalog.items.entry_changes import Change
+from endcap.catalog.people.user_records import UserRecord
+from endcap.server.api.convert.attributes import read_named_attributes, write_attribute
+from endcap.server.api.convert.entries import Readers, read_labels, read_language, read_values
+from endcap.server.api.convert.fields import Fields
+from endcap.server.api.convert.selections import Selection, read_selection
+from endcap.v1 import user_pb2
+
+
+_MAPS = ("attributes",)
+_IGNORED = ("id", "visitor_ids", "update_time", "etag")
+
+
+def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], Change]:
+    """Return what reads the users of a write, as ``item_reader`` does items.
+
+    Args:
+        mask: The fields to write; None for all.
+
+    Raises:
+        InvalidInput: A path is none of a field of users that can be written.
+    """
+    selection = read_selection(mask, fields=(*_READERS, "create_time"), maps=_MAPS, ignored=_IGNORED)
+    return partial(_read, selection)
+
+
+def write_user(value: UserRecord) -> user_pb2.User:
+    """Write a user."""
+    message = user_pb2.User(
+        id=value.id,
+        tags=value.tags,
+        attributes={name: write_attribute(each) for name, each in value.attributes.items()},
+        language_code=value.language_code,
+        visitor_ids=value.visitor_ids,
+        etag=value.etag,
+    )
+    if value.created_time is not None:
+        message.create_time.FromMilliseconds(value.created_time)
+    message.update_time.FromMilliseconds(value.updated_time)
+    return message
+
+
+def _read(selection: Selection, message: user_pb2.User, now: int) -> Change:
+    check_id("user_id", message.id, path="id")
+    check_limit("etag", message.etag)
+    fields = Fields(message, "")
+    values = read_values(fields, selection, _READERS, now=now)
+    entries = {
+        name: dict.fromkeys(keys) | read_named_attributes(fields, keys)
+        for name, keys in selection.entries.items()
+    }
+    return Change(message.id, values, entries, message.etag)
+
+
+_READERS: Readers = MappingProxyType(
+    {
+        "tags": lambda fields: read_labels(fields, "tags"),
+        "attributes": read_named_attributes,
+        "language_code": read_language,
+    }
+)
+"""Of every field that can be written but the time that the user was created."""

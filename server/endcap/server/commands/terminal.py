@@ -1,0 +1,76 @@
+"""What the commands share: a coroutine is run, an error becomes one sentence, the database is opened."""
+
+import asyncio
+import getpass
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any, ParamSpec
+
+import grpc
+
+from endcap.catalog.database.engine import Database, open_database
+from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
+from endcap.server.settings import read_settings
+
+
+_Parameters = ParamSpec("_Parameters")
+
+_NOT_CONNECTED = "failed to connect"  # how gRPC begins, where no server has said a word
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command's work to its end; an error of ours is printed as a sentence, with exit code 1."""
+    try:
+        asyncio.run(work)
+    except EndcapError as error:
+        sys.exit(f"Error: {error}")
+
+
+def command(work: Callable[_Parameters, Coroutine[Any, Any, None]]) -> Callable[_Parameters, None]:
+    """Make a command of a coroutine function: see ``run``."""
+
+    @wraps(work)
+    def run_work(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
+        run(work(*arguments, **options))
+
+    return run_work
+
+
+@asynccontextmanager
+async def opened_database() -> AsyncIterator[Database]:
+    """Open the database that the settings name, and close it in the end.
+
+    Raises:
+        FailedPrecondition: The database has another schema than this release.
+        Unavailable: The database does not answer.
+    """
+    database = await open_database(read_settings().database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def login_name() -> str:
+    """Return who runs a command; in a container, that may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def refusal(error: grpc.RpcError, address: str) -> EndcapError:
+    """Return what a call that failed says to whoever runs a command.
+
+    Args:
+        error: Of a call.
+        address: Of the server that was called.
+    """
+    details = str(error.details())
+    if details.startswith(_NOT_CONNECTED):
+        return Unavailable(
+            f"the server at {address} does not answer: start it with 'endcap serve', or name another address"
+        )
+    return Unavailable(details) if error.code() is grpc.StatusCode.UNAVAILABLE else InvalidInput(details)

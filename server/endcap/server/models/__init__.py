@@ -1,0 +1,1 @@
+"""The life of a bundle: registered, loaded, promoted, retrained."""

@@ -1,0 +1,89 @@
+"""The gate between a trained bundle and the shop: it serves only if it measures no worse."""
+
+import asyncio
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from endcap.sdk.bundle import Bundle, BundleManifest
+from endcap.sdk.errors import BundleRefused
+from endcap.server.models.registry import ModelRegistry
+
+
+FLOOR = "popular"
+"""What a bundle is compared with where none of its model serves: a ranking that is the same for everybody."""
+
+_OVERRULE = "'endcap models activate FOLDER' serves with it all the same"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a candidate must reach."""
+
+    metric: str
+    """The metric that decides, as the bundles' manifests name it; more is better."""
+
+    margin: float
+    """The share of the active bundle's metric that a candidate may lose, for a month holds some chance."""
+
+    def judge(self, candidate: BundleManifest, active: str | None) -> "Verdict":
+        """Compare what was measured of a bundle with what was measured on the same days of another.
+
+        What was not measured, or not on the same days, is not promoted: the operator may overrule the gate.
+
+        Args:
+            candidate: Of the bundle that is to serve.
+            active: The version that serves; None where none of the model does.
+        """
+        value = candidate.metrics.get(self.metric, math.nan)
+        if not math.isfinite(value):
+            return Verdict(False, f"its {self.metric} was not measured, and {_OVERRULE}")
+        rival = FLOOR if active is None else f"{candidate.model}@{active}"
+        figure = candidate.compared.get(rival, {}).get(self.metric, math.nan)
+        if not math.isfinite(figure):
+            return Verdict(False, f"{rival} was not measured on the same days, and {_OVERRULE}")
+        wanted = figure if active is None else figure * (1 - self.margin)
+        said = f"{self.metric} {value:.4f}, on the same days that of {rival} is {figure:.4f}"
+        if value <= 0:
+            return Verdict(False, f"{said}; more than nothing is wanted")
+        return Verdict(value >= wanted, f"{said}, at least {wanted:.4f} wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a candidate serves now."""
+
+    promoted: bool
+
+    reason: str
+    """Why, in words that follow a colon."""
+
+
+DEFAULT_GATE = Gate("recall@20", 0.05)
+"""What is asked of a candidate unless the operator says otherwise."""
+
+
+async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) -> Verdict:
+    """Register a bundle and serve with it, if it is whole and the gate holds.
+
+    Args:
+        registry: Keeps the shop's bundles.
+        shop: The shop's id.
+        source: The bundle's folder.
+        gate: What it must reach.
+
+    Raises:
+        AlreadyExists: The shop has it; activate it by its version.
+        NotFound: There is no such shop.
+        Exhausted: The disk is full.
+    """
+    try:
+        manifest = (await asyncio.to_thread(Bundle.open, source)).manifest
+        active = await registry.active(shop, manifest.model)
+        verdict = gate.judge(manifest, active.version if active else None)
+        if verdict.promoted:
+            await registry.register(shop, source)
+            await registry.activate(shop, manifest.model, manifest.version)
+    except BundleRefused as refused:
+        return Verdict(False, str(refused))
+    return verdict

@@ -1,0 +1,116 @@
+"""The answer to one Recommend call: a page of items, and how they came about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.sdk import Reason, Rows
+from endcap.server.reranking import RuleOutcome
+from endcap.server.serving.failures import Failure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropped:
+    """Items that a strategy or the caller named and that were not allowed, all for one cause."""
+
+    cause: str
+    """Of a strategy's items ``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or
+    ``capped``; of the caller's the name of a filter, or ``rule``."""
+
+    rows: NDArray[np.integer[Any]]
+    """As a strategy named them, some may be none of the view."""
+
+
+@dataclass(slots=True, eq=False)
+class RungOutcome:
+    """What one rung of the ladder did, so far."""
+
+    strategy: str
+
+    wanted: int
+    """Items that were missing when it was asked first."""
+
+    ranked: int = 0
+    """Items that the strategy named."""
+
+    used: int = 0
+    """Items of them that are in the answer."""
+
+    dropped: tuple[Dropped, ...] = ()
+    failure: Failure | None = None
+
+    skipped: bool = False
+    """Whether it was not asked because its model was never trained, which degrades nothing."""
+
+    detail: str = ""
+    milliseconds: float = 0.0
+
+    def count(self, ranked: int, dropped: tuple[Dropped, ...]) -> None:
+        """Count what the strategy named, and what of it was not allowed."""
+        self.ranked += ranked
+        self.dropped += dropped
+        if self.dropped:
+            self.failure = Failure.INVALID_RANKING
+            self.detail = f"{sum(len(each.rows) for each in self.dropped)} items were not allowed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendedItem:
+    """One item of an answer."""
+
+    row: int
+    item_id: str
+    score: float
+    strategy: str
+
+    bundles: tuple[str, ...]
+    """The bundles behind the score, each as ``model@version``."""
+
+    rung: int
+    """The rung of the ladder that it comes from, from 0."""
+
+    reasons: tuple[Reason, ...]
+
+    pinned: bool = False
+    """Whether a rule put it where it is, whatever the strategies say."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendationAnswer:
+    """The items of a page, best first, and how they came about."""
+
+    items: tuple[RecommendedItem, ...]
+    missing_item_ids: tuple[str, ...]
+
+    dropped: tuple[Dropped, ...]
+    """Items that the caller named and that may not be shown; empty unless the trace is wanted."""
+
+    rungs: tuple[RungOutcome, ...]
+
+    removed: Mapping[str, int]
+    """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
+
+    rules: tuple[RuleOutcome, ...]
+    """What the placement's rules did, in the order applied; empty unless the trace is wanted."""
+
+    eligible: int
+    """Rows that were left."""
+
+    has_more: bool
+    """Whether rows are left that no page has shown."""
+
+    candidates: Rows
+    """The items that the page was arranged from, fixed before anything is drawn; none twice."""
+
+    history: int
+    """Events of the user that the strategies saw."""
+
+    failures: tuple[Failure, ...]
+    """What failed that belongs to no rung."""
+
+    def with_failure(self, failure: Failure) -> Self:
+        """Return the answer with a failure that belongs to no rung, which counts once."""
+        return replace(self, failures=tuple(dict.fromkeys((*self.failures, failure))))

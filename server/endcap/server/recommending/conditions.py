@@ -1,0 +1,51 @@
+"""What every item of an answer must meet: the placement's condition, the request's and those of rules."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from endcap.sdk.filters import Filter
+from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.reranking import NamedFilter, RuleOutcome, Rules
+from endcap.server.serving.ladders import Ladder
+from endcap.server.serving.masks import Eligible
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The conditions of one answer, in the order in which they are applied."""
+
+    named: Mapping[str, Filter]
+    """Those that the answer counts by name, ``placement`` before ``request``; of each, where there is one."""
+
+    ruled: Sequence[NamedFilter]
+    """Those of rules, which the answer counts among what rules did."""
+
+    filters: Sequence[Filter]
+    """All conditions."""
+
+    @classmethod
+    def of(cls, request: RecommendationRequest, ladder: Ladder, rules: Rules) -> "Conditions":
+        """Collect the conditions of a request to a placement whose rules in force are given."""
+        either = {"placement": ladder.filter, "request": request.filter}
+        named = {name: condition for name, condition in either.items() if condition is not None}
+        ruled = rules.filters
+        return cls(named, ruled, [*named.values(), *(each.filter for each in ruled)])
+
+    def removed(self, eligible: Eligible) -> dict[str, int]:
+        """Return by name how many rows each condition took away that none before it had.
+
+        Args:
+            eligible: What the conditions let through.
+        """
+        return dict(zip(self.named, eligible.removed[: len(self.named)], strict=True))
+
+    def outcomes(self, eligible: Eligible) -> tuple[RuleOutcome, ...]:
+        """Return what each rule took away.
+
+        Args:
+            eligible: What the conditions let through.
+        """
+        return tuple(
+            RuleOutcome(each.name, {"filtered": count})
+            for each, count in zip(self.ruled, eligible.removed[len(self.named) :], strict=True)
+        )

@@ -1,0 +1,199 @@
+"""What is asked of a strategy: the query, with the rows that may be shown decided before any is ranked."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from endcap.sdk import NO_ROWS, CatalogView, Eligibility, History, Query, Rows, Task
+from endcap.sdk.query import NO_SCORES
+from endcap.server.recommending.answer import Dropped
+from endcap.server.recommending.conditions import Conditions
+from endcap.server.recommending.lookups import Matches
+from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.serving.ladders import Ladder
+from endcap.server.serving.masks import Eligible, Masks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """The query, and how it came about."""
+
+    query: Query
+
+    removed: dict[str, int]
+    """Rows that each step removed that none before it had removed, in the order applied. What the filters of
+    rules removed is not among them."""
+
+    left: int
+    """Rows that may be shown after all steps, those of rules included."""
+
+    missing_item_ids: tuple[str, ...]
+    """Items that the request names and the catalog does not hold."""
+
+    dropped: tuple[Dropped, ...]
+    """Candidates of the request that may not be shown; empty unless the trace is wanted."""
+
+
+def ask(
+    request: RecommendationRequest,
+    view: CatalogView,
+    ladder: Ladder,
+    *,
+    history: History,
+    seen: Rows,
+    expired: Rows,
+    conditions: Conditions,
+    masks: Masks,
+    eligible: Eligible,
+    matches: Matches | None,
+    limit: int,
+) -> Asked:
+    """Turn a request into the query of its placement.
+
+    Args:
+        request: The question, checked.
+        view: The view that all rows belong to.
+        ladder: The placement.
+        history: What the user did.
+        seen: The rows that count as seen by the user.
+        expired: The rows that the view still calls available, and that can be bought no more.
+        conditions: What every item must meet.
+        masks: Those of the view.
+        eligible: What the conditions let through.
+        matches: What matches the text, for the task search.
+        limit: How many items are wanted.
+    """
+    vocabulary = view.vocabulary
+    items = np.unique(vocabulary.known(request.item_ids))
+    items = items[~view.deleted[items]]
+    candidates: Rows | None = None
+    if ladder.task is Task.RANK:
+        candidates = vocabulary.known(request.candidate_item_ids)
+    elif ladder.task is Task.RECENTLY_VIEWED:
+        candidates = np.unique(history.of_type("view"))
+    elif matches is not None:
+        candidates = matches.rows
+    # A page before may have come from a server that knows more items.
+    shown = np.array(request.shown, np.int32)
+    exclusions = Exclusions(
+        expired=expired,
+        requested=vocabulary.known(request.exclude_item_ids),
+        page=items,
+        seen=seen,
+        shown=shown[shown < len(view)],
+    )
+    may_be_shown, excluded = eligibility(eligible, candidates, exclusions, view)
+    query = Query(
+        task=ladder.task,
+        limit=limit,
+        time=request.time,
+        eligible=may_be_shown,
+        history=history,
+        items=items,
+        candidates=candidates,
+        relevance=NO_SCORES if matches is None else matches.relevance,
+        text=request.text,
+        context=request.context,
+        explain=request.explain,
+        seed=int.from_bytes(hashlib.sha256(request.request_id.encode()).digest()[:8]),
+    )
+    named = dict.fromkeys((*request.item_ids, *request.candidate_item_ids))
+    unavailable = len(view) - int(np.count_nonzero(view.available))
+    return Asked(
+        query,
+        removed={"available": unavailable} | conditions.removed(eligible) | excluded,
+        left=eligible.count - sum(excluded.values()),
+        missing_item_ids=tuple(
+            item_id for item_id in named if item_id not in vocabulary or view.deleted[vocabulary.row(item_id)]
+        ),
+        dropped=_dropped(candidates, view, masks, conditions, exclusions)
+        if candidates is not None and ladder.task is Task.RANK and request.trace
+        else (),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exclusions:
+    """The rows that one query leaves out, by why, in the order that the trace counts them."""
+
+    expired: Rows
+    """What the view still calls available, and can be bought no more."""
+
+    requested: Rows
+    """Named by the caller."""
+
+    page: Rows
+    """On the page already: the item of a product page, or the cart."""
+
+    seen: Rows
+    """Bought by the user, or whatever else the placement calls seen."""
+
+    shown: Rows
+    """On the pages before."""
+
+    def steps(self, view: CatalogView) -> list[tuple[str, Rows]]:
+        """Return the rows that each step leaves out, by its name; the last one is of their variants."""
+        steps = [
+            ("expired", self.expired),
+            ("excluded", np.concatenate([self.requested, self.page])),
+            ("seen", self.seen),
+            ("shown", self.shown),
+        ]
+        if view.has_groups:
+            known = np.concatenate([self.page, self.seen, self.shown])
+            steps.append(("group", view.with_variants(known)))
+        return steps
+
+
+def eligibility(
+    eligible: Eligible, candidates: Rows | None, exclusions: Exclusions, view: CatalogView
+) -> tuple[Eligibility, dict[str, int]]:
+    """Return what one query may show: what its filters let through, less the exclusions.
+
+    The variants of a product count as one: where one is on the page, seen or shown, none is shown.
+
+    Args:
+        eligible: What the filters let through; its mask is shared by all queries with the same ones.
+        candidates: The rows that meet the task's own condition; None where it has none.
+        exclusions: What this query leaves out.
+        view: The view that all rows belong to.
+
+    Returns:
+        What may be shown, and how many rows each step removed that none before it had removed.
+    """
+    removed: dict[str, int] = {}
+    if candidates is not None:
+        candidates = np.unique(candidates[eligible.mask[candidates]])
+        removed["task"] = eligible.count - len(candidates)
+    excluded = NO_ROWS
+    for name, rows in exclusions.steps(view):
+        allowed = rows[eligible.mask[rows]]
+        if candidates is not None:
+            allowed = allowed[np.isin(allowed, candidates)]
+        widened = np.union1d(excluded, allowed).astype(np.int32, copy=False)
+        removed[name] = len(widened) - len(excluded)
+        excluded = widened
+    return Eligibility(eligible.mask, excluded), removed
+
+
+def _dropped(
+    candidates: Rows, view: CatalogView, masks: Masks, conditions: Conditions, exclusions: Exclusions
+) -> tuple[Dropped, ...]:
+    """Return the candidates that may not be shown, by the first step that leaves them out.
+
+    Deleted ones are not among them: they are missing.
+    """
+    allowed = {"available": view.available}
+    allowed |= {name: masks.of(condition) for name, condition in conditions.named.items()}
+    if conditions.ruled:
+        allowed["rule"] = masks.eligible([each.filter for each in conditions.ruled]).mask
+    outside = [(name, np.flatnonzero(~mask).astype(np.int32)) for name, mask in allowed.items()]
+    left = candidates[~view.deleted[candidates]]
+    dropped = []
+    for name, rows in (*outside, *exclusions.steps(view)):
+        is_out = np.isin(left, rows)
+        if is_out.any():
+            dropped.append(Dropped(name, left[is_out]))
+        left = left[~is_out]
+    return tuple(dropped)

@@ -1,0 +1,18 @@
+"""The rules of a placement at work: ``compile_rules`` once, ``Rules.rerank`` for every page."""
+
+from endcap.server.reranking.compiling import compile_rules
+from endcap.server.reranking.outcomes import RuleOutcome
+from endcap.server.reranking.ranked import RerankContext, ScoredCandidates
+from endcap.server.reranking.rules import NamedFilter, RequiredCandidates, Reranked, Rules
+
+
+__all__ = [
+    "NamedFilter",
+    "RequiredCandidates",
+    "RerankContext",
+    "Reranked",
+    "RuleOutcome",
+    "Rules",
+    "ScoredCandidates",
+    "compile_rules",
+]

@@ -1,0 +1,141 @@
+"""Ladders: the placements of a shop with their strategies built, ready to be asked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from endcap.catalog.configuration.placements import Placement
+from endcap.catalog.memory.histories import SEEN_TYPES
+from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Strategy, Task
+from endcap.sdk.errors import EndcapError, InvalidInput, ModelMissing
+from endcap.sdk.filters import Filter, parse_filter
+from endcap.server.reranking import Rules, compile_rules
+from endcap.server.serving.batcher import Batcher
+from endcap.server.serving.failures import Failure
+
+
+FLOOR = "popular"
+"""The strategy that stands under every ladder whose task it can answer; it serves from memory."""
+
+NO_RULES = Rules(())
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rung:
+    """One strategy of a ladder: ready to be asked, or the reason why it is not."""
+
+    strategy: str
+    bundles: tuple[str, ...]
+
+    batcher: Batcher | None
+    """None where the strategy cannot be asked."""
+
+    failure: Failure | None = Failure.STRATEGY_MISSING
+    """Why it cannot be asked; None where its model was never trained, which degrades no answer."""
+
+    detail: str = ""
+
+    timeout: float | None = None
+    """Seconds that it may take; None for the server's own limit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ladder:
+    """A placement, with its strategies built."""
+
+    task: Task
+    rungs: tuple[Rung, ...]
+    exclude_seen: bool = True
+    seen_types: tuple[str, ...] = SEEN_TYPES
+
+    seen_window: int | None = None
+    """Milliseconds that events make an item seen for; None for ever."""
+
+    page_size: int = 10
+
+    revision: int = 0
+    """The shop's revision that last changed the placement."""
+
+    filter: Filter | None = None
+    """The condition that every item must meet; None for none."""
+
+    rules: Rules = NO_RULES
+
+
+class LadderBuilder:
+    """Builds the ladders of one generation; placements that name the same strategy share its batcher."""
+
+    def __init__(
+        self, host: PluginHost, generation: Generation, batcher: Callable[[str, Strategy], Batcher]
+    ) -> None:
+        self._instances = Instances(host, generation)
+        self._make_batcher = batcher
+        self._batchers: dict[int, Batcher] = {}
+
+    def ladder(self, placement: Placement) -> Ladder:
+        """Build a placement's ladder, with the floor under it."""
+        rungs = [
+            self._rung(
+                rung.strategy,
+                rung.parameters,
+                placement.task,
+                timeout=None if rung.timeout is None else rung.timeout / 1000,
+            )
+            for rung in placement.ladder
+        ]
+        if all(rung.strategy != FLOOR for rung in rungs):
+            floor = self._rung(FLOOR, {}, placement.task)
+            rungs += [floor] if floor.batcher else []
+        return Ladder(
+            task=placement.task,
+            rungs=tuple(rungs),
+            exclude_seen=placement.exclude_seen,
+            seen_types=placement.seen_types,
+            seen_window=placement.seen_window,
+            page_size=placement.page_size,
+            revision=placement.revision,
+            filter=_filter(placement),
+            rules=_rules(placement),
+        )
+
+    def _rung(
+        self, strategy: str, parameters: Mapping[str, object], task: Task, *, timeout: float | None = None
+    ) -> Rung:
+        try:
+            instance = self._instances.get(strategy, parameters)
+            models = self._instances.models(strategy, parameters)
+        except ModelMissing as error:
+            failure = Failure.MODEL_MISSING if error.unloadable else None
+            return Rung(strategy, (), None, failure, str(error))
+        except EndcapError as error:
+            return Rung(strategy, (), None, Failure.STRATEGY_MISSING, str(error))
+        if task not in instance.tasks:
+            return Rung(strategy, (), None, detail=f"{strategy} does not answer the task {task}")
+        if id(instance) not in self._batchers:
+            self._batchers[id(instance)] = self._make_batcher(strategy, instance)
+        bundles = tuple(f"{model.name}@{model.version}" for model in models)
+        return Rung(strategy, bundles, self._batchers[id(instance)], timeout=timeout)
+
+
+# A placement is checked before it is stored; one that an older release let in must not stop the shop.
+
+
+def _filter(placement: Placement) -> Filter | None:
+    try:
+        return parse_filter(placement.filter) if placement.filter else None
+    except InvalidInput as error:
+        _log.error("placement_filter_ignored", placement=placement.id, reason=str(error))
+        return None
+
+
+def _rules(placement: Placement) -> Rules:
+    try:
+        return compile_rules(placement.rules)
+    except InvalidInput as error:
+        _log.error("placement_rules_ignored", placement=placement.id, reason=str(error))
+        return NO_RULES

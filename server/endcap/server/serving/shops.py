@@ -1,0 +1,444 @@
+"""Every shop in memory: what its answers are made from, and how that is kept fresh."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from endcap.catalog.configuration.bundles import list_models
+from endcap.catalog.configuration.placements import Placement, list_placements
+from endcap.catalog.configuration.shops import MAX_EVENT_AGE_DAYS, list_shops
+from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import JUMP
+from endcap.catalog.events.events import Event
+from endcap.catalog.memory.changes_since import read_news
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.loading import load_paid_prices, load_shop
+from endcap.catalog.memory.rows import Stock, stock_at, update_stock, with_counts, with_paid_prices
+from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sort_events
+from endcap.catalog.people.forgetting import Forgotten
+from endcap.runtime.instances import Generation
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import CatalogView, History, Rows, Strategy
+from endcap.sdk.errors import EndcapError, NotFound, Unavailable
+from endcap.sdk.filters import Filter
+from endcap.server.metrics import Metrics
+from endcap.server.models.loaded import LoadedModels
+from endcap.server.serving.batcher import Batcher
+from endcap.server.serving.breaker import BreakerState
+from endcap.server.serving.ladders import Ladder, LadderBuilder
+from endcap.server.serving.masks import Masks, MaskWorker
+from endcap.server.serving.waiting import answer_within
+
+
+_TURN = 500  # events that are taken in between two turns of the event loop: about a millisecond
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a shop that failed is tried again
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShopState:
+    """What one answer is made from; replaced whole, never changed."""
+
+    stock: Stock
+    masks: Masks
+    histories: Histories
+    """Shared with later states, so it may hold events of items that the view does not."""
+
+    generation: Generation
+    ladders: Mapping[str, Ladder]
+
+    @property
+    def view(self) -> CatalogView:
+        """The view of the items."""
+        return self.stock.view
+
+    def history(self, user_id: str | None, visitor_id: str | None) -> History:
+        """Return the events of a person that concern items of the view, as ``Histories.of`` has them."""
+        history = self.histories.of(user_id, visitor_id)
+        held = history.rows < len(self.view)
+        if held.all():
+            return history
+        return History(history.rows[held], history.types[held], history.times[held])
+
+    def seen(self, user_id: str | None, visitor_id: str | None, *, types: Sequence[str], since: int) -> Rows:
+        """Return the rows of the view that a person has seen, as ``Histories.seen`` has them."""
+        seen = self.histories.seen(user_id, visitor_id, types=types, since=since)
+        return seen[seen < len(self.view)]
+
+    def ladder(self, placement: str) -> Ladder:
+        """Return a placement's ladder.
+
+        Raises:
+            NotFound: The shop has no such placement.
+        """
+        if placement not in self.ladders:
+            raise NotFound(f"there is no placement {placement!r}: use one of {', '.join(self.ladders)}")
+        return self.ladders[placement]
+
+
+@dataclass(slots=True, eq=False)
+class Shop:
+    """A shop, served."""
+
+    id: str
+    token_key: bytes
+    state: ShopState
+    renewed_at: float
+    """Monotonic seconds when paid prices and bundles were read last."""
+
+    max_event_age_days: int = MAX_EVENT_AGE_DAYS
+    """Age of the oldest event that callers may record."""
+
+    keep_events_days: int = 0
+    """For how long events are kept; 0 for ever."""
+
+    catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while other processes' writes are taken in, so that many calls wait for one load."""
+
+    @property
+    def stock(self) -> Stock:
+        """The items that are served."""
+        return self.state.stock
+
+    @property
+    def revision(self) -> int:
+        """The last revision of the shop that is in memory, all earlier ones included."""
+        return self.state.histories.revision
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """A shop whose last refresh failed."""
+
+    count: int
+    error: Exception
+
+    retry_at: float
+    """Monotonic seconds before which it is not tried again."""
+
+
+class Shops:
+    """All shops of the server."""
+
+    def __init__(
+        self,
+        database: Database,
+        host: PluginHost,
+        models: LoadedModels,
+        metrics: Metrics,
+        *,
+        max_batch_size: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._host = host
+        self._metrics = metrics
+        self._max_batch_size = max_batch_size
+        self._clock = clock
+        self.models = models
+        """Loads the bundles that the shops serve with."""
+        self._mask_worker = MaskWorker()
+        self._shops: dict[str, Shop] = {}
+        self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
+        self._failing: dict[str, _Failing] = {}
+        self._refreshing = asyncio.Lock()
+        self.left_in_files = asyncio.Event()
+        """Set while the database's files may hold people whom this server forgot, or one before it."""
+        self.left_in_files.set()
+
+    def get(self, shop: str) -> Shop:
+        """Return a shop.
+
+        Raises:
+            NotFound: There is none of that id.
+            Unavailable: It cannot be loaded at the moment.
+        """
+        if shop not in self._shops:
+            if shop in self._failing:
+                raise Unavailable(f"shop {shop!r} cannot be loaded at the moment: try again later")
+            raise NotFound(f"there is no shop {shop!r}: import a catalog into it first")
+        return self._shops[shop]
+
+    def acquaintances(self, shop: str) -> Histories | None:
+        """Return the people of a shop, if it is in memory."""
+        return self._shops[shop].state.histories if shop in self._shops else None
+
+    def committed(self, shop: str, events: Sequence[Event], revision: int) -> None:
+        """Take in events that were just written, so that the next answer knows them."""
+        if shop in self._commits:
+            self._commits[shop].append((events, revision))
+        if shop in self._shops:
+            self._shops[shop].state.histories.apply(events, revision)
+
+    def breakers(self) -> Iterator[tuple[str, BreakerState]]:
+        """Yield the strategy and the state of each circuit breaker; other threads may ask."""
+        for shop in tuple(self._shops.values()):
+            for ladder in shop.state.ladders.values():
+                for rung in ladder.rungs:
+                    if rung.batcher is not None:
+                        yield rung.strategy, rung.batcher.breaker.state
+
+    async def meet(self, shop_id: str) -> None:
+        """Load a shop that was created since the last look; do nothing where there is none of that id.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        if shop_id in self._shops or shop_id in self._failing:
+            return
+        async with self._database.read() as connection:
+            is_stored = any(shop.id == shop_id for shop in await list_shops(connection=connection))
+        if is_stored:
+            async with self._refreshing:
+                if shop_id not in self._shops:
+                    await self._attempt(shop_id, self._add(shop_id))
+
+    async def refresh(self, *, view_max_age: float) -> Exception | None:
+        """Take in what other processes wrote, and let items come and go whose time has come.
+
+        A shop that fails is tried again later, and keeps no other from being refreshed.
+
+        Args:
+            view_max_age: Seconds after which paid prices and refused bundles are read again.
+
+        Returns:
+            The error of one shop where every one fails; otherwise None.
+        """
+        async with self._refreshing:
+            held = {shop.id: shop.revision for shop in self._shops.values()}
+            async with self._database.read() as connection:
+                stored = await list_shops(connection=connection)
+            for gone in self._shops.keys() - {about.id for about in stored}:
+                self.close(gone)
+            for about in stored:
+                shop = self._shops.get(about.id)
+                if shop is not None and shop.token_key != about.token_key:  # deleted, and created anew
+                    self.close(shop.id)
+                    shop = None
+                await self._attempt(
+                    about.id,
+                    self._add(about.id)
+                    if shop is None
+                    else self._refresh(shop, about.revision, held[about.id], view_max_age),
+                )
+        errors = [self._failing[about.id].error for about in stored if about.id in self._failing]
+        return errors[0] if errors and len(errors) == len(stored) else None
+
+    async def count(self) -> None:
+        """Take the events that came in into the counts behind popularity."""
+        for shop in list(self._shops.values()):
+            histories = shop.state.histories
+            if not shop.stock.counts.are_of(histories.epoch, histories.awaited):
+                await self._attempt(shop.id, self._count(shop))
+
+    async def _attempt(self, shop_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do something for one shop; a failure is logged and counted, and costs that shop some time."""
+        failing = self._failing.get(shop_id)
+        if failing is not None and time.monotonic() < failing.retry_at:
+            work.close()
+            return
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the other shops go on, whatever it is
+            count = 1 if failing is None else failing.count + 1
+            pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
+            self._failing[shop_id] = _Failing(count, error, time.monotonic() + pause)
+            self._metrics.maintenance_failed("shop")
+            is_expected = isinstance(error, EndcapError)
+            level = _log.warning if is_expected else _log.error
+            level("shop_failed", shop=shop_id, reason=str(error), exc_info=not is_expected)
+        else:
+            self._failing.pop(shop_id, None)
+
+    async def _add(self, shop_id: str) -> None:
+        self._shops[shop_id] = await self._load(shop_id)
+
+    async def _refresh(self, shop: Shop, stored: int, held: int, view_max_age: float) -> None:
+        """Take in what came up to a stored revision, given the revision held before it was looked for."""
+        await self._catch_up(shop, stored)
+        if stored < held:  # what was held before the look must be there, unless a backup was restored
+            self.left_in_files.set()  # the backup may have held people who were deleted since
+            async with shop.catching_up:
+                await self._reload(shop)
+        elif time.monotonic() - shop.renewed_at > view_max_age:
+            await self._renew(shop)
+        async with shop.catching_up:
+            if shop.stock.changes_at <= self._now():
+                await self._serve(shop, await asyncio.to_thread(stock_at, shop.stock, self._now()))
+
+    async def _renew(self, shop: Shop) -> None:
+        """Read again what no revision tells of: what was paid, and bundles that could not be loaded."""
+        view = shop.state.view
+        paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
+        async with shop.catching_up:
+            shop.state = await self._rebuilt(shop)
+            if shop.stock.view.lineage is view.lineage:
+                self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.stock, paid_prices))
+            shop.renewed_at = time.monotonic()
+
+    async def _count(self, shop: Shop) -> None:
+        histories = shop.state.histories
+        if histories.awaited > histories.revision:  # another process wrote in between
+            await self._catch_up(shop, histories.awaited)
+        counts: UserCounts | None = shop.stock.counts
+        async with shop.catching_up:  # no revision is half there
+            log = histories.log()
+        if is_due(counts, log):
+            events = await asyncio.to_thread(
+                sort_events, log, keep_days=shop.keep_events_days, now=self._now()
+            )
+            if not histories.adopt(events):
+                return  # somebody was forgotten: the next time
+            counts, log = None, histories.log()
+        counts = await asyncio.to_thread(count_log, counts, log)
+        async with shop.catching_up:
+            if shop.state.histories is histories and histories.epoch == log.epoch:
+                self._recount(shop, with_counts(shop.stock, shop.id, counts))
+
+    def _recount(self, shop: Shop, stock: Stock) -> None:
+        """Answer from a view of the same items, to which no condition can tell a difference."""
+        shop.state = replace(shop.state, stock=stock)
+
+    def close(self, shop: str) -> None:
+        """Serve a shop no longer that was deleted, and forget it."""
+        self._shops.pop(shop, None)
+        self.left_in_files.set()  # the files may hold its people
+
+    async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
+        """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
+
+        A revision is stored before anybody is told of it, so one look at the database is enough.
+        """
+        try:
+            await answer_within(deadline - time.monotonic(), self._catch_up(shop, revision))
+        except TimeoutError:
+            pass
+        except EndcapError as error:
+            _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
+
+    async def forget(self, shop: Shop, forgotten: Forgotten) -> None:
+        """Take people out of memory who are not in the database any more."""
+        self.left_in_files.set()
+        people = forgotten.people
+        async with shop.catching_up:  # what is being loaded may know them still
+            shop.state.histories.forget(people.users, people.visitors)
+            self.committed(shop.id, (), forgotten.revision)
+
+    async def _catch_up(self, shop: Shop, revision: int) -> None:
+        """Take in others' events, items, bundles and placements up to a revision; load again for all else."""
+        if shop.revision >= revision:
+            return
+        async with shop.catching_up:
+            if shop.revision >= revision:  # somebody who waited before has taken it in
+                return
+            async with self._database.read() as connection:
+                news = await read_news(connection=connection, shop=shop.id, revision=shop.revision)
+            stock: Stock | None = shop.stock
+            if news.items:
+                stock = await asyncio.to_thread(
+                    update_stock, shop.stock, news.shop, news.items, now=self._now()
+                )
+            if stock is None or len(news.revisions) < news.shop.revision - shop.revision:
+                if news.shop.revision - shop.revision > JUMP // 2:
+                    self.left_in_files.set()  # a backup that was restored may have held people deleted since
+                await self._reload(shop)
+                return
+            if news.rebuilds:
+                shop.state = await self._rebuilt(shop)
+            await self._serve(shop, stock)
+            for known in news.revisions:
+                await self._take_in(shop, news.events.get(known, ()), known)
+
+    async def _take_in(self, shop: Shop, events: Sequence[Event], revision: int) -> None:
+        """Take in the events of a revision, of which an import makes many, in turns with the calls."""
+        histories = shop.state.histories
+        if not histories.has(revision):
+            for start in range(0, len(events), _TURN):
+                histories.append(events[start : start + _TURN])
+                await asyncio.sleep(0)
+        self.committed(shop.id, (), revision)
+
+    async def _reload(self, shop: Shop) -> None:
+        loaded = await self._load(shop.id)
+        shop.state, shop.renewed_at = loaded.state, loaded.renewed_at
+        shop.max_event_age_days, shop.keep_events_days = loaded.max_event_age_days, loaded.keep_events_days
+
+    async def _load(self, shop_id: str) -> Shop:
+        """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
+        commits = self._commits[shop_id] = []
+        before = self._shops.get(shop_id)
+        revision_before = 0 if before is None else before.revision
+        try:
+            loaded = await load_shop(self._database, shop_id, now=self._now())
+            about, stock = loaded.shop, loaded.stock
+            if before is not None and about.revision >= revision_before:
+                # What was computed from the view before holds for the items that have not changed.
+                stock = replace(stock, view=replace(stock.view, lineage=before.state.view.lineage))
+            generation, ladders = await self._serving(
+                shop_id, Generation.of(()) if before is None else before.state.generation
+            )
+            masks = await self._masks(stock.view, ladders)
+        finally:
+            del self._commits[shop_id]
+        for events, revision in commits:
+            loaded.histories.apply(events, revision)
+        state = ShopState(stock, masks, loaded.histories, generation, ladders)
+        return Shop(
+            shop_id,
+            about.token_key,
+            state,
+            time.monotonic(),
+            about.max_event_age_days,
+            about.keep_events_days,
+        )
+
+    async def _rebuilt(self, shop: Shop) -> ShopState:
+        generation, ladders = await self._serving(shop.id, shop.state.generation)
+        await shop.state.masks.hold(_conditions(ladders))
+        return replace(shop.state, generation=generation, ladders=ladders)
+
+    async def _serving(self, shop_id: str, before: Generation) -> tuple[Generation, Mapping[str, Ladder]]:
+        """Return what a shop serves with: its active bundles, and its placements built over them."""
+        async with self._database.read() as connection:
+            models = await list_models(connection=connection, shop=shop_id)
+            placements = await list_placements(connection=connection, shop=shop_id)
+        generation = await self.models.generation(models, before)
+        return generation, await asyncio.to_thread(self._ladders, placements, generation)
+
+    def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:
+        builder = LadderBuilder(self._host, generation, self._batcher)
+        return {placement.id: builder.ladder(placement) for placement in placements}
+
+    async def _serve(self, shop: Shop, stock: Stock) -> None:
+        """Answer from other items from now on; histories get the events that waited for new ones."""
+        state = shop.state
+        masks = state.masks
+        if stock.view is not state.view:
+            masks = await self._masks(stock.view, state.ladders)
+            state.histories.follow(stock.view.vocabulary)
+        shop.state = replace(shop.state, stock=stock, masks=masks)
+
+    async def _masks(self, view: CatalogView, ladders: Mapping[str, Ladder]) -> Masks:
+        masks = Masks(view, self._mask_worker)
+        await masks.hold(_conditions(ladders))
+        return masks
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _batcher(self, name: str, strategy: Strategy) -> Batcher:
+        return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch)
+
+
+def _conditions(ladders: Mapping[str, Ladder]) -> Iterator[Filter]:
+    """Yield the filters of placements, and of their rules at any time."""
+    for ladder in ladders.values():
+        if ladder.filter is not None:
+            yield ladder.filter
+        yield from ladder.rules.conditions

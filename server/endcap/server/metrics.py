@@ -7,8 +7,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from endcap.sdk.errors import Unavailable
-from endcap.server.recommending.answer import RungOutcome
-from endcap.server.serving.breaker import BreakerState
 
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -74,17 +72,23 @@ class Metrics:
         self._calls.labels(method, code).inc()
         self._seconds.labels(method).observe(seconds)
 
-    def rung(self, outcome: RungOutcome) -> None:
-        """Count what a rung did."""
-        self._rungs.labels(outcome.strategy, outcome.failure or "").inc()
-        for dropped in outcome.dropped:
-            self._dropped.labels(outcome.strategy, dropped.cause).inc(len(dropped.rows))
+    def rung(self, strategy: str, failure: str, dropped: Iterable[tuple[str, int]]) -> None:
+        """Count a rung that was asked.
+
+        Args:
+            strategy: The name of its strategy.
+            failure: The name of its failure; empty where it did not fail.
+            dropped: The number of items that it must not have returned, by cause.
+        """
+        self._rungs.labels(strategy, failure).inc()
+        for cause, count in dropped:
+            self._dropped.labels(strategy, cause).inc(count)
 
     def batch(self, strategy: str, size: int) -> None:
         """Count one run of a strategy."""
         self._batch_size.labels(strategy).observe(size)
 
-    def watch_breakers(self, states: Callable[[], Iterable[tuple[str, BreakerState]]]) -> None:
+    def watch_breakers(self, states: Callable[[], Iterable[tuple[str, int]]]) -> None:
         """Show circuit breakers.
 
         Args:
@@ -122,11 +126,11 @@ class Metrics:
 class _Breakers(Collector):
     """The states of circuit breakers, looked up when they are asked for, so that none outlives its shop."""
 
-    def __init__(self, states: Callable[[], Iterable[tuple[str, BreakerState]]]) -> None:
+    def __init__(self, states: Callable[[], Iterable[tuple[str, int]]]) -> None:
         self._states = states
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        worst: dict[str, BreakerState] = {}
+        worst: dict[str, int] = {}
         for strategy, state in self._states():
             worst[strategy] = max(state, worst.get(strategy, state))
         family = GaugeMetricFamily(

@@ -2,26 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from endcap.sdk import Reason, Rows
 from endcap.server.reranking import RuleOutcome
+from endcap.server.serving.checks import Dropped
 from endcap.server.serving.failures import Failure
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dropped:
-    """Items that a strategy or the caller named and that were not allowed, all for one cause."""
-
-    cause: str
-    """Of a strategy's items ``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or
-    ``capped``; of the caller's the name of a filter, or ``rule``."""
-
-    rows: NDArray[np.integer[Any]]
-    """As a strategy named them, some may be none of the view."""
 
 
 @dataclass(slots=True, eq=False)

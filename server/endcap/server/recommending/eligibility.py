@@ -7,10 +7,10 @@ import numpy as np
 
 from endcap.sdk import NO_ROWS, CatalogView, Eligibility, History, Query, Rows, Task
 from endcap.sdk.query import NO_SCORES
-from endcap.server.recommending.answer import Dropped
 from endcap.server.recommending.conditions import Conditions
 from endcap.server.recommending.lookups import Matches
 from endcap.server.recommending.request import RecommendationRequest
+from endcap.server.serving.checks import Dropped
 from endcap.server.serving.ladders import Ladder
 from endcap.server.serving.masks import Eligible, Masks
 

@@ -3,16 +3,28 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk import NO_RANKING, Query, Ranking, Reason, Rows
-from endcap.server.recommending.answer import Dropped
 
 
 _KIND = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a reason, as the contract has it
 _LONGEST_REASON = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropped:
+    """Items that a strategy or the caller named and that were not allowed, all for one cause."""
+
+    cause: str
+    """Of a strategy's items ``malformed``, ``foreign``, ``not_finite``, ``duplicate``, ``ineligible`` or
+    ``capped``; of the caller's the name of a filter, or ``rule``."""
+
+    rows: NDArray[np.integer[Any]]
+    """As a strategy named them, some may be none of the view."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

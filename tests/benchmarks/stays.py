@@ -58,19 +58,14 @@ RULES_OF_THREE_KINDS = [
     Rule(name="spread", diversity=DiversityRule(attribute="categories")),
     Rule(name="cap", cap=CapRule(attribute="categories", maximum_count=3)),
 ]
-LIBRARIES = {
-    "limits",
-    "field_rules",
-    "metrics",
-    "database",
-    "sqlite",
-    "sqlite_driver",
-    "revisions",
-    "tombstones",
-    "upserting",
-    "membership",
-}
-"""Modules that are no step of a call, by their names: limits, counters, and how statements are run."""
+LIBRARIES = (
+    "catalog/fields/",
+    "catalog/database/",
+    "catalog/people/deleted_people.py",
+    "server/api/limits.py",
+    "server/metrics.py",
+)
+"""Modules that are no step of a call: limits, counters, and how statements are run."""
 
 
 class Trace:
@@ -159,9 +154,7 @@ def steps(modules: Iterable[str], *, within: str) -> list[str]:
     return [
         RULES if module.startswith(RULES) else module
         for module in modules
-        if module.startswith(within)
-        and not module.startswith(NOT_COUNTED)
-        and Path(module).stem not in LIBRARIES
+        if module.startswith(within) and not module.startswith((*NOT_COUNTED, *LIBRARIES))
     ]
 
 

@@ -43,7 +43,7 @@ from endcap.server.reranking import compile_rules, similarity
 from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.ladders import Ladder, Rung
 from endcap.server.serving.masks import Masks
-from endcap.server.serving.shops import Shop, ShopState
+from endcap.server.serving.state import Shop, ShopState
 
 
 OWN = {Task.RANK, Task.SEARCH, Task.RECENTLY_VIEWED}

@@ -16,7 +16,7 @@ from endcap.sdk.errors import InvalidInput, Unavailable
 from endcap.server.recording.attribution import attribute, attribution_token, read_attribution
 from endcap.server.recording.exposures import candidates_digest
 from endcap.server.recording.logins import recognize_logins
-from endcap.server.serving.shops import Shop
+from endcap.server.serving.state import Shop
 
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32

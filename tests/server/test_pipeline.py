@@ -25,7 +25,7 @@ from endcap.server.serving.breaker import BreakerState
 from endcap.server.serving.failures import Failure, RungFailed
 from endcap.server.serving.ladders import Ladder, Rung
 from endcap.server.serving.masks import Masks
-from endcap.server.serving.shops import Shop, ShopState
+from endcap.server.serving.state import Shop, ShopState
 
 
 VIEW = catalog([Item("kettle"), Item("mug"), Item("teapot", available=False)])

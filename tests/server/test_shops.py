@@ -23,7 +23,8 @@ from endcap.sdk.errors import Unavailable
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving import shops as shops_module
-from endcap.server.serving.shops import Shop, Shops, ShopState
+from endcap.server.serving.shops import Shops
+from endcap.server.serving.state import Shop, ShopState
 
 
 NOW = 1_700_000_000_000

@@ -9,7 +9,8 @@ import grpc
 
 from endcap.catalog.fields.limits import check_id
 from endcap.server.admin.caller import Caller, Role, require
-from endcap.server.serving.shops import Shop, Shops
+from endcap.server.serving.shops import Shops
+from endcap.server.serving.state import Shop
 
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]

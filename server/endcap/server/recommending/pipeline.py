@@ -19,7 +19,7 @@ from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.checks import CheckedRanking
 from endcap.server.serving.failures import Failure, RungFailed
 from endcap.server.serving.ladders import Ladder, Rung
-from endcap.server.serving.shops import Shop, ShopState
+from endcap.server.serving.state import Shop, ShopState
 
 
 MAX_SHOWN = 1_000

@@ -8,7 +8,7 @@ from endcap.catalog.events.exposures import Degradation, ExposedItem, Exposure
 from endcap.sdk import Rows
 from endcap.server.recommending.answer import RecommendationAnswer
 from endcap.server.recommending.request import RecommendationRequest
-from endcap.server.serving.shops import ShopState
+from endcap.server.serving.state import ShopState
 
 
 def exposure(

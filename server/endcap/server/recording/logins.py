@@ -11,7 +11,7 @@ from endcap.catalog.events.exposures import unit_digest
 from endcap.catalog.people.users import find_links
 from endcap.sdk.errors import EndcapError
 from endcap.server.recording.attribution import attribute
-from endcap.server.serving.shops import Shop
+from endcap.server.serving.state import Shop
 
 
 _log = structlog.get_logger(__name__)

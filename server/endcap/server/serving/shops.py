@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from endcap.catalog.configuration.bundles import list_models
 from endcap.catalog.configuration.placements import Placement, list_placements
-from endcap.catalog.configuration.shops import MAX_EVENT_AGE_DAYS, list_shops
+from endcap.catalog.configuration.shops import list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import JUMP
 from endcap.catalog.events.events import Event
@@ -22,7 +22,7 @@ from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sor
 from endcap.catalog.people.forgetting import Forgotten
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import CatalogView, History, Rows, Strategy
+from endcap.sdk import CatalogView, Strategy
 from endcap.sdk.errors import EndcapError, NotFound, Unavailable
 from endcap.sdk.filters import Filter
 from endcap.server.metrics import Metrics
@@ -31,6 +31,7 @@ from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.breaker import BreakerState
 from endcap.server.serving.ladders import Ladder, LadderBuilder
 from endcap.server.serving.masks import Masks, MaskWorker
+from endcap.server.serving.state import Shop, ShopState
 from endcap.server.serving.waiting import answer_within
 
 
@@ -39,77 +40,6 @@ _TURN = 500  # events that are taken in between two turns of the event loop: abo
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds before a shop that failed is tried again
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShopState:
-    """What one answer is made from; replaced whole, never changed."""
-
-    stock: Stock
-    masks: Masks
-    histories: Histories
-    """Shared with later states, so it may hold events of items that the view does not."""
-
-    generation: Generation
-    ladders: Mapping[str, Ladder]
-
-    @property
-    def view(self) -> CatalogView:
-        """The view of the items."""
-        return self.stock.view
-
-    def history(self, user_id: str | None, visitor_id: str | None) -> History:
-        """Return the events of a person that concern items of the view, as ``Histories.of`` has them."""
-        history = self.histories.of(user_id, visitor_id)
-        held = history.rows < len(self.view)
-        if held.all():
-            return history
-        return History(history.rows[held], history.types[held], history.times[held])
-
-    def seen(self, user_id: str | None, visitor_id: str | None, *, types: Sequence[str], since: int) -> Rows:
-        """Return the rows of the view that a person has seen, as ``Histories.seen`` has them."""
-        seen = self.histories.seen(user_id, visitor_id, types=types, since=since)
-        return seen[seen < len(self.view)]
-
-    def ladder(self, placement: str) -> Ladder:
-        """Return a placement's ladder.
-
-        Raises:
-            NotFound: The shop has no such placement.
-        """
-        if placement not in self.ladders:
-            raise NotFound(f"there is no placement {placement!r}: use one of {', '.join(self.ladders)}")
-        return self.ladders[placement]
-
-
-@dataclass(slots=True, eq=False)
-class Shop:
-    """A shop, served."""
-
-    id: str
-    token_key: bytes
-    state: ShopState
-    renewed_at: float
-    """Monotonic seconds when paid prices and bundles were read last."""
-
-    max_event_age_days: int = MAX_EVENT_AGE_DAYS
-    """Age of the oldest event that callers may record."""
-
-    keep_events_days: int = 0
-    """For how long events are kept; 0 for ever."""
-
-    catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while other processes' writes are taken in, so that many calls wait for one load."""
-
-    @property
-    def stock(self) -> Stock:
-        """The items that are served."""
-        return self.state.stock
-
-    @property
-    def revision(self) -> int:
-        """The last revision of the shop that is in memory, all earlier ones included."""
-        return self.state.histories.revision
 
 
 @dataclass(frozen=True, slots=True)

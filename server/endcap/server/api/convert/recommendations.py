@@ -13,7 +13,7 @@ from endcap.server.api.statuses import code_of
 from endcap.server.recommending.answer import RecommendationAnswer, RungOutcome
 from endcap.server.recommending.request import RecommendationRequest
 from endcap.server.serving.failures import Failure
-from endcap.server.serving.shops import ShopState
+from endcap.server.serving.state import ShopState
 from endcap.v1 import item_pb2, reason_pb2, recommendation_pb2, recommendation_service_pb2, trace_pb2
 
 

@@ -15,7 +15,8 @@ from endcap.server.api.call import Context, caller_and_shop
 from endcap.server.api.convert.events import EventRefused, read_event, write_rejection
 from endcap.server.recording.attribution import attribute
 from endcap.server.recording.logins import recognize_logins
-from endcap.server.serving.shops import Shop, Shops
+from endcap.server.serving.shops import Shops
+from endcap.server.serving.state import Shop
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1 import event_service_pb2 as pb
 from endcap.v1.event_service_pb2_grpc import EventServiceServicer

@@ -20,7 +20,8 @@ from endcap.server.recording.attribution import attribution_token
 from endcap.server.recording.exposures import exposure
 from endcap.server.recording.row_set import decode_rows, encode_rows
 from endcap.server.serving.failures import Failure
-from endcap.server.serving.shops import Shop, Shops
+from endcap.server.serving.shops import Shops
+from endcap.server.serving.state import Shop
 from endcap.v1 import item_pb2
 from endcap.v1 import recommendation_service_pb2 as pb
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer

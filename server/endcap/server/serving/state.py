@@ -1,0 +1,87 @@
+"""A shop, served: the state that its answers are made from."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from endcap.catalog.configuration.shops import MAX_EVENT_AGE_DAYS
+from endcap.catalog.memory.histories import Histories
+from endcap.catalog.memory.rows import Stock
+from endcap.runtime.instances import Generation
+from endcap.sdk import CatalogView, History, Rows
+from endcap.sdk.errors import NotFound
+from endcap.server.serving.ladders import Ladder
+from endcap.server.serving.masks import Masks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShopState:
+    """What one answer is made from; replaced whole, never changed."""
+
+    stock: Stock
+    masks: Masks
+    histories: Histories
+    """Shared with later states, so it may hold events of items that the view does not."""
+
+    generation: Generation
+    ladders: Mapping[str, Ladder]
+
+    view: CatalogView = field(init=False)
+    """The view of the stock."""
+
+    def __post_init__(self) -> None:
+        """Have the view at hand, which each answer reads many times."""
+        object.__setattr__(self, "view", self.stock.view)
+
+    def history(self, user_id: str | None, visitor_id: str | None) -> History:
+        """Return the events of a person that concern items of the view, as ``Histories.of`` has them."""
+        history = self.histories.of(user_id, visitor_id)
+        held = history.rows < len(self.view)
+        if held.all():
+            return history
+        return History(history.rows[held], history.types[held], history.times[held])
+
+    def seen(self, user_id: str | None, visitor_id: str | None, *, types: Sequence[str], since: int) -> Rows:
+        """Return the rows of the view that a person has seen, as ``Histories.seen`` has them."""
+        seen = self.histories.seen(user_id, visitor_id, types=types, since=since)
+        return seen[seen < len(self.view)]
+
+    def ladder(self, placement: str) -> Ladder:
+        """Return a placement's ladder.
+
+        Raises:
+            NotFound: The shop has no such placement.
+        """
+        if placement not in self.ladders:
+            raise NotFound(f"there is no placement {placement!r}: use one of {', '.join(self.ladders)}")
+        return self.ladders[placement]
+
+
+@dataclass(slots=True, eq=False)
+class Shop:
+    """A shop, served."""
+
+    id: str
+    token_key: bytes
+    state: ShopState
+    renewed_at: float
+    """Monotonic seconds when paid prices and bundles were read last."""
+
+    max_event_age_days: int = MAX_EVENT_AGE_DAYS
+    """Age of the oldest event that callers may record."""
+
+    keep_events_days: int = 0
+    """For how long events are kept; 0 for ever."""
+
+    catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while other processes' writes are taken in, so that many calls wait for one load."""
+
+    @property
+    def stock(self) -> Stock:
+        """The items that are served."""
+        return self.state.stock
+
+    @property
+    def revision(self) -> int:
+        """The last revision of the shop that is in memory, all earlier ones included."""
+        return self.state.histories.revision

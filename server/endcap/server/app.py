@@ -25,7 +25,6 @@ from endcap.server.metrics import Metrics
 from endcap.server.models.files import BundleFiles
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.models.registry import ModelRegistry
-from endcap.server.recommending.answer import RungOutcome
 from endcap.server.recommending.lookups import Lookups
 from endcap.server.recommending.pipeline import Pipeline
 from endcap.server.serving.shops import Shops
@@ -129,9 +128,7 @@ class Application:
             shops=shops,
             database=database,
             host=host,
-            pipeline=Pipeline(
-                Lookups(database), settings.strategy_timeout_seconds, partial(_count_rung, metrics)
-            ),
+            pipeline=Pipeline(Lookups(database), settings.strategy_timeout_seconds, metrics.rung),
             registry=registry,
             bundle_files=BundleFiles(settings.bundles_folder),
             writer=writer,
@@ -199,8 +196,3 @@ class Application:
                 ),
                 pause=seconds,
             )
-
-
-def _count_rung(metrics: Metrics, outcome: RungOutcome) -> None:
-    dropped = ((each.cause, len(each.rows)) for each in outcome.dropped)
-    metrics.rung(outcome.strategy, outcome.failure or "", dropped)

@@ -102,7 +102,7 @@ def ask(
     unavailable = len(view) - int(np.count_nonzero(view.available))
     return Asked(
         query,
-        removed={"available": unavailable} | conditions.removed(eligible) | excluded,
+        removed={"available": unavailable} | conditions.removed(eligible) | excluded if request.trace else {},
         left=eligible.count - sum(excluded.values()),
         missing_item_ids=tuple(
             item_id for item_id in named if item_id not in vocabulary or view.deleted[vocabulary.row(item_id)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from endcap.sdk import NO_ROWS, CatalogView, History, Query, Ranking, Task
@@ -35,8 +35,9 @@ class Pipeline:
     rung_timeout: float
     """Seconds that one rung gets, unless its placement says otherwise."""
 
-    observe_rung: Callable[[RungOutcome], None]
-    """Told of every rung that was asked."""
+    observe_rung: Callable[[str, str, Iterable[tuple[str, int]]], None]
+    """Called for every rung that was asked, with its strategy, its failure or "", and the numbers of items
+    that it must not have returned, by cause."""
 
     clock: Callable[[], float] = time.monotonic
 
@@ -194,7 +195,8 @@ class Pipeline:
             slate = await rerank(candidates, rules, context)
         for outcome, used in zip(outcomes, slate.used(len(outcomes)).tolist(), strict=True):
             outcome.used = used
-            self.observe_rung(outcome)
+            dropped = [(each.cause, len(each.rows)) for each in outcome.dropped]
+            self.observe_rung(outcome.strategy, outcome.failure or "", dropped)
         return slate, tuple(outcomes)
 
     async def _ask_rung(

@@ -136,9 +136,9 @@ class RecommendationServicer(RecommendationServiceServicer):
         item_fields = None
         if request.item_fields.paths:
             item_fields = ItemFields.read(request.item_fields, request.language_code)
-        if asked.minimum_revision > shop.revision:
+        if asked.minimum_revision and asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + caller.deadline) / 2)
-        state = shop.state
+        state, revision = shop.state, shop.revision
         if caller.validate_only:
             pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
@@ -171,7 +171,7 @@ class RecommendationServicer(RecommendationServiceServicer):
             answer,
             state,
             items=items,
-            revision=shop.revision,
+            revision=revision,
             attribution_token=token,
             next_page_token=next_page_token,
             trace_milliseconds=(time.monotonic() - started) * 1000 if request.include_trace else None,

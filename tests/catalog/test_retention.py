@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from endcap.catalog.configuration.shops import change_shop, create_shop
+from endcap.catalog.database import deletion
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events import retention
 from endcap.catalog.events.events import Event, Outcome, events_after, store_events
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure, exposed_items
@@ -130,7 +130,7 @@ async def test_another_shop_loses_nothing(catalog_database: Database, catalog_ev
 async def test_others_write_between_two_batches(
     catalog_database: Database, catalog_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH_SIZE", 10)
+    monkeypatch.setattr(deletion, "BATCH_SIZE", 10)
     old = [catalog_event(f"old-{number}", time=number) for number in range(200)]
     await record(catalog_database, [*old, catalog_event("new")])
     await keep(catalog_database, events=30)

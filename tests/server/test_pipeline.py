@@ -105,7 +105,7 @@ async def ask(
     state = ShopState(stock, Masks(VIEW), histories, Generation.of([]), {"home": ladder})
     shop = Shop("default", b"key", state, renewed_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
-    pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _outcome: None)
+    pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _strategy, _failure, _dropped: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + deadline)
 
 

@@ -3,9 +3,9 @@
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.database.deletion import delete_rows
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, EXPOSURES, ITEM_TEXTS, METADATA, SHOPS
-from endcap.catalog.events.retention import delete_rows
 
 
 async def empty_shop(database: Database, shop: str) -> None:

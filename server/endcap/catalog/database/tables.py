@@ -8,68 +8,17 @@ the change, so that another process finds everything newer than what it holds.
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     ForeignKeyConstraint,
     Index,
-    Integer,
-    String,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-
-_Json = JSON().with_variant(JSONB(), "postgresql")
-_NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-# Lists are cut into pages by the order of ids, which is that of their bytes whatever the database's language.
-_Id = String().with_variant(String(collation="C"), "postgresql")
-# SQLite counts up only a primary key of type INTEGER.
-_Sequence = BigInteger().with_variant(Integer(), "sqlite")
-
-
-class ShopTable(SQLModel, table=True):
-    """A tenant."""
-
-    __tablename__ = "shops"
-
-    id: str = Field(sa_type=_Id, primary_key=True)
-    currency: str
-    """ISO 4217 code that prices are compared and reported in; empty when not said."""
-    settings: dict[str, Any] = Field(sa_type=_Json)
-    token_key: bytes  # signs what the server hands out and gets back: attribution and page tokens
-    revision: int = Field(sa_type=BigInteger)
-    """Counts the writes that change what is served."""
-    created_time: int = Field(sa_type=BigInteger)
-
-
-class AttributeDefinitionTable(SQLModel, table=True):
-    """The type that an attribute of items has in a shop."""
-
-    __tablename__ = "attribute_definitions"
-    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="attribute_definitions_shop_fkey"),)
-
-    shop: str = Field(primary_key=True)
-    name: str = Field(sa_type=_Id, primary_key=True)
-    type: str
-
-
-class ShopChangeTable(SQLModel, table=True):
-    """A change of a shop's settings."""
-
-    __tablename__ = "shop_changes"
-    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="shop_changes_shop_fkey"),)
-
-    shop: str = Field(primary_key=True)
-    revision: int = Field(sa_type=BigInteger, primary_key=True)
-    time: int = Field(sa_type=BigInteger)
-    actor: str
-    """Who made it; empty where nobody says."""
-    request_id: str
-    before: dict[str, Any] | None = Field(sa_type=_NullableJson)
-    after: dict[str, Any] = Field(sa_type=_Json)
+from endcap.catalog.database.column_types import ID, JSON_VALUE, SEQUENCE
+from endcap.catalog.database.configuration_tables import ShopTable
 
 
 class ItemTable(SQLModel, table=True):
@@ -83,23 +32,23 @@ class ItemTable(SQLModel, table=True):
     )
 
     shop: str = Field(primary_key=True)
-    id: str = Field(sa_type=_Id, primary_key=True)
+    id: str = Field(sa_type=ID, primary_key=True)
     position: int = Field(sa_type=BigInteger)
     """The item's row in every view: counted from 0 in order of arrival, never given twice."""
     title: str
     description: str
     language_code: str
-    localized_texts: dict[str, Any] = Field(sa_type=_Json)
-    categories: list[str] = Field(sa_type=_Json)
+    localized_texts: dict[str, Any] = Field(sa_type=JSON_VALUE)
+    categories: list[str] = Field(sa_type=JSON_VALUE)
     brand: str
-    tags: list[str] = Field(sa_type=_Json)
-    attributes: dict[str, Any] = Field(sa_type=_Json)
+    tags: list[str] = Field(sa_type=JSON_VALUE)
+    attributes: dict[str, Any] = Field(sa_type=JSON_VALUE)
     price_nanos: int | None = Field(sa_type=BigInteger)
     original_price_nanos: int | None = Field(sa_type=BigInteger)
     cost_nanos: int | None = Field(sa_type=BigInteger)
     currency: str
     """Of all three amounts; empty for the shop's."""
-    image_uris: list[str] = Field(sa_type=_Json)
+    image_uris: list[str] = Field(sa_type=JSON_VALUE)
     availability: str
     available_time: int | None = Field(sa_type=BigInteger)
     expire_time: int | None = Field(sa_type=BigInteger)
@@ -134,7 +83,7 @@ class ItemTextTable(SQLModel, table=True):
     )
 
     sequence: int | None = Field(
-        default=None, sa_column=Column(_Sequence, primary_key=True, autoincrement=True)
+        default=None, sa_column=Column(SEQUENCE, primary_key=True, autoincrement=True)
     )
     """Names the row in ``item_words``."""
     shop: str
@@ -153,7 +102,7 @@ class UserTable(SQLModel, table=True):
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="users_shop_fkey"),)
 
     shop: str = Field(primary_key=True)
-    id: str = Field(sa_type=_Id, primary_key=True)
+    id: str = Field(sa_type=ID, primary_key=True)
     created_time: int = Field(sa_type=BigInteger)
     pseudonym_key: bytes
     """16 random bytes: without them nothing links the pseudonym in a snapshot to the user."""
@@ -169,7 +118,7 @@ class VisitorTable(SQLModel, table=True):
     )
 
     shop: str = Field(primary_key=True)
-    id: str = Field(sa_type=_Id, primary_key=True)
+    id: str = Field(sa_type=ID, primary_key=True)
     user_id: str | None
     """The user of the newest event that carried both."""
     created_time: int = Field(sa_type=BigInteger)
@@ -185,9 +134,9 @@ class UserRecordTable(SQLModel, table=True):
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="user_records_shop_fkey"),)
 
     shop: str = Field(primary_key=True)
-    id: str = Field(sa_type=_Id, primary_key=True)
-    tags: list[str] = Field(sa_type=_Json)
-    attributes: dict[str, Any] = Field(sa_type=_Json)
+    id: str = Field(sa_type=ID, primary_key=True)
+    tags: list[str] = Field(sa_type=JSON_VALUE)
+    attributes: dict[str, Any] = Field(sa_type=JSON_VALUE)
     language_code: str
     created_time: int = Field(sa_type=BigInteger)
     updated_time: int = Field(sa_type=BigInteger)
@@ -218,7 +167,7 @@ class EventTable(SQLModel, table=True):
     )
 
     sequence: int | None = Field(
-        default=None, sa_column=Column(_Sequence, primary_key=True, autoincrement=True)
+        default=None, sa_column=Column(SEQUENCE, primary_key=True, autoincrement=True)
     )
     """Orders the events as they were stored."""
     shop: str
@@ -235,80 +184,10 @@ class EventTable(SQLModel, table=True):
     value: float | None
     attribution_token: str
     order_id: str
-    properties: dict[str, Any] = Field(sa_type=_Json)
+    properties: dict[str, Any] = Field(sa_type=JSON_VALUE)
     attribution: str
     """What the token says of the event."""
     revision: int = Field(sa_type=BigInteger)
-
-
-class PlacementTable(SQLModel, table=True):
-    """A named spot in the shop."""
-
-    __tablename__ = "placements"
-    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="placements_shop_fkey"),)
-
-    shop: str = Field(primary_key=True)
-    id: str = Field(sa_type=_Id, primary_key=True)
-    task: str
-    ladder: list[dict[str, Any]] = Field(sa_type=_Json)
-    settings: dict[str, Any] = Field(sa_type=_Json)
-    created_time: int = Field(sa_type=BigInteger)
-    updated_time: int = Field(sa_type=BigInteger)
-    revision: int = Field(sa_type=BigInteger)
-
-
-class PlacementChangeTable(SQLModel, table=True):
-    """A change of a placement; kept when the placement is gone."""
-
-    __tablename__ = "placement_changes"
-    __table_args__ = (
-        ForeignKeyConstraint(["shop"], ["shops.id"], name="placement_changes_shop_fkey"),
-        Index("placement_changes_placement", "shop", "placement", "revision"),
-    )
-
-    shop: str = Field(primary_key=True)
-    revision: int = Field(sa_type=BigInteger, primary_key=True)
-    placement: str
-    time: int = Field(sa_type=BigInteger)
-    actor: str
-    """Who made it; empty where nobody says."""
-    request_id: str
-    before: dict[str, Any] | None = Field(sa_type=_NullableJson)
-    after: dict[str, Any] | None = Field(sa_type=_NullableJson)
-
-
-class BundleTable(SQLModel, table=True):
-    """A bundle that was offered to the shop; the database itself allows one active one a model."""
-
-    __tablename__ = "bundles"
-    __table_args__ = (
-        ForeignKeyConstraint(["shop"], ["shops.id"], name="bundles_shop_fkey"),
-        Index(
-            "bundles_active_key",
-            "shop",
-            "model",
-            unique=True,
-            sqlite_where=text("state = 'active'"),
-            postgresql_where=text("state = 'active'"),
-        ),
-    )
-
-    shop: str = Field(primary_key=True)
-    model: str = Field(sa_type=_Id, primary_key=True)
-    version: str = Field(sa_type=_Id, primary_key=True)
-    path: str
-    state: str
-    refusal: str
-    """Why it was refused when it was last loaded; empty for any other state."""
-    manifest: dict[str, Any] = Field(sa_type=_Json)
-    checksum: str
-    """SHA-256 of the manifest's bytes, in hexadecimal."""
-    size_bytes: int = Field(sa_type=BigInteger)
-    item_count: int
-    created_time: int = Field(sa_type=BigInteger)
-    activated_time: int | None = Field(sa_type=BigInteger)
-    revision: int = Field(sa_type=BigInteger)
-    """Of the change that last made it serve or stop; 0 if it never served."""
 
 
 class ExposureTable(SQLModel, table=True):
@@ -334,7 +213,7 @@ class ExposureTable(SQLModel, table=True):
     )
 
     sequence: int | None = Field(
-        default=None, sa_column=Column(_Sequence, primary_key=True, autoincrement=True)
+        default=None, sa_column=Column(SEQUENCE, primary_key=True, autoincrement=True)
     )
     shop: str
     request_id: str
@@ -352,42 +231,23 @@ class ExposureTable(SQLModel, table=True):
     language: str
     device: str
     view: str
-    bundles: dict[str, str] = Field(sa_type=_Json)
+    bundles: dict[str, str] = Field(sa_type=JSON_VALUE)
     configuration: int = Field(sa_type=BigInteger)
     """The shop's revision that last changed the placement; 0 where it was not recorded."""
-    assignments: list[list[Any]] = Field(sa_type=_Json)
+    assignments: list[list[Any]] = Field(sa_type=JSON_VALUE)
     """Experiment, variant and propensity of each."""
     candidates: bytes
     """A hash of the set of items that the page was arranged from; empty where it was not recorded."""
-    item_ids: list[str] = Field(sa_type=_Json)
+    item_ids: list[str] = Field(sa_type=JSON_VALUE)
     """In the order shown."""
-    sources: list[list[Any]] = Field(sa_type=_Json)
+    sources: list[list[Any]] = Field(sa_type=JSON_VALUE)
     """Strategy, bundle, and how many items in a row came from them."""
-    log_propensities: list[float | None] = Field(sa_type=_Json)
+    log_propensities: list[float | None] = Field(sa_type=JSON_VALUE)
     """One an item; empty where chance played no part."""
-    degraded: list[dict[str, Any]] = Field(sa_type=_Json)
+    degraded: list[dict[str, Any]] = Field(sa_type=JSON_VALUE)
 
 
-class ImportTable(SQLModel, table=True):
-    """How far a file is imported, as long as its import is not done."""
-
-    __tablename__ = "imports"
-    __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="imports_shop_fkey"),)
-
-    shop: str = Field(primary_key=True)
-    file: str = Field(primary_key=True)
-    """Its fingerprint."""
-    offset: int = Field(sa_type=BigInteger)
-    """In bytes, or in rows where its format counts these."""
-    line: int = Field(sa_type=BigInteger)
-    stored: int = Field(sa_type=BigInteger)
-    duplicates: int = Field(sa_type=BigInteger)
-    rejected: dict[str, int] = Field(sa_type=_Json)
-    """Rows by reason."""
-    rejects_size: int = Field(sa_type=BigInteger)
-
-
-METADATA = SQLModel.metadata
+METADATA = ShopTable.metadata
 SHOPS = METADATA.tables["shops"]
 ATTRIBUTES = METADATA.tables["attribute_definitions"]
 SHOP_CHANGES = METADATA.tables["shop_changes"]

@@ -248,7 +248,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         shown=shown,
     )
     lookups = cast("Lookups", Known(situation["named"], situation["exposures"]))
-    pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda _strategy, _failure, _dropped: None)
+    pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda *_rung: None)
     shop = Shop("default", b"key", state, renewed_at=0.0)
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 

@@ -9,7 +9,7 @@ from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput, PermissionDenied
 from endcap.server.admin.caller import Caller, Role, require
 from endcap.server.api.call import identified
-from endcap.server.api.convert.roles import required_role
+from endcap.server.api.roles import required_role
 from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest, DeleteItemRequest, ListItemsRequest
 
 

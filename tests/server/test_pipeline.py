@@ -104,8 +104,8 @@ async def ask(
     stock = Stock(VIEW, Schedule.of([]), NEVER, 0, count_log(None, histories.log()))
     state = ShopState(stock, Masks(VIEW), histories, Generation.of([]), {"home": ladder})
     shop = Shop("default", b"key", state, renewed_at=0.0)
-    request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude)
-    pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda _strategy, _failure, _dropped: None)
+    request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude, trace=True)
+    pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda *_rung: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + deadline)
 
 

@@ -21,8 +21,8 @@ from endcap.catalog.fields.limits import check_id
 from endcap.sdk import errors
 from endcap.server.admin.caller import Caller, Role
 from endcap.server.api.call import Context, begin_call
-from endcap.server.api.convert.roles import required_role
 from endcap.server.api.limits import max_request_bytes, takes_data_in
+from endcap.server.api.roles import required_role
 from endcap.server.api.statuses import known_error, status_of
 from endcap.server.metrics import Metrics
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
-from endcap.catalog.configuration.bundles import list_models
-from endcap.catalog.configuration.placements import Placement, list_placements
 from endcap.catalog.configuration.shops import list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import JUMP
@@ -22,16 +20,12 @@ from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sor
 from endcap.catalog.people.forgetting import Forgotten
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import CatalogView, Strategy
 from endcap.sdk.errors import EndcapError, NotFound, Unavailable
-from endcap.sdk.filters import Filter
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
-from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.breaker import BreakerState
-from endcap.server.serving.ladders import Ladder, LadderBuilder
-from endcap.server.serving.masks import Masks, MaskWorker
-from endcap.server.serving.state import Shop, ShopState
+from endcap.server.serving.state import Shop
+from endcap.server.serving.state_builder import StateBuilder
 from endcap.server.serving.waiting import answer_within
 
 
@@ -67,13 +61,11 @@ class Shops:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._host = host
         self._metrics = metrics
-        self._max_batch_size = max_batch_size
         self._clock = clock
-        self.models = models
-        """Loads the bundles that the shops serve with."""
-        self._mask_worker = MaskWorker()
+        self._states = StateBuilder(
+            database, host, models, max_batch_size=max_batch_size, observe_batch=metrics.batch
+        )
         self._shops: dict[str, Shop] = {}
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._failing: dict[str, _Failing] = {}
@@ -200,14 +192,15 @@ class Shops:
             await self._renew(shop)
         async with shop.catching_up:
             if shop.stock.changes_at <= self._now():
-                await self._serve(shop, await asyncio.to_thread(stock_at, shop.stock, self._now()))
+                stock = await asyncio.to_thread(stock_at, shop.stock, self._now())
+                shop.state = await self._states.restocked(shop.state, stock)
 
     async def _renew(self, shop: Shop) -> None:
         """Read again what no revision tells of: what was paid, and bundles that could not be loaded."""
         view = shop.state.view
         paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
         async with shop.catching_up:
-            shop.state = await self._rebuilt(shop)
+            shop.state = await self._states.reconfigured(shop.id, shop.state)
             if shop.stock.view.lineage is view.lineage:
                 self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.stock, paid_prices))
             shop.renewed_at = time.monotonic()
@@ -280,8 +273,8 @@ class Shops:
                 await self._reload(shop)
                 return
             if news.rebuilds:
-                shop.state = await self._rebuilt(shop)
-            await self._serve(shop, stock)
+                shop.state = await self._states.reconfigured(shop.id, shop.state)
+            shop.state = await self._states.restocked(shop.state, stock)
             for known in news.revisions:
                 await self._take_in(shop, news.events.get(known, ()), known)
 
@@ -310,15 +303,16 @@ class Shops:
             if before is not None and about.revision >= revision_before:
                 # What was computed from the view before holds for the items that have not changed.
                 stock = replace(stock, view=replace(stock.view, lineage=before.state.view.lineage))
-            generation, ladders = await self._serving(
-                shop_id, Generation.of(()) if before is None else before.state.generation
+            state = await self._states.build(
+                shop_id,
+                stock,
+                loaded.histories,
+                Generation.of(()) if before is None else before.state.generation,
             )
-            masks = await self._masks(stock.view, ladders)
         finally:
             del self._commits[shop_id]
         for events, revision in commits:
             loaded.histories.apply(events, revision)
-        state = ShopState(stock, masks, loaded.histories, generation, ladders)
         return Shop(
             shop_id,
             about.token_key,
@@ -328,47 +322,5 @@ class Shops:
             about.keep_events_days,
         )
 
-    async def _rebuilt(self, shop: Shop) -> ShopState:
-        generation, ladders = await self._serving(shop.id, shop.state.generation)
-        await shop.state.masks.hold(_conditions(ladders))
-        return replace(shop.state, generation=generation, ladders=ladders)
-
-    async def _serving(self, shop_id: str, before: Generation) -> tuple[Generation, Mapping[str, Ladder]]:
-        """Return what a shop serves with: its active bundles, and its placements built over them."""
-        async with self._database.read() as connection:
-            models = await list_models(connection=connection, shop=shop_id)
-            placements = await list_placements(connection=connection, shop=shop_id)
-        generation = await self.models.generation(models, before)
-        return generation, await asyncio.to_thread(self._ladders, placements, generation)
-
-    def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:
-        builder = LadderBuilder(self._host, generation, self._batcher)
-        return {placement.id: builder.ladder(placement) for placement in placements}
-
-    async def _serve(self, shop: Shop, stock: Stock) -> None:
-        """Answer from other items from now on; histories get the events that waited for new ones."""
-        state = shop.state
-        masks = state.masks
-        if stock.view is not state.view:
-            masks = await self._masks(stock.view, state.ladders)
-            state.histories.follow(stock.view.vocabulary)
-        shop.state = replace(shop.state, stock=stock, masks=masks)
-
-    async def _masks(self, view: CatalogView, ladders: Mapping[str, Ladder]) -> Masks:
-        masks = Masks(view, self._mask_worker)
-        await masks.hold(_conditions(ladders))
-        return masks
-
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-    def _batcher(self, name: str, strategy: Strategy) -> Batcher:
-        return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._metrics.batch)
-
-
-def _conditions(ladders: Mapping[str, Ladder]) -> Iterator[Filter]:
-    """Yield the filters of placements, and of their rules at any time."""
-    for ladder in ladders.values():
-        if ladder.filter is not None:
-            yield ladder.filter
-        yield from ladder.rules.conditions

@@ -14,7 +14,7 @@ from endcap.sdk import CatalogView
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filter_grammar import MAX_CONDITIONS, MAX_LENGTH
 from endcap.sdk.filters import MAX_SEARCHES, Filter, parse_filter
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 
 
 ITEM_COUNT = 100_000
@@ -133,7 +133,7 @@ def shop() -> CatalogView:
         return " ".join(generator.choices(words, k=length))
 
     return catalog(
-        Item(
+        SampleItem(
             f"item-{row}",
             sentence(7).title(),
             tuple(generator.sample(words[:500], 3)),

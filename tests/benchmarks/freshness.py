@@ -27,9 +27,9 @@ from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.items.items import Availability, Item, upsert_items
-from endcap.catalog.memory.changes_since import News, read_news
+from endcap.catalog.memory.changes_since import ShopChanges, read_changes_since
 from endcap.catalog.memory.loading import LoadedShop, load_shop
-from endcap.catalog.memory.rows import Stock, update_stock
+from endcap.catalog.memory.rows import TimedView, update_timed_view
 from endcap.sdk import Vocabulary, align
 from endcap.server.serving.masks import Masks
 
@@ -84,21 +84,21 @@ async def _longest_pause(done: asyncio.Event) -> float:
     return longest
 
 
-def _update(stock: Stock, news: News) -> tuple[Stock | None, float]:
+def _update(stock: TimedView, news: ShopChanges) -> tuple[TimedView | None, float]:
     started = time.thread_time()
-    after = update_stock(stock, news.shop, news.items, now=0)
+    after = update_timed_view(stock, news.shop, news.items, now=0)
     return after, time.thread_time() - started
 
 
 async def _measure(
-    database: Database, loaded: LoadedShop, stock: Stock, model: Vocabulary
-) -> tuple[Stock, dict[str, float]]:
+    database: Database, loaded: LoadedShop, stock: TimedView, model: Vocabulary
+) -> tuple[TimedView, dict[str, float]]:
     revision = stock.revision
     done = asyncio.Event()
     watching = asyncio.create_task(_longest_pause(done))
     started = time.perf_counter()
     async with database.read() as connection:
-        news = await read_news(connection=connection, shop="default", revision=revision)
+        news = await read_changes_since(connection=connection, shop="default", revision=revision)
     read = time.perf_counter()
     after, processor = await asyncio.to_thread(_update, stock, news)
     updated = time.perf_counter()

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.rules import DiversityMethod, DiversityRule, Rule
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
@@ -95,7 +95,7 @@ async def fill(database: Database, item_count: int, event_count: int) -> None:
     async with database.write() as connection:
         await create_shop(connection=connection, shop="default", now=1)
         rules = (Rule("mmr", DiversityRule(DiversityMethod.MMR)),)
-        diverse = Placement("diverse", Task.FOR_YOU, (Rung("popular"),), rules=rules)
+        diverse = Placement("diverse", Task.FOR_YOU, (RungSpec("popular"),), rules=rules)
         await put_placement(connection=connection, shop="default", placement=diverse, now=1)
     for start in range(0, item_count, _BATCH):
         items = [make_item(number) for number in range(start, min(start + _BATCH, item_count))]

@@ -24,7 +24,7 @@ from endcap.catalog.configuration.rules import (
     QuotaRule,
     Rule,
 )
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.reranking import RerankContext, Rules, ScoredCandidates, compile_rules
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     """Print one line a kind of rule, then one for five together and one for all."""
     random = np.random.default_rng(0)
     view = catalog(
-        Item(
+        SampleItem(
             f"item {number}",
             title=f"word {number % 17} thing {number % 5} model {number} in colour {number % 7}",
             brand=f"brand {random.integers(40)}",

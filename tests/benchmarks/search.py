@@ -58,7 +58,7 @@ async def measure(titles: Sequence[str]) -> None:
             await print_times(kind, texts, indexed.database)
         for each in (bare, indexed):
             await each.database.close()
-    view = testing.catalog(testing.Item(str(row), title=title) for row, title in enumerate(titles))
+    view = testing.catalog(testing.SampleItem(str(row), title=title) for row, title in enumerate(titles))
     started = time.perf_counter()
     match_titles(view, "heart")
     print(f"  in memory: titles read in {(time.perf_counter() - started) * 1000:.0f} ms")

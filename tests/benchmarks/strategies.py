@@ -15,7 +15,7 @@ import torch
 
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.sdk import CatalogView, Eligibility, Query, Resources, Task, Vocabulary
-from endcap.sdk.testing import Event, catalog
+from endcap.sdk.testing import SampleEvent, catalog
 from endcap.strategies.popular import Popular, PopularParameters
 from endcap.trainers.export import to_onnx
 from endcap.trainers.matrix_factorization import MatrixFactorizationNetwork
@@ -93,7 +93,7 @@ def shop() -> CatalogView:
     return catalog(
         [str(row) for row in range(ITEM_COUNT)],
         [
-            Event(
+            SampleEvent(
                 f"user-{generator.randrange(20_000)}",
                 str(int(ITEM_COUNT * generator.random() ** 3)),
                 generator.choice(TYPES),

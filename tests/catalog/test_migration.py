@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, inspect, select, text, update
 
 from endcap.catalog.configuration.audit_log import PlacementChange, record_change
 from endcap.catalog.configuration.bundles import RegisteredBundle, activate_bundle, register_bundle
-from endcap.catalog.configuration.placements import Placement, Rung, get_placement, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, get_placement, put_placement
 from endcap.catalog.configuration.shop_changes import ShopChange, record_shop_change
 from endcap.catalog.configuration.shop_settings import EventRole, EventType, ValueRule
 from endcap.catalog.configuration.shops import get_shop
@@ -29,7 +29,7 @@ from endcap.catalog.events.exposures import ExposedItem, Exposure, unit_digest
 from endcap.catalog.importing.progress import FileProgress, save_progress
 from endcap.catalog.items.items import Item, get_items, upsert_items
 from endcap.catalog.items.search import search_items
-from endcap.catalog.people.deleted_people import People, add_tombstones
+from endcap.catalog.people.deleted_people import People, remember_deleted
 from endcap.catalog.people.user_records import UserRecord, upsert_user_records
 from endcap.sdk import Task
 from endcap.sdk.errors import FailedPrecondition
@@ -325,7 +325,7 @@ async def _contents(url: str) -> dict[str, list[dict[str, object]]]:
 async def full_url(catalog_database: Database, catalog_url: str, catalog_event: Callable[..., Event]) -> str:
     """A database with something in every table."""
     bundle = RegisteredBundle("ease", "1", "ease/1", {"items": 1}, "0" * 64, 1, 1, 1)
-    shelf = Placement("shelf", Task.TRENDING, (Rung("popular"),))
+    shelf = Placement("shelf", Task.TRENDING, (RungSpec("popular"),))
     exposure = Exposure("default", "r1", 1, "home", "v1", {"ease": "1"}, (ExposedItem("mug", "ease"),), "ann")
     log = ExposureLog(catalog_database)
     log.record(exposure)
@@ -348,7 +348,7 @@ async def full_url(catalog_database: Database, catalog_url: str, catalog_event: 
         await upsert_user_records(connection=connection, shop="default", records=records, now=4)
         logged = ShopChange(9, 3, None, {"currency": "GBP"})
         await record_shop_change(connection=connection, shop="default", change=logged)
-        await add_tombstones(connection=connection, shop="default", people=People(frozenset({"ben"})))
+        await remember_deleted(connection=connection, shop="default", people=People(frozenset({"ben"})))
         await save_progress(connection=connection, shop="default", file="0", progress=progress)
     return catalog_url
 

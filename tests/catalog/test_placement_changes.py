@@ -13,7 +13,7 @@ from endcap.catalog.configuration.audit_log import (
 )
 from endcap.catalog.configuration.placements import (
     Placement,
-    Rung,
+    RungSpec,
     delete_placement,
     list_placements,
     put_placement,
@@ -28,7 +28,7 @@ NOW = 1_700_000_000_000
 SHELF = Placement(
     "shelf",
     Task.FOR_YOU,
-    (Rung("ease", {"decay": 0.5}, timeout=50), Rung("popular")),
+    (RungSpec("ease", {"decay": 0.5}, timeout=50), RungSpec("popular")),
     rules=(Rule("first", PinRule(1, item_id="mug")),),
 )
 

@@ -13,7 +13,7 @@ from endcap.catalog.events.events import Event, store_events
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure
 from endcap.catalog.items.items import Item, upsert_items
-from endcap.catalog.people.deleted_people import People, add_tombstones
+from endcap.catalog.people.deleted_people import People, remember_deleted
 from endcap.catalog.people.user_records import UserRecord, upsert_user_records
 
 
@@ -55,7 +55,7 @@ async def test_a_deleted_shop_leaves_no_row_and_takes_none_of_another(
             await store_events(connection=connection, shop=shop, events=events)
             records = [UserRecord("ann", tags=("trade",))]
             await upsert_user_records(connection=connection, shop=shop, records=records, now=NOW)
-            await add_tombstones(connection=connection, shop=shop, people=People(frozenset({"ben"})))
+            await remember_deleted(connection=connection, shop=shop, people=People(frozenset({"ben"})))
             log.record(exposure(shop))
     await log.close()
     before = await count(catalog_database, "default")

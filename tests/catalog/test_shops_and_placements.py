@@ -4,7 +4,7 @@ import pytest
 
 from endcap.catalog.configuration.placements import (
     Placement,
-    Rung,
+    RungSpec,
     delete_placement,
     get_placement,
     list_placements,
@@ -61,7 +61,7 @@ async def test_a_placement_comes_back_as_it_was_put(catalog_database: Database) 
     placement = Placement(
         "footer",
         Task.FOR_YOU,
-        (Rung("ease", {"decay": 0.5}, timeout=50), Rung("popular")),
+        (RungSpec("ease", {"decay": 0.5}, timeout=50), RungSpec("popular")),
         seen_types=("purchase", "view"),
         seen_window=86_400_000,
         page_size=4,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from endcap.catalog.memory.view_columns import update_view
 from endcap.sdk import UNKNOWN, CatalogView, Labels, Vocabulary, align
-from endcap.sdk.testing import Event, Item, catalog
+from endcap.sdk.testing import SampleEvent, SampleItem, catalog
 
 
 NAMES = st.sampled_from(["", "blue", "mug", "pot", "tea"])
@@ -18,7 +18,7 @@ LABELS = st.lists(NAMES.filter(bool), max_size=3).map(tuple)
 PRICES = st.sampled_from([float("nan"), 1.0, 2.5])
 LABEL_VALUES = st.one_of(NAMES, st.booleans(), st.lists(NAMES, max_size=2))
 ITEMS = st.builds(
-    Item,
+    SampleItem,
     id=st.sampled_from("abcdef"),
     title=NAMES,
     categories=LABELS,
@@ -56,7 +56,7 @@ def said(view: CatalogView) -> dict[str, object]:
     return {name: plain(getattr(view, name)) for name in own}
 
 
-def written(view: CatalogView, items: Sequence[Item], *, revision: int = 1) -> CatalogView | None:
+def written(view: CatalogView, items: Sequence[SampleItem], *, revision: int = 1) -> CatalogView | None:
     """Update a view with items that were written at one revision."""
     by_id = {item.id: item for item in items}
     new = [item_id for item_id in by_id if item_id not in view.vocabulary]
@@ -69,15 +69,15 @@ def written(view: CatalogView, items: Sequence[Item], *, revision: int = 1) -> C
     return update_view(view, changed, rows, version="test")
 
 
-def updated(view: CatalogView, items: Sequence[Item], *, revision: int = 1) -> CatalogView:
+def updated(view: CatalogView, items: Sequence[SampleItem], *, revision: int = 1) -> CatalogView:
     after = written(view, items, revision=revision)
     assert after is not None
     return after
 
 
 @given(WRITES)
-def test_after_any_writes_the_view_is_that_of_all_items(writes: list[list[Item]]) -> None:
-    items: dict[str, Item] = {}
+def test_after_any_writes_the_view_is_that_of_all_items(writes: list[list[SampleItem]]) -> None:
+    items: dict[str, SampleItem] = {}
     view = catalog([])
     for write in writes:
         items.update((item.id, item) for item in write)
@@ -86,8 +86,11 @@ def test_after_any_writes_the_view_is_that_of_all_items(writes: list[list[Item]]
 
 
 def test_columns_that_say_the_same_are_shared() -> None:
-    mug, pot = Item("mug", "Mug", ("kitchen",), 3.0, attributes={"size": 2}), Item("pot", brand="Acme")
-    before = catalog([mug, pot], [Event("ann", "pot")])
+    mug, pot = (
+        SampleItem("mug", "Mug", ("kitchen",), 3.0, attributes={"size": 2}),
+        SampleItem("pot", brand="Acme"),
+    )
+    before = catalog([mug, pot], [SampleEvent("ann", "pot")])
 
     after = updated(before, [replace(mug, available=False)])
 
@@ -102,41 +105,43 @@ def test_columns_that_say_the_same_are_shared() -> None:
 
 
 def test_what_was_counted_stays_and_a_new_item_starts_from_nothing() -> None:
-    before = catalog(["mug"], [Event("ann", "mug")])
+    before = catalog(["mug"], [SampleEvent("ann", "mug")])
 
-    after = updated(before, [Item("pot")])
+    after = updated(before, [SampleItem("pot")])
 
     assert after.vocabulary.ids == ("mug", "pot")
     assert after.users_by_age["purchase"].sum(axis=0).tolist() == [1, 0]
 
 
 def test_an_item_without_an_original_price_costs_usually_what_was_paid() -> None:
-    before = replace(catalog([Item("mug", original_price=5.0)]), paid_prices=np.array([4.0]))
+    before = replace(catalog([SampleItem("mug", original_price=5.0)]), paid_prices=np.array([4.0]))
 
-    after = updated(before, [Item("mug"), Item("pot", original_price=2.0)])
+    after = updated(before, [SampleItem("mug"), SampleItem("pot", original_price=2.0)])
 
     np.testing.assert_array_equal(after.usual_prices, [4.0, 2.0])
 
 
 def test_an_attribute_that_loses_its_last_value_leaves_the_view() -> None:
-    before = catalog([Item("mug", attributes={"size": 2, "colour": "red"}), "pot"])
+    before = catalog([SampleItem("mug", attributes={"size": 2, "colour": "red"}), "pot"])
 
-    after = updated(before, [Item("mug")])
+    after = updated(before, [SampleItem("mug")])
 
     assert dict(after.attributes) == {}
 
 
 def test_an_attribute_that_has_another_type_now_needs_the_view_built_again() -> None:
-    before = catalog([Item("mug", attributes={"size": "large"}), Item("pot", attributes={"size": 2})])
+    before = catalog(
+        [SampleItem("mug", attributes={"size": "large"}), SampleItem("pot", attributes={"size": 2})]
+    )
 
-    assert written(before, [Item("pot", attributes={"size": "small"})]) is None
+    assert written(before, [SampleItem("pot", attributes={"size": "small"})]) is None
 
 
 def test_the_view_names_the_rows_that_changed_since_another_one() -> None:
     before = catalog(["mug", "pot", "tea"])
 
-    middle = updated(before, [Item("pot", "Pot"), Item("cup")], revision=7)
-    after = updated(middle, [Item("pot", "Red pot"), Item("jar")], revision=8)
+    middle = updated(before, [SampleItem("pot", "Pot"), SampleItem("cup")], revision=7)
+    after = updated(middle, [SampleItem("pot", "Red pot"), SampleItem("jar")], revision=8)
 
     def rows(later: CatalogView, earlier: CatalogView) -> list[int] | None:
         changed = later.changed_since(earlier)
@@ -150,9 +155,9 @@ def test_the_view_names_the_rows_that_changed_since_another_one() -> None:
 
 
 def test_numbers_in_the_place_of_labels_change_rows_that_nobody_wrote() -> None:
-    before = catalog([Item("mug", attributes={"size": "large"}), "pot"])
+    before = catalog([SampleItem("mug", attributes={"size": "large"}), "pot"])
 
-    after = replace(catalog(["mug", Item("pot", attributes={"size": 2})]), lineage=before.lineage)
+    after = replace(catalog(["mug", SampleItem("pot", attributes={"size": 2})]), lineage=before.lineage)
 
     assert after.changed_since(before) is None
 

@@ -13,9 +13,9 @@ from endcap.catalog.events.events import Event, store_events
 from endcap.catalog.fields.attributes import Moment
 from endcap.catalog.items.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.items.write_log import KEPT_WRITES, item_write_revisions, note_item_write
-from endcap.catalog.memory.changes_since import News, read_news
+from endcap.catalog.memory.changes_since import ShopChanges, read_changes_since
 from endcap.catalog.memory.loading import load_shop
-from endcap.catalog.memory.rows import update_stock, with_counts
+from endcap.catalog.memory.rows import update_timed_view, with_counts
 from endcap.catalog.memory.schedules import NEVER
 from endcap.catalog.memory.user_counts import count_log
 from endcap.sdk import CatalogView, Labels
@@ -59,9 +59,9 @@ def random_item(chance: random.Random) -> Item:
     )
 
 
-async def news_after(database: Database, revision: int) -> News:
+async def news_after(database: Database, revision: int) -> ShopChanges:
     async with database.read() as connection:
-        return await read_news(connection=connection, shop="default", revision=revision)
+        return await read_changes_since(connection=connection, shop="default", revision=revision)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -89,7 +89,7 @@ async def test_after_any_writes_the_shop_is_as_if_loaded_again(catalog_database:
         again = await load_shop(catalog_database, "default", now=now)
         assert news.revisions == set(range(revision + 1, news.shop.revision + 1))
 
-        after = update_stock(stock, news.shop, news.items, now=now)
+        after = update_timed_view(stock, news.shop, news.items, now=now)
 
         updates += after is not None
         stock, revision = after or again.stock, news.shop.revision

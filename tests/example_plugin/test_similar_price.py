@@ -3,10 +3,15 @@
 from similar_price import SimilarPrice, SimilarPriceParameters
 
 from endcap.sdk import Task
-from endcap.sdk.testing import Item, StrategyContract
+from endcap.sdk.testing import SampleItem, StrategyContract
 
 
-SHELF = [Item("mug", price=10), Item("glass", price=8), Item("cup", price=11), Item("kettle", price=60)]
+SHELF = [
+    SampleItem("mug", price=10),
+    SampleItem("glass", price=8),
+    SampleItem("cup", price=11),
+    SampleItem("kettle", price=60),
+]
 
 
 class TestSimilarPrice(StrategyContract):
@@ -23,6 +28,6 @@ class TestSimilarPrice(StrategyContract):
 
     def test_an_item_without_a_price_has_no_alternatives(self) -> None:
         """Where there is no price, none is similar."""
-        shop = self.shop([*SHELF, Item("gift card")])
+        shop = self.shop([*SHELF, SampleItem("gift card")])
 
         assert shop.recommend(task=Task.SIMILAR, items=["gift card"]) == []

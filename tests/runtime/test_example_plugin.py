@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
@@ -38,7 +38,7 @@ async def priced_shop(tmp_path: Path) -> str:
     database = await open_database(url)
     async with database.write() as connection:
         await create_shop(connection=connection, shop="default", now=NOW, currency="GBP")
-        placement = Placement("price-shelf", Task.SIMILAR, (Rung("similar_price", {"tolerance": 0.3}),))
+        placement = Placement("price-shelf", Task.SIMILAR, (RungSpec("similar_price", {"tolerance": 0.3}),))
         await put_placement(connection=connection, shop="default", placement=placement, now=NOW)
     await import_folder(database, "default", tmp_path, now=NOW, currency="GBP")
     await database.close()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from endcap.sdk import NO_ROWS, EventColumns, ItemColumns, Labels, build_view
 from endcap.sdk.features import AGE_BUCKETS, AGE_EDGES, DAY, age_bucket
-from endcap.sdk.testing import NOW, Event, Item, catalog
+from endcap.sdk.testing import NOW, SampleEvent, SampleItem, catalog
 
 
 def test_labels_are_sorted_sets_of_each_row() -> None:
@@ -39,11 +39,11 @@ def test_each_user_counts_once_an_item_at_the_last_time() -> None:
     view = catalog(
         ["mug", "lamp"],
         [
-            Event("ann", "mug", days_ago=180),
-            Event("ann", "mug", days_ago=2),
-            Event("ben", "mug", days_ago=0),
-            Event("ann", "lamp", days_ago=400),
-            Event("ann", "lamp", "view", days_ago=5),
+            SampleEvent("ann", "mug", days_ago=180),
+            SampleEvent("ann", "mug", days_ago=2),
+            SampleEvent("ben", "mug", days_ago=0),
+            SampleEvent("ann", "lamp", days_ago=400),
+            SampleEvent("ann", "lamp", "view", days_ago=5),
         ],
     )
 
@@ -59,13 +59,15 @@ def test_each_user_counts_once_an_item_at_the_last_time() -> None:
 
 
 def test_events_after_the_moment_are_left_out() -> None:
-    view = catalog(["mug"], [Event("ann", "mug", days_ago=1), Event("ann", "mug", days_ago=-1)])
+    view = catalog(["mug"], [SampleEvent("ann", "mug", days_ago=1), SampleEvent("ann", "mug", days_ago=-1)])
 
     assert view.users_by_age["purchase"][:, 0].tolist() == [0, 1, *[0] * (AGE_BUCKETS - 2)]
 
 
 def test_a_sum_over_young_buckets_is_the_number_of_users_of_that_period() -> None:
-    events = [Event(f"user {user}", "mug", days_ago=day) for user in range(5) for day in range(user, 60, 7)]
+    events = [
+        SampleEvent(f"user {user}", "mug", days_ago=day) for user in range(5) for day in range(user, 60, 7)
+    ]
 
     counts = catalog(["mug"], events).users_by_age["purchase"][:, 0]
 
@@ -78,10 +80,10 @@ def test_event_types_count_by_their_weight() -> None:
     view = catalog(
         ["mug"],
         [
-            Event("ann", "mug", "view", days_ago=0),
-            Event("ben", "mug", "view", days_ago=0),
-            Event("ann", "mug", "purchase", days_ago=0),
-            Event("ann", "mug", "unheard-of", days_ago=0),
+            SampleEvent("ann", "mug", "view", days_ago=0),
+            SampleEvent("ben", "mug", "view", days_ago=0),
+            SampleEvent("ann", "mug", "purchase", days_ago=0),
+            SampleEvent("ann", "mug", "unheard-of", days_ago=0),
         ],
     )
 
@@ -96,7 +98,7 @@ def test_an_age_lies_in_the_bucket_between_its_edges(days: float, bucket: int) -
 
 
 def test_a_view_cannot_be_written_to() -> None:
-    view = catalog([Item("mug", categories=("kitchen",))], [Event("ann", "mug")])
+    view = catalog([SampleItem("mug", categories=("kitchen",))], [SampleEvent("ann", "mug")])
 
     for array in (
         view.prices,
@@ -155,7 +157,7 @@ def test_counts_agree_with_a_dictionary(events: list[tuple[int, int, str, int]])
 
 
 def test_variants_of_one_product_share_a_group_and_others_stand_alone() -> None:
-    view = catalog([Item("red", group_id="mug"), "tea", Item("blue", group_id="mug"), "pot"])
+    view = catalog([SampleItem("red", group_id="mug"), "tea", SampleItem("blue", group_id="mug"), "pot"])
 
     assert view.has_groups
     assert view.groups.tolist() == [0, 1, 0, 3]
@@ -172,8 +174,8 @@ def test_without_variants_every_row_is_a_group_of_its_own() -> None:
 def test_attributes_become_numbers_or_labels_by_what_they_hold() -> None:
     view = catalog(
         [
-            Item("lamp", attributes={"watts": 40, "colours": ["red", "blue"], "led": True}),
-            Item("mug", attributes={"watts": "none", "led": False}),
+            SampleItem("lamp", attributes={"watts": 40, "colours": ["red", "blue"], "led": True}),
+            SampleItem("mug", attributes={"watts": "none", "led": False}),
         ]
     )
 

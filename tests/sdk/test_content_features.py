@@ -13,7 +13,7 @@ from endcap.sdk.content_features import (
     moment_weights,
     text_terms,
 )
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 
 
 def test_a_text_gives_its_words_and_their_pairs() -> None:
@@ -28,7 +28,7 @@ def test_a_chinese_text_gives_characters_and_what_stands_beside_them() -> None:
 def test_an_item_gives_title_description_and_labels() -> None:
     view = catalog(
         [
-            Item(
+            SampleItem(
                 "mug",
                 title="Red mug",
                 description="Holds tea",
@@ -37,7 +37,7 @@ def test_an_item_gives_title_description_and_labels() -> None:
                 tags=("new",),
                 attributes={"colour": ["red", "white"], "dishwasher": True, "weight": 300},
             ),
-            Item("nameless"),
+            SampleItem("nameless"),
         ]
     )
 

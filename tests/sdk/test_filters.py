@@ -18,11 +18,11 @@ from endcap.sdk import CatalogView, Labels
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filter_expression import And, Comparison, Expression, Literal, Not, Or
 from endcap.sdk.filters import ITEM_FIELDS, MAX_SEARCHES, parse_filter
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 
 
 SHOP = [
-    Item(
+    SampleItem(
         "lamp",
         "Desk Lamp",
         ("home", "Home > Light"),
@@ -35,7 +35,7 @@ SHOP = [
         original_price=25,
         attributes={"colour": "red", "watts": 9, "fits": ["E27", "E14"], "dimmable": True, "mixed": "high"},
     ),
-    Item(
+    SampleItem(
         "mug",
         "Straße Mug",
         ("kitchen",),
@@ -45,8 +45,8 @@ SHOP = [
         availability="preorder",
         attributes={"colour": "blue", "dimmable": False, "mixed": 2},
     ),
-    Item("toy", "花园玩具 Toy", ("toys",), available=False, days_old=400, tags=("sale",)),
-    Item("blank"),
+    SampleItem("toy", "花园玩具 Toy", ("toys",), available=False, days_old=400, tags=("sale",)),
+    SampleItem("blank"),
 ]
 """The blank item has neither title, price, brand nor anything else; it is as old as the others' now."""
 
@@ -251,7 +251,7 @@ def test_what_an_item_costs_the_shop_is_no_field() -> None:
 
 
 def test_a_currency_is_that_of_each_item() -> None:
-    items = [Item("mug", price=8), Item("pot", price=8), Item("cup")]
+    items = [SampleItem("mug", price=8), SampleItem("pot", price=8), SampleItem("cup")]
     view = replace(catalog(items), currency="EUR", currencies=Labels.of([["EUR"], ["USD"], []]))
 
     assert met_by("currency = EUR", view) == ["mug"]
@@ -261,7 +261,10 @@ def test_a_currency_is_that_of_each_item() -> None:
 
 def test_an_attribute_that_is_a_time_compares_with_one() -> None:
     view = catalog(
-        [Item("old", attributes={"launched": 0}), Item("new", attributes={"launched": 86_400_000.0})]
+        [
+            SampleItem("old", attributes={"launched": 0}),
+            SampleItem("new", attributes={"launched": 86_400_000.0}),
+        ]
     )
 
     assert met_by("attributes.launched > 1970-01-01T12:00:00Z", view) == ["new"]
@@ -298,14 +301,14 @@ def test_a_view_without_items_is_filtered_too() -> None:
 
 
 def test_a_hostile_pattern_meets_long_texts() -> None:
-    view = catalog([Item("a", "a" * 20_000), Item("b", "a" * 20_000 + "b")])
+    view = catalog([SampleItem("a", "a" * 20_000), SampleItem("b", "a" * 20_000 + "b")])
 
     assert met_by(f'title = "{"*a" * 60}*b"', view) == ["b"]
     assert met_by(f'title:"{"a*" * 60}c"', view) == []
 
 
 def test_what_means_something_in_patterns_means_itself_in_filters() -> None:
-    view = catalog([Item("a", "50% (x|y).+ a\\b\nz"), Item("b", "50% xy a b z")])
+    view = catalog([SampleItem("a", "50% (x|y).+ a\\b\nz"), SampleItem("b", "50% xy a b z")])
 
     assert met_by('title:"(X|Y).+"', view) == ["a"]
     assert met_by('title:"(x|y)*+*z"', view) == ["a"]
@@ -313,7 +316,7 @@ def test_what_means_something_in_patterns_means_itself_in_filters() -> None:
 
 
 def test_a_long_column_is_read_to_its_end() -> None:
-    view = catalog(Item(f"item {number}", f"Straße {number}") for number in range(2_500))
+    view = catalog(SampleItem(f"item {number}", f"Straße {number}") for number in range(2_500))
 
     assert met_by('title:"STRASSE 2499"', view) == ["item 2499"]
     assert met_by('title:"s*e 1023"', view) == ["item 1023"]
@@ -327,7 +330,7 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-TEXTS: dict[str, Callable[[Item], Sequence[str]]] = {
+TEXTS: dict[str, Callable[[SampleItem], Sequence[str]]] = {
     "id": lambda item: [item.id],
     "title": lambda item: [item.title],
     "brand": lambda item: [item.brand],
@@ -336,13 +339,13 @@ TEXTS: dict[str, Callable[[Item], Sequence[str]]] = {
     "attributes.colour": lambda item: [str(item.attributes.get("colour", ""))],
 }
 SEARCHED = ("title", "brand", "tags", "category")
-NUMBERS: dict[str, Callable[[Item], float]] = {
+NUMBERS: dict[str, Callable[[SampleItem], float]] = {
     "price": lambda item: item.price,
     "attributes.size": lambda item: float(str(item.attributes.get("size", nan))),
 }
 
 
-def meets(item: Item, expression: Expression) -> bool:
+def meets(item: SampleItem, expression: Expression) -> bool:
     match expression:
         case And(operands):
             return all(meets(item, operand) for operand in operands)
@@ -356,7 +359,7 @@ def meets(item: Item, expression: Expression) -> bool:
             return comparison_meets(item, field, comparator, value.text)
 
 
-def comparison_meets(item: Item, field: str, comparator: str, wanted: str) -> bool:
+def comparison_meets(item: SampleItem, field: str, comparator: str, wanted: str) -> bool:
     if field == "available":
         return (item.available == (wanted == "true")) == (comparator != "!=")
     if field in NUMBERS:
@@ -428,7 +431,7 @@ FILTERS = st.recursive(
 )
 ITEMS = st.lists(
     st.builds(
-        Item,
+        SampleItem,
         id=WORDS,
         title=st.text("abA", max_size=4),
         brand=st.text("abA", max_size=2),
@@ -446,7 +449,7 @@ ITEMS = st.lists(
 
 
 @given(ITEMS, FILTERS)
-def test_a_mask_agrees_with_a_reading_item_by_item(items: list[Item], text: str) -> None:
+def test_a_mask_agrees_with_a_reading_item_by_item(items: list[SampleItem], text: str) -> None:
     condition = parse_filter(text)
 
     assert condition.mask(catalog(items)).tolist() == [meets(item, condition.expression) for item in items]

@@ -30,11 +30,11 @@ from endcap.sdk.features import DAY
 from endcap.sdk.testing import (
     CHECKERBOARD_IDS,
     NOW,
-    Event,
     FakeModel,
     FakeResources,
-    Item,
-    Shop,
+    SampleEvent,
+    SampleItem,
+    SampleShop,
     StrategyContract,
     catalog,
     checkerboard,
@@ -251,10 +251,15 @@ def test_a_strategy_that_keeps_its_promises_passes() -> None:
     assert list(failures_of(Dearest)) == []
 
 
-SHOP = Shop(
+SHOP = SampleShop(
     Dearest(FakeResources(), NoParameters()),
     catalog(
-        [Item("mug", price=3), Item("lamp", price=9), Item("cup", price=5), Item("old", available=False)]
+        [
+            SampleItem("mug", price=3),
+            SampleItem("lamp", price=9),
+            SampleItem("cup", price=5),
+            SampleItem("old", available=False),
+        ]
     ),
 )
 
@@ -290,7 +295,7 @@ def test_an_id_that_the_catalog_does_not_hold_is_named() -> None:
     with pytest.raises(ValueError, match="the catalog has no item 'kettle'"):
         SHOP.recommend(["mug", "kettle"])
     with pytest.raises(ValueError, match="the catalog has no item 'kettle'"):
-        catalog(["mug"], [Event("ann", "kettle")])
+        catalog(["mug"], [SampleEvent("ann", "kettle")])
 
 
 def test_resources_name_what_a_test_forgot() -> None:

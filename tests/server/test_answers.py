@@ -27,13 +27,13 @@ from endcap.catalog.configuration.rules import (
     Rule,
 )
 from endcap.catalog.memory.histories import Histories
-from endcap.catalog.memory.rows import Stock
+from endcap.catalog.memory.rows import TimedView
 from endcap.catalog.memory.schedules import NEVER, Schedule
 from endcap.catalog.memory.user_counts import count_log
 from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, Query, Ranking, Task
 from endcap.sdk.filters import parse_filter
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.sdk.text import tokenize
 from endcap.server.recommending.answer import RecommendationAnswer
 from endcap.server.recommending.lookups import Exposures, Lookups, Matches
@@ -43,13 +43,13 @@ from endcap.server.reranking import compile_rules, similarity
 from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.ladders import Ladder, Rung
 from endcap.server.serving.masks import Masks
-from endcap.server.serving.state import Shop, ShopState
+from endcap.server.serving.state import ServedShop, ShopState
 
 
 OWN = {Task.RANK, Task.SEARCH, Task.RECENTLY_VIEWED}
 """The tasks that name the only rows that may be shown."""
 
-FILTERS: dict[str, Callable[[Item], bool]] = {
+FILTERS: dict[str, Callable[[SampleItem], bool]] = {
     "price < 5": lambda item: item.price < 5,
     'brand = "Acme"': lambda item: item.brand == "Acme",
     'NOT tags:"new"': lambda item: "new" not in item.tags,
@@ -110,7 +110,7 @@ class Floor:
 
 
 items = st.builds(
-    lambda price, original, cost, brand, tags, group, available: Item(
+    lambda price, original, cost, brand, tags, group, available: SampleItem(
         "",
         price=price,
         original_price=original,
@@ -192,7 +192,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def plain(shelf: Sequence[Item], *rules: Action, page_size: int = 8) -> dict[str, Any]:
+def plain(shelf: Sequence[SampleItem], *rules: Action, page_size: int = 8) -> dict[str, Any]:
     """Return the situation of a stranger on the home page, where items are ranked in the shelf's order."""
     return {
         "shelf": shelf,
@@ -226,7 +226,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         rules=compile_rules(situation["rules"]),
     )
     state = ShopState(
-        Stock(view, Schedule.of([]), NEVER, 0, count_log(None, histories.log())),
+        TimedView(view, Schedule.of([]), NEVER, 0, count_log(None, histories.log())),
         Masks(view),
         histories,
         Generation.of([]),
@@ -249,7 +249,7 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
     )
     lookups = cast("Lookups", Known(situation["named"], situation["exposures"]))
     pipeline = Pipeline(lookups, rung_timeout=5, observe_rung=lambda *_rung: None)
-    shop = Shop("default", b"key", state, renewed_at=0.0)
+    shop = ServedShop("default", b"key", state, renewed_at=0.0)
     return asyncio.run(pipeline.recommend(request, shop, state, time.monotonic() + 10))
 
 
@@ -274,11 +274,11 @@ def allowed(situation: dict[str, Any], shown: Sequence[int] = ()) -> set[int]:
     }
 
 
-def labels(item: Item, attribute: str) -> tuple[str, ...]:
+def labels(item: SampleItem, attribute: str) -> tuple[str, ...]:
     return item.tags if attribute == "tags" else (item.brand,) if item.brand else ()
 
 
-def fits_at_the_end(page: Sequence[Item], item: Item, cap: CapRule) -> bool:
+def fits_at_the_end(page: Sequence[SampleItem], item: SampleItem, cap: CapRule) -> bool:
     counted = page if cap.window is None else page[max(len(page) - cap.window + 1, 0) :]
     return all(
         sum(label in labels(other, cap.attribute) for other in counted) < cap.maximum_count
@@ -325,7 +325,7 @@ def test_pages_show_no_item_twice_and_leave_none_out(
     assert not left
 
 
-def still_to_come(situation: dict[str, Any], rows: Sequence[int]) -> list[Item]:
+def still_to_come(situation: dict[str, Any], rows: Sequence[int]) -> list[SampleItem]:
     """Return the items that could stand behind some, those that do included."""
     shelf = situation["shelf"]
     groups = {shelf[row].group_id for row in rows} - {""}
@@ -380,15 +380,19 @@ def test_the_same_request_on_the_same_state_has_the_same_answer(situation: dict[
 @pytest.mark.parametrize("task", sorted(OWN))
 def test_a_pin_reaches_no_item_that_the_task_leaves_out(task: Task) -> None:
     situation = plain(
-        [Item(f"i{row}") for row in range(4)], PinRule(1, item_id="i3"), PinRule(2, item_id="i1")
+        [SampleItem(f"i{row}") for row in range(4)], PinRule(1, item_id="i3"), PinRule(2, item_id="i1")
     )
     situation |= {"task": task, "named": [0, 1, 2], "viewed": {0, 1, 2}}
 
     assert [item.item_id for item in answer(situation).items] == ["i0", "i1", "i2"]
 
 
-DEAR = [Item(f"dear {row}", brand="Acme", price=10.0, original_price=12.0, cost=9.0) for row in range(150)]
-CHEAP = [Item(f"cheap {row}", brand="Best", price=5.0, original_price=10.0, cost=1.0) for row in range(150)]
+DEAR = [
+    SampleItem(f"dear {row}", brand="Acme", price=10.0, original_price=12.0, cost=9.0) for row in range(150)
+]
+CHEAP = [
+    SampleItem(f"cheap {row}", brand="Best", price=5.0, original_price=10.0, cost=1.0) for row in range(150)
+]
 """Half a shop each, and more than are looked at for one page."""
 
 
@@ -501,7 +505,10 @@ def test_a_strategy_is_asked_once_and_once_more_where_caps_starve_the_page(
 
 
 def test_a_page_is_full_though_a_product_has_any_number_of_variants() -> None:
-    shelf = [Item(f"mug {row}", group_id="mug") for row in range(300)] + [Item("kettle"), Item("pot")]
+    shelf = [SampleItem(f"mug {row}", group_id="mug") for row in range(300)] + [
+        SampleItem("kettle"),
+        SampleItem("pot"),
+    ]
 
     found = answer(plain(shelf, page_size=3))
 

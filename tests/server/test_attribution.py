@@ -16,7 +16,7 @@ from endcap.sdk.errors import InvalidInput, Unavailable
 from endcap.server.recording.attribution import attribute, attribution_token, read_attribution
 from endcap.server.recording.exposures import candidates_digest
 from endcap.server.recording.logins import recognize_logins
-from endcap.server.serving.state import Shop
+from endcap.server.serving.state import ServedShop
 
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -119,7 +119,7 @@ async def test_an_event_whose_links_cannot_be_looked_up_is_left_unchecked() -> N
         def read(self) -> NoReturn:
             raise Unavailable("the database does not answer")
 
-    shop = cast("Shop", SimpleNamespace(id="default", token_key=KEY))
+    shop = cast("ServedShop", SimpleNamespace(id="default", token_key=KEY))
     of_ben = attribute(Event("1", "view", "item-3", NOW, user_id="ben", attribution_token=token()), KEY)
     of_ann = attribute(Event("2", "view", "item-3", NOW, user_id="ann", attribution_token=token()), KEY)
 

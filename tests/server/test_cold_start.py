@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
@@ -63,7 +63,7 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
         await create_shop(connection=connection, shop="default", now=NOW, currency="GBP")
         await upsert_items(connection=connection, shop="default", items=ITEMS, now=NOW)
         await store_events(connection=connection, shop="default", events=EVENTS)
-        placement = Placement("home", Task.FOR_YOU, (Rung("cold_start"),), exclude_seen=False)
+        placement = Placement("home", Task.FOR_YOU, (RungSpec("cold_start"),), exclude_seen=False)
         await put_placement(connection=connection, shop="default", placement=placement, now=NOW)
     await database.close()
     application = Application(Settings(address="127.0.0.1:0", database_url=url, drain_seconds=0.1))

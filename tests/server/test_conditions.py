@@ -3,7 +3,7 @@
 from endcap.catalog.configuration.rules import FilterRule, Rule
 from endcap.sdk import Task
 from endcap.sdk.filters import parse_filter
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.recommending.conditions import Conditions
 from endcap.server.recommending.request import RecommendationRequest
 from endcap.server.reranking import compile_rules
@@ -13,11 +13,11 @@ from endcap.server.serving.masks import Masks
 
 VIEW = catalog(
     [
-        Item("spoon", price=1.0, brand="Acme"),
-        Item("mug", price=5.0, brand="Acme"),
-        Item("pot", price=5.0, brand="Other"),
-        Item("kettle", price=20.0, brand="Other"),
-        Item("oven", price=90.0, brand="Other"),
+        SampleItem("spoon", price=1.0, brand="Acme"),
+        SampleItem("mug", price=5.0, brand="Acme"),
+        SampleItem("pot", price=5.0, brand="Other"),
+        SampleItem("kettle", price=20.0, brand="Other"),
+        SampleItem("oven", price=90.0, brand="Other"),
     ]
 )
 RULES = compile_rules([Rule("no spoons", FilterRule("price > 2"))])

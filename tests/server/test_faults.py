@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
@@ -114,7 +114,7 @@ async def url(tmp_path: Path) -> str:
     async with database.write() as connection:
         await create_shop(connection=connection, shop="default", now=0)
         await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=0)
-        slow = Placement("slow", Task.FOR_YOU, (Rung("blocking"), Rung("popular")))
+        slow = Placement("slow", Task.FOR_YOU, (RungSpec("blocking"), RungSpec("popular")))
         await put_placement(connection=connection, shop="default", placement=slow, now=0)
     await database.close()
     return url

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
@@ -81,7 +81,7 @@ async def client(tmp_path: Path, hostile: Hostile) -> AsyncIterator[AsyncClient]
             Item("teapot", availability=Availability.OUT_OF_STOCK),
         ]
         await upsert_items(connection=connection, shop="default", items=items, now=0)
-        home = Placement("home", Task.FOR_YOU, (Rung("hostile"), Rung("popular")))
+        home = Placement("home", Task.FOR_YOU, (RungSpec("hostile"), RungSpec("popular")))
         await put_placement(connection=connection, shop="default", placement=home, now=0)
     await database.close()
     settings = Settings(

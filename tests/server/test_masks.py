@@ -12,11 +12,17 @@ from endcap.sdk import CatalogView
 from endcap.sdk.errors import DeadlineExceeded, Exhausted
 from endcap.sdk.filter_expression import And
 from endcap.sdk.filters import Filter, parse_filter
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.serving.masks import Masks, MaskWorker
 
 
-VIEW = catalog([Item("kettle", price=30), Item("mug", price=8), Item("teapot", price=20, available=False)])
+VIEW = catalog(
+    [
+        SampleItem("kettle", price=30),
+        SampleItem("mug", price=8),
+        SampleItem("teapot", price=20, available=False),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ async def test_one_filter_more_counts_what_it_alone_removes() -> None:
 
 
 async def test_masks_of_calls_take_no_more_memory_than_their_bound_and_the_last_used_stay() -> None:
-    shelf = catalog([Item(f"i{row}") for row in range(100_000)])
+    shelf = catalog([SampleItem(f"i{row}") for row in range(100_000)])
     masks = Masks(shelf)
     held = parse_filter("price < 1")
     await masks.hold([held])

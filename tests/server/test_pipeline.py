@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from endcap.catalog.memory.histories import Histories
-from endcap.catalog.memory.rows import Stock
+from endcap.catalog.memory.rows import TimedView
 from endcap.catalog.memory.schedules import NEVER, Schedule
 from endcap.catalog.memory.user_counts import count_log
 from endcap.runtime.instances import Generation
 from endcap.sdk import NO_RANKING, CatalogView, Eligibility, Query, Ranking, Task
 from endcap.sdk.errors import DeadlineExceeded
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.recommending.answer import RecommendationAnswer
 from endcap.server.recommending.lookups import Lookups
 from endcap.server.recommending.pipeline import Pipeline
@@ -25,10 +25,10 @@ from endcap.server.serving.breaker import BreakerState
 from endcap.server.serving.failures import Failure, RungFailed
 from endcap.server.serving.ladders import Ladder, Rung
 from endcap.server.serving.masks import Masks
-from endcap.server.serving.state import Shop, ShopState
+from endcap.server.serving.state import ServedShop, ShopState
 
 
-VIEW = catalog([Item("kettle"), Item("mug"), Item("teapot", available=False)])
+VIEW = catalog([SampleItem("kettle"), SampleItem("mug"), SampleItem("teapot", available=False)])
 KETTLE, MUG, TEAPOT = 0, 1, 2
 
 
@@ -101,9 +101,9 @@ async def ask(
     )
     ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
     histories = Histories(VIEW.vocabulary)
-    stock = Stock(VIEW, Schedule.of([]), NEVER, 0, count_log(None, histories.log()))
+    stock = TimedView(VIEW, Schedule.of([]), NEVER, 0, count_log(None, histories.log()))
     state = ShopState(stock, Masks(VIEW), histories, Generation.of([]), {"home": ladder})
-    shop = Shop("default", b"key", state, renewed_at=0.0)
+    shop = ServedShop("default", b"key", state, renewed_at=0.0)
     request = RecommendationRequest("r1", "home", time=0, exclude_item_ids=exclude, trace=True)
     pipeline = Pipeline(UNASKED, rung_timeout=seconds, observe_rung=lambda *_rung: None)
     return await pipeline.recommend(request, shop, state, time.monotonic() + deadline)

@@ -9,7 +9,7 @@ from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.configuration.placements import Placement, Rung
+from endcap.catalog.configuration.placements import Placement, RungSpec
 from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
@@ -59,7 +59,7 @@ _actions: st.SearchStrategy[Action] = st.one_of(
 _starts = st.none() | st.integers(0, 4_000_000_000_000)
 _rules = st.builds(Rule, _texts, _actions, st.booleans(), _starts, st.none() | st.just(4_000_000_000_001))
 _rungs = st.builds(
-    Rung,
+    RungSpec,
     _texts,
     st.dictionaries(_texts, st.booleans() | st.floats(-9, 9) | _texts, max_size=3),
     st.none() | st.integers(1, 10_000),
@@ -98,7 +98,7 @@ def test_what_is_left_out_has_the_defaults_of_the_contract() -> None:
     assert placement == Placement(
         "shelf",
         Task.FOR_YOU,
-        (Rung("popular"),),
+        (RungSpec("popular"),),
         exclude_seen=True,
         seen_types=("purchase",),
         page_size=10,
@@ -258,7 +258,7 @@ def test_parameters_are_eight_levels_deep_at_most() -> None:
 STORED = Placement(
     "shelf",
     Task.FOR_YOU,
-    (Rung("ease"), Rung("popular")),
+    (RungSpec("ease"), RungSpec("popular")),
     "Shelf",
     seen_types=("view",),
     seen_window=DAY,

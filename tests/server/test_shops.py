@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from endcap.catalog.configuration.audit_log import PlacementChange, record_change
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
@@ -24,7 +24,7 @@ from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving import shops as shops_module
 from endcap.server.serving.shops import Shops
-from endcap.server.serving.state import Shop, ShopState
+from endcap.server.serving.state import ServedShop, ShopState
 
 
 NOW = 1_700_000_000_000
@@ -98,7 +98,7 @@ async def change_settings(database: Database) -> int:
         return await advance_revision(connection=connection, shop="default")
 
 
-def views_of_eve(shop: Shop) -> int:
+def views_of_eve(shop: ServedShop) -> int:
     return len(shop.state.histories.of(visitor_id="eve"))
 
 
@@ -147,7 +147,7 @@ async def test_another_process_s_change_of_a_placement_needs_no_load_of_the_cata
     database: Database, shops: Shops, slow_loading: SlowLoading
 ) -> None:
     async with database.write() as connection:
-        shelf = Placement("shelf", Task.TRENDING, (Rung("popular"),))
+        shelf = Placement("shelf", Task.TRENDING, (RungSpec("popular"),))
         shelf = await put_placement(connection=connection, shop="default", placement=shelf, now=NOW)
         change = PlacementChange("shelf", shelf.revision, NOW, None, shelf)
         await record_change(connection=connection, shop="default", change=change)

@@ -26,7 +26,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 import endcap.v1
-from endcap.catalog.configuration.placements import Placement, Rung, put_placement
+from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
@@ -110,10 +110,10 @@ TOKENS = ("page_token", "attribution_token", "etag")
 """What makes a request be refused before anything else in it is looked at."""
 
 PLACEMENTS = (
-    Placement("home", Task.FOR_YOU, (Rung("ease"), Rung("popular"))),
-    Placement("product", Task.SIMILAR, (Rung("popular"),)),
-    Placement("rank", Task.RANK, (Rung("popular"),)),
-    Placement("search", Task.SEARCH, (Rung("search"),)),
+    Placement("home", Task.FOR_YOU, (RungSpec("ease"), RungSpec("popular"))),
+    Placement("product", Task.SIMILAR, (RungSpec("popular"),)),
+    Placement("rank", Task.RANK, (RungSpec("popular"),)),
+    Placement("search", Task.SEARCH, (RungSpec("search"),)),
 )
 """What both shops have."""
 
@@ -280,7 +280,7 @@ async def serving(tmp_path: Path, make_bundle: Callable[..., Path]) -> AsyncIter
             await create_shop(connection=connection, shop=shop, now=1, currency="GBP")
             items = [Item(f"{shop}-item-{number}", title=f"{shop.title()} cup") for number in range(3)]
             await upsert_items(connection=connection, shop=shop, items=items, now=1)
-            for placement in (*PLACEMENTS, Placement(f"{shop}-shelf", Task.FOR_YOU, (Rung("popular"),))):
+            for placement in (*PLACEMENTS, Placement(f"{shop}-shelf", Task.FOR_YOU, (RungSpec("popular"),))):
                 await put_placement(connection=connection, shop=shop, placement=placement, now=1)
     await database.close()
     application = Application(settings)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.recommending.title_search import match_titles
 
 
 TITLES = ("LUNCH BAG RED RETROSPOT", "LUNCH BOX", "RED BAGS", "BAGGAGE LABEL", "绿茶", "茉莉绿茶", "茶杯")
-VIEW = catalog([Item(title, title=title) for title in TITLES])
+VIEW = catalog([SampleItem(title, title=title) for title in TITLES])
 
 
 @pytest.mark.parametrize(

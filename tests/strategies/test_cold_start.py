@@ -7,7 +7,7 @@ import pytest
 from endcap.sdk import History, NoParameters, Query, Task
 from endcap.sdk.errors import FailedPrecondition, InvalidInput
 from endcap.sdk.features import DAY
-from endcap.sdk.testing import NOW, Event, FakeResources, Item, Shop, StrategyContract
+from endcap.sdk.testing import NOW, FakeResources, SampleEvent, SampleItem, SampleShop, StrategyContract
 from endcap.strategies.cold_start import ColdStart, ColdStartParameters
 from endcap.strategies.popular import Popular, PopularParameters
 from endcap.strategies.recently_viewed import RecentlyViewed
@@ -18,19 +18,19 @@ OLD = 400
 """Days after which nothing is new."""
 
 
-def bought(item: str, count: int, days_ago: float) -> list[Event]:
+def bought(item: str, count: int, days_ago: float) -> list[SampleEvent]:
     """Return purchases of one item by so many users of its own."""
-    return [Event(f"{item} {days_ago} {number}", item, days_ago=days_ago) for number in range(count)]
+    return [SampleEvent(f"{item} {days_ago} {number}", item, days_ago=days_ago) for number in range(count)]
 
 
-def reasons(shop: Shop, query: Query) -> list[tuple[str, str]]:
+def reasons(shop: SampleShop, query: Query) -> list[tuple[str, str]]:
     """Return the ids that are recommended, each with the kind of its reason; empty for none."""
     (ranking,) = shop.strategy.recommend([replace(query, explain=True)], shop.view)
     kinds = ["".join(reason.kind for reason in each) for each in ranking.reasons]
     return list(zip(shop.ids(ranking.rows), kinds, strict=True))
 
 
-def with_purchases(shop: Shop, query: Query, purchases: Sequence[tuple[str, float]]) -> Query:
+def with_purchases(shop: SampleShop, query: Query, purchases: Sequence[tuple[str, float]]) -> Query:
     """Return the query of a user who bought each item so many days ago, oldest first."""
     ids, days = zip(*purchases, strict=True)
     history = History(
@@ -50,13 +50,13 @@ class TestColdStart(StrategyContract):
         """Of the items that no rule speaks for, the popular one comes first."""
         shop = self.shop(
             [
-                Item("plain", days_old=OLD),
-                Item("liked", days_old=OLD),
-                Item("rising", days_old=OLD),
-                Item("arrived", days_old=3),
-                Item("reduced", days_old=OLD, price=6, original_price=10),
-                Item("cup", days_old=OLD, categories=("kitchen",)),
-                Item("soap", days_old=OLD),
+                SampleItem("plain", days_old=OLD),
+                SampleItem("liked", days_old=OLD),
+                SampleItem("rising", days_old=OLD),
+                SampleItem("arrived", days_old=3),
+                SampleItem("reduced", days_old=OLD, price=6, original_price=10),
+                SampleItem("cup", days_old=OLD, categories=("kitchen",)),
+                SampleItem("soap", days_old=OLD),
             ],
             [*bought("liked", 2, 60), *bought("rising", 2, 1)],
         )
@@ -75,12 +75,12 @@ class TestColdStart(StrategyContract):
         ]
 
     def test_an_item_stands_on_the_highest_rung_that_holds_it(self) -> None:
-        shop = self.shop([Item("mug", price=5, original_price=10, days_old=1)])
+        shop = self.shop([SampleItem("mug", price=5, original_price=10, days_old=1)])
 
         assert reasons(shop, shop.query()) == [("mug", "on_sale")]
 
     def test_a_new_visitor_of_a_shop_without_categories_gets_a_full_list(self) -> None:
-        shop = self.shop([Item(name, days_old=OLD) for name in "abc"], bought("b", 1, 60))
+        shop = self.shop([SampleItem(name, days_old=OLD) for name in "abc"], bought("b", 1, 60))
 
         assert shop.recommend() == ["b", "a", "c"]
 
@@ -88,12 +88,12 @@ class TestColdStart(StrategyContract):
         """Reduced by half, by a fifth, by a tenth; a twentieth is too little, and more is no reduction."""
         shop = self.shop(
             [
-                Item("a tenth", price=9, original_price=10, days_old=OLD),
-                Item("half", price=1, original_price=2, days_old=OLD),
-                Item("a twentieth", price=19, original_price=20, days_old=OLD),
-                Item("a fifth", price=80, original_price=100, days_old=OLD),
-                Item("dearer", price=11, original_price=10, days_old=OLD),
-                Item("no price", original_price=10, days_old=OLD),
+                SampleItem("a tenth", price=9, original_price=10, days_old=OLD),
+                SampleItem("half", price=1, original_price=2, days_old=OLD),
+                SampleItem("a twentieth", price=19, original_price=20, days_old=OLD),
+                SampleItem("a fifth", price=80, original_price=100, days_old=OLD),
+                SampleItem("dearer", price=11, original_price=10, days_old=OLD),
+                SampleItem("no price", original_price=10, days_old=OLD),
             ]
         )
 
@@ -103,7 +103,11 @@ class TestColdStart(StrategyContract):
 
     def test_of_the_new_items_the_popular_one_comes_first(self) -> None:
         shop = self.shop(
-            [Item("today", days_old=0), Item("last week", days_old=7), Item("last year", days_old=OLD)],
+            [
+                SampleItem("today", days_old=0),
+                SampleItem("last week", days_old=7),
+                SampleItem("last year", days_old=OLD),
+            ],
             bought("last week", 1, 2),
         )
 
@@ -115,9 +119,9 @@ class TestColdStart(StrategyContract):
         """The visitor's last five events are in the kitchen, the one before them in the garden."""
         shop = self.shop(
             [
-                Item("pan", categories=("kitchen",), days_old=OLD),
-                Item("rake", categories=("garden",), days_old=OLD),
-                Item("cup", categories=("kitchen",), days_old=OLD),
+                SampleItem("pan", categories=("kitchen",), days_old=OLD),
+                SampleItem("rake", categories=("garden",), days_old=OLD),
+                SampleItem("cup", categories=("kitchen",), days_old=OLD),
             ],
             [*bought("rake", 9, 60), *bought("cup", 5, 60)],
         )
@@ -132,8 +136,8 @@ class TestColdStart(StrategyContract):
     def test_the_category_of_the_page_goes_before_that_of_the_history(self) -> None:
         shop = self.shop(
             [
-                Item("pan", categories=("kitchen",), days_old=OLD),
-                Item("rake", categories=("garden",), days_old=OLD),
+                SampleItem("pan", categories=("kitchen",), days_old=OLD),
+                SampleItem("rake", categories=("garden",), days_old=OLD),
             ],
             bought("rake", 1, 60),
         )
@@ -147,7 +151,7 @@ class TestColdStart(StrategyContract):
         Oil was bought 4 days ago, milk 31: too early and too late. Salt was bought once, in two pieces.
         """
         shop = self.shop(
-            [Item(name, days_old=OLD) for name in ("oil", "milk", "salt", "rice", "tea", "soap")]
+            [SampleItem(name, days_old=OLD) for name in ("oil", "milk", "salt", "rice", "tea", "soap")]
         )
         purchases = [
             *[("milk", 41.0), ("soap", 30), ("milk", 31), ("tea", 22), ("soap", 20), ("rice", 16)],
@@ -159,19 +163,23 @@ class TestColdStart(StrategyContract):
         assert [name for name, kind in answer if kind == "buy_again"] == ["soap", "tea", "rice"]
 
     def test_views_are_no_purchases(self) -> None:
-        shop = self.shop([Item("soap", days_old=OLD)])
+        shop = self.shop([SampleItem("soap", days_old=OLD)])
 
         assert reasons(shop, shop.query(["soap"] * 3, history_type="view")) == [("soap", "")]
 
     def test_what_may_not_be_shown_is_not(self) -> None:
-        shop = self.shop([Item("soap", days_old=OLD), Item("tea", days_old=OLD)])
+        shop = self.shop([SampleItem("soap", days_old=OLD), SampleItem("tea", days_old=OLD)])
         query = with_purchases(shop, shop.query(exclude=["soap"]), [("soap", 20), ("soap", 10)])
 
         assert reasons(shop, query) == [("tea", "")]
 
     def test_a_given_list_is_put_in_order(self) -> None:
         shop = self.shop(
-            [Item("plain", days_old=OLD), Item("arrived"), Item("reduced", "", (), 1, original_price=2)]
+            [
+                SampleItem("plain", days_old=OLD),
+                SampleItem("arrived"),
+                SampleItem("reduced", "", (), 1, original_price=2),
+            ]
         )
 
         assert shop.recommend(task=Task.RANK, candidates=["plain", "reduced"]) == ["reduced", "plain"]
@@ -180,10 +188,10 @@ class TestColdStart(StrategyContract):
         """Trending is rung 1, new 2 and on sale 3; two items are on sale, one is new."""
         shop = self.shop(
             [
-                Item("half", price=5, original_price=10, days_old=OLD),
-                Item("plain", days_old=OLD),
-                Item("fifth", price=8, original_price=10, days_old=OLD),
-                Item("arrived"),
+                SampleItem("half", price=5, original_price=10, days_old=OLD),
+                SampleItem("plain", days_old=OLD),
+                SampleItem("fifth", price=8, original_price=10, days_old=OLD),
+                SampleItem("arrived"),
             ]
         )
 
@@ -200,10 +208,10 @@ class TestColdStartWithRungsOfItsOwn(StrategyContract):
     def test_the_parameters_say_which_rungs_there_are_and_what_they_hold(self) -> None:
         shop = self.shop(
             [
-                Item("a week old", days_old=7),
-                Item("a third less", days_old=OLD, price=2, original_price=3),
-                Item("half", days_old=OLD, price=1, original_price=2),
-                Item("yesterday's", days_old=1),
+                SampleItem("a week old", days_old=7),
+                SampleItem("a third less", days_old=OLD, price=2, original_price=3),
+                SampleItem("half", days_old=OLD, price=1, original_price=2),
+                SampleItem("yesterday's", days_old=1),
             ]
         )
 

@@ -12,8 +12,8 @@ from endcap.sdk.testing import (
     NOW,
     FakeModel,
     FakeResources,
-    Item,
-    Shop,
+    SampleItem,
+    SampleShop,
     StrategyContract,
     catalog,
 )
@@ -46,15 +46,15 @@ def unit(vectors: np.typing.NDArray[np.float32]) -> np.typing.NDArray[np.float32
 
 STATE = {"terms": TERMS, "widths": [OTHER + 1, OTHER + 1, 2]}
 SHELF = [
-    Item("red mug", title="Red mug", price=5),
-    Item("dear mug", title="Mug", price=50),
-    Item("cheap mug", title="Mug", price=4),
-    Item("green tea", title="Tea", price=5),
-    Item("nameless", price=5),
+    SampleItem("red mug", title="Red mug", price=5),
+    SampleItem("dear mug", title="Mug", price=50),
+    SampleItem("cheap mug", title="Mug", price=4),
+    SampleItem("green tea", title="Tea", price=5),
+    SampleItem("nameless", price=5),
 ]
 
 
-def evidence(shop: Shop, **facts: object) -> list[list[str]]:
+def evidence(shop: SampleShop, **facts: object) -> list[list[str]]:
     """Return the items that speak for each recommendation."""
     ranking = shop.rank(explain=True, **facts)  # type: ignore[arg-type]
     return [shop.ids(reason.evidence) for (reason,) in ranking.reasons]
@@ -74,13 +74,13 @@ class TestContent(StrategyContract):
         np.testing.assert_allclose(ranking.scores, [0.5**0.5 + 0.3, 0.5**0.5, 0.3], rtol=1e-6)
 
     def test_a_user_gets_what_people_buy_with_such_words(self) -> None:
-        shop = self.shop([*SHELF, Item("red pan", title="Red pan", price=5)])
+        shop = self.shop([*SHELF, SampleItem("red pan", title="Red pan", price=5)])
 
         assert shop.recommend(["dear mug"], exclude=["dear mug", "cheap mug"])[0] == "green tea"
 
     def test_related_goes_by_the_taste_of_the_whole_cart(self) -> None:
         """The cart's taste is that of mug and tea together, (.7, .7) when scaled: equally near to both."""
-        shop = self.shop([*SHELF, Item("tea mug", title="Tea, mug", price=5)])
+        shop = self.shop([*SHELF, SampleItem("tea mug", title="Tea, mug", price=5)])
 
         ranking = shop.rank(task=Task.RELATED, items=["dear mug", "green tea"], n=2)
 
@@ -90,7 +90,11 @@ class TestContent(StrategyContract):
     def test_the_last_moment_counts_most_whatever_the_basket(self) -> None:
         """Three red things lately weigh 3, one tea before them .6."""
         shop = self.shop(
-            [*(Item(name, title="Red") for name in "abcd"), Item("e", title="Tea"), Item("f", title="Tea")]
+            [
+                *(SampleItem(name, title="Red") for name in "abcd"),
+                SampleItem("e", title="Tea"),
+                SampleItem("f", title="Tea"),
+            ]
         )
         history = History(
             shop.view.vocabulary.known(["e", "a", "b", "c"]),
@@ -120,20 +124,30 @@ class TestContent(StrategyContract):
         assert [reason.kind for (reason,) in ranking.reasons] == ["matches_text"] * 3
 
     def test_chinese_titles_are_found_by_their_characters(self) -> None:
-        shop = self.shop([Item("cup", title="红杯"), Item("pot", title="茶壶"), Item("tea", title="绿茶")])
+        shop = self.shop(
+            [
+                SampleItem("cup", title="红杯"),
+                SampleItem("pot", title="茶壶"),
+                SampleItem("tea", title="绿茶"),
+            ]
+        )
 
         assert shop.recommend(task=Task.SIMILAR, items=["pot"])[0] == "tea"
         assert shop.recommend(task=Task.SEARCH, text="茶壶", candidates=["tea", "cup", "pot"])[0] == "pot"
 
     def test_an_item_that_the_bundle_does_not_know_is_recommended(self) -> None:
-        shop = self.shop([*SHELF, Item("just in", title="Red mug", price=5)])
+        shop = self.shop([*SHELF, SampleItem("just in", title="Red mug", price=5)])
 
         assert "just in" not in self.models[0].vocabulary
         assert shop.recommend(task=Task.SIMILAR, items=["red mug"])[0] == "just in"
 
     def test_new_words_make_two_new_items_alike(self) -> None:
         shop = self.shop(
-            [Item("a", title="Paddington"), Item("b", title="Mug"), Item("c", title="paddington")]
+            [
+                SampleItem("a", title="Paddington"),
+                SampleItem("b", title="Mug"),
+                SampleItem("c", title="paddington"),
+            ]
         )
 
         assert shop.recommend(task=Task.SIMILAR, items=["a"], n=1) == ["c"]
@@ -153,7 +167,7 @@ class TestContent(StrategyContract):
 
     def test_the_evidence_is_what_adds_most(self) -> None:
         """Both speak for the red mug, the older one less; what is red does not speak for tea."""
-        shop = self.shop([*SHELF, Item("red pan", title="Red", price=5)])
+        shop = self.shop([*SHELF, SampleItem("red pan", title="Red", price=5)])
 
         found = evidence(shop, history=["red pan", "dear mug"], exclude=["red pan", "dear mug", "cheap mug"])
 
@@ -167,7 +181,7 @@ class TestContent(StrategyContract):
             return run(inputs)
 
         model = FakeModel("content", Vocabulary(()), counted, STATE)
-        shop = Shop(Content(FakeResources([model]), NoParameters()), self.shop(SHELF).view)
+        shop = SampleShop(Content(FakeResources([model]), NoParameters()), self.shop(SHELF).view)
 
         shop.recommend(["red mug"])
         shop.recommend(["green tea"])
@@ -183,16 +197,16 @@ class TestContent(StrategyContract):
             return run(inputs)
 
         model = FakeModel("content", Vocabulary(()), counted, STATE)
-        shop = Shop(Content(FakeResources([model]), NoParameters()), self.shop(SHELF).view)
+        shop = SampleShop(Content(FakeResources([model]), NoParameters()), self.shop(SHELF).view)
         shop.recommend(["red mug"])
         changed = catalog(
-            [Item("dear mug", title="Tea", price=50), Item("new mug", title="Red mug", price=5)]
+            [SampleItem("dear mug", title="Tea", price=50), SampleItem("new mug", title="Red mug", price=5)]
         )
         changed = replace(changed, revisions=np.full(2, 1))
 
         view = update_view(shop.view, changed, np.array([1, len(SHELF)], np.int32), version="2")
         assert view is not None
-        updated = Shop(shop.strategy, view)
+        updated = SampleShop(shop.strategy, view)
 
         assert updated.recommend(task=Task.SIMILAR, items=["red mug"], n=2) == ["new mug", "cheap mug"]
         assert updated.recommend(task=Task.SIMILAR, items=["green tea"], n=1) == ["dear mug"]

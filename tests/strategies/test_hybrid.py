@@ -20,7 +20,14 @@ from endcap.sdk import (
     recommend_by_score,
 )
 from endcap.sdk.errors import InvalidInput, ModelMissing
-from endcap.sdk.testing import CHECKERBOARD_IDS, FakeModel, FakeResources, Shop, StrategyContract, catalog
+from endcap.sdk.testing import (
+    CHECKERBOARD_IDS,
+    FakeModel,
+    FakeResources,
+    SampleShop,
+    StrategyContract,
+    catalog,
+)
 from endcap.strategies.hybrid import Hybrid, HybridParameters, read_weights, standardize
 
 
@@ -84,9 +91,9 @@ def run(inputs: Tensors) -> Tensors:
 MODEL = FakeModel("hybrid", Vocabulary(ITEMS), run, {"weights": {"taste": 2.0, "trend": 1.0}})
 
 
-def shop(weights: str, items: Sequence[str] = ("a", "b", "c", "d", "e")) -> Shop:
+def shop(weights: str, items: Sequence[str] = ("a", "b", "c", "d", "e")) -> SampleShop:
     """Return a shop whose hybrid has weights set by hand."""
-    return Shop(Hybrid(NeedsModel([], SOURCES), HybridParameters(weights)), catalog(items))
+    return SampleShop(Hybrid(NeedsModel([], SOURCES), HybridParameters(weights)), catalog(items))
 
 
 class TestHybrid(StrategyContract):

@@ -1,7 +1,7 @@
 import numpy as np
 
 from endcap.sdk import Task, Tensors, Vocabulary
-from endcap.sdk.testing import CHECKERBOARD_IDS, FakeModel, Item, StrategyContract
+from endcap.sdk.testing import CHECKERBOARD_IDS, FakeModel, SampleItem, StrategyContract
 from endcap.strategies.matrix_factorization import MatrixFactorization
 
 
@@ -49,7 +49,7 @@ class TestMatrixFactorization(StrategyContract):
         assert self.shop(ITEMS).recommend() == []
 
     def test_similar_asks_for_the_cosine_and_leaves_out_the_item_itself(self) -> None:
-        shop = self.shop([*ITEMS, Item("unknown to the model")])
+        shop = self.shop([*ITEMS, SampleItem("unknown to the model")])
 
         found = shop.recommend(task=Task.SIMILAR, items=["e"])
 

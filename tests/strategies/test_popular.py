@@ -6,7 +6,14 @@ import pytest
 from numpy.typing import NDArray
 
 from endcap.sdk import CatalogView, Eligibility, Query, Task
-from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, Item, Shop, StrategyContract
+from endcap.sdk.testing import (
+    CHECKERBOARD_IDS,
+    FakeModel,
+    SampleEvent,
+    SampleItem,
+    SampleShop,
+    StrategyContract,
+)
 from endcap.sdk.vocabulary import Vocabulary
 from endcap.strategies.popular import Popular, PopularParameters
 
@@ -15,9 +22,9 @@ PURCHASE = 5.0
 """What a purchase counts in every view of these tests."""
 
 
-def bought(item: str, count: int, days_ago: float) -> list[Event]:
+def bought(item: str, count: int, days_ago: float) -> list[SampleEvent]:
     """Return purchases of one item by so many users of its own."""
-    return [Event(f"{item} {days_ago} {number}", item, days_ago=days_ago) for number in range(count)]
+    return [SampleEvent(f"{item} {days_ago} {number}", item, days_ago=days_ago) for number in range(count)]
 
 
 class TestPopularWithoutModel(StrategyContract):
@@ -38,7 +45,8 @@ class TestPopularWithoutModel(StrategyContract):
 
     def test_a_user_counts_once_however_often_it_buys(self) -> None:
         shop = self.shop(
-            ["mug", "tea"], [*[Event("ann", "mug", days_ago=day) for day in (1, 2, 3)], *bought("tea", 2, 1)]
+            ["mug", "tea"],
+            [*[SampleEvent("ann", "mug", days_ago=day) for day in (1, 2, 3)], *bought("tea", 2, 1)],
         )
 
         assert shop.recommend() == ["tea", "mug"]
@@ -56,10 +64,10 @@ class TestPopularWithoutModel(StrategyContract):
     def test_items_of_the_same_category_come_first(self) -> None:
         shop = self.shop(
             [
-                Item("teapot", categories=("tea", "kitchen")),
-                Item("cup", categories=("kitchen",)),
-                Item("lamp", categories=("light",)),
-                Item("tray", categories=("kitchen", "garden")),
+                SampleItem("teapot", categories=("tea", "kitchen")),
+                SampleItem("cup", categories=("kitchen",)),
+                SampleItem("lamp", categories=("light",)),
+                SampleItem("tray", categories=("kitchen", "garden")),
             ],
             [*bought("lamp", 9, 1), *bought("cup", 1, 1), *bought("tray", 2, 1), *bought("teapot", 4, 1)],
         )
@@ -89,12 +97,12 @@ class TestPopularWithoutModel(StrategyContract):
 
     def test_an_item_that_more_speaks_against_than_for_comes_last_and_does_not_trend(self) -> None:
         returned = [
-            Event(f"{days} {number}", "cup", "return", days) for days in (1, 20) for number in range(9)
+            SampleEvent(f"{days} {number}", "cup", "return", days) for days in (1, 20) for number in range(9)
         ]
         shop = self.shop(["cup", "tray", "lamp"], [*bought("cup", 2, 1), *bought("tray", 1, 1), *returned])
         view = replace(shop.view, event_weights={"purchase": PURCHASE, "return": -3.0})
 
-        rated = Shop(shop.strategy, view)
+        rated = SampleShop(shop.strategy, view)
 
         assert rated.recommend() == ["tray", "lamp", "cup"]
         assert rated.recommend(task=Task.TRENDING) == ["tray"]
@@ -105,7 +113,7 @@ class TestPopularWithoutModel(StrategyContract):
         assert shop.recommend(task=Task.RANK, candidates=["cup", "lamp"]) == ["lamp", "cup"]
 
     def test_nothing_is_called_popular_that_nobody_chose(self) -> None:
-        cup, tray, lamp = (Item(name, categories=("kitchen",)) for name in ("cup", "tray", "lamp"))
+        cup, tray, lamp = (SampleItem(name, categories=("kitchen",)) for name in ("cup", "tray", "lamp"))
         shop = self.shop([cup, tray, lamp], [*bought("tray", 1, 1), *bought("lamp", 1, 400)])
 
         for task, items in ((Task.FOR_YOU, []), (Task.SIMILAR, ["tray"])):

@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from endcap.sdk import NoParameters, Strategy, Task, Tensors
 from endcap.sdk.errors import FailedPrecondition, NotFound
-from endcap.sdk.testing import CHECKERBOARD_IDS, Event, FakeModel, FakeResources, StrategyContract, catalog
-from endcap.sdk.testing import Shop as ShopOf
+from endcap.sdk.testing import (
+    CHECKERBOARD_IDS,
+    FakeModel,
+    FakeResources,
+    SampleEvent,
+    StrategyContract,
+    catalog,
+)
+from endcap.sdk.testing import SampleShop as ShopOf
 from endcap.sdk.vocabulary import Vocabulary
 from endcap.strategies.ease import Ease
 from endcap.strategies.popular import Popular, PopularParameters
@@ -35,7 +42,7 @@ def ease_of(ids: Sequence[str]) -> Ease:
 
 def shop(
     items: Sequence[str],
-    events: Sequence[Event] = (),
+    events: Sequence[SampleEvent] = (),
     *,
     others: dict[str, Strategy] | None = None,
     parameters: SearchParameters | None = None,
@@ -73,7 +80,7 @@ class TestSearchWithoutModel(StrategyContract):
 
     def test_of_near_equal_matches_the_popular_one_comes_first(self) -> None:
         """Scores of popularity are 0, 0 and 5: mean 5/3, standard deviation √(50/9)."""
-        shop = self.shop(["mug", "cup", "tray"], [Event("ann", "tray")])
+        shop = self.shop(["mug", "cup", "tray"], [SampleEvent("ann", "tray")])
         z = (5 - 5 / 3) / (50 / 9) ** 0.5
 
         found = shop.rank(task=Task.SEARCH, candidates=["mug", "cup", "tray"], relevance=[1, 0.5, 0.97])
@@ -127,7 +134,7 @@ def test_of_near_equal_matches_the_one_to_the_users_taste_comes_first() -> None:
 
 
 def test_who_has_no_history_gets_what_is_popular() -> None:
-    asked = shop(ITEMS, [Event("ann", "cup")], others={"ease": ease_of(ITEMS)})
+    asked = shop(ITEMS, [SampleEvent("ann", "cup")], others={"ease": ease_of(ITEMS)})
 
     assert asked.recommend(task=Task.SEARCH, candidates=["mug", "tray", "cup"], relevance=[1, 1, 0.97]) == [
         "cup",
@@ -163,7 +170,7 @@ def test_a_clearly_better_match_is_never_lost_to_taste(
     relevance: list[float], bought: list[str], taste: float
 ) -> None:
     ids = "abcdef"[: len(relevance)]
-    events = [Event(str(user), item) for user, item in enumerate(bought)]
+    events = [SampleEvent(str(user), item) for user, item in enumerate(bought)]
     found = shop("abcdef", events, parameters=SearchParameters(taste=taste)).recommend(
         task=Task.SEARCH, candidates=ids, relevance=relevance
     )

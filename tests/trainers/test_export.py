@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from endcap.evaluation.data import EvaluationData, Histories
+from endcap.evaluation.data import CaseHistories, EvaluationData
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
@@ -117,7 +117,7 @@ def test_what_serves_ranks_as_pytorch_does(
     trainer = find_trainer(name)
     trained = trainer.train(Interactions.of_snapshot(snapshot), trainer.parameters(), quiet)
     strategy = Instances(host, Generation.of([load_bundle(training.bundle, host)])).get(name)
-    view, history = shop.view(), Histories.of_users(shop.events, np.array([4]))[0]
+    view, history = shop.view(), CaseHistories.of_users(shop.events, np.array([4]))[0]
     query = Query(
         task=Task.FOR_YOU,
         limit=5,

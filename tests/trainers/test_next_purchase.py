@@ -9,7 +9,7 @@ from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY
 from endcap.trainers import next_purchase
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.next_purchase import NextPurchaseParameters, Window, solve, trainer, windows
+from endcap.trainers.next_purchase import NextPurchaseParameters, TrainingWindow, solve, trainer, windows
 
 
 AS_OF = 1000 * DAY
@@ -54,7 +54,7 @@ def test_two_items_by_hand() -> None:
     history = sparse.csr_array(np.array([[1, 0], [1, 0], [1, 0]], np.float32))
     bought = sparse.csr_array(np.array([[0, 1], [0, 1], [1, 0]], np.float32))
 
-    weights = solve([Window(history, bought, weight=1)], 1.0)
+    weights = solve([TrainingWindow(history, bought, weight=1)], 1.0)
 
     np.testing.assert_allclose(weights, [[1 / 4, 2 / 4], [0.0, 0.0]], rtol=1e-6)
 
@@ -63,7 +63,7 @@ def test_who_stayed_away_says_nothing() -> None:
     history = sparse.csr_array(np.array([[1, 0], [1, 0]], np.float32))
     bought = sparse.csr_array(np.array([[0, 1], [0, 0]], np.float32))
 
-    weights = solve([Window(history, bought, weight=1)], 1.0)
+    weights = solve([TrainingWindow(history, bought, weight=1)], 1.0)
 
     np.testing.assert_allclose(weights, [[0.0, 1 / 2], [0.0, 0.0]], rtol=1e-6)
 
@@ -71,7 +71,7 @@ def test_who_stayed_away_says_nothing() -> None:
 def test_it_is_the_weighted_ridge_regression_of_what_followed() -> None:
     generator = np.random.default_rng(4)
     found = [
-        Window(
+        TrainingWindow(
             sparse.csr_array(generator.random((20, 6)) * (generator.random((20, 6)) < 0.5)),
             sparse.csr_array((generator.random((20, 6)) < 0.9).astype(np.float32)),
             weight,

@@ -25,7 +25,7 @@ from endcap.sdk import (
     recommend_by_score,
     top,
 )
-from endcap.sdk.testing import FakeModel, Item, Shop, StrategyContract
+from endcap.sdk.testing import FakeModel, SampleItem, SampleShop, StrategyContract
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def check_protocols(modelled: Modelled, blend: Blend) -> None:
     scoring: ScoringStrategy = modelled
     strategies: list[Strategy] = [modelled, blend]
     queries: list[Query] = []
-    shop = Shop(factory(_Resources(), NoParameters()), _Contract().shop([Item("mug")]).view)
+    shop = SampleShop(factory(_Resources(), NoParameters()), _Contract().shop([SampleItem("mug")]).view)
     recommend_by_score(scoring, queries, shop.view)
     shop.recommend(["mug"], 3, task=Task.RANK, candidates=["mug"])
     strategies[0].recommend(queries, shop.view)

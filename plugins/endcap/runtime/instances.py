@@ -39,7 +39,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class _InstanceKey:
     strategy: str
     parameters: Any
 
@@ -59,7 +59,7 @@ class Instances:
     def __init__(self, host: PluginHost, generation: Generation) -> None:
         self.generation = generation
         self._host = host
-        self._built: dict[_Key, _Built] = {}
+        self._built: dict[_InstanceKey, _Built] = {}
         self._building = RLock()
 
     def get(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
@@ -85,9 +85,9 @@ class Instances:
         models = self._get(strategy, parameters or {}, ()).models
         return tuple(models[name] for name in sorted(models))
 
-    def _get(self, strategy: str, parameters: Mapping[str, Any], above: tuple[_Key, ...]) -> _Built:
+    def _get(self, strategy: str, parameters: Mapping[str, Any], above: tuple[_InstanceKey, ...]) -> _Built:
         registration = self._host.registration(strategy)
-        key = _Key(strategy, read_parameters(registration.parameters, parameters))
+        key = _InstanceKey(strategy, read_parameters(registration.parameters, parameters))
         with self._building:
             if key not in self._built:
                 if key in above:
@@ -96,7 +96,7 @@ class Instances:
                 self._built[key] = self._build(key, (*above, key))
             return self._built[key]
 
-    def _build(self, key: _Key, above: tuple[_Key, ...]) -> _Built:
+    def _build(self, key: _InstanceKey, above: tuple[_InstanceKey, ...]) -> _Built:
         factory = self._host.registration(key.strategy).factory
         resources = _Resources(self, above)
         try:
@@ -127,7 +127,7 @@ def _names_tasks(tasks: object) -> bool:
 class _Resources:
     """The resources of one factory; they know the instances whose building led here."""
 
-    def __init__(self, instances: Instances, above: tuple[_Key, ...]) -> None:
+    def __init__(self, instances: Instances, above: tuple[_InstanceKey, ...]) -> None:
         self._instances = instances
         self._above = above
         self.models: dict[str, Model] = {}

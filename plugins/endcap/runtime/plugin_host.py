@@ -111,7 +111,7 @@ class PluginHost:
         for plugin in plugins:
             try:
                 registrations |= _load(plugin, registrations)
-            except _Refused as refusal:
+            except _PluginRejected as refusal:
                 failures.append(FailedPlugin(plugin, refusal.cause, str(refusal), refusal.__cause__))
         self.registrations = MappingProxyType(dict(sorted(registrations.items())))
         """The registrations, by the name of the strategy."""
@@ -141,7 +141,7 @@ class PluginHost:
         raise NotFound(f"there is no strategy {strategy!r}: use one of {offered}, or install its plugin")
 
 
-class _Refused(Exception):
+class _PluginRejected(Exception):
     def __init__(self, cause: FailureCause, message: str) -> None:
         super().__init__(message)
         self.cause = cause
@@ -162,24 +162,24 @@ def _load(plugin: Plugin, taken: Mapping[str, Registration]) -> dict[str, Regist
     try:
         manager.register(_import(plugin), plugin.name)
     except pluggy.PluginValidationError as error:
-        raise _Refused(
+        raise _PluginRejected(
             FailureCause.INCOMPATIBLE,
             "a hook asks for arguments that this release does not give: compare it with the hook's reference",
         ) from error
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise _Refused(
+        raise _PluginRejected(
             FailureCause.UNKNOWN_HOOK,
             f"it implements a hook that does not exist: the hooks are {', '.join(hooks)}",
         ) from error
     registrar = _Registrar(plugin, taken)
     try:
         manager.hook.register_strategies(register=registrar)
-    except (KeyboardInterrupt, _Refused):
+    except (KeyboardInterrupt, _PluginRejected):
         raise
     except BaseException as error:
-        raise _Refused(
+        raise _PluginRejected(
             FailureCause.INVALID_STRATEGY,
             f"register_strategies raised {type(error).__name__}: mend the plugin",
         ) from error
@@ -193,14 +193,14 @@ class _Registrar:
         self._plugin = plugin
         self._taken = taken
         self._made: dict[str, Registration] = {}
-        self._refusal: _Refused | None = None
+        self._refusal: _PluginRejected | None = None
 
     def __call__(self, name: str, factory: StrategyFactory, parameters: type[Any] | None = None) -> None:
         schema = NoParameters if parameters is None else parameters
         try:
             _check_name(name, {**self._taken, **self._made})
             _check_factory(name, factory, schema)
-        except _Refused as refusal:
+        except _PluginRejected as refusal:
             # Remembered as well, for a plugin that catches every exception counts as failed all the same.
             self._refusal = refusal
             raise
@@ -210,7 +210,7 @@ class _Registrar:
         if self._refusal:
             raise self._refusal
         if not self._made:
-            raise _Refused(
+            raise _PluginRejected(
                 FailureCause.INVALID_STRATEGY,
                 "it registers no strategy: mark register_strategies with @hookimpl and call register in it",
             )
@@ -226,20 +226,20 @@ def _import(plugin: Plugin) -> object:
         raise _import_failure(error) from error
 
 
-def _import_failure(error: BaseException) -> _Refused:
+def _import_failure(error: BaseException) -> _PluginRejected:
     missing = error.name if isinstance(error, ImportError) else None
     if missing and missing.partition(".")[0] == _BUILT_IN:
-        return _Refused(
+        return _PluginRejected(
             FailureCause.INCOMPATIBLE,
             f"it needs something of {missing} that this release does not have: install a release of the"
             " plugin that fits",
         )
     if missing and isinstance(error, ModuleNotFoundError):
-        return _Refused(
+        return _PluginRejected(
             FailureCause.IMPORT_FAILED,
             f"it needs the module {missing!r}, which is not installed: install it beside the plugin",
         )
-    return _Refused(
+    return _PluginRejected(
         FailureCause.IMPORT_FAILED,
         f"importing it raised {type(error).__name__}: import it in Python to see why",
     )
@@ -247,12 +247,12 @@ def _import_failure(error: BaseException) -> _Refused:
 
 def _check_name(name: str, taken: Mapping[str, Registration]) -> None:
     if not isinstance(name, str) or not _STRATEGY_NAME.fullmatch(name):
-        raise _Refused(
+        raise _PluginRejected(
             FailureCause.INVALID_STRATEGY,
             f"{name!r} cannot name a strategy: use lower-case words joined by _, at most 64 characters",
         )
     if name in taken:
-        raise _Refused(
+        raise _PluginRejected(
             FailureCause.NAME_TAKEN,
             f"the strategy name {name!r} is taken by {taken[name].plugin.source}: choose another one",
         )
@@ -260,7 +260,7 @@ def _check_name(name: str, taken: Mapping[str, Registration]) -> None:
 
 def _check_factory(name: str, factory: StrategyFactory, schema: type[Any]) -> None:
     if not callable(factory):
-        raise _Refused(
+        raise _PluginRejected(
             FailureCause.INVALID_STRATEGY, f"the factory of {name!r} cannot be called: give a class"
         )
     try:
@@ -275,8 +275,8 @@ def _check_factory(name: str, factory: StrategyFactory, schema: type[Any]) -> No
         raise _bad_schema(name)
 
 
-def _bad_schema(name: str) -> _Refused:
-    return _Refused(
+def _bad_schema(name: str) -> _PluginRejected:
+    return _PluginRejected(
         FailureCause.INVALID_STRATEGY,
         f"the parameters of {name!r} must be a frozen dataclass whose fields are made by parameter()",
     )

@@ -1,4 +1,4 @@
-"""What every call of an asyncio channel carries: the same as a blocking one's."""
+"""The interceptor of an asyncio client: adds the same as that of a blocking one."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""What every call of a client carries: a deadline, the shop, the bearer token, and names for events."""
+"""The interceptor of a client: adds the deadline, the shop, the bearer token, and names for events."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What both clients are told once, and the channel arguments that follow from it."""
+"""The options of both clients, and the channel arguments that follow from them."""
 
 import json
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ _FILES = (
     strategy_service_pb2,
 )
 _IDEMPOTENT = ("Get", "List", "BatchGet", "Recommend", "BatchRecommend", "RecordEvents")
-"""How the names of methods begin that may be called twice: reads, and events, which have identifiers."""
+"""The prefixes of methods that may be called twice: reads, and events, which have identifiers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a client calls its server.
+    """The options of a client.
 
     Raises:
         ValueError: A value is out of range.
@@ -46,7 +46,7 @@ class Options:
     """The same for a streamed call."""
 
     attempts: int = 3
-    """How often a call that finds no server is tried, from 1 to 5."""
+    """The number of tries of a call that finds no server, 1 to 5."""
 
     keepalive: float = 5.0
     """Seconds of silence after which the server is asked whether it lives; more than it forbids."""

@@ -1,4 +1,4 @@
-"""Where the parts meet: settings in, a serving process out."""
+"""Composition: settings in, a serving process out."""
 
 import asyncio
 import gc
@@ -111,9 +111,7 @@ class Application:
         shops = Shops(database, host, models, metrics, max_batch_size=settings.max_batch_size)
         metrics.watch_breakers(shops.breakers)
         await shops.refresh(view_max_age=settings.view_max_age_seconds)
-        writer = EventWriter(
-            database, shops.committed, known=shops.acquaintances, on_lost=metrics.events_lost
-        )
+        writer = EventWriter(database, shops.committed, known=shops.known_people, on_lost=metrics.events_lost)
         opened.push_async_callback(writer.close)
         exposures = ExposureLog(database, on_lost=metrics.exposures_lost)
         opened.push_async_callback(exposures.close)

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus. Labels hold names from the configuration only, never ids."""
+"""The metrics of the server, for Prometheus. Labels hold names from the configuration only, never ids."""
 
 from collections.abc import Callable, Iterable, Iterator
 

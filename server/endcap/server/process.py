@@ -1,4 +1,4 @@
-"""How the process's memory is handed out: what large blocks took goes back to the system."""
+"""The allocator of the process: large blocks go back to the system."""
 
 import ctypes
 

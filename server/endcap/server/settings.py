@@ -1,4 +1,4 @@
-"""What an operator may set, each by an environment variable ``ENDCAP_<NAME>``."""
+"""The operator's settings, each an environment variable ``ENDCAP_<NAME>``."""
 
 import re
 from pathlib import Path

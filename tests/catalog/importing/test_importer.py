@@ -20,7 +20,13 @@ from sqlalchemy import func, select
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import IMPORTS, USERS
 from endcap.catalog.events.events import Event, events_after
-from endcap.catalog.importing.importer import ImportReport, Step, check_files, import_files, import_folder
+from endcap.catalog.importing.importer import (
+    ImportReport,
+    ImportStep,
+    check_files,
+    import_files,
+    import_folder,
+)
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.items.items import Availability, Item, get_items, upsert_items
@@ -278,7 +284,7 @@ async def test_a_shop_that_is_missing_is_named(catalog_database: Database, tmp_p
 
 async def test_steps_tell_how_far_every_file_is(catalog_database: Database, tmp_path: Path) -> None:
     folder = _write(tmp_path, "csv", items=ITEMS, events=EVENTS)
-    steps: list[Step] = []
+    steps: list[ImportStep] = []
 
     await import_files(catalog_database, "default", find_sources(folder), now=9, tell=steps.append)
 

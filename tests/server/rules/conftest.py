@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from endcap.catalog.configuration.rules import Action, Rule
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.reranking import RerankContext, Reranked, ScoredCandidates, compile_rules
 
 
@@ -35,7 +35,7 @@ class Page:
 
 
 def _page(
-    items: Sequence[Item],
+    items: Sequence[SampleItem],
     *actions: Action,
     scores: Sequence[float] | None = None,
     tiers: Sequence[int] | None = None,

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from endcap.catalog.configuration.rules import BiasRule, BiasTarget, BoostRule, FatigueRule, Rule
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.reranking import RerankContext, compile_rules
 
 
 PageOf = Callable[..., Any]
 
-TEN = [Item(letter, brand="Acme" if letter in "ej" else "") for letter in "abcdefghij"]
+TEN = [SampleItem(letter, brand="Acme" if letter in "ej" else "") for letter in "abcdefghij"]
 ACME = 'brand = "Acme"'
 
 
@@ -63,7 +63,12 @@ def test_no_boost_lifts_an_item_over_a_better_rung(page_of: PageOf) -> None:
     assert page.ids == list("abcdefghji")  # j: 700 + 150
 
 
-PRICED = [Item("a", price=10.0), Item("b", price=30.0), Item("c", price=20.0), Item("d", price=9000.0)]
+PRICED = [
+    SampleItem("a", price=10.0),
+    SampleItem("b", price=30.0),
+    SampleItem("c", price=20.0),
+    SampleItem("d", price=9000.0),
+]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_a_bias_shifts_by_standing_so_that_a_dear_item_does_not_make_others_alik
 
 
 def test_equal_values_share_one_standing(page_of: PageOf) -> None:
-    items = [Item("a", price=10.0), Item("b", price=10.0), Item("c", price=30.0)]
+    items = [SampleItem("a", price=10.0), SampleItem("b", price=10.0), SampleItem("c", price=30.0)]
 
     page = page_of(items, BiasRule(BiasTarget.PRICE, 0.55))
 
@@ -91,9 +96,9 @@ def test_equal_values_share_one_standing(page_of: PageOf) -> None:
 
 def test_an_item_without_a_cost_counts_as_average_in_margin(page_of: PageOf) -> None:
     items = [
-        Item("thin", price=10.0, cost=9.0),
-        Item("unknown", price=10.0),
-        Item("fat", price=10.0, cost=1.0),
+        SampleItem("thin", price=10.0, cost=9.0),
+        SampleItem("unknown", price=10.0),
+        SampleItem("fat", price=10.0, cost=1.0),
     ]
 
     page = page_of(items, BiasRule(BiasTarget.MARGIN, 1.0), scores=[5.0, 5.0, 5.0])
@@ -104,10 +109,10 @@ def test_an_item_without_a_cost_counts_as_average_in_margin(page_of: PageOf) -> 
 
 def test_a_discount_is_a_share_of_the_original_price(page_of: PageOf) -> None:
     items = [
-        Item("full", price=10.0),
-        Item("tenth", price=900.0, original_price=1000.0),
-        Item("half", price=5.0, original_price=10.0),
-        Item("free of price", price=nan),
+        SampleItem("full", price=10.0),
+        SampleItem("tenth", price=900.0, original_price=1000.0),
+        SampleItem("half", price=5.0, original_price=10.0),
+        SampleItem("free of price", price=nan),
     ]
 
     page = page_of(items, BiasRule(BiasTarget.DISCOUNT, 1.0), scores=[1.0, 1.0, 1.0, 1.0])
@@ -146,7 +151,7 @@ def test_fatigue_does_nothing_to_who_was_shown_nothing(page_of: PageOf) -> None:
 def test_a_bias_looks_for_about_a_quarter_of_what_may_be_shown(
     prices: Sequence[float], strength: float, preferred: list[float] | None
 ) -> None:
-    view = catalog([Item(f"item-{number}", price=price) for number, price in enumerate(prices)])
+    view = catalog([SampleItem(f"item-{number}", price=price) for number, price in enumerate(prices)])
     rules = compile_rules([Rule("bias", BiasRule(BiasTarget.PRICE, strength))])
 
     found = rules.required(RerankContext(view, 10, first_page=True, masks={}), np.ones(len(view), np.bool_))

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.catalog.configuration.rules import BoostRule, CapRule, PinRule, QuotaRule
-from endcap.sdk.testing import Item
+from endcap.sdk.testing import SampleItem
 
 
 PageOf = Callable[..., Any]
 
 
-def shelf(**brands: str) -> list[Item]:
-    return [Item(item_id, brand=brand) for item_id, brand in brands.items()]
+def shelf(**brands: str) -> list[SampleItem]:
+    return [SampleItem(item_id, brand=brand) for item_id, brand in brands.items()]
 
 
 AAAB = shelf(a1="A", a2="A", a3="A", b1="B")
@@ -38,10 +38,10 @@ def test_a_cap_over_a_stretch_lets_a_value_come_back_after_it(page_of: PageOf) -
 
 def test_every_cap_holds(page_of: PageOf) -> None:
     items = [
-        Item("a", brand="A", tags=("sale",)),
-        Item("b", brand="B", tags=("sale",)),
-        Item("c", brand="A"),
-        Item("d", brand="D", tags=("new",)),
+        SampleItem("a", brand="A", tags=("sale",)),
+        SampleItem("b", brand="B", tags=("sale",)),
+        SampleItem("c", brand="A"),
+        SampleItem("d", brand="D", tags=("new",)),
     ]
 
     assert page_of(items, CapRule("brand", 1), CapRule("tags", 1)).ids == ["a", "d"]
@@ -49,9 +49,11 @@ def test_every_cap_holds(page_of: PageOf) -> None:
 
 @pytest.mark.parametrize("attribute", ["categories", "tags", "attributes.colours", "attributes.size"])
 def test_an_item_counts_for_each_of_its_values_and_for_none_without(page_of: PageOf, attribute: str) -> None:
-    def item(item_id: str, *values: str) -> Item:
+    def item(item_id: str, *values: str) -> SampleItem:
         size = {"size": float(len(values[0]))} if values else {}
-        return Item(item_id, categories=values, tags=values, attributes={"colours": list(values), **size})
+        return SampleItem(
+            item_id, categories=values, tags=values, attributes={"colours": list(values), **size}
+        )
 
     items = [item("a", "red"), item("b", "red"), item("c"), item("d", "teal"), item("e")]
 
@@ -61,7 +63,11 @@ def test_an_item_counts_for_each_of_its_values_and_for_none_without(page_of: Pag
 
 
 def test_a_value_that_one_of_two_shares_is_full(page_of: PageOf) -> None:
-    items = [Item("a", tags=("new", "red")), Item("b", tags=("red", "sale")), Item("c", tags=("sale",))]
+    items = [
+        SampleItem("a", tags=("new", "red")),
+        SampleItem("b", tags=("red", "sale")),
+        SampleItem("c", tags=("sale",)),
+    ]
 
     assert page_of(items, CapRule("tags", 1)).ids == ["a", "c"]
 
@@ -88,7 +94,7 @@ def test_an_attribute_that_no_item_has_caps_nothing(page_of: PageOf) -> None:
     assert page_of(AAAB, CapRule("attributes.colour", 1)).ids == ["a1", "a2", "a3", "b1"]
 
 
-NEW = [Item(letter, tags=("new",) if letter in "hij" else ()) for letter in "abcdefghij"]
+NEW = [SampleItem(letter, tags=("new",) if letter in "hij" else ()) for letter in "abcdefghij"]
 NEW_ITEMS = 'tags:"new"'
 
 
@@ -114,7 +120,7 @@ def test_a_quota_that_relevance_meets_changes_nothing(page_of: PageOf) -> None:
 
 
 def test_a_share_in_hundredths_is_not_lost_to_its_binary_form(page_of: PageOf) -> None:
-    items = [Item(f"{n}", tags=("new",) if n >= 100 else ()) for n in range(200)]
+    items = [SampleItem(f"{n}", tags=("new",) if n >= 100 else ()) for n in range(200)]
 
     page = page_of(items, QuotaRule(NEW_ITEMS, 0.29), page_size=100)
 
@@ -141,8 +147,8 @@ def test_of_quotas_that_need_more_than_there_is_the_first_comes_first(page_of: P
 
 
 def test_a_quota_never_costs_a_place(page_of: PageOf) -> None:
-    both = [Item(item_id, tags=("x", "y"), brand="Acme") for item_id in ("first", "second")]
-    items = [Item("a", tags=("x",)), Item("b", tags=("y",)), *both]
+    both = [SampleItem(item_id, tags=("x", "y"), brand="Acme") for item_id in ("first", "second")]
+    items = [SampleItem("a", tags=("x",)), SampleItem("b", tags=("y",)), *both]
 
     page = page_of(items, CapRule("tags", 1), QuotaRule('brand = "Acme"', 1.0), page_size=2)
 
@@ -157,7 +163,7 @@ def test_a_quota_never_costs_a_place(page_of: PageOf) -> None:
 def test_a_quota_is_met_as_far_as_there_are_items(
     page_of: PageOf, new: list[bool], page_size: int, share: float
 ) -> None:
-    items = [Item(f"{n}", tags=("new",) if is_new else ()) for n, is_new in enumerate(new)]
+    items = [SampleItem(f"{n}", tags=("new",) if is_new else ()) for n, is_new in enumerate(new)]
 
     page = page_of(items, QuotaRule(NEW_ITEMS, share), page_size=page_size)
 

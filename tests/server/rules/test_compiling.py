@@ -22,7 +22,7 @@ from endcap.catalog.configuration.rules import (
 )
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import parse_filter
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.reranking import NamedFilter, RerankContext, compile_rules
 
 
@@ -117,7 +117,9 @@ def test_the_longest_look_back_is_told() -> None:
 
 
 def test_candidates_should_hold_what_rules_ask_for() -> None:
-    view = catalog([Item(f"{n}", price=float(n), tags=("new",) if n < 2 else ("sold",)) for n in range(9)])
+    view = catalog(
+        [SampleItem(f"{n}", price=float(n), tags=("new",) if n < 2 else ("sold",)) for n in range(9)]
+    )
     new = 'tags:"new"'
     actions: list[Action] = [
         BoostRule("price < 5", 0.5),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.catalog.configuration.rules import CapRule, DiversityMethod, DiversityRule, PinRule
-from endcap.sdk.testing import Item, catalog
+from endcap.sdk.testing import SampleItem, catalog
 from endcap.server.reranking.similarity import Similarity
 
 
@@ -20,8 +20,8 @@ MMR, DPP = DiversityMethod.MMR, DiversityMethod.DPP
 SIMILARITY = pytest.mark.parametrize("method", [MMR, DPP])
 
 
-def shelf(**brands: str) -> list[Item]:
-    return [Item(item_id, brand=brand) for item_id, brand in brands.items()]
+def shelf(**brands: str) -> list[SampleItem]:
+    return [SampleItem(item_id, brand=brand) for item_id, brand in brands.items()]
 
 
 def test_no_two_in_a_window_share_a_value_as_far_as_items_allow(page_of: PageOf) -> None:
@@ -51,9 +51,9 @@ def test_diversity_does_not_reach_over_rungs(page_of: PageOf) -> None:
 
 def test_windows_of_several_attributes_hold_in_their_order(page_of: PageOf) -> None:
     items = [
-        Item("a", brand="A", tags=("red",)),
-        Item("b", brand="A", tags=("blue",)),
-        Item("c", brand="C", tags=("red",)),
+        SampleItem("a", brand="A", tags=("red",)),
+        SampleItem("b", brand="A", tags=("blue",)),
+        SampleItem("c", brand="C", tags=("red",)),
     ]
     by_brand, by_tag = (DiversityRule(attribute=name, window=2) for name in ("brand", "tags"))
 
@@ -62,10 +62,10 @@ def test_windows_of_several_attributes_hold_in_their_order(page_of: PageOf) -> N
 
 
 MUGS = [
-    Item("red mug", "red mug"),
-    Item("blue mug", "blue mug"),
-    Item("red mug again", "red mug"),
-    Item("kettle", "kettle"),
+    SampleItem("red mug", "red mug"),
+    SampleItem("blue mug", "blue mug"),
+    SampleItem("red mug again", "red mug"),
+    SampleItem("kettle", "kettle"),
 ]
 """Relevance 1, 2/3, 1/3 and 0. Of the first: the similarity is 1/2, 1 and 0."""
 
@@ -104,7 +104,10 @@ def test_level_0_changes_nothing(page_of: PageOf, method: DiversityMethod) -> No
 
 @SIMILARITY
 def test_level_1_gives_up_all_relevance(page_of: PageOf, method: DiversityMethod) -> None:
-    items = [Item(f"mug {n}", "red mug") for n in range(5)] + [Item("kettle", "kettle"), Item("blank")]
+    items = [SampleItem(f"mug {n}", "red mug") for n in range(5)] + [
+        SampleItem("kettle", "kettle"),
+        SampleItem("blank"),
+    ]
 
     page = page_of(items, DiversityRule(method, level=1.0), scores=[100.0, 99, 98, 97, 96, 2, 1])
 
@@ -128,7 +131,11 @@ def test_pinned_items_count_for_similarity(page_of: PageOf, method: DiversityMet
 
 @SIMILARITY
 def test_caps_hold_whatever_diversity_prefers(page_of: PageOf, method: DiversityMethod) -> None:
-    items = [Item("a", "red", brand="A"), Item("b", "blue", brand="A"), Item("c", "red", brand="C")]
+    items = [
+        SampleItem("a", "red", brand="A"),
+        SampleItem("b", "blue", brand="A"),
+        SampleItem("c", "red", brand="C"),
+    ]
 
     page = page_of(items, DiversityRule(method, level=1.0), CapRule("brand", 1))
 
@@ -144,7 +151,7 @@ TITLES = st.lists(
 
 @given(TITLES)
 def test_dpp_takes_the_item_that_enlarges_the_determinant_most(page_of: PageOf, titles: list[str]) -> None:
-    items = [Item(f"{n}", title) for n, title in enumerate(titles)]
+    items = [SampleItem(f"{n}", title) for n, title in enumerate(titles)]
     similarity = Similarity(catalog(items), np.arange(len(items), dtype=np.int32))
     kernel = np.stack([similarity.to(n) for n in range(len(items))])
     np.fill_diagonal(kernel, 1.0)
@@ -161,9 +168,9 @@ def test_dpp_takes_the_item_that_enlarges_the_determinant_most(page_of: PageOf, 
 def test_similarity_is_the_cosine_of_the_words_of_title_brand_categories_and_tags() -> None:
     view = catalog(
         [
-            Item("a", "Red MUG", brand="Acme", tags=("new",)),
-            Item("b", "mug, red red", categories=("Kitchen ware",)),
-            Item("c"),
+            SampleItem("a", "Red MUG", brand="Acme", tags=("new",)),
+            SampleItem("b", "mug, red red", categories=("Kitchen ware",)),
+            SampleItem("c"),
         ]
     )
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from endcap.catalog.configuration.rules import BoostRule, CapRule, PinRule
-from endcap.sdk.testing import Item
+from endcap.sdk.testing import SampleItem
 
 
 PageOf = Callable[..., Any]
 
-SIX = [Item(letter, brand="Acme" if letter in "ce" else letter) for letter in "abcdef"]
+SIX = [SampleItem(letter, brand="Acme" if letter in "ce" else letter) for letter in "abcdef"]
 
 
 def test_a_pinned_item_stands_at_its_position_and_others_move_up(page_of: PageOf) -> None:
@@ -91,7 +91,7 @@ def test_items_are_pinned_before_slots_choose(page_of: PageOf) -> None:
 
 
 def test_a_cap_over_a_stretch_counts_a_pin_where_it_moved_up_to(page_of: PageOf) -> None:
-    items = [Item("b"), *(Item(f"a{n}", brand="Acme") for n in range(3))]
+    items = [SampleItem("b"), *(SampleItem(f"a{n}", brand="Acme") for n in range(3))]
 
     page = page_of(items, CapRule("brand", 1, window=2), PinRule(9, item_id="a2"))
 
@@ -106,7 +106,7 @@ def test_a_cap_over_a_stretch_sees_the_pins_ahead(page_of: PageOf) -> None:
 
 
 def test_of_one_product_only_the_first_pin_holds(page_of: PageOf) -> None:
-    items = [Item("a"), Item("red", group_id="mug"), Item("blue", group_id="mug")]
+    items = [SampleItem("a"), SampleItem("red", group_id="mug"), SampleItem("blue", group_id="mug")]
 
     page = page_of(items, PinRule(3, item_id="blue"), PinRule(1, item_id="red"))
 

@@ -20,7 +20,7 @@ from endcap.catalog.configuration.rules import (
     PinRule,
     QuotaRule,
 )
-from endcap.sdk.testing import Item
+from endcap.sdk.testing import SampleItem
 
 
 PageOf = Callable[..., Any]
@@ -28,7 +28,7 @@ PageOf = Callable[..., Any]
 IDS = [f"item-{number}" for number in range(12)]
 FILTERS = st.sampled_from(['brand = "Acme"', 'tags:"new"', "price > 2", 'id = "item-3"'])
 ITEMS = st.builds(
-    Item,
+    SampleItem,
     id=st.just(""),
     title=st.sampled_from(["", "red mug", "blue mug", "steel kettle"]),
     brand=st.sampled_from(["", "Acme", "Bolt"]),
@@ -59,7 +59,7 @@ OTHERS = (
 
 @dataclass(frozen=True)
 class Case:
-    items: list[Item]
+    items: list[SampleItem]
     candidates: list[str]
     scores: list[float]
     rungs: list[int]
@@ -77,7 +77,7 @@ class Case:
             exposures={"item-0": 2, "item-5": 4},
         )
 
-    def of(self, item_id: str) -> Item:
+    def of(self, item_id: str) -> SampleItem:
         return self.items[IDS.index(item_id)]
 
     def all_of(self, kind: type[Action]) -> list[Any]:
@@ -90,7 +90,7 @@ def cases(draw: st.DrawFn, *kinds: st.SearchStrategy[Any]) -> Case:
     candidates = draw(st.lists(st.sampled_from(IDS), unique=True))
     size = len(candidates)
     return Case(
-        [Item(**{**vars_of(item), "id": item_id}) for item, item_id in zip(drawn, IDS, strict=True)],
+        [SampleItem(**{**vars_of(item), "id": item_id}) for item, item_id in zip(drawn, IDS, strict=True)],
         candidates,
         draw(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=size, max_size=size)),
         sorted(draw(st.lists(st.integers(0, 2), min_size=size, max_size=size))),
@@ -99,11 +99,11 @@ def cases(draw: st.DrawFn, *kinds: st.SearchStrategy[Any]) -> Case:
     )
 
 
-def vars_of(item: Item) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in Item.__slots__}
+def vars_of(item: SampleItem) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in SampleItem.__slots__}
 
 
-def values(item: Item, attribute: str) -> tuple[Any, ...]:
+def values(item: SampleItem, attribute: str) -> tuple[Any, ...]:
     if attribute == "brand":
         return (item.brand,) if item.brand else ()
     if attribute == "group_id":
@@ -222,7 +222,7 @@ def test_each_rule_counts_what_it_did_in_the_order_applied(page_of: PageOf, case
 
 def test_without_rules_a_page_is_the_best_of_the_lowest_tier_first(page_of: PageOf) -> None:
     page = page_of(
-        [Item(letter) for letter in "abcdef"],
+        [SampleItem(letter) for letter in "abcdef"],
         scores=[1.0, 9.0, 5.0, 80.0, 70.0, 90.0],
         tiers=[0, 0, 0, 1, 1, 1],
         page_size=5,
@@ -234,7 +234,7 @@ def test_without_rules_a_page_is_the_best_of_the_lowest_tier_first(page_of: Page
 
 
 def test_of_a_product_the_best_variant_is_shown(page_of: PageOf) -> None:
-    items = [Item("red", group_id="mug"), Item("kettle"), Item("blue", group_id="mug")]
+    items = [SampleItem("red", group_id="mug"), SampleItem("kettle"), SampleItem("blue", group_id="mug")]
 
     page = page_of(items, scores=[1.0, 2.0, 3.0])
 
@@ -247,7 +247,7 @@ def test_a_page_of_nothing_is_empty(page_of: PageOf, page_size: int) -> None:
     actions = [CapRule("brand", 1), QuotaRule("price < 5", 0.5), DiversityRule(DiversityMethod.MMR)]
 
     page = page_of(
-        [Item("a", brand="x")], *actions, PinRule(1, item_id="a"), candidates=[], page_size=page_size
+        [SampleItem("a", brand="x")], *actions, PinRule(1, item_id="a"), candidates=[], page_size=page_size
     )
 
     assert page.ids == []

@@ -14,7 +14,7 @@ from endcap.sdk.snapshot import Snapshot, conform, event_schema, item_table, use
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Histories:
+class CaseHistories:
     """The events before the question, of the user of each case."""
 
     events: EventColumns
@@ -24,7 +24,7 @@ class Histories:
     """Case ``i`` owns the events ``offsets[i]`` to ``offsets[i + 1]``; ``(cases + 1,)``."""
 
     @classmethod
-    def of_users(cls, events: EventColumns, users: NDArray[np.int64]) -> "Histories":
+    def of_users(cls, events: EventColumns, users: NDArray[np.int64]) -> "CaseHistories":
         """Collect the events of each of ``users``; a user without any has an empty history."""
         by_user = select(events, np.lexsort((events.times, events.users)))
         starts = np.searchsorted(by_user.users, users, side="left")
@@ -49,7 +49,7 @@ class Cases:
     name: str
     """``all``, ``new_users``, ``new_items``."""
 
-    histories: Histories
+    histories: CaseHistories
 
     targets: Ragged
     """The rows that would be right, distinct within a case and never none."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.evaluation.data import Cases, EvaluationData, Histories, in_time_order, select
+from endcap.evaluation.data import CaseHistories, Cases, EvaluationData, in_time_order, select
 from endcap.evaluation.datasets import Log, Sequences, Sessions
 from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.evaluation.readers import read_data_set
@@ -99,7 +99,7 @@ def leave_one_out(data_set: Sequences, setting: Setting = Setting.STRICT) -> Eva
             f"{data_set.name} has no sequence of at least three items to hold one out of: collect more"
         )
     targets = Ragged(sequences.flat[judged & (until_end == target)], np.arange(len(users) + 1))
-    histories = Histories.of_users(select(events, judged & (until_end > target)), users)
+    histories = CaseHistories.of_users(select(events, judged & (until_end > target)), users)
     return EvaluationData(
         name=data_set.name,
         protocol=f"leave one out, {setting}",
@@ -117,7 +117,7 @@ def next_in_session(data_set: Sessions) -> EvaluationData:
     """
     prefixes = data_set.prefixes
     fitted_events = in_time_order(_views(data_set.sessions))
-    histories = Histories(_views(prefixes), prefixes.offsets)
+    histories = CaseHistories(_views(prefixes), prefixes.offsets)
     targets = Ragged(data_set.targets, np.arange(len(prefixes) + 1))
     return EvaluationData(
         name=data_set.name,
@@ -167,7 +167,7 @@ def by_time(data_set: Log, cutoff: int, until: int, *, target_type: str = "purch
     groups = []
     for name, (chosen, eligible) in parts.items():
         case_users, counts = np.unique(users[chosen], return_counts=True)
-        histories = Histories.of_users(fitted, case_users)
+        histories = CaseHistories.of_users(fitted, case_users)
         targets = Ragged(rows[chosen], offsets_of(counts))
         if name == "all":
             groups.append(_headline(histories, targets, eligible, fitted))
@@ -185,7 +185,7 @@ def by_time(data_set: Log, cutoff: int, until: int, *, target_type: str = "purch
 
 
 def _headline(
-    histories: Histories, targets: Ragged, eligible: NDArray[np.bool_], fitted: EventColumns
+    histories: CaseHistories, targets: Ragged, eligible: NDArray[np.bool_], fitted: EventColumns
 ) -> Cases:
     """Make the first group, with its cold slices.
 

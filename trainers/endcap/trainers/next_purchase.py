@@ -51,7 +51,7 @@ class NextPurchaseParameters:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Window:
+class TrainingWindow:
     """The histories before a window, and the first purchases in it."""
 
     history: sparse.csr_array
@@ -107,7 +107,7 @@ class NextPurchaseTrainer:
         )
 
 
-def windows(interactions: Interactions, parameters: NextPurchaseParameters) -> Iterator[Window]:
+def windows(interactions: Interactions, parameters: NextPurchaseParameters) -> Iterator[TrainingWindow]:
     """Cut windows, the latest first."""
     positives, length = interactions.positives, round(parameters.window_days * DAY)
     shape = (int(positives.users.max()) + 1, len(interactions.item_ids))
@@ -122,10 +122,10 @@ def windows(interactions: Interactions, parameters: NextPurchaseParameters) -> I
         bought = bought - bought.multiply(_pattern(history))
         bought.eliminate_zeros()
         weight = age_decay(np.array([start]), interactions.as_of + 1, parameters.window_half_life_days)
-        yield Window(history, bought, float(weight[0]))
+        yield TrainingWindow(history, bought, float(weight[0]))
 
 
-def solve(windows: list[Window], regularization: float) -> NDArray[np.float32]:
+def solve(windows: list[TrainingWindow], regularization: float) -> NDArray[np.float32]:
     """Return ``B``, ``(source, candidate)``.
 
     Args:

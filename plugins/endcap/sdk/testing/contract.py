@@ -12,10 +12,10 @@ from endcap.sdk.query import NO_SCORES, Eligibility, Query, Ranking, Task
 from endcap.sdk.strategy import ScoringStrategy, Strategy, StrategyFactory
 from endcap.sdk.testing.small_shop import (
     NOW,
-    Event,
     FakeResources,
-    Item,
-    Shop,
+    SampleEvent,
+    SampleItem,
+    SampleShop,
     catalog,
     checkerboard,
     history_of,
@@ -46,9 +46,9 @@ class StrategyContract:
         built: Strategy = type(self).strategy(FakeResources(self.models, self.strategies), self.parameters)
         return built
 
-    def shop(self, items: Iterable[Item | str], events: Iterable[Event] = ()) -> Shop:
+    def shop(self, items: Iterable[SampleItem | str], events: Iterable[SampleEvent] = ()) -> SampleShop:
         """Return a shop that the strategy recommends for."""
-        return Shop(self.build(), catalog(items, events))
+        return SampleShop(self.build(), catalog(items, events))
 
     def test_it_says_which_tasks_it_answers(self) -> None:
         """A host asks a strategy for these tasks and no others."""

@@ -25,7 +25,7 @@ CHECKERBOARD_IDS = ("a", "b", "c", "d", "e", "f")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class SampleItem:
     """An item of a test's catalog."""
 
     id: str
@@ -45,7 +45,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class SampleEvent:
     """Something that a user of a test's catalog did."""
 
     user: str
@@ -89,9 +89,9 @@ class FakeResources:
         return self.strategies[name]
 
 
-def catalog(items: Iterable[Item | str], events: Iterable[Event] = ()) -> CatalogView:
+def catalog(items: Iterable[SampleItem | str], events: Iterable[SampleEvent] = ()) -> CatalogView:
     """Build the view of a small catalog; a string stands for an item with nothing but an id."""
-    stocked = [Item(item) if isinstance(item, str) else item for item in items]
+    stocked = [SampleItem(item) if isinstance(item, str) else item for item in items]
     events = list(events)
     vocabulary = Vocabulary(item.id for item in stocked)
     users = Vocabulary(dict.fromkeys(event.user for event in events))
@@ -130,10 +130,12 @@ def checkerboard() -> CatalogView:
     Its rows stand in another order than ``CHECKERBOARD_IDS``, and it also holds an item that is not
     available and one that no model knows.
     """
-    known = [Item(item_id, title=f"item {item_id}", price=1, days_old=9) for item_id in CHECKERBOARD_IDS]
-    others = [Item("gone", title="item gone", available=False), Item("new", title="item new")]
+    known = [
+        SampleItem(item_id, title=f"item {item_id}", price=1, days_old=9) for item_id in CHECKERBOARD_IDS
+    ]
+    others = [SampleItem("gone", title="item gone", available=False), SampleItem("new", title="item new")]
     events = [
-        Event(f"user {user}", item_id, event_type, days_ago=1 + user + place)
+        SampleEvent(f"user {user}", item_id, event_type, days_ago=1 + user + place)
         for user in range(len(CHECKERBOARD_IDS))
         for place, item_id in enumerate(CHECKERBOARD_IDS)
         for event_type in ("view", "purchase")
@@ -143,7 +145,7 @@ def checkerboard() -> CatalogView:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shop:
+class SampleShop:
     """A strategy and a catalog, asked by item ids."""
 
     strategy: Strategy

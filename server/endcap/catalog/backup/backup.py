@@ -15,17 +15,17 @@ from endcap.catalog.database import sqlite
 from endcap.catalog.database.engine import Database, open_database, parse_url
 from endcap.catalog.database.revisions import jump_past, read_revisions
 from endcap.catalog.database.schema import refuse_newer, schema_version
-from endcap.catalog.people.deleted_people import Tombstones, read_tombstones
+from endcap.catalog.people.deleted_people import DeletedPeople, read_deleted_people
 from endcap.catalog.people.forgetting import erase_forgotten, forget_again
 from endcap.sdk.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 
 
-class _Kind(Protocol):
+class _BackupKind(Protocol):
     """A module that backs up one kind of database."""
 
     NAME: str
     MAGIC: bytes
-    """What its backups begin with."""
+    """The first bytes of its backups."""
 
     async def back_up(self, url: URL, file: Path) -> None: ...
 
@@ -35,7 +35,7 @@ class _Kind(Protocol):
         """Restore, and give a function the URL of a database that holds what was restored."""
 
 
-_KINDS: Mapping[str, _Kind] = {"sqlite": sqlite_backup, "postgresql": postgresql_backup}
+_KINDS: Mapping[str, _BackupKind] = {"sqlite": sqlite_backup, "postgresql": postgresql_backup}
 
 
 async def back_up(url: str, file: Path) -> None:
@@ -130,7 +130,7 @@ def _check_new(file: Path) -> None:
         raise InvalidInput(f"there is no folder {file.parent}: create it")
 
 
-def _check_kind(kind: _Kind, file: Path) -> None:
+def _check_kind(kind: _BackupKind, file: Path) -> None:
     if not file.is_file():
         raise NotFound(f"there is no file {file}: name one that 'endcap backup' wrote")
     with file.open("rb") as content:
@@ -144,7 +144,7 @@ def _check_kind(kind: _Kind, file: Path) -> None:
         raise InvalidInput(f"{file} is no backup: name a file that 'endcap backup' wrote")
 
 
-async def _look(url: URL) -> tuple[dict[str, int], list[Tombstones]]:
+async def _look(url: URL) -> tuple[dict[str, int], list[DeletedPeople]]:
     """Return the revisions of the shops that a database holds, and the tombstones there."""
     if url.get_backend_name() == "sqlite" and not sqlite.database_file(url).exists():
         return {}, []
@@ -153,7 +153,7 @@ async def _look(url: URL) -> tuple[dict[str, int], list[Tombstones]]:
         async with database.read() as connection:
             if await connection.run_sync(schema_version) is None:
                 return {}, []
-            return await read_revisions(connection), await read_tombstones(connection)
+            return await read_revisions(connection), await read_deleted_people(connection)
     finally:
         await database.close()
 

@@ -30,7 +30,7 @@ class PlacementChange:
     """None where it was deleted."""
 
     actor: str = ""
-    """Who made it; empty where nobody says."""
+    """The actor; empty where none is named."""
 
     request_id: str = ""
     """The call that made it."""

@@ -1,4 +1,4 @@
-"""Which bundles a shop has, and which one of each model serves."""
+"""The bundles of a shop, and the active one of each model."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from endcap.sdk.errors import AlreadyExists, FailedPrecondition, NotFound
 
 
 class BundleState(StrEnum):
-    """What was done with a bundle last."""
+    """The last change of a bundle."""
 
     REGISTERED = "registered"
 
@@ -40,7 +40,7 @@ class RegisteredBundle:
     version: str
 
     path: str
-    """Where its files lie, relative to the folder of all bundles."""
+    """The folder of its files, relative to that of all bundles."""
 
     manifest: Mapping[str, Any]
     """Its ``manifest.json``, as JSON values."""

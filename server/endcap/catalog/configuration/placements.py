@@ -16,7 +16,7 @@ from endcap.sdk.query import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class RungSpec:
     """One strategy of a fallback ladder."""
 
     strategy: str
@@ -35,7 +35,7 @@ class Placement:
     id: str
     task: Task
 
-    ladder: tuple[Rung, ...]
+    ladder: tuple[RungSpec, ...]
     """The strategies, in the order that they are asked."""
 
     display_name: str = ""
@@ -50,13 +50,13 @@ class Placement:
     """Milliseconds that events make an item seen for; None for ever."""
 
     page_size: int = 10
-    """How many items an answer holds where the request names no number."""
+    """The page size where the request names none."""
 
     filter: str = ""
     """Condition that every item must meet, in the AIP-160 grammar."""
 
     rules: tuple[Rule, ...] = ()
-    """What every answer must keep to; ``Rule`` says in which order they run."""
+    """The rules of every answer; ``Rule`` describes their order."""
 
     created_time: int = 0
     """Unix milliseconds; written by ``put_placement``, as are the next two."""
@@ -73,18 +73,18 @@ class Placement:
 SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
 """The tasks whose placements show items of the user's past unless they say otherwise."""
 
-_FOR_A_USER = (Rung("hybrid"), Rung("ease"), Rung("cold_start"), Rung("popular"))
-_ITEM_KNN_THEN_POPULAR = (Rung("item_knn"), Rung("popular"))
+_FOR_A_USER = (RungSpec("hybrid"), RungSpec("ease"), RungSpec("cold_start"), RungSpec("popular"))
+_ITEM_KNN_THEN_POPULAR = (RungSpec("item_knn"), RungSpec("popular"))
 
 DEFAULT_PLACEMENTS = (
     Placement("home", Task.FOR_YOU, _FOR_A_USER, "Home page"),
-    Placement("product", Task.SIMILAR, (Rung("content"), *_ITEM_KNN_THEN_POPULAR), "Product page"),
+    Placement("product", Task.SIMILAR, (RungSpec("content"), *_ITEM_KNN_THEN_POPULAR), "Product page"),
     Placement("cart", Task.RELATED, _ITEM_KNN_THEN_POPULAR, "Cart"),
-    Placement("trending", Task.TRENDING, (Rung("popular"),), "Trending"),
+    Placement("trending", Task.TRENDING, (RungSpec("popular"),), "Trending"),
     Placement(
         "recently-viewed",
         Task.RECENTLY_VIEWED,
-        (Rung("recently_viewed"),),
+        (RungSpec("recently_viewed"),),
         "Recently viewed",
         exclude_seen=False,
     ),
@@ -95,9 +95,9 @@ DEFAULT_PLACEMENTS = (
         "Order of a given list",
         exclude_seen=False,
     ),
-    Placement("search", Task.SEARCH, (Rung("search"), Rung("popular")), "Search", exclude_seen=False),
+    Placement("search", Task.SEARCH, (RungSpec("search"), RungSpec("popular")), "Search", exclude_seen=False),
 )
-"""What a new shop has."""
+"""The placements of a new shop."""
 
 _SETTINGS = ("display_name", "exclude_seen", "seen_types", "seen_window", "page_size", "filter")
 
@@ -207,7 +207,7 @@ def placement_from_json(values: Mapping[Any, Any]) -> Placement:
     return Placement(
         id=values["id"],
         task=Task(values["task"]),
-        ladder=tuple(Rung(**rung) for rung in values["ladder"]),
+        ladder=tuple(RungSpec(**rung) for rung in values["ladder"]),
         seen_types=tuple(settings.pop("seen_types")),
         rules=tuple(map(rule_from_json, settings.pop("rules", ()))),
         created_time=values["created_time"],

@@ -33,7 +33,7 @@ class BoostRule:
 
 
 class BiasTarget(StrEnum):
-    """What a bias looks at."""
+    """The property of an item that a bias reads."""
 
     PRICE = "price"
 
@@ -41,7 +41,7 @@ class BiasTarget(StrEnum):
     """Price less cost."""
 
     DISCOUNT = "discount"
-    """How far the price lies below the original price."""
+    """The discount: the share by which the price lies below the original price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class FatigueRule:
 
 
 class DiversityMethod(StrEnum):
-    """How an answer is spread."""
+    """The method of diversification."""
 
     WINDOW = "window"
     """No two items within a window share a value, as far as items allow."""
@@ -92,7 +92,7 @@ class DiversityRule:
     method: DiversityMethod = DiversityMethod.WINDOW
 
     level: float = 0.3
-    """How much relevance may be given up, from 0 to 1; for ``MMR`` and ``DPP``."""
+    """The weight of diversity against relevance, 0 to 1; for ``MMR`` and ``DPP``."""
 
     attribute: str = ""
     """Field or attribute to spread over, such as ``brand`` or ``attributes.colour``; for ``WINDOW``."""
@@ -145,7 +145,7 @@ class PinRule:
 Action: TypeAlias = (
     FilterRule | BoostRule | BiasRule | FatigueRule | DiversityRule | CapRule | QuotaRule | PinRule
 )
-"""What a rule does."""
+"""The effect of a rule."""
 
 
 @dataclass(frozen=True, slots=True)

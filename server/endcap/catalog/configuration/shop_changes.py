@@ -28,7 +28,7 @@ class ShopChange:
     """As ``before``."""
 
     actor: str = ""
-    """Who made it; empty where nobody says."""
+    """The actor; empty where none is named."""
 
     request_id: str = ""
     """The call that made it."""

@@ -119,7 +119,7 @@ class ShopSettings:
 
     @property
     def event_weights(self) -> dict[str, float]:
-        """What an event of each type counts for; one of another type counts for nothing."""
+        """The weight of each event type; an absent type weighs nothing."""
         return {name: event_type.weight for name, event_type in self.event_types.items()}
 
     @property

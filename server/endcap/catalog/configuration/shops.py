@@ -29,7 +29,7 @@ from endcap.sdk.errors import AlreadyExists, NotFound
 __all__ = [
     "DEFAULT_SHOP",
     "MAX_EVENT_AGE_DAYS",
-    "Shop",
+    "ShopRecord",
     "change_shop",
     "create_shop",
     "get_shop",
@@ -41,7 +41,7 @@ DEFAULT_SHOP = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shop(ShopSettings):
+class ShopRecord(ShopSettings):
     """A tenant, with its settings."""
 
     id: str
@@ -57,7 +57,7 @@ class Shop(ShopSettings):
     """Unix milliseconds."""
 
 
-async def create_shop(*, connection: AsyncConnection, shop: str, now: int, currency: str = "") -> Shop:
+async def create_shop(*, connection: AsyncConnection, shop: str, now: int, currency: str = "") -> ShopRecord:
     """Create a shop with the default settings and placements.
 
     Args:
@@ -89,8 +89,8 @@ async def create_shop(*, connection: AsyncConnection, shop: str, now: int, curre
 
 
 async def change_shop(
-    *, connection: AsyncConnection, shop: str, change: Callable[[Shop], Shop]
-) -> tuple[Shop, Shop]:
+    *, connection: AsyncConnection, shop: str, change: Callable[[ShopRecord], ShopRecord]
+) -> tuple[ShopRecord, ShopRecord]:
     """Change the settings of a shop, and return it as it was and as it is.
 
     Args:
@@ -113,7 +113,7 @@ async def change_shop(
     return before, await get_shop(connection=connection, shop=shop)
 
 
-async def get_shop(*, connection: AsyncConnection, shop: str) -> Shop:
+async def get_shop(*, connection: AsyncConnection, shop: str) -> ShopRecord:
     """Return one shop.
 
     Raises:
@@ -125,7 +125,9 @@ async def get_shop(*, connection: AsyncConnection, shop: str) -> Shop:
     return (await _shops(connection, [row]))[0]
 
 
-async def list_shops(*, connection: AsyncConnection, after: str = "", limit: int | None = None) -> list[Shop]:
+async def list_shops(
+    *, connection: AsyncConnection, after: str = "", limit: int | None = None
+) -> list[ShopRecord]:
     """Return shops in the order of their ids.
 
     Args:
@@ -137,13 +139,13 @@ async def list_shops(*, connection: AsyncConnection, after: str = "", limit: int
     return await _shops(connection, (await connection.execute(query)).mappings().all())
 
 
-async def _shops(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Shop]:
+async def _shops(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[ShopRecord]:
     types = await read_types_of_shops(connection=connection, shops=[row["id"] for row in rows])
     return [_shop(row, types.get(row["id"], {})) for row in rows]
 
 
-def _shop(row: RowMapping, types: AttributeTypes) -> Shop:
-    return Shop(
+def _shop(row: RowMapping, types: AttributeTypes) -> ShopRecord:
+    return ShopRecord(
         id=row["id"],
         currency=row["currency"],
         attributes=types,

@@ -49,7 +49,7 @@ class ShopChangeTable(SQLModel, table=True):
     revision: int = Field(sa_type=BigInteger, primary_key=True)
     time: int = Field(sa_type=BigInteger)
     actor: str
-    """Who made it; empty where nobody says."""
+    """The actor; empty where none is named."""
     request_id: str
     before: dict[str, Any] | None = Field(sa_type=NULLABLE_JSON)
     after: dict[str, Any] = Field(sa_type=JSON_VALUE)
@@ -85,7 +85,7 @@ class PlacementChangeTable(SQLModel, table=True):
     placement: str
     time: int = Field(sa_type=BigInteger)
     actor: str
-    """Who made it; empty where nobody says."""
+    """The actor; empty where none is named."""
     request_id: str
     before: dict[str, Any] | None = Field(sa_type=NULLABLE_JSON)
     after: dict[str, Any] | None = Field(sa_type=NULLABLE_JSON)
@@ -126,7 +126,7 @@ class BundleTable(SQLModel, table=True):
 
 
 class ImportTable(SQLModel, table=True):
-    """How far a file is imported, as long as its import is not done."""
+    """The progress of a file's import, until it is done."""
 
     __tablename__ = "imports"
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="imports_shop_fkey"),)

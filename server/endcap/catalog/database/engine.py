@@ -21,7 +21,7 @@ LOCK_TIMEOUT = 5.0
 """Seconds that a write waits for others to finish, unless told otherwise."""
 
 
-class _Kind(Protocol):
+class _DatabaseKind(Protocol):
     """A module that knows one kind of database."""
 
     READING: Mapping[str, object]
@@ -33,7 +33,7 @@ class _Kind(Protocol):
     async def erase_deleted(self, engine: AsyncEngine, tables: Sequence[str]) -> bool: ...
 
 
-_KINDS: Mapping[str, _Kind] = {"sqlite": sqlite, "postgresql": postgresql}
+_KINDS: Mapping[str, _DatabaseKind] = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 class Database:

@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting(Generic[Entry, Result]):
+class _WaitingEntry(Generic[Entry, Result]):
     entry: Entry
     size: int
     result: asyncio.Future[Result] | None
@@ -62,7 +62,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._queue_size = queue_size
         self._pause = pause
         self._retries = retries
-        self._queue: deque[_Waiting[Entry, Result]] = deque()
+        self._queue: deque[_WaitingEntry[Entry, Result]] = deque()
         self._queued = 0
         self._closing = asyncio.Event()
         self._wake = asyncio.Event()
@@ -92,7 +92,7 @@ class GroupCommit(Generic[Entry, Result]):
         """
         self.check_room(size)
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._put(_Waiting(entry, size, result))
+        self._put(_WaitingEntry(entry, size, result))
         return result
 
     async def submit(self, entry: Entry, *, size: int = 1) -> Result:
@@ -113,7 +113,7 @@ class GroupCommit(Generic[Entry, Result]):
             oldest = self._queue.popleft()
             self._queued -= oldest.size
             self._fail([oldest], Exhausted("too many writes are waiting: try again"))
-        self._put(_Waiting(entry, size, None))
+        self._put(_WaitingEntry(entry, size, None))
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
@@ -121,7 +121,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._wake.set()
         await self._task
 
-    def _put(self, waiting: _Waiting[Entry, Result]) -> None:
+    def _put(self, waiting: _WaitingEntry[Entry, Result]) -> None:
         self._queue.append(waiting)
         self._queued += waiting.size
         self._wake.set()
@@ -141,7 +141,7 @@ class GroupCommit(Generic[Entry, Result]):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), seconds)
 
-    def _next_group(self) -> list[_Waiting[Entry, Result]]:
+    def _next_group(self) -> list[_WaitingEntry[Entry, Result]]:
         group = [self._queue.popleft()]
         size = group[0].size
         while self._queue and size + self._queue[0].size <= self._group_size:
@@ -150,7 +150,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._queued -= size
         return group
 
-    async def _commit_group(self, group: list[_Waiting[Entry, Result]]) -> None:
+    async def _commit_group(self, group: list[_WaitingEntry[Entry, Result]]) -> None:
         try:
             results = await self._attempt([waiting.entry for waiting in group])
         except Exception as error:  # noqa: BLE001 - a bug of the commit must not end the task
@@ -184,7 +184,7 @@ class GroupCommit(Generic[Entry, Result]):
                 await self._rest(seconds)
         return await self._commit(entries)
 
-    def _fail(self, group: Sequence[_Waiting[Entry, Result]], error: Exception) -> None:
+    def _fail(self, group: Sequence[_WaitingEntry[Entry, Result]], error: Exception) -> None:
         if offered := sum(waiting.result is None for waiting in group):
             self._on_dropped(offered, str(error))
         for waiting in group:

@@ -1,4 +1,4 @@
-"""What a migration is going to do."""
+"""The plan of a migration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from endcap.catalog.database.schema import refuse_newer, schema_version
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MigrationStep:
     """One revision that is applied."""
 
     revision: str
@@ -28,7 +28,7 @@ class Plan:
     target: str
     """The revision of this release."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[MigrationStep, ...]
     """In the order in which they are applied, all in one transaction; empty when there is nothing to do."""
 
 
@@ -48,7 +48,7 @@ async def plan_migration(url: str) -> Plan:
     refuse_newer(current)
     history = ScriptDirectory(str(Path(migrations.__file__).parent))
     revisions = reversed(list(history.iterate_revisions(migrations.HEAD, current or "base")))
-    steps = tuple(Step(revision.revision, revision.doc) for revision in revisions)
+    steps = tuple(MigrationStep(revision.revision, revision.doc) for revision in revisions)
     return Plan(current, migrations.HEAD, steps)
 
 

@@ -1,4 +1,4 @@
-"""What is particular to PostgreSQL: how it is opened, how transactions begin, what its errors mean."""
+"""PostgreSQL's own side: opening it, beginning transactions, mapping its errors."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence

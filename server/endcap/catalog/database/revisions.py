@@ -12,7 +12,7 @@ from endcap.sdk.errors import Conflict, NotFound
 
 
 JUMP = 1_000_000
-"""How far a restore sets revisions on: more than is written meanwhile."""
+"""A restore sets revisions on by this much, which is more than is written meanwhile."""
 
 # Built once: every write of an event runs them.
 _OF_SHOP = SHOPS.c.id == bindparam("shop_id")

@@ -1,4 +1,4 @@
-"""Which schema a database holds, and whether this release can use it."""
+"""The schema of a database, and whether this release can use it."""
 
 from sqlalchemy import Connection, inspect, text
 

@@ -1,4 +1,4 @@
-"""What is particular to SQLite: how it is opened, how transactions begin, what its errors mean."""
+"""SQLite's own side: opening it, beginning transactions, mapping its errors."""
 
 import os
 import sqlite3

@@ -66,7 +66,7 @@ class Connection(aiosqlite.Connection):
 
 
 class _Cursor:
-    """What SQLAlchemy asks of a cursor of aiosqlite."""
+    """The part of aiosqlite's cursor that SQLAlchemy uses."""
 
     arraysize = 1
 

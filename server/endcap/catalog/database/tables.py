@@ -70,7 +70,7 @@ class ItemWriteTable(SQLModel, table=True):
 
 
 class ItemTextTable(SQLModel, table=True):
-    """What one item is found by: words joined by spaces.
+    """The words that find an item, joined by spaces.
 
     The migrations add what searches it: for SQLite the virtual table ``item_words`` and the triggers that
     keep it, for PostgreSQL the generated column ``words``.
@@ -88,7 +88,7 @@ class ItemTextTable(SQLModel, table=True):
     """Names the row in ``item_words``."""
     shop: str
     position: int = Field(sa_type=BigInteger)
-    """That of the item."""
+    """The revision of the item."""
     title: str
     labels: str
     """Brand, tags and categories."""
@@ -124,11 +124,11 @@ class VisitorTable(SQLModel, table=True):
     created_time: int = Field(sa_type=BigInteger)
     pseudonym_key: bytes
     linked_time: int | None = Field(sa_type=BigInteger)
-    """That of the event which made the link."""
+    """The time of the event that made the link."""
 
 
 class UserRecordTable(SQLModel, table=True):
-    """What the shop says of a user; one who only has events has none."""
+    """The shop's own record of a user; a user who only has events has no record."""
 
     __tablename__ = "user_records"
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="user_records_shop_fkey"),)

@@ -88,7 +88,7 @@ _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name
 
 
 class Outcome(StrEnum):
-    """What became of an event."""
+    """The result of one event."""
 
     ACCEPTED = "accepted"
 
@@ -104,7 +104,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What ``store_events`` did."""
+    """The result of ``store_events``."""
 
     outcomes: tuple[Outcome, ...]
     """One an event, in their order."""
@@ -127,7 +127,7 @@ class Acquaintances(Protocol):
 
     @property
     def revision(self) -> int:
-        """That of the shop as it was known last."""
+        """The last known revision of the shop."""
 
     def missing_users(self, user_ids: AbstractSet[str]) -> AbstractSet[str]:
         """Return the users whom the shop may not have."""

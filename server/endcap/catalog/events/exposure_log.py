@@ -96,7 +96,7 @@ class ExposureLog:
         return [None] * len(exposures)
 
 
-class _Key(NamedTuple):
+class _ExposureKey(NamedTuple):
     """Names an exposure within its shop."""
 
     request_id: str
@@ -117,12 +117,12 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
     if token_key is None:
         return
     deleted = await find_deleted(connection=connection, shop=shop, named=People.of(exposures))
-    pages: dict[_Key, list[Exposure]] = {}
+    pages: dict[_ExposureKey, list[Exposure]] = {}
     for exposure in exposures:
         if exposure.user_id in deleted.users or exposure.visitor_id in deleted.visitors:
             continue
         unit = unit_digest(token_key, exposure.user_id, exposure.visitor_id)
-        key = _Key(exposure.request_id, exposure.placement, unit, exposure.page)
+        key = _ExposureKey(exposure.request_id, exposure.placement, unit, exposure.page)
         served = pages.setdefault(key, [])
         if not served or _item_ids(served[-1]) != _item_ids(exposure):
             served.append(exposure)
@@ -136,8 +136,8 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
 
 
 async def _supersede(
-    connection: AsyncConnection, shop: str, pages: Mapping[_Key, Sequence[Exposure]]
-) -> list[tuple[_Key, Exposure]]:
+    connection: AsyncConnection, shop: str, pages: Mapping[_ExposureKey, Sequence[Exposure]]
+) -> list[tuple[_ExposureKey, Exposure]]:
     """Let the last exposure of each page take the place of a stored one, unless it repeats that one.
 
     Returns:
@@ -160,8 +160,8 @@ def _is_stored(served: Sequence[Exposure], stored: "_StoredExposure") -> bool:
 
 
 async def _stored(
-    connection: AsyncConnection, shop: str, keys: AbstractSet[_Key]
-) -> dict[_Key, "_StoredExposure"]:
+    connection: AsyncConnection, shop: str, keys: AbstractSet[_ExposureKey]
+) -> dict[_ExposureKey, "_StoredExposure"]:
     """Return the exposures that are stored under keys and count.
 
     Raises:
@@ -169,7 +169,7 @@ async def _stored(
     """
     column = EXPOSURES.c
     # Callers who always send the same request id have many under it: the units narrow them down.
-    query = select(*(column[name] for name in (*_Key._fields, *_StoredExposure._fields))).where(
+    query = select(*(column[name] for name in (*_ExposureKey._fields, *_StoredExposure._fields))).where(
         column.shop == shop,
         ~column.superseded,
         is_among(connection, column.request_id, list({key.request_id for key in keys})),
@@ -177,7 +177,7 @@ async def _stored(
         is_among(connection, column.unit, list({key.unit for key in keys})),
     )
     found = {
-        _Key(request_id, placement, unit, page): _StoredExposure(*values)
+        _ExposureKey(request_id, placement, unit, page): _StoredExposure(*values)
         for request_id, placement, unit, page, *values in await connection.execute(query)
     }
     if not found.keys() >= keys:
@@ -196,7 +196,10 @@ def _meanwhile() -> Unavailable:
 
 
 async def _insert(
-    connection: AsyncConnection, exposures: Iterable[tuple[_Key, Exposure]], *, superseded: bool = False
+    connection: AsyncConnection,
+    exposures: Iterable[tuple[_ExposureKey, Exposure]],
+    *,
+    superseded: bool = False,
 ) -> int:
     # Sorted by key, two writers that meet in the same exposures wait for each other in one direction only.
     rows = [_row(key, exposure, superseded) for key, exposure in sorted(exposures, key=lambda pair: pair[0])]
@@ -207,7 +210,7 @@ def _item_ids(exposure: Exposure) -> list[str]:
     return [item.item_id for item in exposure.items]
 
 
-def _row(key: _Key, exposure: Exposure, superseded: bool) -> tuple[Any, ...]:
+def _row(key: _ExposureKey, exposure: Exposure, superseded: bool) -> tuple[Any, ...]:
     sources = groupby((item.strategy, item.bundle) for item in exposure.items)
     log_propensities = [item.log_propensity for item in exposure.items]
     return (

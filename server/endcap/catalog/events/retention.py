@@ -22,7 +22,7 @@ _DAY = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows of a shop were older than it keeps them."""
+    """The number of rows deleted, by table."""
 
     events: int
     exposures: int

@@ -35,7 +35,7 @@ RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of the events of one call. They are on disk."""
+    """The result of the events of one call, which are on disk."""
 
     outcomes: tuple[Outcome, ...]
     """One an event, in their order."""

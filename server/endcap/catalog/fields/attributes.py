@@ -16,7 +16,7 @@ class Moment(int):
 
 
 AttributeValue: TypeAlias = str | bool | float | Moment | Sequence[str]
-"""What one attribute holds."""
+"""The value of one attribute."""
 
 EARLIEST, LATEST = -62_135_596_800_000, 253_402_300_799_999
 """Unix milliseconds from the year 1 to the end of 9999, which is what a moment can be."""

@@ -1,4 +1,4 @@
-"""What the fields of items, users and events may hold, whether a request brings them or a file.
+"""Checks of the fields of items, users and events, for requests and files alike.
 
 One check of each rule, which names the field that breaks it; lengths are those of ``fields.limits``.
 """
@@ -15,13 +15,13 @@ from endcap.sdk.errors import InvalidInput
 
 
 EVENT_TYPE = re.compile(r"[a-z0-9_]{1,64}")
-"""What the name of an event type looks like."""
+"""The pattern of an event type's name."""
 
 CURRENCY = re.compile(r"[A-Z]{3}")
-"""What an ISO 4217 code looks like."""
+"""The pattern of an ISO 4217 code."""
 
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-"""What a BCP 47 tag looks like."""
+"""The pattern of a BCP 47 tag."""
 
 _SCHEMES = frozenset({"https", "http", "s3"})
 _TEXTS_OF_A_LANGUAGE = ("title", "description")

@@ -24,7 +24,7 @@ from endcap.sdk.errors import InvalidInput
 
 
 class Kind(StrEnum):
-    """What a column holds; the text completes "… is not …"."""
+    """The kind of a column's values; the text completes "… is not …"."""
 
     ID = "an id without control characters"
     TYPE = "a type: write 1 to 64 of a-z, 0-9 and _"
@@ -52,7 +52,7 @@ class Cells:
     """Null where a text is none of its kind."""
 
     complaints: pl.Series
-    """What is wrong with such a text beyond that, where that is known; else empty."""
+    """The further fault of such a text where it is known; else empty."""
 
 
 def cell_type(kind: Kind) -> pl.DataType:
@@ -191,7 +191,7 @@ _CASTS: Mapping[Kind, Callable[[pl.Expr], pl.Expr]] = {
     Kind.CURRENCY: _matching(CURRENCY.pattern),
     Kind.TIME: _time,
 }
-"""How a column of each kind is read whose cells can all be read at once; what cannot be read becomes null."""
+"""Readers of whole columns, by kind; a cell that cannot be read becomes null."""
 
 
 def _read(read: Callable[[str], Any], text: str | None) -> tuple[Any, str]:
@@ -243,7 +243,7 @@ _READERS: Mapping[Kind, Callable[[str], Any]] = {
     Kind.ATTRIBUTES: _attributes("attributes"),
     Kind.PROPERTIES: _attributes("properties"),
 }
-"""How a cell of each other kind is read."""
+"""Readers of single cells, by kind."""
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -20,26 +20,26 @@ from endcap.catalog.importing.reading import Batch, SourceReader
 from endcap.catalog.importing.reject_file import RejectFile
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, describe_unread, find_sources
-from endcap.catalog.importing.storing import Written, foresee_batch, foresee_first_batch, store_batch
+from endcap.catalog.importing.storing import BatchOutcome, foresee_batch, foresee_first_batch, store_batch
 from endcap.sdk.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What an import tells while it runs."""
+class ImportStep:
+    """The progress that an import reports while it runs."""
 
     source: Source
 
     share: float
-    """How much of the file is done, from 0 to 1."""
+    """The share of the file that is done, 0 to 1."""
 
     lines: int
-    """How many lines of it are done."""
+    """The number of its lines that are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, in rows; together with what it had done before it was stopped."""
+    """The result of an import in rows, including those from before it was stopped."""
 
     items: int = 0
     users: int = 0
@@ -55,10 +55,10 @@ class ImportReport:
     """Whether it had been stopped before."""
 
     notes: Sequence[str] = ()
-    """What whoever imports should know besides."""
+    """Further notes for the operator."""
 
 
-def say_nothing(_: Step) -> None:
+def say_nothing(_: ImportStep) -> None:
     """Let an import run in silence."""
 
 
@@ -78,7 +78,7 @@ async def import_files(
     currency: str = "",
     layout: Layout = AS_IT_IS,
     rejects: Path | None = None,
-    tell: Callable[[Step], None] = say_nothing,
+    tell: Callable[[ImportStep], None] = say_nothing,
 ) -> ImportReport:
     """Import files into a shop that exists.
 
@@ -115,7 +115,7 @@ async def import_files(
                     await save_progress(
                         connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
                     )
-                tell(Step(reader.source, reader.share, reader.progress.position.line))
+                tell(ImportStep(reader.source, reader.share, reader.progress.position.line))
     async with database.write() as connection:
         files = [reader.fingerprint for reader in readers]
         await forget_progress(connection=connection, shop=shop, files=files)
@@ -132,7 +132,7 @@ async def check_files(
     currency: str = "",
     layout: Layout = AS_IT_IS,
     rejects: Path | None = None,
-    tell: Callable[[Step], None] = say_nothing,
+    tell: Callable[[ImportStep], None] = say_nothing,
 ) -> ImportReport:
     """Read files as an import does, look at what is stored, and store nothing; see ``import_files``.
 
@@ -159,11 +159,11 @@ async def check_files(
         async with aclosing(_ahead(reader.batches())) as batches:
             async for batch in batches:
                 _note(reader, batch, await _foresee(database, shop, batch), reject_file)
-                tell(Step(reader.source, reader.share, reader.progress.position.line))
+                tell(ImportStep(reader.source, reader.share, reader.progress.position.line))
     return _report(readers, resumed=False)
 
 
-async def _foresee(database: Database | None, shop: str, batch: Batch) -> Written:
+async def _foresee(database: Database | None, shop: str, batch: Batch) -> BatchOutcome:
     if database is None:
         return foresee_first_batch(batch)
     async with database.read() as connection:
@@ -196,7 +196,7 @@ async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
         upcoming.cancel()
 
 
-def _note(reader: SourceReader, batch: Batch, written: Written, reject_file: RejectFile) -> None:
+def _note(reader: SourceReader, batch: Batch, written: BatchOutcome, reject_file: RejectFile) -> None:
     """Write the rows of a batch that are left out, and count the others."""
     reasons = {place: (refusal.reason, refusal.complaint) for place, refusal in written.refused.items()}
     refused = [*batch.rejects, *reader.rejects(batch, reasons)]

@@ -1,4 +1,4 @@
-"""How far an import has come, kept in the database with the rows that it has written.
+"""The progress of an import, kept in the database with the rows that it has written.
 
 The position in a file is written in the transaction of the rows before it, so that after a crash the two
 agree. It is kept until the whole import is done.
@@ -22,7 +22,7 @@ _SAMPLE_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
-    """How far one file is imported."""
+    """The progress of one file."""
 
     position: Position = START
 

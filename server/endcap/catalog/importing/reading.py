@@ -37,7 +37,7 @@ class Batch:
     """The other ones."""
 
     position: Position = field(kw_only=True)
-    """Where the next batch begins."""
+    """The position of the next batch."""
 
 
 class SourceReader:
@@ -71,7 +71,7 @@ class SourceReader:
 
     @property
     def share(self) -> float:
-        """How much of the file is imported, from 0 to 1."""
+        """The share of the file that is imported, 0 to 1."""
         return self.progress.position.offset / max(1, self._table.size)
 
     def batches(self) -> Iterator[Batch]:

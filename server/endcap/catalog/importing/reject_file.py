@@ -22,7 +22,7 @@ class Reject:
     """As JSON where it has columns, else the beginning of its line."""
 
     complaint: str = ""
-    """What is wrong with this row, where the reason does not say all."""
+    """The fault of this row, where the reason does not name it."""
 
 
 class RejectFile:
@@ -60,7 +60,7 @@ class RejectFile:
 
     @property
     def size(self) -> int:
-        """How many bytes are written."""
+        """The number of bytes written."""
         return 0 if self._path is None or not self._path.exists() else self._path.stat().st_size
 
     def write(self, file: str, rejects: Iterable[Reject]) -> None:

@@ -1,4 +1,4 @@
-"""What an import knows: the columns of items, users and events, and which event a row of them is."""
+"""The columns of items, users and events, and the event of a row."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from endcap.catalog.importing.rejecting import Column
 
 
 class Subject(StrEnum):
-    """What the rows of a file are, in the order in which they are imported."""
+    """The subjects of files, in the order in which they are imported."""
 
     ITEMS = "items"
     USERS = "users"

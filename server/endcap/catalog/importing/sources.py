@@ -1,4 +1,4 @@
-"""Where an import reads: its files, and which of their columns mean what."""
+"""The sources of an import: its files, and the meaning of their columns."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the files call their columns, where it is not what the import calls them."""
+    """The columns that the files call by other names."""
 
     names: Assignments = field(default_factory=dict)
     """The names in the files."""

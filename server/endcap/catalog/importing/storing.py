@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import AttributeChecker, AttributeRejected
-from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.database.revisions import lock_revision
 from endcap.catalog.events.events import Outcome, foresee_events, store_events
 from endcap.catalog.importing.reading import Batch
@@ -29,28 +29,30 @@ _REASONS: Mapping[Outcome, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RowRejection:
     """Why a row was not stored."""
 
     reason: str
     """One of few, by which rows are counted."""
 
     complaint: str = ""
-    """What is wrong with this row, where the reason does not say all."""
+    """The fault of this row, where the reason does not name it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What became of the rows of a batch that can be stored."""
+class BatchOutcome:
+    """The result of the rows of a batch that can be stored."""
 
-    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    refused: Mapping[int, RowRejection] = field(default_factory=dict)
     """Why rows were not stored, by their place."""
 
     duplicates: int = 0
     """Events that were there before."""
 
 
-async def store_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch, now: int) -> Written:
+async def store_batch(
+    *, connection: AsyncConnection, shop: ShopRecord, batch: Batch, now: int
+) -> BatchOutcome:
     """Write what a batch holds.
 
     Args:
@@ -70,10 +72,10 @@ async def store_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch, 
     users, refused_users = await change_users(connection=connection, shop=shop, changes=batch.users)
     if users:
         await upsert_user_records(connection=connection, shop=shop.id, records=users.values(), now=now)
-    return Written(_reasons(refused_items | refused_users))
+    return BatchOutcome(_reasons(refused_items | refused_users))
 
 
-async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch) -> Written:
+async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch: Batch) -> BatchOutcome:
     """Say what would become of a batch as things are stored now; see ``store_batch``.
 
     Args:
@@ -87,27 +89,29 @@ async def foresee_batch(*, connection: AsyncConnection, shop: Shop, batch: Batch
         await foresee_events(connection=connection, shop=shop.id, events=batch.events, revision=shop.revision)
     )
     refused = _reasons(refused_items | refused_users)
-    return Written({**refused, **of_events.refused}, of_events.duplicates)
+    return BatchOutcome({**refused, **of_events.refused}, of_events.duplicates)
 
 
-def foresee_first_batch(batch: Batch) -> Written:
+def foresee_first_batch(batch: Batch) -> BatchOutcome:
     """Say what would become of a batch in a shop that is empty."""
     _, refused = apply_changes(batch.items, {}, item_change(AttributeChecker({}), currency=""))
-    return Written(_reasons(refused))
+    return BatchOutcome(_reasons(refused))
 
 
-def _reasons(refused: Mapping[int, EndcapError]) -> dict[int, Refusal]:
+def _reasons(refused: Mapping[int, EndcapError]) -> dict[int, RowRejection]:
     return {place: _reason(error) for place, error in refused.items()}
 
 
-def _reason(error: EndcapError) -> Refusal:
+def _reason(error: EndcapError) -> RowRejection:
     if isinstance(error, AttributeRejected):
-        return Refusal(error.rule, error.complaint)
-    return Refusal(str(error))
+        return RowRejection(error.rule, error.complaint)
+    return RowRejection(str(error))
 
 
-def _of_events(outcomes: Sequence[Outcome]) -> Written:
+def _of_events(outcomes: Sequence[Outcome]) -> BatchOutcome:
     refused = {
-        place: Refusal(_REASONS[outcome]) for place, outcome in enumerate(outcomes) if outcome in _REASONS
+        place: RowRejection(_REASONS[outcome])
+        for place, outcome in enumerate(outcomes)
+        if outcome in _REASONS
     }
-    return Written(refused, outcomes.count(Outcome.DUPLICATE))
+    return BatchOutcome(refused, outcomes.count(Outcome.DUPLICATE))

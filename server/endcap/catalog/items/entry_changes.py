@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import AttributeChecker, read_attribute_types
-from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.database.revisions import check_etag
 from endcap.catalog.fields.checks import check_availability_times
 from endcap.catalog.fields.limits import check_limit
@@ -51,7 +51,7 @@ Changed: TypeAlias = tuple[dict[str, Entry], dict[int, EndcapError]]
 
 
 async def change_items(
-    *, connection: AsyncConnection, shop: Shop, changes: Mapping[int, Change]
+    *, connection: AsyncConnection, shop: ShopRecord, changes: Mapping[int, Change]
 ) -> Changed[Item]:
     """Return what changes make of a shop's items; nothing is stored.
 
@@ -69,7 +69,7 @@ async def change_items(
 
 
 async def change_users(
-    *, connection: AsyncConnection, shop: Shop, changes: Mapping[int, Change]
+    *, connection: AsyncConnection, shop: ShopRecord, changes: Mapping[int, Change]
 ) -> Changed[UserRecord]:
     """Return what changes make of a shop's user records; see ``change_items``."""
     ids = frozenset(change.id for change in changes.values())

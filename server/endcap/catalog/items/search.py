@@ -24,7 +24,7 @@ from endcap.sdk.text import tokenize
 
 
 MAX_WORDS = 64
-"""How many distinct words of a text are looked for; the rest of a longer one is passed over."""
+"""The number of distinct words of a text that are looked for; further words are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """How one database spells a search."""
+    """The SQL of a search on one database."""
 
     statement: TextClause
     """Takes ``expression``, ``shop``, ``title``, which is a line, ``allowed``, which is a byte a position,

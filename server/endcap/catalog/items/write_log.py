@@ -1,4 +1,4 @@
-"""What happened to items, for processes that hold an earlier revision of the shop.
+"""The log of writes to items, for processes that hold an earlier revision of the shop.
 
 An item says at which revision it was written last, so a later write hides an earlier one. That there was one
 is therefore noted beside it: whoever finds every revision accounted for knows that nothing else happened.

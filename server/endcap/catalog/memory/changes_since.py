@@ -1,4 +1,4 @@
-"""What happened to a shop, for a process that holds an earlier revision of it."""
+"""The changes of a shop, for a process that holds an earlier revision of it."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -8,16 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.audit_log import change_revisions
 from endcap.catalog.configuration.bundles import swap_revisions
-from endcap.catalog.configuration.shops import Shop, get_shop
+from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.events.events import Event, events_after
 from endcap.catalog.items.write_log import ItemRow, changed_items, item_write_revisions
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What happened after one revision, up to another."""
+class ShopChanges:
+    """The changes after one revision, up to another."""
 
-    shop: Shop
+    shop: ShopRecord
     """At the later revision."""
 
     events: Mapping[int, Sequence[Event]]
@@ -38,7 +38,7 @@ class News:
         return self.events.keys() | self.rebuilds | self.item_writes
 
 
-async def read_news(*, connection: AsyncConnection, shop: str, revision: int) -> News:
+async def read_changes_since(*, connection: AsyncConnection, shop: str, revision: int) -> ShopChanges:
     """Return what happened to a shop after a revision.
 
     Args:
@@ -59,4 +59,4 @@ async def read_news(*, connection: AsyncConnection, shop: str, revision: int) ->
     items: Sequence[ItemRow] = ()
     if item_writes:
         items = await changed_items(connection=connection, shop=shop, revision=revision)
-    return News(about, events, swaps | changes, item_writes, items)
+    return ShopChanges(about, events, swaps | changes, item_writes, items)

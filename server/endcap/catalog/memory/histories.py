@@ -21,7 +21,7 @@ from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
 
 
 LENGTH = 1_000
-"""How many events of a history are given to strategies, the newest ones."""
+"""The number of events of a history that strategies get, the newest ones."""
 
 SEEN_TYPES = ("purchase",)
 """The event types that make an item seen, unless a placement names others."""

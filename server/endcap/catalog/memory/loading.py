@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.configuration.shops import Shop, get_shop
+from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, VISITORS
 from endcap.catalog.fields.money import NANOS
 from endcap.catalog.items.write_log import select_items
 from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.median import medians
-from endcap.catalog.memory.rows import Stock, item_columns, update_stock, with_counts, with_paid_prices
+from endcap.catalog.memory.rows import (
+    TimedView,
+    item_columns,
+    update_timed_view,
+    with_counts,
+    with_paid_prices,
+)
 from endcap.catalog.memory.schedules import NEVER, Schedule
 from endcap.catalog.memory.user_counts import count_log, sort_events
 from endcap.sdk.catalog_view import CatalogView, EventColumns, build_view
@@ -31,8 +37,8 @@ _ROWS, _ITEMS = 2_000, 5_000  # rows, and items, that are Python objects at a ti
 class LoadedShop:
     """A shop at one revision. The histories are in rows of the view."""
 
-    shop: Shop
-    stock: Stock
+    shop: ShopRecord
+    stock: TimedView
     histories: Histories
 
     @property
@@ -85,11 +91,11 @@ async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedSh
         event_weights=about.event_weights,
     )
     no_counts = count_log(None, Histories(nothing.vocabulary).log())
-    stock = Stock(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
+    stock = TimedView(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
     # Piece by piece, for while many rows are Python objects, garbage collections stop all threads for long.
     async for part in _partitions(connection, select_items(shop), _ITEMS):
         stock = cast(
-            "Stock", update_stock(stock, about, part, now=now)
+            "TimedView", update_timed_view(stock, about, part, now=now)
         )  # which can tell, where items only come
     histories = await _histories(connection, about, stock.view.vocabulary, now)
     stock = with_counts(stock, shop, count_log(None, histories.log()))
@@ -99,7 +105,9 @@ async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedSh
     return LoadedShop(about, with_paid_prices(stock, paid_prices), histories)
 
 
-async def _histories(connection: AsyncConnection, shop: Shop, vocabulary: Vocabulary, now: int) -> Histories:
+async def _histories(
+    connection: AsyncConnection, shop: ShopRecord, vocabulary: Vocabulary, now: int
+) -> Histories:
     histories = Histories(vocabulary)
     events = (
         select(EVENTS.c.user_id, EVENTS.c.visitor_id, EVENTS.c.item_id, EVENTS.c.type, EVENTS.c.time)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.catalog.configuration.attribute_definitions import counting
-from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.fields.attributes import load_attributes
 from endcap.catalog.fields.money import to_units
 from endcap.catalog.items.write_log import ItemRow
@@ -21,7 +21,7 @@ from endcap.sdk.vocabulary import frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stock:
+class TimedView:
     """The items of a shop at one revision, and which can be bought at one moment."""
 
     view: CatalogView
@@ -47,7 +47,7 @@ class Stock:
         return np.flatnonzero(self.view.available & (self.schedule.ends <= now)).astype(np.int32)
 
 
-def stock_at(stock: Stock, now: int) -> Stock:
+def timed_view_at(stock: TimedView, now: int) -> TimedView:
     """Return a stock in which those items are available that can be bought at a moment.
 
     Args:
@@ -61,7 +61,7 @@ def stock_at(stock: Stock, now: int) -> Stock:
     return replace(stock, view=view, changes_at=stock.schedule.next_change(now))
 
 
-def with_counts(stock: Stock, shop: str, counts: UserCounts) -> Stock:
+def with_counts(stock: TimedView, shop: str, counts: UserCounts) -> TimedView:
     """Return a stock whose view has other counts, and shares all else.
 
     Args:
@@ -82,7 +82,7 @@ def with_counts(stock: Stock, shop: str, counts: UserCounts) -> Stock:
     return replace(stock, view=view, counts=counts)
 
 
-def with_paid_prices(stock: Stock, paid_prices: NDArray[np.float64]) -> Stock:
+def with_paid_prices(stock: TimedView, paid_prices: NDArray[np.float64]) -> TimedView:
     """Return a stock whose view has other medians of what was paid, of as many rows or fewer."""
     view = stock.view
     paid_prices = padded(frozen(paid_prices), len(view), blank=np.nan)
@@ -92,7 +92,9 @@ def with_paid_prices(stock: Stock, paid_prices: NDArray[np.float64]) -> Stock:
     return replace(stock, view=replace(view, paid_prices=paid_prices, usual_prices=usual))
 
 
-def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int) -> Stock | None:
+def update_timed_view(
+    stock: TimedView, shop: ShopRecord, items: Sequence[ItemRow], *, now: int
+) -> TimedView | None:
     """Return the items of a shop at a later revision.
 
     Args:
@@ -116,10 +118,10 @@ def update_stock(stock: Stock, shop: Shop, items: Sequence[ItemRow], *, now: int
     view = update_view(stock.view, changed, rows, version=version)
     if view is None:
         return None
-    return stock_at(replace(stock, view=view, schedule=schedule, revision=shop.revision), now)
+    return timed_view_at(replace(stock, view=view, schedule=schedule, revision=shop.revision), now)
 
 
-def item_columns(items: Sequence[ItemRow], shop: Shop, available: NDArray[np.bool_]) -> ItemColumns:
+def item_columns(items: Sequence[ItemRow], shop: ShopRecord, available: NDArray[np.bool_]) -> ItemColumns:
     """Turn items into columns.
 
     Args:

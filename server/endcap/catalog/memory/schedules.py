@@ -1,4 +1,4 @@
-"""When each item of a shop can be bought, so that a time that passes counts without a write."""
+"""The sale periods of a shop's items, so that the passing of time counts without a write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """When each row can be bought; all times are Unix milliseconds."""
+    """The sale period of each row, in Unix milliseconds."""
 
     sellable: NDArray[np.bool_]
     """Neither deleted nor sold out."""

@@ -56,7 +56,7 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
-class Tombstones:
+class DeletedPeople:
     """Those of a shop, with the key that says whom they mean."""
 
     shop: str
@@ -71,7 +71,7 @@ class Tombstones:
         )
 
 
-async def read_tombstones(connection: AsyncConnection) -> list[Tombstones]:
+async def read_deleted_people(connection: AsyncConnection) -> list[DeletedPeople]:
     """Return the tombstones of every shop that has any; of a schema without them there are none."""
     if not await connection.run_sync(lambda each: inspect(each).has_table(TOMBSTONES.name)):
         return []
@@ -79,7 +79,7 @@ async def read_tombstones(connection: AsyncConnection) -> list[Tombstones]:
     digests: dict[tuple[str, bytes], set[bytes]] = {}
     for shop, key, digest in await connection.execute(query):
         digests.setdefault((shop, key), set()).add(digest)
-    return [Tombstones(shop, key, frozenset(each)) for (shop, key), each in digests.items()]
+    return [DeletedPeople(shop, key, frozenset(each)) for (shop, key), each in digests.items()]
 
 
 async def find_deleted(*, connection: AsyncConnection, shop: str, named: People) -> People:
@@ -96,7 +96,7 @@ async def find_deleted(*, connection: AsyncConnection, shop: str, named: People)
     )
 
 
-async def add_tombstones(*, connection: AsyncConnection, shop: str, people: People) -> None:
+async def remember_deleted(*, connection: AsyncConnection, shop: str, people: People) -> None:
     """Keep people from being stored again.
 
     Args:

@@ -20,7 +20,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.database.membership import in_chunks, is_among
 from endcap.catalog.database.revisions import advance_revision
 from endcap.catalog.database.tables import EVENTS, EXPOSURES, SHOPS, TOMBSTONES, USER_RECORDS, USERS, VISITORS
-from endcap.catalog.people.deleted_people import People, Tombstones, add_tombstones, put_back
+from endcap.catalog.people.deleted_people import DeletedPeople, People, put_back, remember_deleted
 from endcap.sdk.errors import NotFound
 
 
@@ -31,7 +31,7 @@ _TABLES = (USER_RECORDS, USERS, VISITORS, EVENTS, EXPOSURES)  # those that name 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Who was forgotten."""
+    """The people who were forgotten."""
 
     people: People
     """The users and visitors, to be taken out of memory too."""
@@ -84,7 +84,7 @@ async def forget_user(
         return await _forget(connection, shop, people, found, allow_missing=allow_missing)
 
 
-async def forget_again(database: Database, tombstones: Tombstones) -> int:
+async def forget_again(database: Database, tombstones: DeletedPeople) -> int:
     """Remove people from a shop, as it was restored, who were deleted since.
 
     Late events of theirs are refused again, unless the shop has another key: it was made anew in between, and
@@ -198,7 +198,7 @@ async def _forget(
     exposures = await _forget_exposures(connection, shop, people)
     if not (rows or events.own or events.of_others or exposures or allow_missing):
         raise NotFound("there is no trace of this user: send allow_missing to refuse late events even so")
-    await add_tombstones(connection=connection, shop=shop, people=people)
+    await remember_deleted(connection=connection, shop=shop, people=people)
     revision = await advance_revision(connection=connection, shop=shop)
     return Forgotten(people, len(events.own), exposures, revision)
 

@@ -20,7 +20,7 @@ MAX_VISITORS = 100
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """What the shop says of a user."""
+    """The shop's own record of a user."""
 
     id: str
     tags: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a shop's data is enough for, and what to do where it is not: from counts alone.
+"""Readiness: the families of strategies that a shop's data is enough for, from counts alone.
 
 The floor and the recommendation for what learns from choices are those that Amazon Personalize asks of every
 shop: 1,000 choices, 25 users who made two, and rather 50,000 and 1,000
@@ -67,7 +67,7 @@ class Counts:
     """Events of items that the catalog does not hold."""
 
     unknown_items: int = 0
-    """How many such items they name."""
+    """The number of such items that they name."""
 
     choices: int = 0
     chosen_pairs: int = 0
@@ -104,7 +104,7 @@ class Counts:
 
 
 class Level(StrEnum):
-    """How far the data goes."""
+    """The extent to which the data is enough."""
 
     ENOUGH = "enough"
     THIN = "thin"
@@ -113,18 +113,18 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the data is worth to a family of strategies."""
+class ReadinessVerdict:
+    """The verdict on the data for a family of strategies."""
 
     family: tuple[str, ...]
     """Their names; or ``measuring``, which says how good they are."""
 
     level: Level
     advice: str = ""
-    """What to do; empty where it is enough."""
+    """The remedy; empty where the data is enough."""
 
 
-def judge(counts: Counts) -> list[Verdict]:
+def judge(counts: Counts) -> list[ReadinessVerdict]:
     """Say for each family of strategies whether the data is enough, and what to do."""
     choices = _choices(counts)
     dense = choices if counts.items <= MOST_DENSE_ITEMS else _too_many_items(counts)
@@ -137,7 +137,7 @@ def judge(counts: Counts) -> list[Verdict]:
         ("next_purchase",): next_purchase,
         ("measuring",): _measuring(counts),
     }
-    return [Verdict(family, level, advice) for family, (level, advice) in verdicts.items()]
+    return [ReadinessVerdict(family, level, advice) for family, (level, advice) in verdicts.items()]
 
 
 def warn(counts: Counts) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, String, and_, case, cast, exists, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import counting
-from endcap.catalog.configuration.shops import Shop, get_shop
+from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, EXPOSURES, ITEMS, USER_RECORDS, USERS, VISITORS
 from endcap.catalog.events.exposures import read_items
@@ -101,7 +101,7 @@ class _People:
         return ("", None) if user_id is None else (user_id, self.user_keys.get(user_id))
 
 
-async def _newest(connection: AsyncConnection, shop: Shop) -> int:
+async def _newest(connection: AsyncConnection, shop: ShopRecord) -> int:
     """Return the moment of the newest event; that at which the shop was created where there is none."""
     query = select(func.max(EVENTS.c.time)).where(EVENTS.c.shop == shop.id)
     newest: int | None = (await connection.execute(query)).scalar()
@@ -149,7 +149,9 @@ async def _write_people(connection: AsyncConnection, shop: str, writer: Snapshot
     return _People(user_keys, visitor_keys, links)
 
 
-async def _write_items(connection: AsyncConnection, shop: Shop, as_of: int, writer: SnapshotWriter) -> None:
+async def _write_items(
+    connection: AsyncConnection, shop: ShopRecord, as_of: int, writer: SnapshotWriter
+) -> None:
     item = ITEMS.c
     available = and_(
         ~item.deleted,
@@ -188,7 +190,7 @@ async def _write_items(connection: AsyncConnection, shop: Shop, as_of: int, writ
         writer.append("items", _table(item_schema(), counted))
 
 
-def _counted(attributes: str, shop: Shop) -> str:
+def _counted(attributes: str, shop: ShopRecord) -> str:
     """Return the attributes of an item without those that do not count."""
     if attributes == "{}":
         return attributes
@@ -196,7 +198,7 @@ def _counted(attributes: str, shop: Shop) -> str:
 
 
 async def _write_events(
-    connection: AsyncConnection, shop: Shop, people: _People, writer: SnapshotWriter
+    connection: AsyncConnection, shop: ShopRecord, people: _People, writer: SnapshotWriter
 ) -> None:
     event = EVENTS.c
     known = exists().where(ITEMS.c.shop == event.shop, ITEMS.c.id == event.item_id)
@@ -273,7 +275,9 @@ async def _write_exposures(
         writer.append("exposures", _table(exposure_schema(), rows))
 
 
-def _amount(nanos: ColumnElement[int], currency: ColumnElement[str], shop: Shop) -> ColumnElement[float]:
+def _amount(
+    nanos: ColumnElement[int], currency: ColumnElement[str], shop: ShopRecord
+) -> ColumnElement[float]:
     """Return an amount in the shop's currency; null for one in another, which cannot be compared."""
     return case((currency.in_(("", shop.currency)), nanos / float(NANOS)))
 

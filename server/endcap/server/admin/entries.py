@@ -23,7 +23,7 @@ class Sent(Protocol):
 
     @property
     def id(self) -> str:
-        """Which entry."""
+        """The id of the entry."""
         ...
 
 
@@ -32,7 +32,7 @@ Reader: TypeAlias = Callable[[Any, int], Change]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class EntryRejection:
     """An entry that was not stored."""
 
     index: int
@@ -43,20 +43,20 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteOutcome:
     """The outcome of a batch."""
 
     count: int
     """Entries that were stored, or would have been."""
 
-    refusals: Sequence[Refusal]
+    refusals: Sequence[EntryRejection]
     """Those that were not, in their order."""
 
     revision: int
     """The shop's revision that holds them; 0 if nothing was stored."""
 
 
-async def write_items(database: Database, caller: Caller, sent: Sequence[Sent], read: Reader) -> Written:
+async def write_items(database: Database, caller: Caller, sent: Sequence[Sent], read: Reader) -> WriteOutcome:
     """Store the items of one batch; the bad ones are left out.
 
     Args:
@@ -75,7 +75,7 @@ async def write_items(database: Database, caller: Caller, sent: Sequence[Sent], 
     return await _write(database, caller, sent, read, change=change_items, store=store)
 
 
-async def write_users(database: Database, caller: Caller, sent: Sequence[Sent], read: Reader) -> Written:
+async def write_users(database: Database, caller: Caller, sent: Sequence[Sent], read: Reader) -> WriteOutcome:
     """Store the user records of one batch; see ``write_items``."""
 
     async def store(connection: AsyncConnection, records: Collection[UserRecord]) -> int:
@@ -122,7 +122,7 @@ async def _write(
     *,
     change: Callable[..., Awaitable[Changed[Entry]]],
     store: Callable[[AsyncConnection, Collection[Entry]], Awaitable[int]],
-) -> Written:
+) -> WriteOutcome:
     # Reading a thousand entries takes some 50 ms, which other calls should not wait for.
     changes, refused = await asyncio.to_thread(_read_all, sent, caller.time, read)
     count = revision = 0
@@ -134,8 +134,8 @@ async def _write(
             refused |= others
             if entries and not caller.validate_only:
                 revision = await store(connection, entries.values())
-    refusals = [Refusal(place, sent[place].id, error) for place, error in sorted(refused.items())]
-    return Written(count, refusals, revision)
+    refusals = [EntryRejection(place, sent[place].id, error) for place, error in sorted(refused.items())]
+    return WriteOutcome(count, refusals, revision)
 
 
 def _read_all(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.configuration.audit_log import PlacementChange, record_change
 from endcap.catalog.configuration.placements import (
     Placement,
-    Rung,
+    RungSpec,
     delete_placement,
     find_placement,
     get_placement,
@@ -144,7 +144,7 @@ class PlacementEditor:
             parse_filter(placement.filter)
             compile_rules(placement.rules)
 
-    def _check_rung(self, rung: Rung, task: Task, path: str, instances: Instances) -> None:
+    def _check_rung(self, rung: RungSpec, task: Task, path: str, instances: Instances) -> None:
         try:
             registration = self._host.registration(rung.strategy)
         except NotFound as error:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.configuration.shop_changes import ShopChange, audited, record_shop_change
 from endcap.catalog.configuration.shop_deletion import delete_shop, empty_shop
 from endcap.catalog.configuration.shop_settings import ShopSettings, check_settings
-from endcap.catalog.configuration.shops import Shop, change_shop, create_shop, get_shop
+from endcap.catalog.configuration.shops import ShopRecord, change_shop, create_shop, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import check_etag, lock_revision
 from endcap.sdk.errors import AlreadyExists, InvalidInput, NotFound
@@ -31,7 +31,7 @@ class ShopEditor:
     database: Database
     files: BundleFiles
 
-    async def create(self, caller: Caller, settings: ShopSettings) -> Shop:
+    async def create(self, caller: Caller, settings: ShopSettings) -> ShopRecord:
         """Create a shop with the default placements, and return it; only checked, it has the revision 0.
 
         Args:
@@ -50,7 +50,7 @@ class ShopEditor:
                 if await _exists(connection, shop):
                     raise AlreadyExists(f"there is a shop {shop!r} already: choose another id")
             return _with_settings(
-                Shop(id=shop, token_key=b"", revision=0, created_time=caller.time), settings
+                ShopRecord(id=shop, token_key=b"", revision=0, created_time=caller.time), settings
             )
         async with self.database.write() as connection:
             await create_shop(connection=connection, shop=shop, now=caller.time)
@@ -63,7 +63,7 @@ class ShopEditor:
 
     async def update(
         self, caller: Caller, change: Callable[[ShopSettings], ShopSettings], *, etag: str = ""
-    ) -> Shop:
+    ) -> ShopRecord:
         """Change the settings of a shop, and return it; only checked, it has the revision 0.
 
         Args:
@@ -78,7 +78,7 @@ class ShopEditor:
         """
         shop = caller.shop
 
-        def changed(stored: Shop) -> Shop:
+        def changed(stored: ShopRecord) -> ShopRecord:
             check_etag(stored.etag, etag)
             after = _with_settings(stored, change(stored))
             check_settings(after)
@@ -125,7 +125,7 @@ class ShopEditor:
         return True
 
 
-def _entry(caller: Caller, after: Shop, *, before: Shop | None) -> ShopChange:
+def _entry(caller: Caller, after: ShopRecord, *, before: ShopRecord | None) -> ShopChange:
     return ShopChange(
         after.revision,
         caller.time,
@@ -136,7 +136,7 @@ def _entry(caller: Caller, after: Shop, *, before: Shop | None) -> ShopChange:
     )
 
 
-def _with_settings(shop: Shop, settings: ShopSettings) -> Shop:
+def _with_settings(shop: ShopRecord, settings: ShopSettings) -> ShopRecord:
     return replace(shop, **{name: getattr(settings, name) for name in _NAMES})
 
 

@@ -10,7 +10,7 @@ import grpc
 from endcap.catalog.fields.limits import check_id
 from endcap.server.admin.caller import Caller, Role, require
 from endcap.server.serving.shops import Shops
-from endcap.server.serving.state import Shop
+from endcap.server.serving.state import ServedShop
 
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -35,7 +35,7 @@ def begin_call(caller: Caller, request: Any, role: Role) -> None:
     current_caller.set(identified(caller, request))
 
 
-def caller_and_shop(shops: Shops) -> tuple[Caller, Shop]:
+def caller_and_shop(shops: Shops) -> tuple[Caller, ServedShop]:
     """Return who makes the call at hand, and the shop that it is about.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every call passes: errors become statuses, the shop is named, time and number are bounded.
+"""The interceptor of every call: maps errors to statuses, names the shop, bounds time and number.
 
 One interceptor wraps each method once; the wrapper is kept, so a call pays for one extra frame.
 """
@@ -37,7 +37,7 @@ _INGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class _Unreadable:
     """Stands for a message that could not be read, so that the handler can say so."""
 
     error: errors.EndcapError
@@ -182,7 +182,7 @@ async def _unbounded(method: str, _request: Any, context: Context, _default: flo
 
 
 def _read(request: Any) -> Any:
-    if isinstance(request, _Refused):
+    if isinstance(request, _Unreadable):
         raise request.error
     return request
 
@@ -203,13 +203,13 @@ async def _write(responses: Any, context: Context) -> None:
 
 def _checked_deserializer(
     method: str, deserialize: Callable[[bytes], Message]
-) -> Callable[[bytes], Message | _Refused]:
+) -> Callable[[bytes], Message | _Unreadable]:
     """Read a message without raising: what grpc makes of an error here would be UNKNOWN."""
     limit = max_request_bytes(method)
 
-    def checked(message: bytes) -> Message | _Refused:
+    def checked(message: bytes) -> Message | _Unreadable:
         if len(message) > limit:
-            return _Refused(
+            return _Unreadable(
                 errors.Exhausted(
                     f"the message has {len(message)} bytes; at most {limit} are allowed: split it"
                 )
@@ -217,7 +217,7 @@ def _checked_deserializer(
         try:
             return deserialize(message)
         except DecodeError:
-            return _Refused(_UNREADABLE)
+            return _Unreadable(_UNREADABLE)
 
     return checked
 

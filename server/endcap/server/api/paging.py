@@ -25,7 +25,7 @@ _LIFETIME = 86_400_000  # milliseconds
 _PURPOSE = "page_token"
 _DIGEST_BYTES = 16
 _PAGING_FIELDS = ("page_size", "page_token", "request_id")
-"""What the requests for two pages of one list may differ in."""
+"""The fields that the requests for two pages of one list may differ in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ListPage:
     """Entries that it holds at most; read one more to know whether it is the last one."""
 
     cursor: dict[str, Any]
-    """Where it starts, as JSON values; empty for the first page."""
+    """Its start, as JSON values; empty for the first page."""
 
     _key: bytes
     _digest: str

@@ -79,7 +79,7 @@ _PLANNED: tuple[tuple[Callable[[Any, grpc.aio.Server], None], Callable[[], objec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """What the services are made from."""
+    """The parts that the services are made from."""
 
     shops: Shops
     database: Database
@@ -91,7 +91,7 @@ class Parts:
     exposures: ExposureLog
 
     seconds_per_request: float
-    """What each request of a batch or a stream of them gets at most."""
+    """The time limit of each request of a batch or a stream, in seconds."""
 
 
 def add_services(server: grpc.aio.Server, parts: Parts, *, reflected: bool) -> None:

@@ -15,7 +15,7 @@ from endcap.catalog.configuration.shops import DEFAULT_SHOP, change_shop, create
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.fields.checks import check_currency
-from endcap.catalog.importing.importer import ImportReport, Step, check_files, import_files
+from endcap.catalog.importing.importer import ImportReport, ImportStep, check_files, import_files
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.reports.snapshots import export_snapshot
@@ -154,7 +154,7 @@ def _sources(folder: Path | None, files: Mapping[Subject, Path]) -> list[Source]
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[Step], None]]:
+def _progress(console: Console) -> Iterator[Callable[[ImportStep], None]]:
     """Show a bar for each file, while the callable is told of every step."""
     bars: dict[Source, TaskID] = {}
     columns = (
@@ -166,7 +166,7 @@ def _progress(console: Console) -> Iterator[Callable[[Step], None]]:
     )
     with Progress(*columns, console=console) as progress:
 
-        def tell(step: Step) -> None:
+        def tell(step: ImportStep) -> None:
             if step.source not in bars:
                 bars[step.source] = progress.add_task(step.source.path.name, total=1.0, lines=0)
             progress.update(bars[step.source], completed=step.share, lines=step.lines)

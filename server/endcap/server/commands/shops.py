@@ -15,7 +15,7 @@ from rich.table import Table
 from endcap.catalog.configuration.attribute_definitions import AttributeType
 from endcap.catalog.configuration.shop_changes import list_shop_changes
 from endcap.catalog.configuration.shop_settings import ShopSettings, event_type_named
-from endcap.catalog.configuration.shops import DEFAULT_SHOP, Shop, get_shop, list_shops
+from endcap.catalog.configuration.shops import DEFAULT_SHOP, ShopRecord, get_shop, list_shops
 from endcap.catalog.fields.limits import check_id
 from endcap.sdk.errors import InvalidInput
 from endcap.server.admin.caller import Caller
@@ -65,7 +65,7 @@ async def list_all() -> None:
     """List the shops."""
     async with opened_database() as database, database.read() as connection:
         found = await list_shops(connection=connection)
-    table = Table("Shop", "Currency", "Revision", "Created")
+    table = Table("ShopRecord", "Currency", "Revision", "Created")
     for shop in found:
         table.add_row(shop.id, shop.currency, str(shop.revision), f"{_moment(shop):%Y-%m-%d %H:%M} UTC")
     Console().print(table)
@@ -242,7 +242,7 @@ def _unreadable(text: str, what: str, form: str) -> InvalidInput:
     return InvalidInput(f"{text!r} is no {what}: write {form}", field=what)
 
 
-def _print(shop: Shop) -> None:
+def _print(shop: ShopRecord) -> None:
     table = Table("Setting", "Value", title=shop.id)
     table.add_row("currency", shop.currency or "not set")
     table.add_row("languages", ", ".join(shop.languages) or "not set")
@@ -260,5 +260,5 @@ def _duration(days: int) -> str:
     return f"{days} days" if days else "for ever"
 
 
-def _moment(shop: Shop) -> datetime:
+def _moment(shop: ShopRecord) -> datetime:
     return datetime.fromtimestamp(shop.created_time / 1000, UTC)

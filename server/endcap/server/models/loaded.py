@@ -32,7 +32,7 @@ class LoadedModels:
         """
         self._host = host
         self.root = root
-        """Where registered bundles are kept."""
+        """The folder of registered bundles."""
         self._models: WeakValueDictionary[str, OnnxModel] = WeakValueDictionary()
 
     def folder(self, bundle: RegisteredBundle) -> Path:

@@ -11,14 +11,14 @@ from endcap.server.models.registry import ModelRegistry
 
 
 FLOOR = "popular"
-"""What a bundle is compared with where none of its model serves: a ranking that is the same for everybody."""
+"""The baseline of a bundle whose model does not serve yet: a ranking that is the same for everybody."""
 
 _OVERRULE = "'endcap models activate FOLDER' serves with it all the same"
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a candidate must reach."""
+    """The bar that a candidate must reach."""
 
     metric: str
     """The metric that decides, as the bundles' manifests name it; more is better."""
@@ -26,7 +26,7 @@ class Gate:
     margin: float
     """The share of the active bundle's metric that a candidate may lose, for a month holds some chance."""
 
-    def judge(self, candidate: BundleManifest, active: str | None) -> "Verdict":
+    def judge(self, candidate: BundleManifest, active: str | None) -> "PromotionVerdict":
         """Compare what was measured of a bundle with what was measured on the same days of another.
 
         What was not measured, or not on the same days, is not promoted: the operator may overrule the gate.
@@ -37,20 +37,20 @@ class Gate:
         """
         value = candidate.metrics.get(self.metric, math.nan)
         if not math.isfinite(value):
-            return Verdict(False, f"its {self.metric} was not measured, and {_OVERRULE}")
+            return PromotionVerdict(False, f"its {self.metric} was not measured, and {_OVERRULE}")
         rival = FLOOR if active is None else f"{candidate.model}@{active}"
         figure = candidate.compared.get(rival, {}).get(self.metric, math.nan)
         if not math.isfinite(figure):
-            return Verdict(False, f"{rival} was not measured on the same days, and {_OVERRULE}")
+            return PromotionVerdict(False, f"{rival} was not measured on the same days, and {_OVERRULE}")
         wanted = figure if active is None else figure * (1 - self.margin)
         said = f"{self.metric} {value:.4f}, on the same days that of {rival} is {figure:.4f}"
         if value <= 0:
-            return Verdict(False, f"{said}; more than nothing is wanted")
-        return Verdict(value >= wanted, f"{said}, at least {wanted:.4f} wanted")
+            return PromotionVerdict(False, f"{said}; more than nothing is wanted")
+        return PromotionVerdict(value >= wanted, f"{said}, at least {wanted:.4f} wanted")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PromotionVerdict:
     """Whether a candidate serves now."""
 
     promoted: bool
@@ -60,10 +60,10 @@ class Verdict:
 
 
 DEFAULT_GATE = Gate("recall@20", 0.05)
-"""What is asked of a candidate unless the operator says otherwise."""
+"""The default bar of a candidate."""
 
 
-async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) -> Verdict:
+async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) -> PromotionVerdict:
     """Register a bundle and serve with it, if it is whole and the gate holds.
 
     Args:
@@ -85,5 +85,5 @@ async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) 
             await registry.register(shop, source)
             await registry.activate(shop, manifest.model, manifest.version)
     except BundleRefused as refused:
-        return Verdict(False, str(refused))
+        return PromotionVerdict(False, str(refused))
     return verdict

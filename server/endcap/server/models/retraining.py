@@ -13,7 +13,7 @@ from endcap.sdk.bundle import copy_bundle
 from endcap.sdk.publish import publish
 from endcap.sdk.snapshot import SnapshotManifest
 from endcap.server.models.files import shop_folder
-from endcap.server.models.promotion import Gate, Verdict, promote
+from endcap.server.models.promotion import Gate, PromotionVerdict, promote
 from endcap.server.models.registry import ModelRegistry
 
 
@@ -70,7 +70,7 @@ class Retraining:
         self._kept = kept
         self._learned: dict[str, str] = {}
 
-    async def round(self) -> AsyncIterator[tuple[Path, Verdict]]:
+    async def round(self) -> AsyncIterator[tuple[Path, PromotionVerdict]]:
         """Train if items or events differ from those of the round before.
 
         Yields:

@@ -80,7 +80,7 @@ class RecommendationAnswer:
     """Rows that each filter removed before ranking, by the filter's name, in the order applied."""
 
     rules: tuple[RuleOutcome, ...]
-    """What the placement's rules did, in the order applied; empty unless the trace is wanted."""
+    """The outcomes of the placement's rules, in the order applied; empty unless the trace is wanted."""
 
     eligible: int
     """Rows that were left."""
@@ -95,7 +95,7 @@ class RecommendationAnswer:
     """Events of the user that the strategies saw."""
 
     failures: tuple[Failure, ...]
-    """What failed that belongs to no rung."""
+    """The failures that belong to no rung."""
 
     def with_failure(self, failure: Failure) -> Self:
         """Return the answer with a failure that belongs to no rung, which counts once."""

@@ -1,4 +1,4 @@
-"""What every item of an answer must meet: the placement's condition, the request's and those of rules."""
+"""The conditions of every item of an answer: the placement's, the request's and those of rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

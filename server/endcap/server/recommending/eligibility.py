@@ -1,4 +1,4 @@
-"""What is asked of a strategy: the query, with the rows that may be shown decided before any is ranked."""
+"""Eligibility: builds the query, with the rows that may be shown decided before any is ranked."""
 
 import hashlib
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Asked:
     """Candidates of the request that may not be shown; empty unless the trace is wanted."""
 
 
-def ask(
+def build_query(
     request: RecommendationRequest,
     view: CatalogView,
     ladder: Ladder,

@@ -1,4 +1,4 @@
-"""What an answer asks of the database, each with what stands in for it when the database does not answer."""
+"""The database lookups of an answer, each with a stand-in for when the database does not answer."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Exposures:
-    """What one person was shown lately."""
+    """The items that one person was shown lately."""
 
     shown: Sequence[tuple[int, int]] = ()
     """Unix milliseconds and row, once for each time."""
@@ -48,13 +48,13 @@ class Exposures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """What matches a text."""
+    """The items that match a text."""
 
     rows: Rows
     """The best match first."""
 
     relevance: Scores
-    """How well each matches: higher is better."""
+    """The score of each match; higher is better."""
 
     failed: bool = False
     """Whether the database did not answer, so that only titles in memory were looked at."""

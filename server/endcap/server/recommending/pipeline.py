@@ -10,7 +10,7 @@ from endcap.sdk.errors import DeadlineExceeded
 from endcap.server.recommending.answer import RecommendationAnswer, RungOutcome
 from endcap.server.recommending.candidates import Candidates
 from endcap.server.recommending.conditions import Conditions
-from endcap.server.recommending.eligibility import ask
+from endcap.server.recommending.eligibility import build_query
 from endcap.server.recommending.lookups import Exposures, Lookups
 from endcap.server.recommending.request import RecommendationRequest
 from endcap.server.recommending.slate import Slate, rerank
@@ -19,7 +19,7 @@ from endcap.server.serving.batcher import Batcher
 from endcap.server.serving.checks import CheckedRanking
 from endcap.server.serving.failures import Failure, RungFailed
 from endcap.server.serving.ladders import Ladder, Rung
-from endcap.server.serving.state import Shop, ShopState
+from endcap.server.serving.state import ServedShop, ShopState
 
 
 MAX_SHOWN = 1_000
@@ -53,7 +53,7 @@ class Pipeline:
         return ladder
 
     async def recommend(
-        self, request: RecommendationRequest, shop: Shop, state: ShopState, deadline: float
+        self, request: RecommendationRequest, shop: ServedShop, state: ShopState, deadline: float
     ) -> RecommendationAnswer:
         """Answer one request.
 
@@ -90,7 +90,7 @@ class Pipeline:
             matches = await self.lookups.matches(
                 shop.id, state.view, request.text, allowed=eligible.mask, deadline=deadline
             )
-        asked = ask(
+        asked = build_query(
             request,
             state.view,
             ladder,

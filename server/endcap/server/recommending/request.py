@@ -10,7 +10,7 @@ from endcap.sdk.filters import Filter
 
 @dataclass(frozen=True, slots=True)
 class RecommendationRequest:
-    """What a client asks, checked against the limits."""
+    """The request of a client, checked against the limits."""
 
     request_id: str
     placement: str
@@ -32,7 +32,7 @@ class RecommendationRequest:
     """Rows on the pages before this one."""
 
     page_size: int = 0
-    """How many items; 0 for the placement's number."""
+    """The number of items; 0 for the placement's page size."""
 
     context: Mapping[str, str] = field(default_factory=dict)
 

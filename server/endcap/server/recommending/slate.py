@@ -27,7 +27,7 @@ class Slate:
 
     @property
     def missing(self) -> int:
-        """How many items the page lacks."""
+        """The number of items that the page lacks."""
         return self.context.page_size - len(self.reranked.order)
 
     def top_up(self) -> Query | None:

@@ -22,7 +22,7 @@ from endcap.sdk.text import tokenize
 
 
 _BEGINNING = np.float32(0.5)
-"""What a title gains that only begins like the last word, where one that holds a word gains 1."""
+"""The score of a title with a word that begins like the last word; a whole word scores 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class _Titles:
     """Every word, sorted."""
 
     lengths: NDArray[np.float32]
-    """How many different words each title has."""
+    """The number of different words of each title."""
 
     @classmethod
     def of(cls, titles: tuple[str, ...]) -> Self:

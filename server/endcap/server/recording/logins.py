@@ -11,14 +11,14 @@ from endcap.catalog.events.exposures import unit_digest
 from endcap.catalog.people.users import find_links
 from endcap.sdk.errors import EndcapError
 from endcap.server.recording.attribution import attribute
-from endcap.server.serving.state import Shop
+from endcap.server.serving.state import ServedShop
 
 
 _log = structlog.get_logger(__name__)
 
 
 async def recognize_logins(
-    events: Mapping[int, Event], shop: Shop, database: Database
+    events: Mapping[int, Event], shop: ServedShop, database: Database
 ) -> Mapping[int, Event]:
     """Return events without the mark of a foreign unit where somebody logged in or out in between.
 

@@ -1,4 +1,4 @@
-"""How many items may share a value: the count behind caps and behind window diversity."""
+"""The count of items that share a value, behind caps and window diversity."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from endcap.server.reranking.similarity import Similarity
 
 
 _LEAST_VOLUME = 1e-9
-"""What an item adds at least to a page, so that a copy of another one has a logarithm."""
+"""The least volume that an item adds to a page, so that a copy of another one has a logarithm."""
 
 _ROUNDING = 1e-9
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
-    """What one rule did."""
+    """The outcome of one rule."""
 
     name: str
 

@@ -185,7 +185,7 @@ class _Filling:
 
 @dataclass(slots=True)
 class _Need:
-    """What a quota still needs."""
+    """The items that a quota still needs."""
 
     count: int
     matching: NDArray[np.bool_]

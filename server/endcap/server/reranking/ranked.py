@@ -13,7 +13,7 @@ from endcap.sdk.filters import Filter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RerankContext:
-    """What a page is made for."""
+    """The circumstances that a page is made for."""
 
     view: CatalogView
     page_size: int

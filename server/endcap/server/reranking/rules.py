@@ -19,7 +19,7 @@ from endcap.server.reranking.ranked import RankedCandidates, RerankContext, Scor
 
 
 Reranking: TypeAlias = Boost | Bias | Fatigue | Window | SimilarityDiversity | Cap | Quota | Pin
-"""What a rule does to a page."""
+"""The effect of a rule on a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Rules:
 
     @cached_property
     def filters(self) -> tuple[NamedFilter, ...]:
-        """What every item must match; whoever decides what is eligible applies them."""
+        """The filters that every item must match; eligibility applies them."""
         return tuple(
             NamedFilter(compiled.rule.name, compiled.action)
             for compiled in self.compiled

@@ -1,4 +1,4 @@
-"""How alike items are: the cosine of their sets of words."""
+"""The similarity of items: the cosine of their sets of words."""
 
 from itertools import count
 from weakref import WeakKeyDictionary

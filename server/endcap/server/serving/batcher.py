@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class _WaitingQuery:
     query: Query
     view: CatalogView
     limit: float
@@ -35,7 +35,7 @@ class _Waiting:
 class _Batch:
     """Queries that are run together."""
 
-    waiting: Sequence[_Waiting]
+    waiting: Sequence[_WaitingQuery]
 
     ended: bool = False
     """Set in the strategy's thread: the event loop may hear of it later."""
@@ -75,7 +75,7 @@ class Batcher:
         self._max_batch_size = max_batch_size
         self._max_waiting = max_waiting
         self._observe_batch = observe_batch
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_WaitingQuery] = deque()
         self._batch: _Batch | None = None  # the one that runs
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"strategy-{name}")
 
@@ -101,7 +101,7 @@ class Batcher:
         if len(self._waiting) >= self._max_waiting:
             raise RungFailed(Failure.OVERLOADED, f"too many queries wait for {self._name}")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(query, view, limit, loop.create_future())
+        waiting = _WaitingQuery(query, view, limit, loop.create_future())
         self._waiting.append(waiting)
         if self._batch is None:
             self._run_next(loop)
@@ -128,8 +128,8 @@ class Batcher:
             limit = loop.call_later(batch.limit, self._pass_limit, loop, batch)
             run.add_done_callback(lambda done: self._finish(loop, limit, batch, done.result()))
 
-    def _take_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _take_batch(self) -> list[_WaitingQuery]:
+        batch: list[_WaitingQuery] = []
         while self._waiting and len(batch) < self._max_batch_size:
             if self._waiting[0].answer.done():
                 self._waiting.popleft()

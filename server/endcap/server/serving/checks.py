@@ -29,7 +29,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckedRanking:
-    """What a strategy answered, less what it must not have."""
+    """The ranking of a strategy, without the items that it must not return."""
 
     ranking: Ranking
 

@@ -1,4 +1,4 @@
-"""What fails on the way to an answer without costing the call: the answer is made without it, and says so."""
+"""Failures that cost a rung, never the call: the answer is made without it, and says so."""
 
 from enum import StrEnum
 

@@ -12,10 +12,16 @@ from endcap.catalog.configuration.shops import list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import JUMP
 from endcap.catalog.events.events import Event
-from endcap.catalog.memory.changes_since import read_news
+from endcap.catalog.memory.changes_since import read_changes_since
 from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.loading import load_paid_prices, load_shop
-from endcap.catalog.memory.rows import Stock, stock_at, update_stock, with_counts, with_paid_prices
+from endcap.catalog.memory.rows import (
+    TimedView,
+    timed_view_at,
+    update_timed_view,
+    with_counts,
+    with_paid_prices,
+)
 from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sort_events
 from endcap.catalog.people.forgetting import Forgotten
 from endcap.runtime.instances import Generation
@@ -24,7 +30,7 @@ from endcap.sdk.errors import EndcapError, NotFound, Unavailable
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving.breaker import BreakerState
-from endcap.server.serving.state import Shop
+from endcap.server.serving.state import ServedShop
 from endcap.server.serving.state_builder import StateBuilder
 from endcap.server.serving.waiting import answer_within
 
@@ -66,7 +72,7 @@ class Shops:
         self._states = StateBuilder(
             database, host, models, max_batch_size=max_batch_size, observe_batch=metrics.batch
         )
-        self._shops: dict[str, Shop] = {}
+        self._shops: dict[str, ServedShop] = {}
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._failing: dict[str, _Failing] = {}
         self._refreshing = asyncio.Lock()
@@ -74,7 +80,7 @@ class Shops:
         """Set while the database's files may hold people whom this server forgot, or one before it."""
         self.left_in_files.set()
 
-    def get(self, shop: str) -> Shop:
+    def get(self, shop: str) -> ServedShop:
         """Return a shop.
 
         Raises:
@@ -87,7 +93,7 @@ class Shops:
             raise NotFound(f"there is no shop {shop!r}: import a catalog into it first")
         return self._shops[shop]
 
-    def acquaintances(self, shop: str) -> Histories | None:
+    def known_people(self, shop: str) -> Histories | None:
         """Return the people of a shop, if it is in memory."""
         return self._shops[shop].state.histories if shop in self._shops else None
 
@@ -181,7 +187,7 @@ class Shops:
     async def _add(self, shop_id: str) -> None:
         self._shops[shop_id] = await self._load(shop_id)
 
-    async def _refresh(self, shop: Shop, stored: int, held: int, view_max_age: float) -> None:
+    async def _refresh(self, shop: ServedShop, stored: int, held: int, view_max_age: float) -> None:
         """Take in what came up to a stored revision, given the revision held before it was looked for."""
         await self._catch_up(shop, stored)
         if stored < held:  # what was held before the look must be there, unless a backup was restored
@@ -192,10 +198,10 @@ class Shops:
             await self._renew(shop)
         async with shop.catching_up:
             if shop.stock.changes_at <= self._now():
-                stock = await asyncio.to_thread(stock_at, shop.stock, self._now())
+                stock = await asyncio.to_thread(timed_view_at, shop.stock, self._now())
                 shop.state = await self._states.restocked(shop.state, stock)
 
-    async def _renew(self, shop: Shop) -> None:
+    async def _renew(self, shop: ServedShop) -> None:
         """Read again what no revision tells of: what was paid, and bundles that could not be loaded."""
         view = shop.state.view
         paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
@@ -205,7 +211,7 @@ class Shops:
                 self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.stock, paid_prices))
             shop.renewed_at = time.monotonic()
 
-    async def _count(self, shop: Shop) -> None:
+    async def _count(self, shop: ServedShop) -> None:
         histories = shop.state.histories
         if histories.awaited > histories.revision:  # another process wrote in between
             await self._catch_up(shop, histories.awaited)
@@ -224,7 +230,7 @@ class Shops:
             if shop.state.histories is histories and histories.epoch == log.epoch:
                 self._recount(shop, with_counts(shop.stock, shop.id, counts))
 
-    def _recount(self, shop: Shop, stock: Stock) -> None:
+    def _recount(self, shop: ServedShop, stock: TimedView) -> None:
         """Answer from a view of the same items, to which no condition can tell a difference."""
         shop.state = replace(shop.state, stock=stock)
 
@@ -233,7 +239,7 @@ class Shops:
         self._shops.pop(shop, None)
         self.left_in_files.set()  # the files may hold its people
 
-    async def reach(self, shop: Shop, revision: int, deadline: float) -> None:
+    async def reach(self, shop: ServedShop, revision: int, deadline: float) -> None:
         """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
 
         A revision is stored before anybody is told of it, so one look at the database is enough.
@@ -245,7 +251,7 @@ class Shops:
         except EndcapError as error:
             _log.warning("catch_up_failed", shop=shop.id, reason=str(error))
 
-    async def forget(self, shop: Shop, forgotten: Forgotten) -> None:
+    async def forget(self, shop: ServedShop, forgotten: Forgotten) -> None:
         """Take people out of memory who are not in the database any more."""
         self.left_in_files.set()
         people = forgotten.people
@@ -253,7 +259,7 @@ class Shops:
             shop.state.histories.forget(people.users, people.visitors)
             self.committed(shop.id, (), forgotten.revision)
 
-    async def _catch_up(self, shop: Shop, revision: int) -> None:
+    async def _catch_up(self, shop: ServedShop, revision: int) -> None:
         """Take in others' events, items, bundles and placements up to a revision; load again for all else."""
         if shop.revision >= revision:
             return
@@ -261,11 +267,11 @@ class Shops:
             if shop.revision >= revision:  # somebody who waited before has taken it in
                 return
             async with self._database.read() as connection:
-                news = await read_news(connection=connection, shop=shop.id, revision=shop.revision)
-            stock: Stock | None = shop.stock
+                news = await read_changes_since(connection=connection, shop=shop.id, revision=shop.revision)
+            stock: TimedView | None = shop.stock
             if news.items:
                 stock = await asyncio.to_thread(
-                    update_stock, shop.stock, news.shop, news.items, now=self._now()
+                    update_timed_view, shop.stock, news.shop, news.items, now=self._now()
                 )
             if stock is None or len(news.revisions) < news.shop.revision - shop.revision:
                 if news.shop.revision - shop.revision > JUMP // 2:
@@ -278,7 +284,7 @@ class Shops:
             for known in news.revisions:
                 await self._take_in(shop, news.events.get(known, ()), known)
 
-    async def _take_in(self, shop: Shop, events: Sequence[Event], revision: int) -> None:
+    async def _take_in(self, shop: ServedShop, events: Sequence[Event], revision: int) -> None:
         """Take in the events of a revision, of which an import makes many, in turns with the calls."""
         histories = shop.state.histories
         if not histories.has(revision):
@@ -287,12 +293,12 @@ class Shops:
                 await asyncio.sleep(0)
         self.committed(shop.id, (), revision)
 
-    async def _reload(self, shop: Shop) -> None:
+    async def _reload(self, shop: ServedShop) -> None:
         loaded = await self._load(shop.id)
         shop.state, shop.renewed_at = loaded.state, loaded.renewed_at
         shop.max_event_age_days, shop.keep_events_days = loaded.max_event_age_days, loaded.keep_events_days
 
-    async def _load(self, shop_id: str) -> Shop:
+    async def _load(self, shop_id: str) -> ServedShop:
         """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
         commits = self._commits[shop_id] = []
         before = self._shops.get(shop_id)
@@ -313,7 +319,7 @@ class Shops:
             del self._commits[shop_id]
         for events, revision in commits:
             loaded.histories.apply(events, revision)
-        return Shop(
+        return ServedShop(
             shop_id,
             about.token_key,
             state,

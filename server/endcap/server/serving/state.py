@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from endcap.catalog.configuration.shops import MAX_EVENT_AGE_DAYS
 from endcap.catalog.memory.histories import Histories
-from endcap.catalog.memory.rows import Stock
+from endcap.catalog.memory.rows import TimedView
 from endcap.runtime.instances import Generation
 from endcap.sdk import CatalogView, History, Rows
 from endcap.sdk.errors import NotFound
@@ -16,9 +16,9 @@ from endcap.server.serving.masks import Masks
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShopState:
-    """What one answer is made from; replaced whole, never changed."""
+    """The state that one answer is made from; replaced whole, never changed."""
 
-    stock: Stock
+    stock: TimedView
     masks: Masks
     histories: Histories
     """Shared with later states, so it may hold events of items that the view does not."""
@@ -58,7 +58,7 @@ class ShopState:
 
 
 @dataclass(slots=True, eq=False)
-class Shop:
+class ServedShop:
     """A shop, served."""
 
     id: str
@@ -77,7 +77,7 @@ class Shop:
     """Held while other processes' writes are taken in, so that many calls wait for one load."""
 
     @property
-    def stock(self) -> Stock:
+    def stock(self) -> TimedView:
         """The items that are served."""
         return self.state.stock
 

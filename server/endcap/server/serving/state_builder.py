@@ -8,7 +8,7 @@ from endcap.catalog.configuration.bundles import list_models
 from endcap.catalog.configuration.placements import Placement, list_placements
 from endcap.catalog.database.engine import Database
 from endcap.catalog.memory.histories import Histories
-from endcap.catalog.memory.rows import Stock
+from endcap.catalog.memory.rows import TimedView
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import CatalogView, Strategy
@@ -48,7 +48,7 @@ class StateBuilder:
         self._observe_batch = observe_batch
         self._mask_worker = MaskWorker()
 
-    async def build(self, shop: str, stock: Stock, histories: Histories, before: Generation) -> ShopState:
+    async def build(self, shop: str, stock: TimedView, histories: Histories, before: Generation) -> ShopState:
         """Return the state of a shop that was just loaded; models of the generation before are kept."""
         generation, ladders = await self._configured(shop, before)
         masks = await self._masks(stock.view, ladders)
@@ -60,7 +60,7 @@ class StateBuilder:
         await state.masks.hold(_conditions(ladders))
         return replace(state, generation=generation, ladders=ladders)
 
-    async def restocked(self, state: ShopState, stock: Stock) -> ShopState:
+    async def restocked(self, state: ShopState, stock: TimedView) -> ShopState:
         """Return a state with other items; histories get the events that waited for new ones."""
         masks = state.masks
         if stock.view is not state.view:

@@ -110,7 +110,7 @@ def _reason(error: Exception) -> str:
 
 
 class _NoRowError(Exception):
-    """What was read can be no row; says why."""
+    """The line cannot be a row; the text says why."""
 
 
 class _Feed:

@@ -1,4 +1,4 @@
-"""What an import knows of a file, whatever its format."""
+"""The import's side of a file, whatever its format."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CHUNK_SIZE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a file is read."""
+    """The position of a reader in a file."""
 
     offset: int = 0
     """In bytes, or in rows where the format counts these."""
@@ -51,7 +51,7 @@ class Chunk:
     """The lines between them that are no rows."""
 
     position: Position
-    """Where the next one begins."""
+    """The position of the next chunk."""
 
     names: Sequence[Collection[str]] | None = None
     """For each row, what the file calls its columns; None where all rows have the same."""

@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Where one is who has read it."""
+        """The position after this line."""
         return Position(self.end, self.number)
 
     @property

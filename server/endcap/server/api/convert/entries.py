@@ -1,4 +1,4 @@
-"""What items and users have in common: fields written one by one, labels, languages, creation times."""
+"""Shared by items and users: fields written one by one, labels, languages, creation times."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -11,7 +11,7 @@ from endcap.server.api.convert.selections import Selection
 
 
 Readers: TypeAlias = Mapping[str, Callable[[Fields], Any]]
-"""How each field that can be written is read, by name."""
+"""Readers of the fields that can be written, by name."""
 
 
 def read_values(fields: Fields, selection: Selection, readers: Readers, *, now: int) -> dict[str, Any]:

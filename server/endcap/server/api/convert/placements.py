@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct, Value
 
 from endcap.catalog.configuration.audit_log import PlacementChange
-from endcap.catalog.configuration.placements import SHOWS_SEEN, Placement, Rung
+from endcap.catalog.configuration.placements import SHOWS_SEEN, Placement, RungSpec
 from endcap.catalog.fields.limits import (
     MAX_PAGE_SIZE,
     MAX_PARAMETERS_BYTES,
@@ -31,7 +31,7 @@ _EXPLORATION = {"temperature": 10, "new_item_share": 0.5, "floor": 1}
 """The largest value of each number of an exploration."""
 
 _PATH = "placement"
-"""Where a placement is in every request that carries one."""
+"""The field that holds the placement in every request with one."""
 
 _EXCLUDES: Mapping[int, bool] = MappingProxyType(
     {placement_pb2.SEEN_MODE_EXCLUDE: True, placement_pb2.SEEN_MODE_INCLUDE: False}
@@ -134,17 +134,17 @@ def write_task(task: Task) -> "task_pb2.Task.ValueType":
     return task_pb2.Task.Value(f"TASK_{task.name}")
 
 
-def _read_rung(message: placement_pb2.Rung, fields: Fields) -> Rung:
+def _read_rung(message: placement_pb2.Rung, fields: Fields) -> RungSpec:
     if message.parameters.ByteSize() > MAX_PARAMETERS_BYTES:
         raise fields.refused("parameters", f"must have at most {MAX_PARAMETERS_BYTES} bytes")
-    return Rung(
+    return RungSpec(
         strategy=fields.text("strategy"),
         parameters=_read_struct(message.parameters, MAX_PARAMETERS_DEPTH, fields),
         timeout=fields.duration("timeout", maximum=MAX_RUNG_TIMEOUT),
     )
 
 
-def _write_rung(rung: Rung) -> placement_pb2.Rung:
+def _write_rung(rung: RungSpec) -> placement_pb2.Rung:
     message = placement_pb2.Rung(strategy=rung.strategy)
     if rung.parameters:
         message.parameters.update(dict(rung.parameters))

@@ -15,7 +15,7 @@ from endcap.catalog.configuration.shop_settings import (
     ValueRule,
     event_type_named,
 )
-from endcap.catalog.configuration.shops import Shop
+from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.fields import Fields
@@ -73,7 +73,7 @@ def read_update(stored: ShopSettings, message: shop_pb2.Shop, mask: FieldMask | 
     return _read(merged)
 
 
-def write_shop(shop: Shop) -> shop_pb2.Shop:
+def write_shop(shop: ShopRecord) -> shop_pb2.Shop:
     """Write a shop; one that is not stored has no etag."""
     message = _write_settings(shop)
     message.id = shop.id

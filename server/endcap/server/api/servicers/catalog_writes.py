@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.limits import MAX_REJECTIONS, check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.admin.entries import Written, write_items, write_users
+from endcap.server.admin.entries import WriteOutcome, write_items, write_users
 from endcap.server.admin.going_live import go_live
 from endcap.server.api.call import caller_and_shop, identified
 from endcap.server.api.convert.items import item_reader
@@ -107,5 +107,5 @@ def _mask(request: Any) -> Any:
     return request.update_mask if request.HasField("update_mask") else None
 
 
-def _rejections(written: Written, *, start: int = 0) -> list[rejection_pb2.Rejection]:
+def _rejections(written: WriteOutcome, *, start: int = 0) -> list[rejection_pb2.Rejection]:
     return [write_rejection(start + refusal.index, refusal.id, refusal.error) for refusal in written.refusals]

@@ -16,7 +16,7 @@ from endcap.server.api.convert.events import EventRefused, read_event, write_rej
 from endcap.server.recording.attribution import attribute
 from endcap.server.recording.logins import recognize_logins
 from endcap.server.serving.shops import Shops
-from endcap.server.serving.state import Shop
+from endcap.server.serving.state import ServedShop
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1 import event_service_pb2 as pb
 from endcap.v1.event_service_pb2_grpc import EventServiceServicer
@@ -35,7 +35,7 @@ _REFUSALS: Mapping[Outcome, EventRefused] = MappingProxyType(
         ),
     }
 )
-"""What only the database tells of an event that it does not take."""
+"""The rejections of events that only the database decides."""
 
 _Read: TypeAlias = Mapping[int, Event]
 """Events by their place in the request."""
@@ -101,7 +101,7 @@ def _count(
 
 
 async def _read(
-    messages: Sequence[event_pb2.Event], shop: Shop, now: int
+    messages: Sequence[event_pb2.Event], shop: ServedShop, now: int
 ) -> tuple[_Read, list[rejection_pb2.Rejection]]:
     """Return the events that are well formed, and why the others are not."""
     events: dict[int, Event] = {}

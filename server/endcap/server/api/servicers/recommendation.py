@@ -21,7 +21,7 @@ from endcap.server.recording.exposures import exposure
 from endcap.server.recording.row_set import decode_rows, encode_rows
 from endcap.server.serving.failures import Failure
 from endcap.server.serving.shops import Shops
-from endcap.server.serving.state import Shop
+from endcap.server.serving.state import ServedShop
 from endcap.v1 import item_pb2
 from endcap.v1 import recommendation_service_pb2 as pb
 from endcap.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
@@ -181,7 +181,7 @@ class RecommendationServicer(RecommendationServiceServicer):
         return response
 
 
-def _shown(request: pb.RecommendRequest, shop: Shop, digest: str, now: int) -> tuple[int, ...]:
+def _shown(request: pb.RecommendRequest, shop: ServedShop, digest: str, now: int) -> tuple[int, ...]:
     """Return the rows on the pages before."""
     shown = decode_rows(read_page_token(shop.token_key, digest, request.page_token, now)["shown"])
     if len(shown) >= MAX_SHOWN:

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import replace
 
-from endcap.catalog.configuration.shops import Shop, get_shop, list_shops
+from endcap.catalog.configuration.shops import ShopRecord, get_shop, list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.server.admin.caller import Caller
@@ -74,7 +74,7 @@ class ShopServicer(ShopServiceServicer):
         self._shops.close(request.shop)
         return pb.DeleteShopResponse(request_id=caller.request_id)
 
-    async def _serve(self, shop: Shop) -> None:
+    async def _serve(self, shop: ShopRecord) -> None:
         """Answer by the settings that were stored."""
         await self._shops.meet(shop.id)  # another server may have created it a moment ago
         await self._shops.reach(self._shops.get(shop.id), shop.revision, current_caller.get().deadline)

@@ -67,7 +67,11 @@ def processor_seconds(process: int) -> float:
 
 async def drive(port: int) -> None:
     """For each line of input make the calls of its case, and say when they are done."""
+    from google.protobuf.field_mask_pb2 import FieldMask
+
     from endcap.client import AsyncClient
+    from endcap.v1.placement_pb2 import Placement, Rung
+    from endcap.v1.placement_service_pb2 import UpdatePlacementRequest
 
     chance = random.Random(2)
     async with AsyncClient(f"127.0.0.1:{port}") as client:
@@ -78,6 +82,13 @@ async def drive(port: int) -> None:
                 answer = await client.recommend("home", user_id=user, deadline=30, **CASES[case])
                 assert answer.results
 
+        # The default ladder differs between releases, and with it the work.
+        ladder = Placement(id="home", ladder=[Rung(strategy="popular")])
+        await client.placements.UpdatePlacement(
+            UpdatePlacementRequest(placement=ladder, update_mask=FieldMask(paths=["ladder"])),
+            timeout=30,
+            wait_for_ready=True,
+        )
         for line in iter(sys.stdin.readline, ""):
             await asyncio.gather(*(call(CALLS // CONCURRENCY, line.strip()) for _ in range(CONCURRENCY)))
             print("done", flush=True)

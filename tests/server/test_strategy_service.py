@@ -91,5 +91,5 @@ async def test_reflection_names_every_service_that_is_built(application: Applica
 
     assert {name for name in names if name.startswith("endcap.v1.")} == {
         f"endcap.v1.{name}Service"
-        for name in ("Recommendation", "Event", "Catalog", "Placement", "Model", "Strategy")
+        for name in ("Recommendation", "Event", "Catalog", "Placement", "Model", "Shop", "Strategy")
     }

@@ -142,6 +142,7 @@ class Application:
         settings = self._settings
         interceptor = CallInterceptor(
             metrics,
+            parts.shops.known,
             parts.shops.meet,
             max_concurrent_calls=settings.max_concurrent_calls,
             default_deadline_seconds=settings.default_deadline_seconds,

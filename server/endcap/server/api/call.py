@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from endcap.catalog.fields.limits import check_id
-from endcap.server.admin.caller import Caller, Role, require
+from endcap.server.admin.caller import Caller
 from endcap.server.serving.shops import Shops
 from endcap.server.serving.state import ServedShop
 
@@ -19,19 +19,16 @@ current_caller: ContextVar[Caller] = ContextVar("current_caller")
 """Who makes the call that is being answered."""
 
 
-def begin_call(caller: Caller, request: Any, role: Role) -> None:
-    """Let servicers answer a call, if its caller may make it.
+def begin_call(caller: Caller, request: Any) -> None:
+    """Let servicers know the caller of the call that they answer.
 
     Args:
         caller: Who makes the call, still without a request id.
         request: The message, or the stream of messages, which names no request.
-        role: What the method needs.
 
     Raises:
-        PermissionDenied: The caller's role does not include ``role``.
         InvalidInput: The request's id is too long or holds control characters.
     """
-    require(caller, role)
     current_caller.set(identified(caller, request))
 
 

@@ -6,7 +6,7 @@ One interceptor wraps each method once; the wrapper is kept, so a call pays for 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.catalog.fields.limits import check_id
 from endcap.sdk import errors
-from endcap.server.admin.caller import Caller, Role
+from endcap.server.admin.caller import Caller, Role, require
 from endcap.server.api.call import Context, begin_call
 from endcap.server.api.limits import max_request_bytes, takes_data_in
 from endcap.server.api.roles import required_role
@@ -54,6 +54,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         metrics: Metrics,
+        known_shops: Container[str],
         meet: Callable[[str], Awaitable[None]],
         *,
         max_concurrent_calls: int,
@@ -63,11 +64,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         Args:
             metrics: Count the calls.
-            meet: Called with the shop of each call before it is answered: it may be a new one.
+            known_shops: The ids of the shops in memory, always current.
+            meet: Called with the shop of a call that is not in memory, before the call is answered: the shop
+                may be new.
             max_concurrent_calls: Calls in flight; more are refused.
             default_deadline_seconds: Time of a call that has no deadline.
         """
         self._metrics = metrics
+        self._known_shops = known_shops
         self._meet = meet
         self._max_concurrent_calls = max_concurrent_calls
         self._default_deadline_seconds = default_deadline_seconds
@@ -143,9 +147,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 time_left = default_deadline_seconds  # type: ignore[unreachable]
             now = int(time.time() * 1000)
             caller = Caller(_shop(context), now, "", started + time_left)
-            begin_call(caller, request, role)
+            require(caller, role)
+            begin_call(caller, request)
             async with asyncio.timeout(None if math.isinf(time_left) else time_left):
-                await self._meet(caller.shop)
+                if caller.shop not in self._known_shops:
+                    await self._meet(caller.shop)
                 yield
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED

@@ -88,6 +88,9 @@ class RecommendationAnswer:
     has_more: bool
     """Whether rows are left that no page has shown."""
 
+    configuration: int
+    """The revision of the placement that answered."""
+
     candidates: Rows
     """The items that the page was arranged from, fixed before anything is drawn; none twice."""
 

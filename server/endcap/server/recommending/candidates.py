@@ -1,13 +1,20 @@
-"""The candidates of one answer: what to ask the rungs of a ladder for, and what they have named so far."""
+"""Candidate generation: the items of one answer, as the rungs of a ladder name them when they are asked."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import NO_ROWS, Eligibility, Query, Ranking, Reason, Rows, Scores
+from endcap.sdk import NO_ROWS, CatalogView, Eligibility, Query, Ranking, Reason, Rows, Scores
+from endcap.sdk.errors import DeadlineExceeded
+from endcap.server.recommending.answer import RungOutcome
 from endcap.server.reranking import RerankContext, Rules
+from endcap.server.serving.batcher import Batcher
+from endcap.server.serving.checks import CheckedRanking
+from endcap.server.serving.failures import Failure, RungFailed
+from endcap.server.serving.ladders import Rung
 
 
 _PAGES = 5  # asked for where rules re-rank, or where variants of a product may take one another's place
@@ -108,3 +115,75 @@ class Candidates:
         if len(rows):
             pinned = Ranking(rows, np.zeros(len(rows), np.float32))
             self.add([pinned], rung=_NO_RUNG, tier=_NO_RUNG)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidateGenerator:
+    """Asks the rungs of a ladder for candidates, within the time that an answer has."""
+
+    rungs: Sequence[Rung]
+    view: CatalogView
+
+    rung_timeout: float
+    """Seconds that a run of one rung may take, unless its placement says otherwise."""
+
+    deadline: float
+    """The time at which the answer must be there, on the clock."""
+
+    clock: Callable[[], float]
+
+    outcomes: list[RungOutcome] = field(default_factory=list)
+    """The outcomes of the rungs that were asked, from the best down."""
+
+    async def generate(self, candidates: Candidates) -> None:
+        """Ask each rung, from the best down, while candidates are missing or rules require some.
+
+        Raises:
+            DeadlineExceeded: The time is over, and no rung has named anything.
+        """
+        for index, rung in enumerate(self.rungs):
+            if queries := candidates.queries():
+                self.outcomes.append(RungOutcome(rung.strategy, wanted=candidates.missing))
+                candidates.add(await self._ask_rung(index, queries), rung=index, tier=index)
+        is_late = self.clock() >= self.deadline and any(outcome.failure for outcome in self.outcomes)
+        if is_late and not len(candidates.rows):
+            raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
+
+    async def top_up(self, candidates: Candidates, index: int, query: Query, *, missing: int) -> None:
+        """Ask one rung once more; what it names stands behind all that was named before.
+
+        Args:
+            candidates: Those of the answer.
+            index: The place of the rung in the ladder.
+            query: The question.
+            missing: How many items the page lacks.
+        """
+        if index == len(self.outcomes):
+            self.outcomes.append(RungOutcome(self.rungs[index].strategy, wanted=missing))
+        elif self.outcomes[index].failure or self.outcomes[index].skipped:
+            return
+        rankings = await self._ask_rung(index, [query])
+        candidates.add(rankings, rung=index, tier=len(self.rungs) + index)
+
+    async def _ask_rung(self, index: int, queries: Sequence[Query]) -> list[Ranking]:
+        """Ask one rung some queries at once, and count what it did; a rung that fails ranks nothing."""
+        rung, outcome = self.rungs[index], self.outcomes[index]
+        if rung.batcher is None:
+            outcome.skipped, outcome.failure, outcome.detail = rung.failure is None, rung.failure, rung.detail
+            return []
+        started = self.clock()
+        try:
+            answers = await self._ask(rung, rung.batcher, queries)
+        except RungFailed as error:
+            answers = []
+            outcome.failure, outcome.detail = error.failure, str(error)
+        outcome.milliseconds += (self.clock() - started) * 1000
+        for answer in answers:
+            outcome.count(answer.ranked, answer.dropped)
+        return [answer.ranking for answer in answers]
+
+    async def _ask(self, rung: Rung, batcher: Batcher, queries: Sequence[Query]) -> list[CheckedRanking]:
+        limit, time_left = rung.timeout or self.rung_timeout, self.deadline - self.clock()
+        if time_left <= 0:
+            raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
+        return await asyncio.gather(*(batcher.ask(query, self.view, limit, time_left) for query in queries))

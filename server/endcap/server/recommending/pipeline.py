@@ -1,24 +1,20 @@
 """The life of a request: what is asked, the ladder of strategies until the page is full, the rules."""
 
-import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from endcap.sdk import NO_ROWS, CatalogView, History, Query, Ranking, Task
-from endcap.sdk.errors import DeadlineExceeded
-from endcap.server.recommending.answer import RecommendationAnswer, RungOutcome
-from endcap.server.recommending.candidates import Candidates
+from endcap.sdk import NO_ROWS, CatalogView, History, Task
+from endcap.server.recommending.answer import RecommendationAnswer
+from endcap.server.recommending.candidates import CandidateGenerator, Candidates
 from endcap.server.recommending.conditions import Conditions
 from endcap.server.recommending.eligibility import build_query
 from endcap.server.recommending.lookups import Exposures, Lookups
 from endcap.server.recommending.request import RecommendationRequest
-from endcap.server.recommending.slate import Slate, rerank
-from endcap.server.reranking import RerankContext, Rules
-from endcap.server.serving.batcher import Batcher
-from endcap.server.serving.checks import CheckedRanking
-from endcap.server.serving.failures import Failure, RungFailed
-from endcap.server.serving.ladders import Ladder, Rung
+from endcap.server.recommending.slate import fill_slate
+from endcap.server.reranking import RerankContext
+from endcap.server.serving.failures import Failure
+from endcap.server.serving.ladders import Ladder
 from endcap.server.serving.state import ServedShop, ShopState
 
 
@@ -121,7 +117,13 @@ class Pipeline:
             time=request.time,
             exposures=exposures.shown,
         )
-        slate, rungs = await self._fill(asked.query, ladder.rungs, rules, context, deadline)
+        candidates = Candidates(asked.query, rules, context)
+        generator = CandidateGenerator(ladder.rungs, state.view, self.rung_timeout, deadline, self.clock)
+        await generator.generate(candidates)
+        slate = await fill_slate(candidates, generator, rules, context)
+        for outcome in generator.outcomes:
+            dropped = [(each.cause, len(each.rows)) for each in outcome.dropped]
+            self.observe_rung(outcome.strategy, outcome.failure or "", dropped)
         failures = []
         if request.minimum_revision and shop.revision < request.minimum_revision:
             failures.append(Failure.STALE)
@@ -131,13 +133,14 @@ class Pipeline:
             items=slate.items(ladder.rungs),
             missing_item_ids=asked.missing_item_ids,
             dropped=asked.dropped,
-            rungs=rungs,
+            rungs=tuple(generator.outcomes),
             removed=asked.removed,
             rules=(*conditions.outcomes(eligible), *slate.reranked.outcomes) if request.trace else (),
             eligible=asked.left,
             has_more=(slate.keeps_out() or (not slate.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
-            candidates=slate.candidates.rows,
+            candidates=candidates.rows,
+            configuration=ladder.revision,
             history=len(asked.query.history),
             failures=tuple(failures),
         )
@@ -163,69 +166,3 @@ class Pipeline:
             deadline=deadline,
         )
         return exposures.without(set(history.rows[history.times >= since].tolist()))
-
-    async def _fill(
-        self, query: Query, rungs: Sequence[Rung], rules: Rules, context: RerankContext, deadline: float
-    ) -> tuple[Slate, tuple[RungOutcome, ...]]:
-        """Gather candidates from the best rung down, re-rank them, and top up what caps or variants starve.
-
-        What a rung is asked for once more stands behind all that was named before.
-        """
-        candidates = Candidates(query, rules, context)
-        outcomes: list[RungOutcome] = []
-        for index, rung in enumerate(rungs):
-            if queries := candidates.queries():
-                outcomes.append(RungOutcome(rung.strategy, wanted=candidates.missing))
-                rankings = await self._ask_rung(rung, queries, context.view, outcomes[-1], deadline)
-                candidates.add(rankings, rung=index, tier=index)
-        if self.clock() >= deadline and not len(candidates.rows) and any(each.failure for each in outcomes):
-            raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
-        # Here the candidates are fixed: whatever is drawn at random is drawn from these.
-        slate = await rerank(candidates, rules, context)
-        for index, rung in enumerate(rungs):
-            further = slate.top_up()
-            if further is None:
-                break
-            if index == len(outcomes):
-                outcomes.append(RungOutcome(rung.strategy, wanted=slate.missing))
-            elif outcomes[index].failure or outcomes[index].skipped:
-                continue
-            rankings = await self._ask_rung(rung, [further], context.view, outcomes[index], deadline)
-            candidates.add(rankings, rung=index, tier=len(rungs) + index)
-            slate = await rerank(candidates, rules, context)
-        for outcome, used in zip(outcomes, slate.used(len(outcomes)).tolist(), strict=True):
-            outcome.used = used
-            dropped = [(each.cause, len(each.rows)) for each in outcome.dropped]
-            self.observe_rung(outcome.strategy, outcome.failure or "", dropped)
-        return slate, tuple(outcomes)
-
-    async def _ask_rung(
-        self,
-        rung: Rung,
-        queries: Sequence[Query],
-        view: CatalogView,
-        outcome: RungOutcome,
-        deadline: float,
-    ) -> list[Ranking]:
-        """Ask one rung some queries at once, and count what it did; a rung that fails ranks nothing."""
-        if rung.batcher is None:
-            outcome.skipped, outcome.failure, outcome.detail = rung.failure is None, rung.failure, rung.detail
-            return []
-        started = self.clock()
-        try:
-            answers = await self._ask(rung, rung.batcher, queries, view, deadline)
-        except RungFailed as error:
-            answers = []
-            outcome.failure, outcome.detail = error.failure, str(error)
-        outcome.milliseconds += (self.clock() - started) * 1000
-        for answer in answers:
-            outcome.count(answer.ranked, answer.dropped)
-        return [answer.ranking for answer in answers]
-
-    async def _ask(
-        self, rung: Rung, batcher: Batcher, queries: Sequence[Query], view: CatalogView, deadline: float
-    ) -> list[CheckedRanking]:
-        limit, time_left = rung.timeout or self.rung_timeout, deadline - self.clock()
-        if time_left <= 0:
-            raise RungFailed(Failure.TIMED_OUT, "no time was left to ask it")
-        return await asyncio.gather(*(batcher.ask(query, view, limit, time_left) for query in queries))

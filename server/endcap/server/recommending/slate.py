@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from endcap.sdk import Query
 from endcap.server.recommending.answer import RecommendedItem
-from endcap.server.recommending.candidates import Candidates
+from endcap.server.recommending.candidates import CandidateGenerator, Candidates
 from endcap.server.reranking import RerankContext, Reranked, Rules, ScoredCandidates
 from endcap.server.serving.ladders import Rung
 
@@ -69,8 +69,25 @@ class Slate:
         return np.bincount(named, minlength=rung_count)
 
 
-async def rerank(candidates: Candidates, rules: Rules, context: RerankContext) -> Slate:
-    """Make the page of the candidates, in a thread where comparing words would hold up the event loop."""
+async def fill_slate(
+    candidates: Candidates, generator: CandidateGenerator, rules: Rules, context: RerankContext
+) -> Slate:
+    """Make the page of the candidates, topped up from each rung once where caps or variants starve it."""
+    # Here the candidates are fixed: whatever is drawn at random is drawn from these.
+    slate = await _rerank(candidates, rules, context)
+    for index in range(len(generator.rungs)):
+        further = slate.top_up()
+        if further is None:
+            break
+        await generator.top_up(candidates, index, further, missing=slate.missing)
+        slate = await _rerank(candidates, rules, context)
+    for outcome, used in zip(generator.outcomes, slate.used(len(generator.outcomes)).tolist(), strict=True):
+        outcome.used = used
+    return slate
+
+
+async def _rerank(candidates: Candidates, rules: Rules, context: RerankContext) -> Slate:
+    """Re-rank, in a thread where comparing words would hold up the event loop."""
     scored = ScoredCandidates(candidates.rows, candidates.scores, candidates.tiers)
     if rules.weighs_similarity:
         return Slate(candidates, context, await asyncio.to_thread(rules.rerank, scored, context))

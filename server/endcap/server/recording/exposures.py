@@ -32,7 +32,7 @@ def exposure(
         language=request.language,
         device=request.context.get("device", ""),
         candidates=candidates_digest(answer.candidates),
-        configuration=state.ladder(request.placement).revision,
+        configuration=answer.configuration,
         degraded=(
             *(Degradation(rung.strategy, rung.failure.value) for rung in answer.rungs if rung.failure),
             *(Degradation("", failure.value) for failure in answer.failures),

@@ -73,6 +73,8 @@ class Shops:
             database, host, models, max_batch_size=max_batch_size, observe_batch=metrics.batch
         )
         self._shops: dict[str, ServedShop] = {}
+        self.known = self._shops.keys()
+        """The ids of the shops in memory, always current."""
         self._commits: dict[str, list[tuple[Sequence[Event], int]]] = {}  # of the shops that are being loaded
         self._failing: dict[str, _Failing] = {}
         self._refreshing = asyncio.Lock()

@@ -127,18 +127,18 @@ class RecommendationServicer(RecommendationServiceServicer):
     ) -> pb.RecommendResponse:
         started = time.monotonic()
         shop = self._shops.get(caller.shop)
-        digest = request_digest(request, _MAY_DIFFER)
         asked = recommendations.read_request(
             request,
             caller,
-            shown=_shown(request, shop, digest, caller.time) if request.page_token else (),
+            shown=_shown(request, shop, caller.time) if request.page_token else (),
         )
         item_fields = None
         if request.item_fields.paths:
             item_fields = ItemFields.read(request.item_fields, request.language_code)
         if asked.minimum_revision and asked.minimum_revision > shop.revision:
             await self._shops.reach(shop, asked.minimum_revision, (started + caller.deadline) / 2)
-        state, revision = shop.state, shop.revision
+        state = shop.state
+        revision = state.histories.revision
         if caller.validate_only:
             pipeline.validate(asked, state)
             return pb.RecommendResponse(request_id=asked.request_id)
@@ -155,6 +155,7 @@ class RecommendationServicer(RecommendationServiceServicer):
         next_page_token = ""
         if answer.has_more:
             shown = encode_rows([*asked.shown, *(item.row for item in answer.items)])
+            digest = request_digest(request, _MAY_DIFFER)
             next_page_token = page_token(shop.token_key, digest, {"shown": shown}, asked.time)
         token = ""
         if not request.unrecorded:
@@ -181,8 +182,9 @@ class RecommendationServicer(RecommendationServiceServicer):
         return response
 
 
-def _shown(request: pb.RecommendRequest, shop: ServedShop, digest: str, now: int) -> tuple[int, ...]:
+def _shown(request: pb.RecommendRequest, shop: ServedShop, now: int) -> tuple[int, ...]:
     """Return the rows on the pages before."""
+    digest = request_digest(request, _MAY_DIFFER)
     shown = decode_rows(read_page_token(shop.token_key, digest, request.page_token, now)["shown"])
     if len(shown) >= MAX_SHOWN:
         raise PageOutOfRange(

@@ -52,7 +52,7 @@ def test_a_command_that_does_not_exist_is_refused_with_the_nearest_one(
     with pytest.raises(SystemExit) as refused:
         main.main()
 
-    assert refused.value.code == "endcap: there is no command 'recomend': did you mean 'recommend'?"
+    assert refused.value.code == "endcap: command 'recomend' does not exist: did you mean 'recommend'?"
 
 
 @pytest.mark.parametrize("command", [["serve"], ["backup", "file"], ["prune"], ["recommend", "home"]])

@@ -345,7 +345,7 @@ async def test_what_is_no_backup_is_refused(catalog_url: str, tmp_path: Path) ->
     other = b"PGDMP" if catalog_url.startswith("sqlite") else b"SQLite format 3\0"
     (tmp_path / "other").write_bytes(other + bytes(100))
 
-    with pytest.raises(NotFound, match=r"there is no file .*: name one that 'endcap backup' wrote"):
+    with pytest.raises(NotFound, match=r"file .* does not exist: name one that 'endcap backup' wrote"):
         await restore(catalog_url, tmp_path / "nothing")
     with pytest.raises(InvalidInput, match="is no backup"):
         await restore(catalog_url, tmp_path / "letter")
@@ -404,5 +404,5 @@ async def test_a_program_that_is_missing_is_named(
         "pg_restore": lambda: restore(catalog_url, tmp_path / "backup"),
     }
 
-    with pytest.raises(FailedPrecondition, match=f"there is no {program} on the PATH: install"):
+    with pytest.raises(FailedPrecondition, match=f"{program} is not on the PATH: install"):
         await works[program]()

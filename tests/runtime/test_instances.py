@@ -103,7 +103,7 @@ def test_bad_parameters_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_an_unknown_strategy_is_not_found() -> None:
-    with pytest.raises(NotFound, match="there is no strategy 'fancy': use one of plain"):
+    with pytest.raises(NotFound, match="strategy 'fancy' does not exist: use one of plain"):
         instances_of(plain=plain).get("fancy")
 
 

@@ -216,7 +216,7 @@ def test_a_bundle_without_golden_queries_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_its_strategy_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleRefused, match="there is no strategy 'neighbours': use one of other"):
+    with pytest.raises(BundleRefused, match="strategy 'neighbours' does not exist: use one of other"):
         load_bundle(write(tmp_path), host_of(Neighbours, "other"))
 
 

@@ -284,7 +284,9 @@ def test_parameters_must_be_a_frozen_dataclass_made_by_parameter(schema: object)
 
 
 def test_an_unknown_strategy_is_not_found_and_the_offer_is_listed() -> None:
-    with pytest.raises(NotFound, match="there is no strategy 'bad': use one of good, or install its plugin"):
+    with pytest.raises(
+        NotFound, match="strategy 'bad' does not exist: use one of good, or install its plugin"
+    ):
         PluginHost([GOOD]).registration("bad")
 
 

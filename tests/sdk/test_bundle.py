@@ -143,7 +143,7 @@ def test_a_file_too_many_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleRefused, match="there is no folder 'nowhere': name one"):
+    with pytest.raises(BundleRefused, match="folder 'nowhere' does not exist: name one"):
         Bundle.open(tmp_path / "nowhere")
 
 

@@ -187,7 +187,7 @@ def errors_of(url: str) -> list[EndcapError]:
 def test_a_missing_bucket_is_named() -> None:
     for error in errors_of("s3://no-such-bucket/shop"):
         assert isinstance(error, FailedPrecondition)
-        assert str(error) == "there is no bucket 'no-such-bucket': create it, or name another"
+        assert str(error) == "bucket 'no-such-bucket' does not exist: create it, or name another"
 
 
 def test_without_credentials_it_says_which_to_set(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_a_bundle_goes_through_its_life_by_commands(
         (["prune", "--keep", "1"], 0, f"deleted {named}"),
         (["delete", f"ease@{old.name}"], 1, "is active"),
         (["delete", "ease"], 1, "is not MODEL@VERSION"),
-        (["activate", "nowhere"], 1, "there is no folder 'nowhere': name one that 'endcap train' wrote"),
+        (["activate", "nowhere"], 1, "folder 'nowhere' does not exist: name one that 'endcap train' wrote"),
     ):
         result = CliRunner().invoke(models, arguments, env=environment)
         assert (result.exit_code, said in result.output) == (code, True), result.output

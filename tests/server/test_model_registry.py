@@ -166,7 +166,7 @@ async def test_a_bundle_of_another_catalog_is_refused(
 
     with pytest.raises(BundleRefused, match="knows no item of the shop 'default'"):
         await registry.register("default", foreign)
-    with pytest.raises(NotFound, match="there is no shop"):
+    with pytest.raises(NotFound, match="does not exist"):
         await registry.register("nowhere", foreign)
 
 

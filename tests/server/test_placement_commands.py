@@ -94,7 +94,7 @@ def test_a_preview_stores_nothing(run: Run) -> None:
 
     assert strategies(previewed) == ["popular"]
     assert "etag" not in previewed
-    assert "there is no placement 'shelf'" in run("show", "shelf").output
+    assert "placement 'shelf' does not exist" in run("show", "shelf").output
 
 
 def test_changes_are_shown_with_who_made_them(run: Run) -> None:
@@ -118,13 +118,13 @@ def test_changes_are_shown_with_who_made_them(run: Run) -> None:
     ("arguments", "message"),
     [
         (["put", "shelf", "--strategy", "popular"], "placement.task must be one of"),
-        (["put", "shelf", "--task", "similar", "--strategy", "unheard_of"], "no strategy 'unheard_of'"),
+        (["put", "shelf", "--task", "similar", "--strategy", "unheard_of"], "strategy 'unheard_of' does not exist"),
         (["put", "Shelf", "--task", "similar", "--strategy", "item_knn"], "placement.id must be"),
         (["put", "home", "--task", "similar"], "the task of 'home' is for-you"),
         (["put", "home", "--file", "home.json"], "home.json is not the JSON of a placement"),
         (["put", "home", "--file", "shelf.json"], "shelf.json holds the placement 'shelf'"),
-        (["delete", "attic"], "there is no placement 'attic'"),
-        (["list", "--shop", "nowhere"], "there is no shop 'nowhere'"),
+        (["delete", "attic"], "placement 'attic' does not exist"),
+        (["list", "--shop", "nowhere"], "shop 'nowhere' does not exist"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(

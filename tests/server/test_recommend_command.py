@@ -79,7 +79,7 @@ async def test_what_the_server_refuses_is_a_sentence(address: str) -> None:
     result = await asyncio.to_thread(CliRunner().invoke, app, ["attic", "--address", address])
 
     assert result.exit_code == 1
-    assert result.output.startswith("Error: there is no placement 'attic'")
+    assert result.output.startswith("Error: placement 'attic' does not exist")
 
 
 def test_without_a_server_one_user_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ async def test_every_user_is_in_the_files_with_a_whole_list(address: str, tmp_pa
 @pytest.mark.parametrize(
     ("placement", "reason"),
     [
-        ("attic", "there is no placement 'attic'"),
+        ("attic", "placement 'attic' does not exist"),
         ("product", "the task similar starts from items: send item_ids"),
         ("search", "the task search needs what the user typed: send query"),
     ],

@@ -58,4 +58,4 @@ def test_what_the_object_store_lacks_is_one_sentence() -> None:
     result = _call("s3://no-such-bucket/monday")
 
     assert result.exit_code == 1
-    assert result.output == "Error: there is no bucket 'no-such-bucket': create it, or name another\n"
+    assert result.output == "Error: bucket 'no-such-bucket' does not exist: create it, or name another\n"

@@ -145,7 +145,7 @@ def test_what_cannot_be_judged_beside_the_new_one_is_named(dated: Snapshot, tmp_
     other = run("train", "ease", *train[2:], "--against", bundle)
 
     assert lost.exit_code == 0
-    assert f"Not judged beside {tmp_path / 'lost'}: there is no folder 'lost'" in lost.output
+    assert f"Not judged beside {tmp_path / 'lost'}: folder 'lost' does not exist" in lost.output
     assert other.exit_code == 1
     assert "is of popular, which is not among the strategies named" in other.output
 
@@ -188,7 +188,7 @@ def test_train_reads_a_snapshot_from_an_object_store(snapshot: Snapshot, bucket:
     ("arguments", "message"),
     [
         (["evaluate", "nowhere", "--strategy", "popular"], "nowhere is not a folder"),
-        (["evaluate", ".", "--strategy", "popular", "--setting", "loose"], "there is no setting 'loose'"),
+        (["evaluate", ".", "--strategy", "popular", "--setting", "loose"], "setting 'loose' does not exist"),
         (["evaluate", ".", "--strategy", "popular", "--set", "ease.x=1"], "is for ease, which is not among"),
         (["train", "popular", "--snapshot", "nowhere", "--output", "."], "nowhere holds no snapshot"),
     ],

@@ -69,7 +69,7 @@ def golden_view(vocabulary: Vocabulary) -> CatalogView:
 
 
 def make_golden_queries(strategy: Strategy, vocabulary: Vocabulary) -> tuple[GoldenQuery, ...]:
-    """Record what a strategy answers to queries that are the same for equal vocabularies.
+    """Record a strategy's answers to golden queries, which are the same for equal vocabularies.
 
     Args:
         strategy: Built with its default parameters over the new model.

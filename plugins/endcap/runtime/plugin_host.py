@@ -127,7 +127,7 @@ class PluginHost:
         )
 
     def registration(self, strategy: str) -> Registration:
-        """Return what was registered under a name.
+        """Return the registration of a name.
 
         Raises:
             NotFound: Nothing was.
@@ -136,9 +136,11 @@ class PluginHost:
             return self.registrations[strategy]
         failed = [failure for failure in self.failures if failure.plugin.name == strategy]
         if failed:
-            raise NotFound(f"there is no strategy {strategy!r}, for its plugin failed: {failed[0].message}")
+            raise NotFound(
+                f"strategy {strategy!r} is not available, for its plugin failed: {failed[0].message}"
+            )
         offered = ", ".join(self.registrations) or "none"
-        raise NotFound(f"there is no strategy {strategy!r}: use one of {offered}, or install its plugin")
+        raise NotFound(f"strategy {strategy!r} does not exist: use one of {offered}, or install its plugin")
 
 
 class _PluginRejected(Exception):
@@ -155,7 +157,7 @@ def _plugin(entry_point: EntryPoint) -> Plugin:
 
 
 def _load(plugin: Plugin, taken: Mapping[str, Registration]) -> dict[str, Registration]:
-    """Return what one plugin registers. It gets a manager of its own, so that what goes wrong is its own."""
+    """Return the registrations of one plugin, which has a manager of its own: its errors harm no other."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     hooks = list(vars(manager.hook))

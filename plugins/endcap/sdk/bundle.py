@@ -152,11 +152,11 @@ class Bundle:
         """Open a bundle and check every byte of it.
 
         Raises:
-            BundleRefused: There is no such folder; a file is missing, altered, too large, a link, or not part
+            BundleRefused: The folder is missing; a file is missing, altered, too large, a link, or not part
                 of a bundle; or the bundle was made with another version of the format or of the features.
         """
         if not folder.is_dir():
-            raise BundleRefused(f"there is no folder {folder.name!r}: name one that 'endcap train' wrote")
+            raise BundleRefused(f"folder {folder.name!r} does not exist: name one that 'endcap train' wrote")
         written = _read(folder, MANIFEST)
         manifest = BundleManifest.from_json(written.decode("utf-8", "replace"))
         if manifest.features_version != features.VERSION:

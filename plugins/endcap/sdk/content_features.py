@@ -17,7 +17,7 @@ from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
 
 
 BUCKETS = 512
-"""Into how many buckets the words fall that a model does not know."""
+"""The number of buckets for the words that a model does not know."""
 
 DECAY = 0.6
 """Decay of the events of one moment, relative to those of the next moment."""

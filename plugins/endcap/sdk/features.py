@@ -60,6 +60,6 @@ def last_occurrences(rows: Rows) -> Rows:
 
 
 def last_positions(rows: Rows) -> NDArray[np.int64]:
-    """Return where each distinct row occurs last, ascending."""
+    """Return the last place of each distinct row, ascending."""
     _, from_end = np.unique(rows[::-1], return_index=True)
     return np.sort(len(rows) - 1 - from_end)

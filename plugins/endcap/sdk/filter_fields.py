@@ -86,7 +86,7 @@ def _check(comparison: Comparison, fields: Mapping[str, FieldType]) -> None:
         names = [
             f"{name}.<name>" if fields[name] == FieldType.ATTRIBUTES else name for name in sorted(fields)
         ]
-        refuse(f"there is no field {shown(field)}; use one of {', '.join(names)}", comparison.position)
+        refuse(f"field {shown(field)} does not exist; use one of {', '.join(names)}", comparison.position)
     if field == root and field_type == FieldType.ATTRIBUTES:
         if comparator != Operator.HAS or value.has_wildcard:
             refuse(f"{field} is {field_type}; compare one, such as {field}.colour", comparison.position)

@@ -30,7 +30,7 @@ class TextColumn:
         self._texts = texts
 
     def equal(self, value: Value) -> NDArray[np.bool_]:
-        """Return which texts are a value, as ``Value.equals`` says."""
+        """Return the texts that equal a value, by ``Value.equals``."""
         first, *others = value.pieces
         if not others:
             return _as_mask(self._plain == first)
@@ -39,14 +39,14 @@ class TextColumn:
         return _as_mask(self._plain.str.contains(rf"\A{_in_order(value.pieces)}\z"))
 
     def containing(self, value: Value) -> NDArray[np.bool_]:
-        """Return which texts contain a value whatever the case, as ``Value.occurs_in`` says."""
+        """Return the texts that contain a value whatever the case, by ``Value.occurs_in``."""
         pieces = [piece.casefold() for piece in value.pieces if piece]
         if len(pieces) == 1:
             return _as_mask(self._folded.str.contains(pieces[0], literal=True))
         return _as_mask(self._folded.str.contains(_in_order(pieces)))
 
     def ordered(self, comparator: Operator, bound: str) -> NDArray[np.bool_]:
-        """Return which texts, if there are any, lie above or below a bound by their code points."""
+        """Return the texts that lie above or below a bound by their code points."""
         texts = self._plain
         match comparator:
             case Operator.LESS:

@@ -110,7 +110,7 @@ class Filter:
     expression: Expression = field(repr=False, compare=False)
 
     def mask(self, view: CatalogView) -> Mask:
-        """Return which rows of a view meet the condition, ``(rows,)``, read-only.
+        """Return the mask of the rows of a view that meet the condition, ``(rows,)``, read-only.
 
         It is worked out anew each time, in up to 0.3 s for 100,000 items, and the texts are read once a view:
         keep it for as long as the view lives.
@@ -140,7 +140,7 @@ def parse_filter(text: str) -> Filter:
 
 
 def _cost(condition: Literal | Comparison) -> int:
-    """Return what a condition counts as: nothing for numbers, and where it merely asks what is equal."""
+    """Return the cost of a condition: nothing for numbers, and for a mere comparison for equality."""
     parts = 1 if condition.value.is_anything else len(condition.value.pieces)
     if isinstance(condition, Literal) or condition.field == "description":
         return 2 * parts
@@ -211,7 +211,7 @@ class _Reading:
         return column.chosen(self._texts_of(name, column).containing(value))
 
     def _column_mask(self, column: _Column, comparison: Comparison) -> Mask:
-        """Return where a column meets a comparison, ``:`` asking for an equal value."""
+        """Return the rows where a column meets a comparison; ``:`` compares for equality."""
         name, value, comparator = comparison.field, comparison.value, comparison.operator
         if comparator == Operator.NOT_EQUAL:
             equal = replace(comparison, operator=Operator.EQUAL)

@@ -67,7 +67,7 @@ class ObjectStore:
         """Return whether there is no object.
 
         Raises:
-            FailedPrecondition: There is no such bucket, or there are no good credentials for it.
+            FailedPrecondition: The bucket does not exist, or its credentials are missing or wrong.
             Unavailable: The store does not answer.
         """
         import obstore
@@ -80,7 +80,7 @@ class ObjectStore:
 
         Raises:
             AlreadyExists: The name is taken.
-            FailedPrecondition: There is no such bucket, or there are no good credentials for it.
+            FailedPrecondition: The bucket does not exist, or its credentials are missing or wrong.
             Unavailable: The store does not answer.
         """
         import obstore
@@ -93,7 +93,7 @@ class ObjectStore:
 
         Raises:
             NotFound: No object has this name.
-            FailedPrecondition: There is no such bucket, or there are no good credentials for it.
+            FailedPrecondition: The bucket does not exist, or its credentials are missing or wrong.
             Unavailable: The store does not answer.
         """
         import obstore
@@ -106,7 +106,7 @@ class ObjectStore:
         """Delete objects; those that are not there count as deleted.
 
         Raises:
-            FailedPrecondition: There is no such bucket, or there are no good credentials for it.
+            FailedPrecondition: The bucket does not exist, or its credentials are missing or wrong.
             Unavailable: The store does not answer.
         """
         import obstore
@@ -127,7 +127,7 @@ class ObjectStore:
             if _NO_BUCKET.search(str(error)):
                 bucket = urlsplit(self.url).netloc
                 raise FailedPrecondition(
-                    f"there is no bucket {bucket!r}: create it, or name another"
+                    f"bucket {bucket!r} does not exist: create it, or name another"
                 ) from error
             refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
             if isinstance(error, refusals) or _REFUSED.search(str(error)):

@@ -21,7 +21,7 @@ EVIDENCE = 3
 """How many items at most speak for another."""
 
 EVIDENCE_POOL = 100
-"""Of how many items of a profile, the last ones, evidence is chosen: each costs a row of scores."""
+"""The number of items of a profile, the last ones, that evidence is chosen from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

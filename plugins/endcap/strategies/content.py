@@ -68,7 +68,7 @@ WEIGHTS: Mapping[Task, tuple[float, float, float]] = MappingProxyType(
 """For each task how much text, taste and price weigh."""
 
 SHORTEST = 1e-9
-"""Keeps what has no length from being divided by it."""
+"""Keeps a vector of length zero from being divided by its length."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +117,7 @@ class Content:
         return scores
 
     def _wanted(self, queries: Sequence[Query], vectors: Vectors, catalog: CatalogView) -> Vectors:
-        """Return what each query asks for as a vector whose parts are as long as they weigh."""
+        """Return each query as a vector whose parts are as long as their weights."""
         wanted = np.zeros((len(queries), vectors.shape[1]), np.float32)
         texts = [index for index, query in enumerate(queries) if query.task is Task.SEARCH]
         wanted[texts] = self._encode(
@@ -162,7 +162,7 @@ class Content:
         return np.concatenate(vectors)
 
     def _silent(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return which vectors go by nothing but a price."""
+        """Return the vectors that hold nothing but a price."""
         _, taste, _ = self._parts
         silent: NDArray[np.bool_] = np.all(vectors[:, : taste.stop] == 0, axis=1)
         return silent
@@ -180,7 +180,7 @@ class Content:
 
 
 def _parts(widths: Sequence[int]) -> tuple[slice, ...]:
-    """Return where text, taste and price lie in a vector."""
+    """Return the slices of text, taste and price in a vector."""
     ends = np.cumsum(widths).tolist()
     return tuple(slice(end - width, end) for end, width in zip(ends, widths, strict=True))
 

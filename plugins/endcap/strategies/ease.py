@@ -27,7 +27,7 @@ from endcap.sdk.profiles import Profile, counted_history, explain_profiles, scor
 
 
 class Ease:
-    """Recommends what customers with such a history buy, beyond what any two products say alone."""
+    """Recommends the items that customers with such a history buy, from all their products together."""
 
     tasks = frozenset({Task.FOR_YOU, Task.RANK})
 

@@ -60,7 +60,7 @@ class HybridParameters:
 
 
 class Hybrid:
-    """Recommends what several strategies together hold best."""
+    """Recommends the items that several strategies together score best."""
 
     tasks = frozenset({Task.FOR_YOU, Task.RANK})
 

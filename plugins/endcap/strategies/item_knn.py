@@ -46,7 +46,7 @@ DECAY = 0.6
 
 
 class ItemKnn:
-    """Recommends what stands near the user's items, or near the items of the page or the cart."""
+    """Recommends the neighbours of the user's items, or of the items of the page or the cart."""
 
     tasks = frozenset({Task.FOR_YOU, Task.SIMILAR, Task.RELATED, Task.RANK})
 

@@ -30,7 +30,7 @@ from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, sco
 
 
 class MatrixFactorization:
-    """Recommends what lies near the user's factors, or near the item of the page."""
+    """Recommends the items near the user's vector, or near the item of the page."""
 
     tasks = frozenset({Task.FOR_YOU, Task.SIMILAR, Task.RANK})
 

@@ -24,7 +24,7 @@ from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, sco
 
 
 class NextPurchase:
-    """Recommends what customers with such a history bought in the weeks after."""
+    """Recommends the items that customers with such a history bought in the weeks after."""
 
     tasks = frozenset({Task.FOR_YOU, Task.RANK})
 

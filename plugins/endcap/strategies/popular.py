@@ -67,7 +67,7 @@ class PopularParameters:
 
 
 class Popular:
-    """Recommends what many users chose lately; for trending, what more users choose now than before."""
+    """Recommends the items of most users lately; for trending, of more users now than before."""
 
     tasks = frozenset(Task)
 

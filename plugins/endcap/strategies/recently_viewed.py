@@ -19,7 +19,7 @@ from endcap.sdk.features import last_occurrences
 
 
 class RecentlyViewed:
-    """Recommends what the user viewed, newest first, each item once."""
+    """Recommends the items that the user viewed, newest first, each once."""
 
     tasks = frozenset({Task.RECENTLY_VIEWED})
 

@@ -62,7 +62,7 @@ class _Matches:
 
 
 class Search:
-    """Recommends what matches the text, the best matches first, near-equal ones by the user's taste."""
+    """Recommends the items that match the text, the best first, near-equal ones by the user's taste."""
 
     tasks = frozenset({Task.SEARCH})
 

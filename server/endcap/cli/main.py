@@ -23,7 +23,7 @@ def main() -> None:
 
 def _unknown(name: str, commands: Iterable[str]) -> str:
     near = "".join(f": did you mean {each!r}?" for each in get_close_matches(name, commands, n=1))
-    return f"endcap: there is no command {name!r}{near}"
+    return f"endcap: command {name!r} does not exist{near}"
 
 
 def _run(name: str, entry_point: EntryPoint) -> None:

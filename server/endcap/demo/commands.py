@@ -107,7 +107,7 @@ def _make(console: Console, folder: Path) -> None:
 
 
 def _serve(console: Console, folder: Path) -> None:
-    """Serve what the folder holds until Ctrl-C."""
+    """Serve the shop in the folder until Ctrl-C."""
     try:
         with serving(_environment(folder, _PORT)) as (server, port):
             console.print(f"Serving {folder} on {HOST}:{port}; stop with Ctrl-C.")

@@ -278,7 +278,7 @@ async def test_a_user_who_was_deleted_does_not_come_back(catalog_database: Datab
 async def test_a_shop_that_is_missing_is_named(catalog_database: Database, tmp_path: Path) -> None:
     folder = _write(tmp_path, users={"user_id": ["ann"]})
 
-    with pytest.raises(NotFound, match="there is no shop 'elsewhere'"):
+    with pytest.raises(NotFound, match="shop 'elsewhere' does not exist"):
         await import_folder(catalog_database, "elsewhere", folder, now=9)
 
 

@@ -9,7 +9,7 @@ from endcap.sdk.vocabulary import Rows
 
 
 def recommendation_counts(lists: Rows, item_count: int) -> NDArray[np.int64]:
-    """Return how often each item is recommended; ``(items,)``.
+    """Return the number of times that each item is recommended; ``(items,)``.
 
     Args:
         lists: Item rows, ``(cases, length)``; -1 fills a short list.
@@ -24,7 +24,7 @@ def catalog_coverage(counts: NDArray[np.int64]) -> float:
 
 
 def gini(counts: NDArray[np.int64]) -> float:
-    """Return how unevenly recommendations fall on items: 0 when evenly, near 1 when all fall on one."""
+    """Return the Gini coefficient of recommendations over items: 0 when even, near 1 when all fall on one."""
     total = counts.sum()
     if total == 0:
         return 0.0
@@ -64,7 +64,7 @@ def novelty(lists: Rows, item_users: ItemUsers) -> float:
 
 
 def intra_list_diversity(lists: Rows, item_users: ItemUsers, *, sample: int = 2000, seed: int = 0) -> float:
-    """Return how unlike the items of one list are on average, from 0 to 1.
+    """Return the mean dissimilarity of the items of one list, from 0 to 1.
 
     Two items are alike by the cosine of the sets of users who did something with them; a list's diversity
     is one less the mean over its pairs (Ziegler et al., "Improving recommendation lists through topic

@@ -93,7 +93,7 @@ class EvaluationData:
         return build_view(self.items, self.events, version=f"{self.name}, {self.protocol}", as_of=self.as_of)
 
     def snapshot(self, folder: Path) -> Snapshot:
-        """Write what models may be fitted on as a snapshot, which every trainer reads.
+        """Write the training events as a snapshot, which every trainer reads.
 
         Args:
             folder: Where; it must not exist yet.

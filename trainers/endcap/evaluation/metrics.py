@@ -33,7 +33,7 @@ class Ranks:
 
 
 def ranks_by_score(scores: Scores, targets: Ragged) -> Ranks:
-    """Find where targets stand when all items are ranked by score.
+    """Return the ranks of targets when all items are ranked by score.
 
     Args:
         scores: ``(cases, items)``; NaN and -inf mean that the item is not ranked.
@@ -56,7 +56,7 @@ def ranks_by_score(scores: Scores, targets: Ragged) -> Ranks:
 
 
 def ranks_in_lists(lists: Rows, targets: Ragged) -> Ranks:
-    """Find where targets stand in recommended lists.
+    """Return the ranks of targets in recommended lists.
 
     Args:
         lists: Item rows from best to worst, ``(cases, length)``; -1 fills a short list.

@@ -59,7 +59,7 @@ class Ragged:
 
 
 def offsets_of(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return where each list begins, and where the last one ends; ``(lists + 1,)``."""
+    """Return the offsets of lists and the end of the last one; ``(lists + 1,)``."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets

@@ -38,7 +38,7 @@ class CollaborativeMapping:
     """Learns a projection under which people's next choice lies near their former ones."""
 
     def __init__(self, weights: Tensor, start: Tensor, positives: EventColumns) -> None:
-        """Take what is learned from.
+        """Take the training data.
 
         Args:
             weights: What each term weighs in each item, ``(items, terms)``, sparse; the last ``BUCKETS``

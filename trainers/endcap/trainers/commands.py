@@ -108,7 +108,7 @@ def evaluate(
         from endcap.trainers.comparison import compare
 
         if setting not in list(Setting):
-            raise InvalidInput(f"there is no setting {setting!r}: use one of {', '.join(Setting)}")
+            raise InvalidInput(f"setting {setting!r} does not exist: use one of {', '.join(Setting)}")
         chosen = read_values(values or (), strategies)
         with _progress() as stage:
             cases = read_evaluation_data(data, setting=Setting(setting), cutoff=cutoff, until=until)
@@ -185,7 +185,7 @@ def _known_metrics(reports: Sequence["Report"], metrics: str) -> list[str]:
     chosen = metrics.split(",")
     for metric in chosen:
         if metric not in known:
-            raise InvalidInput(f"there is no metric {metric!r}: use some of {', '.join(known)}")
+            raise InvalidInput(f"metric {metric!r} does not exist: use some of {', '.join(known)}")
     return chosen
 
 

@@ -98,7 +98,7 @@ class ContentNetwork(nn.Module):
         return torch.cat([_unit(text), _unit(taste), self._bumps(prices)], dim=1)
 
     def weigh(self, terms: Tensor, counts: Tensor) -> Tensor:
-        """Return what each term weighs in each document, ``(documents, terms)``."""
+        """Return the weight of each term in each document, ``(documents, terms)``."""
         weights = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0) * self.idf[terms]
         labels = self.labels[terms]
         weighed: Tensor = _unit(weights * (1 - labels)) + LABELS**0.5 * _unit(weights * labels)
@@ -174,7 +174,7 @@ def inverse_frequencies(documents: TermCounts, term_count: int) -> Tensor:
 
 
 def price_centres(prices: NDArray[np.float64]) -> Tensor:
-    """Return where the bumps stand: all over the logarithms of the prices that there are."""
+    """Return the centres of the bumps, spread over the logarithms of the prices."""
     logarithms = np.log(prices[prices > 0])
     low, high = (logarithms.min(), logarithms.max()) if len(logarithms) else (0.0, 0.0)
     return torch.arange(low, high + PRICE_WIDTH, PRICE_WIDTH, dtype=torch.float32)
@@ -219,7 +219,7 @@ def sample_documents(generator: np.random.Generator, length: int, term_count: in
 
 
 def _weights(module: ContentNetwork, documents: TermCounts, term_count: int) -> Tensor:
-    """Return what each term weighs in each document, ``(documents, terms)``, sparse."""
+    """Return the weight of each term in each document, ``(documents, terms)``, sparse."""
     parts = []
     for start in range(0, len(documents), ITEMS_AT_ONCE):
         stop = min(start + ITEMS_AT_ONCE, len(documents))

@@ -97,7 +97,7 @@ def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> N
 
 
 def run_module(trained: TrainedModel, inputs: Inputs) -> NDArray[np.float32]:
-    """Return what the module gives in PyTorch."""
+    """Return the output of the module in PyTorch."""
     with torch.inference_mode():
         output: NDArray[np.float32] = trained.module(**_tensors(inputs)).numpy()
     return output
@@ -154,7 +154,7 @@ def export_bundle(
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Hide what the exporter says about its own future and about packages that no graph here needs."""
+    """Hide the exporter's warnings about its own future and about packages that no graph here needs."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -96,7 +96,7 @@ class Interactions:
         )
 
     def matrix(self) -> sparse.csr_array:
-        """Return who chose what, ``(users, items)`` float32, 1 where a user ever chose the item."""
+        """Return the positives as a matrix, ``(users, items)`` float32, 1 where there is one."""
         positives = self.positives
         return incidence(positives.users, positives.rows, len(self.item_ids))
 
@@ -114,7 +114,7 @@ def _described(item_ids: Sequence[str], items: "pl.DataFrame") -> ItemColumns:
 def incidence(
     groups: np.typing.NDArray[np.int64], rows: np.typing.NDArray[np.int32], item_count: int
 ) -> sparse.csr_array:
-    """Return which group holds which item, ``(groups, items)`` float32, 1 where it does.
+    """Return the incidence matrix, ``(groups, items)`` float32, 1 where a group holds an item.
 
     Args:
         groups: The group of each event, from 0.

@@ -92,7 +92,7 @@ class PopularTrainer:
 
 
 def age_weights(window_days: float, half_life_days: float) -> NDArray[np.float32]:
-    """Return what a user in each age bucket counts; ``half_life_days`` 0 is no decay."""
+    """Return the weight of a user in each age bucket; ``half_life_days`` 0 is no decay."""
     ages = np.array(AGE_MIDPOINTS)
     decay = 0.5 ** (ages / half_life_days) if half_life_days else np.ones(AGE_BUCKETS)
     return np.where(ages <= window_days, decay, OLD).astype(np.float32)

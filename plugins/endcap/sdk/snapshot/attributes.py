@@ -39,7 +39,7 @@ def pack_attributes(attributes: Iterable[Mapping[str, TypedValue]]) -> "pl.Serie
 
 
 def unpack_attributes(column: "pl.Series") -> list[dict[str, TypedValue]]:
-    """Return what ``pack_attributes`` made a column of; a row that is null has no attributes."""
+    """Undo ``pack_attributes``; a row that is null has no attributes."""
     return [{entry["name"]: _unpacked(entry) for entry in entries or ()} for entries in column.to_list()]
 
 

@@ -42,7 +42,7 @@ class SnapshotManifest:
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
-        """Read what ``to_bytes`` wrote.
+        """Read the bytes of ``to_bytes``.
 
         Raises:
             DataLoss: It is no manifest.

@@ -70,7 +70,7 @@ class Snapshot:
         return self.scan("events").collect()
 
     def exposures(self) -> "pl.DataFrame":
-        """Read what was shown, in time order: columns as in ``exposure_schema``."""
+        """Read the exposures, in time order: columns as in ``exposure_schema``."""
         return self.scan("exposures").collect()
 
     def scan(self, table: str) -> "pl.LazyFrame":

@@ -47,7 +47,7 @@ class SnapshotWriter:
         self._tables[table].append(rows)
 
     def finish(self, *, shop: str, as_of: int, currency: str = "") -> SnapshotManifest:
-        """Write what is left, and the manifest. Nothing may be added afterwards.
+        """Write the remaining rows and the manifest. Nothing may be added afterwards.
 
         Args:
             shop: The shop's id.
@@ -111,7 +111,7 @@ class _TableWriter:
 
 @contextmanager
 def snapshot_writer(place: Place) -> Iterator[SnapshotWriter]:
-    """Give what takes the rows of a snapshot; finish it before the block ends.
+    """Give a writer for the rows of a snapshot; finish it before the block ends.
 
     The snapshot appears then. A block that raises leaves nothing behind.
 

@@ -48,9 +48,9 @@ async def back_up(url: str, file: Path) -> None:
         file: A file that does not exist, in a folder that does.
 
     Raises:
-        InvalidInput: The URL is not one of a database that Endcap knows, or there is no such folder.
+        InvalidInput: The URL is not one of a database that Endcap knows, or the folder does not exist.
         AlreadyExists: The file exists.
-        FailedPrecondition: There is no such database, or a program that is needed.
+        FailedPrecondition: The database does not exist, or a program that is needed is missing.
         Exhausted: The disk is full.
         Unavailable: The database does not answer.
         DataLoss: The database is damaged.
@@ -87,7 +87,7 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
 
     Raises:
         InvalidInput: The URL is not one of a database that Endcap knows, or the file is no backup of one.
-        NotFound: There is no such file.
+        NotFound: The file does not exist.
         FailedPrecondition: The database holds shops, the backup is of a newer release, or a program that is
             needed is missing.
         Unavailable: The database does not answer, or others write all the time.
@@ -127,12 +127,12 @@ def _check_new(file: Path) -> None:
     if file.exists():
         raise AlreadyExists(f"{file} exists: choose another name")
     if not file.parent.is_dir():
-        raise InvalidInput(f"there is no folder {file.parent}: create it")
+        raise InvalidInput(f"folder {file.parent} does not exist: create it")
 
 
 def _check_kind(kind: _BackupKind, file: Path) -> None:
     if not file.is_file():
-        raise NotFound(f"there is no file {file}: name one that 'endcap backup' wrote")
+        raise NotFound(f"file {file} does not exist: name one that 'endcap backup' wrote")
     with file.open("rb") as content:
         start = content.read(16)
     for other in _KINDS.values():
@@ -159,7 +159,7 @@ async def _look(url: URL) -> tuple[dict[str, int], list[DeletedPeople]]:
 
 
 def _sync(path: Path) -> None:
-    """Have what was written to a file or folder on disk."""
+    """Sync a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -36,7 +36,7 @@ async def check(file: Path) -> str | None:
     """Return the schema of a backup that is whole.
 
     Raises:
-        DataLoss: It is damaged.
+        DataLoss: The backup is damaged.
     """
     whole, _ = await _run("pg_restore", "--file=/dev/null", str(file))
     code, rows = await _run("pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(file))
@@ -77,8 +77,7 @@ async def _run(program: str, *arguments: str, url: URL | None = None) -> tuple[i
     """Run a program of PostgreSQL, whose complaints the caller sees; return its exit code and output."""
     if shutil.which(program) is None:
         raise FailedPrecondition(
-            f"there is no {program} on the PATH: install PostgreSQL's client programs,"
-            " no older than the server"
+            f"{program} is not on the PATH: install PostgreSQL's client programs, no older than the server"
         )
     environment = dict(os.environ)
     if url is not None:

@@ -32,7 +32,7 @@ async def check(file: Path) -> str | None:
     """Return the schema of a backup that is whole.
 
     Raises:
-        DataLoss: It is damaged.
+        DataLoss: The backup is damaged.
     """
     return await asyncio.to_thread(_check, file)
 

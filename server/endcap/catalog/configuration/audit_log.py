@@ -24,10 +24,10 @@ class PlacementChange:
     """Unix milliseconds."""
 
     before: Placement | None
-    """None where it was created."""
+    """The placement before; None where the change created it."""
 
     after: Placement | None
-    """None where it was deleted."""
+    """The placement after; None where the change deleted it."""
 
     actor: str = ""
     """The actor; empty where none is named."""

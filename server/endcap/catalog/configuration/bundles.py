@@ -115,7 +115,7 @@ async def register_bundle(*, connection: AsyncConnection, shop: str, bundle: Reg
 
     Raises:
         AlreadyExists: The shop has that version of the model.
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     await lock_revision(connection=connection, shop=shop)
     values = {**asdict(bundle), "shop": shop, "state": bundle.state.value, "manifest": dict(bundle.manifest)}
@@ -182,7 +182,7 @@ async def delete_bundle(*, connection: AsyncConnection, shop: str, model: str, v
 
     Raises:
         NotFound: The shop has no such bundle.
-        FailedPrecondition: It is active.
+        FailedPrecondition: The bundle is active.
     """
     await lock_revision(connection=connection, shop=shop)
     bundle = await get_bundle(connection=connection, shop=shop, model=model, version=version)
@@ -206,7 +206,7 @@ async def get_bundle(*, connection: AsyncConnection, shop: str, model: str, vers
     )
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"there is no version {version!r} of the model {model!r}: register it first")
+        raise NotFound(f"version {version!r} of the model {model!r} does not exist: register it first")
     return _bundle(row)
 
 
@@ -240,7 +240,7 @@ async def get_model(*, connection: AsyncConnection, shop: str, model: str) -> Re
     )
     bundles = tuple(_bundle(row) for row in (await connection.execute(query)).mappings())
     if not bundles:
-        raise NotFound(f"there is no model {model!r}: register a bundle of it first")
+        raise NotFound(f"model {model!r} does not exist: register a bundle of it first")
     return RegisteredModel(model, bundles)
 
 

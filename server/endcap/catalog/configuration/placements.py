@@ -106,11 +106,11 @@ async def get_placement(*, connection: AsyncConnection, shop: str, placement_id:
     """Return one placement.
 
     Raises:
-        NotFound: The shop has none of that id.
+        NotFound: The shop has no placement of that id.
     """
     placement = await find_placement(connection=connection, shop=shop, placement_id=placement_id)
     if placement is None:
-        raise NotFound(f"there is no placement {placement_id!r}: create it, or ask for another one")
+        raise NotFound(f"placement {placement_id!r} does not exist: create it, or ask for another one")
     return placement
 
 
@@ -156,7 +156,7 @@ async def put_placement(
         The placement as stored.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     revision = await advance_revision(connection=connection, shop=shop)
     before = await find_placement(connection=connection, shop=shop, placement_id=placement.id)
@@ -170,12 +170,12 @@ async def delete_placement(*, connection: AsyncConnection, shop: str, placement_
     """Delete a placement and return the shop's new revision.
 
     Raises:
-        NotFound: The shop has none of that id.
+        NotFound: The shop has no placement of that id.
     """
     revision = await advance_revision(connection=connection, shop=shop)
     statement = delete(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
     if not (await connection.execute(statement)).rowcount:
-        raise NotFound(f"there is no placement {placement_id!r}: list those that there are")
+        raise NotFound(f"placement {placement_id!r} does not exist: list those that there are")
     return revision
 
 

@@ -112,10 +112,10 @@ class ShopSettings:
     """Age of the oldest event that is taken from a caller; an import takes older ones."""
 
     keep_events_days: int = 0
-    """For how long events are kept; 0 for ever."""
+    """Days that events are kept; 0 for ever."""
 
     keep_exposures_days: int = 0
-    """For how long the records of what was shown are kept; 0 for ever."""
+    """Days that exposures are kept; 0 for ever."""
 
     @property
     def event_weights(self) -> dict[str, float]:

@@ -99,7 +99,7 @@ async def change_shop(
         change: Returns the shop with other settings; nobody else changes it meanwhile.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
         InvalidInput: A setting is out of its range.
     """
     await advance_revision(connection=connection, shop=shop)  # nobody else changes the shop from here on
@@ -117,11 +117,11 @@ async def get_shop(*, connection: AsyncConnection, shop: str) -> ShopRecord:
     """Return one shop.
 
     Raises:
-        NotFound: There is no shop of that id.
+        NotFound: No shop has that id.
     """
     row = (await connection.execute(select(SHOPS).where(SHOPS.c.id == shop))).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"there is no shop {shop!r}: create it with 'endcap shops create'")
+        raise NotFound(f"shop {shop!r} does not exist: create it with 'endcap shops create'")
     return (await _shops(connection, [row]))[0]
 
 

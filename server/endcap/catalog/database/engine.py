@@ -52,7 +52,7 @@ class Database:
 
         Raises:
             InvalidInput: The URL is not one of a database that Endcap knows.
-            FailedPrecondition: There is no such file, or it cannot be written.
+            FailedPrecondition: The file does not exist, or cannot be written.
         """
         parsed = parse_url(url)
         self._url = url

@@ -116,7 +116,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._put(_WaitingEntry(entry, size, None))
 
     async def close(self) -> None:
-        """Commit what waits, then stop."""
+        """Commit the waiting entries, then stop."""
         self._closing.set()
         self._wake.set()
         await self._task

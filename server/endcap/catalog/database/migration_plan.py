@@ -20,7 +20,7 @@ class MigrationStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """From which schema to which one, and by what."""
+    """A migration: the schemas before and after, and its steps."""
 
     current: str | None
     """The revision that the database has; None where it holds no schema."""
@@ -33,7 +33,7 @@ class Plan:
 
 
 async def plan_migration(url: str) -> Plan:
-    """Say what ``migrate`` is going to do with a database, and change nothing.
+    """Return the plan of ``migrate`` for a database, and change nothing.
 
     Args:
         url: As for ``open_database``.

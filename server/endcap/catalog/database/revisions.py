@@ -25,7 +25,7 @@ async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
     """Return the revision of a shop and let nobody else advance it before this transaction ends.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     return _existing(shop, (await connection.execute(_LOCKED, {"shop_id": shop})).scalar())
 
@@ -34,7 +34,7 @@ async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
     """Count the revision of a shop up and return it.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     return _existing(shop, (await connection.execute(_ADVANCED, {"shop_id": shop})).scalar())
 
@@ -56,7 +56,7 @@ async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
 
 def _existing(shop: str, revision: int | None) -> int:
     if revision is None:
-        raise NotFound(f"there is no shop {shop!r}: create it with 'endcap shops create'")
+        raise NotFound(f"shop {shop!r} does not exist: create it with 'endcap shops create'")
     return revision
 
 

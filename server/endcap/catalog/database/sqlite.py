@@ -154,7 +154,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one of its name; None where there is none."""
+    """Return the identity of a file, which another file of its name does not have; None without a file."""
     try:
         found = file.stat()
     except OSError:

@@ -157,7 +157,7 @@ async def store_events(
         known: People who need not be stored, unless somebody else has written to the shop since.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     revision = await lock_revision(connection=connection, shop=shop)
     named = People.of(events)
@@ -183,7 +183,7 @@ async def store_events(
 async def foresee_events(
     *, connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
 ) -> list[Outcome]:
-    """Say what ``store_events`` would do with events, as things are stored up to a revision."""
+    """Return the outcomes that ``store_events`` would have, given what is stored up to a revision."""
     deleted = await find_deleted(connection=connection, shop=shop, named=People.of(events))
     stored = await _stored_rows(connection, shop, events, revision)
     return _judge(events, [event_row(shop, event) for event in events], deleted, stored)
@@ -251,7 +251,7 @@ async def _stored_rows(
 def _judge(
     events: Sequence[Event], rows: Sequence[Row], deleted: People, stored: Mapping[str, Row]
 ) -> list[Outcome]:
-    """Return what becomes of events, given who was deleted and what is stored under their ids."""
+    """Return the outcomes of events, given the deleted people and the events stored under their ids."""
     if not deleted and not stored and len({event.event_id for event in events}) == len(events):
         return [Outcome.ACCEPTED] * len(events)
     known = dict(stored)

@@ -71,7 +71,7 @@ class ExposureLog:
         self._commits.offer(exposure)
 
     async def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write the waiting exposures, then stop."""
         await self._commits.close()
         self._log_losses()
 

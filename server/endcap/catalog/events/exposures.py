@@ -118,7 +118,7 @@ def unit_digest(key: bytes, user_id: str | None, visitor_id: str | None) -> byte
 async def exposed_items(
     *, connection: AsyncConnection, shop: str, user_id: str | None, visitor_id: str | None, since: int
 ) -> list[tuple[int, str]]:
-    """Return what a user or a visitor was shown: time and item id, once for each time, the newest first.
+    """Return the items that a user or a visitor was shown: time and item id, the newest first.
 
     Args:
         connection: Any.

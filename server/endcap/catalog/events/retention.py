@@ -29,7 +29,7 @@ class Pruned:
 
 
 async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool = False) -> Pruned:
-    """Delete what a shop does not keep any longer.
+    """Delete the events and exposures that a shop no longer keeps.
 
     Args:
         database: Where.
@@ -38,7 +38,7 @@ async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool =
         dry_run: Whether only to count.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
         Unavailable: Others wrote all the time, or the database does not answer; what was deleted before is.
         Exhausted: The disk is full, and a deletion takes room in the log first.
     """

@@ -99,7 +99,7 @@ class EventWriter:
         An event whose id is taken rejects itself alone.
 
         Raises:
-            NotFound: There is no such shop.
+            NotFound: The shop does not exist.
             Exhausted: The queue or the disk is full.
             Unavailable: The database is locked, or the server is stopping.
         """
@@ -120,7 +120,7 @@ class EventWriter:
         self._enter(_Call.of(shop, events))
 
     async def close(self) -> None:
-        """Record what waits, then stop."""
+        """Record the waiting events, then stop."""
         self._closing = True
         self._retry()
         await self._commits.close()

@@ -28,10 +28,10 @@ _TEXTS_OF_A_LANGUAGE = ("title", "description")
 
 
 def check_language(code: str, *, path: str) -> None:
-    """Refuse what is no BCP 47 tag; it may be empty.
+    """Reject a language that is not a BCP 47 tag; it may be empty.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The value is invalid.
     """
     check_limit("language_code", code, path=path)
     if code and not LANGUAGE.fullmatch(code):
@@ -39,10 +39,10 @@ def check_language(code: str, *, path: str) -> None:
 
 
 def check_currency(code: str, *, path: str = "currency") -> None:
-    """Refuse what is no ISO 4217 code; it may be empty.
+    """Reject a currency that is not an ISO 4217 code; it may be empty.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The value is invalid.
     """
     if code and not CURRENCY.fullmatch(code):
         raise InvalidInput(f"{path} must be an ISO 4217 code, such as EUR", field=path)
@@ -104,10 +104,10 @@ def check_attributes(attributes: Mapping[str, AttributeValue], *, field: str) ->
 
 
 def check_attribute_name(name: str, *, field: str) -> None:
-    """Refuse what is no name of an attribute.
+    """Reject an invalid name of an attribute.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The value is invalid.
     """
     if not is_attribute_name(name):
         raise InvalidInput(

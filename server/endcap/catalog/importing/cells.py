@@ -49,7 +49,7 @@ class Cells:
     """A column that was read."""
 
     typed: pl.Series
-    """Null where a text is none of its kind."""
+    """The parsed values; null where a text is not of the kind."""
 
     complaints: pl.Series
     """The further fault of such a text where it is known; else empty."""

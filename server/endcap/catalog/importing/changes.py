@@ -25,7 +25,7 @@ _TIMES = ("available_time", "expire_time")
 def read_item_changes(
     rows: pl.DataFrame, given: Mapping[int, frozenset[str]], currency: str
 ) -> dict[int, Change]:
-    """Return what good rows say of items, by their place.
+    """Return the changes of items by good rows, by place.
 
     Args:
         rows: With the columns of items.
@@ -39,7 +39,7 @@ def read_item_changes(
 
 
 def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -> dict[int, Change]:
-    """Return what good rows say of users, by their place.
+    """Return the changes of users by good rows, by place.
 
     Args:
         rows: With the columns of users.
@@ -77,7 +77,7 @@ def _item_values(row: Mapping[str, Any], given: frozenset[str], currency: str) -
 
 
 def _values(row: Mapping[str, Any], given: frozenset[str]) -> dict[str, Any]:
-    """Return what items and users have in common."""
+    """Return the fields that items and users share."""
     values: dict[str, Any] = {name: row[name] or "" for name in _TEXTS if name in given}
     values |= {name: tuple(row[name] or ()) for name in _LISTS if name in given}
     values |= {name: row[name] for name in _TIMES if name in given}

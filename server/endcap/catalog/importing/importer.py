@@ -97,7 +97,7 @@ async def import_files(
     Raises:
         InvalidInput: A file or a column is missing, or a file is not of its format.
         FailedPrecondition: The file for rejected rows cannot be written.
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
     async with database.read() as connection:

@@ -40,7 +40,7 @@ class FileProgress:
 
 
 def fingerprint(path: Path, meaning: Iterable[str]) -> str:
-    """Return what names a file as long as nobody changes it: from size, time, beginning and end.
+    """Return a fingerprint of a file: of its size, time, beginning and end.
 
     Args:
         path: The file.
@@ -60,7 +60,7 @@ def fingerprint(path: Path, meaning: Iterable[str]) -> str:
 
 
 async def load_progress(*, connection: AsyncConnection, shop: str, file: str) -> FileProgress | None:
-    """Return how far a file is imported, None where that was not begun, or is done.
+    """Return the progress of a file's import; None before it begins and after it ends.
 
     Args:
         connection: Any.
@@ -81,7 +81,7 @@ async def load_progress(*, connection: AsyncConnection, shop: str, file: str) ->
 
 
 async def save_progress(*, connection: AsyncConnection, shop: str, file: str, progress: FileProgress) -> None:
-    """Keep how far a file is imported; use the connection that writes its rows."""
+    """Store the progress of a file's import, in the transaction that writes its rows."""
     values = {
         "shop": shop,
         "file": file,

@@ -92,7 +92,7 @@ def _first(frame: pl.DataFrame, name: str, texts: Sequence[tuple[pl.Expr, pl.Exp
 
 
 def _limits(column: Column) -> list[_Flaw]:
-    """Return what is too much in a column that has its type."""
+    """Return the conditions of a column's values that are too long or out of range."""
     cell = pl.col(column.name)
     too_long = f"{column.name} has more than {column.length} characters"
     if column.kind in {Kind.ID, Kind.TEXT, Kind.LANGUAGE}:

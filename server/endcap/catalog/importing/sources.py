@@ -89,7 +89,7 @@ def parse_assignments(texts: Iterable[str]) -> Assignments:
 
 
 def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str, str]:
-    """Return what a file calls those of the subject's columns that it has.
+    """Return the file's own names of the subject's columns that it has.
 
     Raises:
         InvalidInput: It lacks a column that it is said to have, or one that is required.
@@ -120,7 +120,7 @@ def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str,
 
 
 def describe_unread(names: Collection[str], read: frozenset[str], subjects: Iterable[Subject]) -> str:
-    """Say which columns of a file are not read, each with the name that it may have been meant to have.
+    """Return the columns of a file that are not read, each with the name that was probably meant.
 
     Args:
         names: The columns that the file has.

@@ -1,4 +1,4 @@
-"""Writing what an import has read, and saying beforehand what would be written."""
+"""Stores the batches of an import, or foresees what storing them would do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class BatchOutcome:
 async def store_batch(
     *, connection: AsyncConnection, shop: ShopRecord, batch: Batch, now: int
 ) -> BatchOutcome:
-    """Write what a batch holds.
+    """Store a batch.
 
     Args:
         connection: One that writes.
@@ -76,7 +76,7 @@ async def store_batch(
 
 
 async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch: Batch) -> BatchOutcome:
-    """Say what would become of a batch as things are stored now; see ``store_batch``.
+    """Return the outcome that ``store_batch`` would have now, and store nothing.
 
     Args:
         connection: Any.
@@ -93,7 +93,7 @@ async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch:
 
 
 def foresee_first_batch(batch: Batch) -> BatchOutcome:
-    """Say what would become of a batch in a shop that is empty."""
+    """Return the outcome that a batch would have in an empty shop."""
     _, refused = apply_changes(batch.items, {}, item_change(AttributeChecker({}), currency=""))
     return BatchOutcome(_reasons(refused))
 

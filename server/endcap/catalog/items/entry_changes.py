@@ -53,7 +53,7 @@ Changed: TypeAlias = tuple[dict[str, Entry], dict[int, EndcapError]]
 async def change_items(
     *, connection: AsyncConnection, shop: ShopRecord, changes: Mapping[int, Change]
 ) -> Changed[Item]:
-    """Return what changes make of a shop's items; nothing is stored.
+    """Apply changes to a shop's items in memory; nothing is stored.
 
     Args:
         connection: One that holds the shop's revision, where the items are going to be stored.
@@ -71,7 +71,7 @@ async def change_items(
 async def change_users(
     *, connection: AsyncConnection, shop: ShopRecord, changes: Mapping[int, Change]
 ) -> Changed[UserRecord]:
-    """Return what changes make of a shop's user records; see ``change_items``."""
+    """Apply changes to a shop's user records in memory; see ``change_items``."""
     ids = frozenset(change.id for change in changes.values())
     stored = await get_user_records(connection=connection, shop=shop.id, user_ids=ids)
     deleted = (await find_deleted(connection=connection, shop=shop.id, named=People(ids))).users
@@ -109,7 +109,7 @@ def apply_changes(
 
 
 def item_change(checker: AttributeChecker, *, currency: str) -> Callable[[Change, Item | None], Item]:
-    """Return what makes items as they become, and checks their attributes in their order.
+    """Return a function that applies a change to an item and checks its attributes.
 
     Args:
         checker: Knows the attributes of the shop.

@@ -174,7 +174,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
         The shop's new revision.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     revision = await advance_revision(connection=connection, shop=shop)
     await note_item_write(connection=connection, shop=shop, revision=revision)
@@ -215,7 +215,7 @@ async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iter
         The shop's new revision.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     revision = await advance_revision(connection=connection, shop=shop)
     await note_item_write(connection=connection, shop=shop, revision=revision)

@@ -41,7 +41,7 @@ def indexed_words(*texts: str) -> str:
 
 
 def searchable_texts(item: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an item is found by: its title, its labels and its description, as words.
+    """Return the words that find an item: those of its title, its labels and its description.
 
     Args:
         item: Values of the table ``items`` by column. Texts in other languages count as its own; titles

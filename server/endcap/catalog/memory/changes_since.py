@@ -39,7 +39,7 @@ class ShopChanges:
 
 
 async def read_changes_since(*, connection: AsyncConnection, shop: str, revision: int) -> ShopChanges:
-    """Return what happened to a shop after a revision.
+    """Return the changes of a shop after a revision.
 
     Args:
         connection: One that reads.
@@ -47,7 +47,7 @@ async def read_changes_since(*, connection: AsyncConnection, shop: str, revision
         revision: The one before.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     about = await get_shop(connection=connection, shop=shop)
     events: dict[int, list[Event]] = {}

@@ -59,7 +59,7 @@ async def load_shop(database: Database, shop: str, *, now: int) -> LoadedShop:
         now: Unix milliseconds of the moment that says which items can be bought.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     return await database.read_elsewhere(partial(_load, shop=shop, now=now))
 

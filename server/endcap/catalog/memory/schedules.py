@@ -40,7 +40,7 @@ class Schedule:
         return cls(np.array(sellable, np.bool_), np.array(starts, np.int64), np.array(ends, np.int64))
 
     def available(self, now: int) -> NDArray[np.bool_]:
-        """Return which rows can be bought at a moment."""
+        """Return the rows that can be bought at a moment."""
         return frozen(self.sellable & (self.starts <= now) & (now < self.ends))
 
     def next_change(self, now: int) -> int:

@@ -128,7 +128,7 @@ def is_due(counts: UserCounts | None, log: EventLog) -> bool:
 
 
 def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEvents:
-    """Sort what came in into what was sorted.
+    """Merge the new events into the sorted ones.
 
     Args:
         log: The events.
@@ -168,7 +168,7 @@ def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
 
 
 def _touched(log: EventLog, base_users: NDArray[np.int32]) -> NDArray[np.bool_] | None:
-    """Return which users have other events than in the base; None where there are none."""
+    """Return the users whose events differ from those of the base; None where none do."""
     moved = np.flatnonzero(log.users[: len(base_users)] != base_users)
     if not len(moved) and not len(log.recent.people):
         return None

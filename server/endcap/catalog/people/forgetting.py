@@ -65,7 +65,7 @@ async def forget_user(
         allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
 
     Raises:
-        NotFound: There is no trace, or no such shop.
+        NotFound: The user has no trace, or the shop does not exist.
     """
     found = _Events()
     # There is no index of events by person, for every event would pay for it: all of them are looked
@@ -197,7 +197,9 @@ async def _forget(
         await connection.execute(update(EVENTS).where(among).values(visitor_id=None))
     exposures = await _forget_exposures(connection, shop, people)
     if not (rows or events.own or events.of_others or exposures or allow_missing):
-        raise NotFound("there is no trace of this user: send allow_missing to refuse late events even so")
+        raise NotFound(
+            "this user is unknown; set allow_missing to reject late events of the user all the same"
+        )
     await remember_deleted(connection=connection, shop=shop, people=people)
     revision = await advance_revision(connection=connection, shop=shop)
     return Forgotten(people, len(events.own), exposures, revision)

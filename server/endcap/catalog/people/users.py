@@ -80,7 +80,7 @@ async def find_links(
 
 
 async def count_users(*, connection: AsyncConnection, shop: str) -> int:
-    """Return how many users a shop has; visitors are not among them."""
+    """Return the number of users of a shop, without visitors."""
     query = select(func.count()).select_from(USERS).where(USERS.c.shop == shop)
     count: int = (await connection.execute(query)).scalar_one()
     return count

@@ -1,4 +1,4 @@
-"""Counting what a shop holds, in the database: nothing is loaded but the counts."""
+"""Counts a shop's data in the database; only the counts are loaded."""
 
 from collections.abc import Sequence
 

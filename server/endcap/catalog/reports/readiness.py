@@ -141,7 +141,7 @@ def judge(counts: Counts) -> list[ReadinessVerdict]:
 
 
 def warn(counts: Counts) -> list[str]:
-    """Say what looks wrong in the data, whatever it is used for."""
+    """Return warnings about the data, whatever it is used for."""
     warnings = []
     if counts.unknown_events:
         warnings.append(

@@ -55,7 +55,7 @@ async def export_snapshot(database: Database, shop: str, place: Place) -> Snapsh
 
     Raises:
         InvalidInput: There is something at the place already.
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
         AlreadyExists: Somebody else writes to the same prefix.
         FailedPrecondition: The bucket or the credentials are missing.
         Unavailable: The database or the object store does not answer.

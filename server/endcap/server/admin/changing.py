@@ -16,7 +16,7 @@ async def changing(database: Database, caller: Caller) -> AsyncIterator[AsyncCon
     """Open a transaction in which nobody else changes the caller's shop; one that only validates only reads.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     opened = database.read() if caller.validate_only else database.write()
     async with opened as connection:

@@ -28,7 +28,7 @@ class Sent(Protocol):
 
 
 Reader: TypeAlias = Callable[[Any, int], Change]
-"""Reads what an entry says, at a time in Unix milliseconds; raises ``InvalidInput`` where that is wrong."""
+"""Reads an entry, at a time in Unix milliseconds; raises ``InvalidInput`` where a field is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ async def write_items(database: Database, caller: Caller, sent: Sequence[Sent], 
         read: Reads each.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
 
     def store(connection: AsyncConnection, items: Collection[Item]) -> Awaitable[int]:
@@ -99,7 +99,7 @@ async def delete_item(
         allow_missing: Whether one that does not exist counts as deleted.
 
     Raises:
-        NotFound: There is no such item.
+        NotFound: The item does not exist.
         Conflict: Its state is not the one named by ``etag``.
     """
     async with changing(database, caller) as connection:
@@ -141,7 +141,7 @@ async def _write(
 def _read_all(
     sent: Iterable[Sent], now: int, read: Reader
 ) -> tuple[dict[int, Change], dict[int, EndcapError]]:
-    """Return what can be stored, by its place in the batch, and why the rest cannot."""
+    """Return the entries that can be stored, by place in the batch, and the rejections of the others."""
     changes: dict[int, Change] = {}
     refused: dict[int, EndcapError] = {}
     seen: set[str] = set()

@@ -7,7 +7,7 @@ from endcap.server.serving.shops import Shops
 
 
 async def go_live(shops: Shops, caller: Caller, revision: int) -> int:
-    """Serve what was stored, and return the revision that a client may require.
+    """Serve the bundles and placements that were stored, and return the revision that holds them.
 
     The caller is answered in time: what is not served by half of the time left, the next refresh brings.
 
@@ -17,7 +17,7 @@ async def go_live(shops: Shops, caller: Caller, revision: int) -> int:
         revision: The shop's revision that holds it; 0 if nothing was stored.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     shop = shops.get(caller.shop)
     if revision > shop.revision:

@@ -34,7 +34,7 @@ async def list_matching_items(
     Raises:
         InvalidInput: The filter does not parse, or the items' fields cannot answer it.
         Exhausted: Too many filters are being worked out.
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     if not filter_text.strip():
         async with database.read() as connection:

@@ -80,7 +80,7 @@ class PlacementEditor:
             etag: The state that the caller has read; empty to change any.
 
         Raises:
-            NotFound: There is no such placement.
+            NotFound: The placement does not exist.
             Conflict: Its state is not the one named by ``etag``.
             FailedPrecondition: A strategy is not installed, or does not answer the task.
             InvalidInput: The task is another one, or a parameter, a filter or a rule is wrong.
@@ -108,7 +108,7 @@ class PlacementEditor:
             allow_missing: Whether one that does not exist counts as deleted.
 
         Raises:
-            NotFound: There is no such placement.
+            NotFound: The placement does not exist.
             Conflict: Its state is not the one named by ``etag``.
         """
         async with changing(self._database, caller) as connection:

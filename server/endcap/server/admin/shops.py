@@ -72,7 +72,7 @@ class ShopEditor:
             etag: The state that the caller has read; empty to change any.
 
         Raises:
-            NotFound: There is no such shop.
+            NotFound: The shop does not exist.
             Conflict: Its state is not the one named by ``etag``.
             InvalidInput: A setting is out of its range.
         """
@@ -106,7 +106,7 @@ class ShopEditor:
             allow_missing: Whether one that does not exist counts as deleted.
 
         Raises:
-            NotFound: There is no such shop.
+            NotFound: The shop does not exist.
             Conflict: Its state is not the one named by ``etag``.
         """
         shop = caller.shop

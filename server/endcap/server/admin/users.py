@@ -20,7 +20,7 @@ async def delete_user(
         allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
 
     Raises:
-        NotFound: There is no trace, or no such shop.
+        NotFound: The user has no trace, or the shop does not exist.
     """
     shop = shops.get(caller.shop)
     forgotten = await forget_user(database, shop.id, named, allow_missing=allow_missing)

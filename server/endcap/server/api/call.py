@@ -33,10 +33,10 @@ def begin_call(caller: Caller, request: Any) -> None:
 
 
 def caller_and_shop(shops: Shops) -> tuple[Caller, ServedShop]:
-    """Return who makes the call at hand, and the shop that it is about.
+    """Return the caller of the call at hand, and its shop.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     caller = current_caller.get()
     return caller, shops.get(caller.shop)

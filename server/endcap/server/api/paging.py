@@ -44,7 +44,7 @@ class ListPage:
 
     @classmethod
     def read(cls, request: Any, *, key: bytes, now: int) -> Self:
-        """Read which page a request asks for.
+        """Read the page that a request asks for.
 
         Args:
             request: Has ``page_size``, ``page_token`` and ``request_id``.
@@ -75,7 +75,7 @@ class ListPage:
 
 
 def read_page_size(page_size: int) -> int:
-    """Return how many entries a page holds: 10 for 0, and never more than 100.
+    """Return the number of entries of a page: 10 for 0, and never more than 100.
 
     Raises:
         InvalidInput: The number asked for is negative.
@@ -86,7 +86,7 @@ def read_page_size(page_size: int) -> int:
 
 
 def request_digest(message: Message, ignored: Collection[str]) -> str:
-    """Return what two requests for pages of one list have in common, and no other request.
+    """Return a digest that the requests for pages of one list share, and no other request.
 
     Args:
         message: The request.

@@ -120,7 +120,7 @@ async def changes(
     limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
     shop: ShopOption = DEFAULT_SHOP,
 ) -> None:
-    """Show who changed placements, when and what, the newest change first."""
+    """Show the changes of placements with actor and time, the newest first."""
     async with _opened(shop) as database, database.read() as connection:
         found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement)
     table = Table("When", "Placement", "What", "Who", "Call")

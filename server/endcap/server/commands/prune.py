@@ -28,7 +28,7 @@ async def prune(
         async with database.read() as connection:
             shops = [known.id for known in await list_shops(connection=connection)]
         if shop and shop not in shops:
-            raise NotFound(f"there is no shop {shop!r}: use one of {', '.join(shops)}")
+            raise NotFound(f"shop {shop!r} does not exist: use one of {', '.join(shops)}")
         for each in [shop] if shop else shops:
             pruned = await prune_shop(database, each, now=int(time.time() * 1000), dry_run=dry_run)
             table.add_row(each, str(pruned.events), str(pruned.exposures))

@@ -19,16 +19,16 @@ _STYLES = {Level.ENOUGH: "green", Level.THIN: "yellow", Level.TOO_LITTLE: "red"}
 
 @command
 async def readiness(shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP) -> None:
-    """Say what a shop's data is enough for, and what to do where it is not."""
+    """Report which strategies a shop's data is enough for, and the remedies where it is not."""
     async with opened_database() as database:
         await print_readiness(Console(), database, shop)
 
 
 async def print_readiness(console: Console, database: Database, shop: str) -> None:
-    """Print what the data of a shop is enough for.
+    """Print the readiness of a shop's data.
 
     Raises:
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
     """
     async with database.read() as connection:
         await get_shop(connection=connection, shop=shop)

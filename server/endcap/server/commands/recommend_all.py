@@ -44,7 +44,7 @@ _COLUMNS = pl.Schema(
 
 
 async def recommend_all(request: RecommendRequest, *, shop: str, address: str, folder: Path) -> None:
-    """Write what every user of a shop is recommended; the folder appears whole or not at all.
+    """Write the recommendations of every user of a shop; the folder appears whole or not at all.
 
     Args:
         request: What is asked for each of them.

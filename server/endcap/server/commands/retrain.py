@@ -46,7 +46,7 @@ def read_duration(text: str) -> float:
     """Return the seconds of a duration such as ``90s``, ``30m``, ``6h`` or ``1d``.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The value is invalid.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if found is None:

@@ -147,7 +147,7 @@ async def list_changes(
     shop: ShopArgument = DEFAULT_SHOP,
     limit: Annotated[int, typer.Option(min=1, help="How many changes to show.")] = 20,
 ) -> None:
-    """Show who changed the settings of a shop, when and which ones, the newest change first."""
+    """Show the changes of a shop's settings with actor and time, the newest first."""
     async with opened_database() as database, database.read() as connection:
         await get_shop(connection=connection, shop=shop)
         found = await list_shop_changes(connection=connection, shop=shop, limit=limit)

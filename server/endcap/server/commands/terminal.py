@@ -54,7 +54,7 @@ async def opened_database() -> AsyncIterator[Database]:
 
 
 def login_name() -> str:
-    """Return who runs a command; in a container, that may have no name."""
+    """Return the login name of who runs a command; in a container, it may be empty."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -62,7 +62,7 @@ def login_name() -> str:
 
 
 def refusal(error: grpc.RpcError, address: str) -> EndcapError:
-    """Return what a call that failed says to whoever runs a command.
+    """Return the error of a failed call, for the user of a command.
 
     Args:
         error: Of a call.

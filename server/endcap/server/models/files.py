@@ -74,7 +74,7 @@ class BundleFiles:
                 self._discard(path)
 
     def sweep(self) -> None:
-        """Delete what was put aside, and the copies that dead processes left."""
+        """Delete the files that were put aside, and the copies that dead processes left."""
         for path in self._folder.glob(f"{_DELETED}*"):
             shutil.rmtree(path, ignore_errors=True)
         for path in self._folder.glob(f"{_STAGING}*"):
@@ -90,7 +90,7 @@ class BundleFiles:
 
 
 def bundle_path(shop: str, model: str, version: str) -> str:
-    """Return where a bundle is kept, relative to the folder of all of them, which may be moved."""
+    """Return the path of a bundle, relative to the folder of all bundles, which may be moved."""
     return f"{shop_folder(shop)}/{model}/{version}"
 
 

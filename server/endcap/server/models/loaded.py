@@ -36,7 +36,7 @@ class LoadedModels:
         self._models: WeakValueDictionary[str, OnnxModel] = WeakValueDictionary()
 
     def folder(self, bundle: RegisteredBundle) -> Path:
-        """Return where the files of a bundle lie."""
+        """Return the folder of a bundle's files."""
         return self.root / bundle.path
 
     async def load(self, bundle: RegisteredBundle) -> OnnxModel:

@@ -27,7 +27,7 @@ class Gate:
     """The share of the active bundle's metric that a candidate may lose, for a month holds some chance."""
 
     def judge(self, candidate: BundleManifest, active: str | None) -> "PromotionVerdict":
-        """Compare what was measured of a bundle with what was measured on the same days of another.
+        """Compare the metrics of a bundle with those of another on the same days.
 
         What was not measured, or not on the same days, is not promoted: the operator may overrule the gate.
 
@@ -74,7 +74,7 @@ async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) 
 
     Raises:
         AlreadyExists: The shop has it; activate it by its version.
-        NotFound: There is no such shop.
+        NotFound: The shop does not exist.
         Exhausted: The disk is full.
     """
     try:

@@ -94,7 +94,7 @@ class ModelRegistry:
             path: Relative to the store.
 
         Raises:
-            NotFound: There is no such folder.
+            NotFound: The folder does not exist.
             InvalidInput: The path leads out of the store.
         """
         store = self._store.resolve()
@@ -104,7 +104,7 @@ class ModelRegistry:
                 "path must not lead out of the bundle store: name a folder in it", field="path"
             )
         if not folder.is_dir():
-            raise NotFound(f"there is no bundle {path!r} in the bundle store: copy it there first")
+            raise NotFound(f"bundle {path!r} does not exist in the bundle store: copy it there first")
         return folder
 
     async def active(self, shop: str, model: str) -> RegisteredBundle | None:
@@ -116,7 +116,7 @@ class ModelRegistry:
                 return None
 
     def folder(self, bundle: RegisteredBundle) -> Path:
-        """Return where the files of a registered bundle lie."""
+        """Return the folder of a registered bundle's files."""
         return self._models.folder(bundle)
 
     async def register(self, shop: str, source: Path, *, validate_only: bool = False) -> RegisteredBundle:
@@ -131,7 +131,7 @@ class ModelRegistry:
             BundleRefused: It is damaged, altered, made for another release or another catalog, or answers
                 wrongly.
             AlreadyExists: The shop has it.
-            NotFound: There is no such shop.
+            NotFound: The shop does not exist.
             Exhausted: The disk is full.
         """
         staged = await asyncio.to_thread(self._files.stage, source)

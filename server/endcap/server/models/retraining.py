@@ -111,5 +111,5 @@ class Retraining:
 
 
 def _checksums(manifest: SnapshotManifest) -> dict[str, str]:
-    """Return what tells apart the tables that trainers read; what was shown to whom is none of them."""
+    """Return the fingerprints of the tables that trainers read; exposures are not among them."""
     return {part: manifest.files[part] for table in _LEARNED_FROM for part in manifest.parts(table)}

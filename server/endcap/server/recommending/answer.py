@@ -35,7 +35,7 @@ class RungOutcome:
     milliseconds: float = 0.0
 
     def count(self, ranked: int, dropped: tuple[Dropped, ...]) -> None:
-        """Count what the strategy named, and what of it was not allowed."""
+        """Count the items that the strategy named, and those of them that were dropped."""
         self.ranked += ranked
         self.dropped += dropped
         if self.dropped:

@@ -66,7 +66,7 @@ class Candidates:
         return allowed
 
     def queries(self) -> list[Query]:
-        """Return what to ask the next rung for: its best while items are missing, and what rules require."""
+        """Return the queries to the next rung: its best items while some are missing, and required ones."""
         mask, missing = self.query.eligible.mask, self.missing
         limit = max(_PAGES * self.query.limit, _LEAST) if self._fetches_more else missing
         queries = [self.rest(mask, limit)] if missing > 0 else []
@@ -101,7 +101,7 @@ class Candidates:
         self.reasons += [reasons[place] for place in new]
 
     def _add_pinned(self, pins: Sequence[tuple[int, str]], context: RerankContext) -> None:
-        """Add what pins will hold: of each place and of each product the first that may be shown."""
+        """Add the pinned items: for each place and each product the first one that may be shown."""
         vocabulary, allowed = context.view.vocabulary, self.allowed()
         places: set[int] = set()
         row_of_group: dict[int, int] = {}

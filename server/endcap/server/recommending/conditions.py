@@ -40,7 +40,7 @@ class Conditions:
         return dict(zip(self.named, eligible.removed[: len(self.named)], strict=True))
 
     def outcomes(self, eligible: Eligible) -> tuple[RuleOutcome, ...]:
-        """Return what each rule took away.
+        """Return the outcomes of the rules that filter.
 
         Args:
             eligible: What the conditions let through.

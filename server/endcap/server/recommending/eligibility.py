@@ -149,7 +149,7 @@ class Exclusions:
 def eligibility(
     eligible: Eligible, candidates: Rows | None, exclusions: Exclusions, view: CatalogView
 ) -> tuple[Eligibility, dict[str, int]]:
-    """Return what one query may show: what its filters let through, less the exclusions.
+    """Return the eligibility of one query: the rows that pass its filters, without the exclusions.
 
     The variants of a product count as one: where one is on the page, seen or shown, none is shown.
 

@@ -80,7 +80,7 @@ class Lookups:
     async def exposures(
         self, shop: str, vocabulary: Vocabulary, *, user_id: str, visitor_id: str, since: int, deadline: float
     ) -> Exposures:
-        """Return what a person was shown.
+        """Return the items that a person was shown.
 
         Args:
             shop: The shop's id.
@@ -182,7 +182,7 @@ def _patience(deadline: float) -> float:
 
 
 def _viewed_item(view: CatalogView, row: int) -> Item:
-    """Return what a view holds of an item for people to read: no images, attributes or other languages."""
+    """Return the readable fields that a view holds of an item: no images, attributes or other languages."""
     return Item(
         view.vocabulary.ids[row],
         title=view.titles[row],

@@ -155,7 +155,7 @@ class Pipeline:
         window: int,
         deadline: float,
     ) -> Exposures:
-        """Return what the user was shown and did not act on, within some milliseconds."""
+        """Return the items that the user was shown and did not act on, within some milliseconds."""
         since = request.time - window
         exposures = await self.lookups.exposures(
             shop,

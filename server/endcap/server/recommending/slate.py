@@ -31,7 +31,7 @@ class Slate:
         return self.context.page_size - len(self.reranked.order)
 
     def top_up(self) -> Query | None:
-        """Return what to ask a rung for once more where caps or variants starve the page; None elsewhere."""
+        """Return the query of a top-up where caps or variants starve the page; None elsewhere."""
         still_open = self.reranked.open
         if not self.missing or still_open is None:
             return None

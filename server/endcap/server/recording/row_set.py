@@ -24,7 +24,7 @@ def encode_rows(rows: Iterable[int]) -> str:
 
 
 def decode_rows(text: str) -> tuple[int, ...]:
-    """Read what ``encode_rows`` wrote; ascending."""
+    """Read the rows that ``encode_rows`` wrote; ascending."""
     rows: list[int] = []
     row, distance, shift = -1, 0, 0
     for byte in base64.b64decode(text):

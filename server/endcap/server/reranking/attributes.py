@@ -28,7 +28,7 @@ class Attribute:
         """Return the attribute of a name.
 
         Raises:
-            InvalidInput: There is no such attribute, or items do not share its values.
+            InvalidInput: The attribute does not exist, or items do not share its values.
         """
         if name in _FIELDS or (name.startswith(_PREFIX) and name != _PREFIX):
             return cls(name)
@@ -54,7 +54,7 @@ class Attribute:
         return column.codes[flat].astype(np.int64), np.repeat(np.arange(len(rows)), lengths)
 
     def holding(self, view: CatalogView, values: Collection[float]) -> NDArray[np.bool_]:
-        """Return which rows of a view have at least one of some values, given as ``values`` gives them."""
+        """Return the rows of a view that have at least one of some values, given as by ``values``."""
         if self.name == "group_id":
             return np.isin(view.groups, list(values))
         column = self._column(view)

@@ -29,7 +29,7 @@ class Boost:
     strength: float
 
     def shift(self, candidates: ScoredCandidates, context: RerankContext) -> NDArray[np.float64]:
-        """Return how far each candidate is lifted; negative where it is buried."""
+        """Return the boost of each candidate; negative where it is buried."""
         return np.where(context.mask(self.filter)[candidates.rows], self.strength, 0.0)
 
     def preferred(self, context: RerankContext, _: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -54,7 +54,7 @@ class Bias:
     strength: float
 
     def shift(self, candidates: ScoredCandidates, context: RerankContext) -> NDArray[np.float64]:
-        """Return how far each candidate is lifted; negative where it is buried."""
+        """Return the boost of each candidate; negative where it is buried."""
         values = _TARGETS[self.target](context.view, candidates.rows)
         shift = np.zeros(len(candidates))
         for tier in candidates.by_tier:
@@ -90,7 +90,7 @@ class Fatigue:
     strength: float
 
     def shift(self, candidates: ScoredCandidates, context: RerankContext) -> NDArray[np.float64]:
-        """Return how far each candidate is buried, as a negative number."""
+        """Return the boost of each candidate, negative or zero."""
         shown = self._shown(context)
         if not shown:
             return np.zeros(len(candidates))

@@ -23,7 +23,7 @@ class Limit:
 
 
 class Tally:
-    """The values on a page so far, and whom they keep out."""
+    """The values on a page so far, and the items that they keep out."""
 
     def __init__(self, limit: Limit, ranking: RankedCandidates) -> None:
         self.limit = limit
@@ -56,14 +56,14 @@ class Tally:
         self._page[to] = self._page.pop(place)
 
     def full(self, place: int) -> NDArray[np.bool_] | None:
-        """Return which items of the ranking would be one too many at a place; None for none of them."""
+        """Return the items of the ranking that would exceed the cap at a place; None where none would."""
         if self.limit.window is None:
             return self._exhausted
         codes = self._full_codes(place)
         return np.logical_or.reduce(self._holders[codes]) if codes else None
 
     def full_rows(self, place: int) -> NDArray[np.bool_]:
-        """Return which rows of the view would be one too many at a place."""
+        """Return the rows of the view that would exceed the cap at a place."""
         return self.limit.attribute.holding(self._view, self._values[self._full_codes(place)].tolist())
 
     def _full_codes(self, place: int) -> list[int]:

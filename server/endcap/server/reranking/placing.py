@@ -192,7 +192,7 @@ class _Need:
 
 
 def _pinnable(ranking: RankedCandidates, pin: Pin) -> NDArray[np.bool_]:
-    """Return which items of a ranking a pin asks for."""
+    """Return the items of a ranking that a pin matches."""
     if isinstance(pin.target, str):
         asked: NDArray[np.bool_] = ranking.rows == ranking.context.view.vocabulary.row(pin.target)
         return asked

@@ -90,6 +90,6 @@ class RankedCandidates:
         return len(self.positions)
 
     def matching(self, filter_: Filter) -> NDArray[np.bool_]:
-        """Return which places in the ranking meet a filter."""
+        """Return the places in the ranking that meet a filter."""
         matching: NDArray[np.bool_] = self.context.mask(filter_)[self.rows]
         return matching

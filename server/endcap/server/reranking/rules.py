@@ -130,7 +130,7 @@ class Rules:
         return [(pin.place, pin.target) for pin in pins if isinstance(pin.target, str)]
 
     def required(self, context: RerankContext, allowed: NDArray[np.bool_]) -> list[RequiredCandidates]:
-        """Return what the candidates should hold beside the best ones.
+        """Return the candidates that rules require beside the best ones.
 
         Quotas and slots ask for what they place. A boost, a bias or fatigue asks for what it would have on
         the page, one more than fit: the worst of the candidates ties with the best one that is not lifted.

@@ -40,7 +40,7 @@ class CheckedRanking:
 
 
 def checked(ranking: Ranking, query: Query) -> CheckedRanking:
-    """Drop what a strategy must not have returned, whatever the plugin did.
+    """Drop the items that a strategy must not return, whatever the plugin did.
 
     Returns:
         The ranking without foreign, ineligible and repeated rows and without scores that are no

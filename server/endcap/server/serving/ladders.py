@@ -33,7 +33,7 @@ class Rung:
     bundles: tuple[str, ...]
 
     batcher: Batcher | None
-    """None where the strategy cannot be asked."""
+    """The batcher of the strategy; None where it cannot be asked."""
 
     failure: Failure | None = Failure.STRATEGY_MISSING
     """Why it cannot be asked; None where its model was never trained, which degrades no answer."""

@@ -86,13 +86,13 @@ class Shops:
         """Return a shop.
 
         Raises:
-            NotFound: There is none of that id.
+            NotFound: No shop has that id.
             Unavailable: It cannot be loaded at the moment.
         """
         if shop not in self._shops:
             if shop in self._failing:
                 raise Unavailable(f"shop {shop!r} cannot be loaded at the moment: try again later")
-            raise NotFound(f"there is no shop {shop!r}: import a catalog into it first")
+            raise NotFound(f"shop {shop!r} does not exist: import a catalog into it first")
         return self._shops[shop]
 
     def known_people(self, shop: str) -> Histories | None:

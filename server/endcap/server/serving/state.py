@@ -53,7 +53,7 @@ class ShopState:
             NotFound: The shop has no such placement.
         """
         if placement not in self.ladders:
-            raise NotFound(f"there is no placement {placement!r}: use one of {', '.join(self.ladders)}")
+            raise NotFound(f"placement {placement!r} does not exist: use one of {', '.join(self.ladders)}")
         return self.ladders[placement]
 
 
@@ -71,7 +71,7 @@ class ServedShop:
     """Age of the oldest event that callers may record."""
 
     keep_events_days: int = 0
-    """For how long events are kept; 0 for ever."""
+    """Days that events are kept; 0 for ever."""
 
     catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while other processes' writes are taken in, so that many calls wait for one load."""

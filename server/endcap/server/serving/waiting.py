@@ -11,7 +11,7 @@ _under_way: "set[asyncio.Task[Any]]" = set()  # asyncio itself forgets those tha
 
 
 async def answer_within(seconds: float, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Return what some work comes to in the time there is.
+    """Return the result of some work, if it ends in time.
 
     Work that takes longer is left to end by itself. To cancel it, as ``asyncio.timeout`` does, would mean to
     wait for it all the same, for a statement that hangs on a disk gives up no earlier than the disk.

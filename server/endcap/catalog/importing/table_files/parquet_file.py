@@ -16,7 +16,7 @@ class ParquetFile:
     has_header = True
 
     def __init__(self, path: Path) -> None:
-        """Read what the file says of itself.
+        """Read the metadata of the file.
 
         Raises:
             InvalidInput: It is no Parquet file.

@@ -20,7 +20,7 @@ def read_attributes(
         field: The map's name in the table of limits, and its path in the request.
 
     Raises:
-        InvalidInput: There are too many, a name is none, or a value is missing, too long or no number.
+        InvalidInput: There are too many, a name is invalid, or a value is missing, too long or not a number.
     """
     check_limit(field, messages)  # before any is read
     values = {name: _read(message, path=f"{field}.{name}") for name, message in messages.items()}
@@ -36,7 +36,7 @@ def read_named_attributes(fields: Fields, names: Collection[str] | None = None) 
         names: The only ones to read; None for all.
 
     Raises:
-        InvalidInput: There are too many, or a name or a value is none.
+        InvalidInput: There are too many, or a name or a value is invalid.
     """
     messages = fields.message.attributes  # type: ignore[attr-defined]
     for name in messages.keys() | set(names or ()):

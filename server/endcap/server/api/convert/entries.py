@@ -39,7 +39,7 @@ def read_language(fields: Fields, name: str = "language_code") -> str:
     """Read a BCP 47 tag that may be empty.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The value is invalid.
     """
     code: str = getattr(fields.message, name)
     check_language(code, path=fields.path_of(name))

@@ -120,7 +120,7 @@ class Fields:
 
 
 def enum_prefix(enum: Any) -> str:
-    """Return what every value of an enumeration starts with, such as ``BIAS_TARGET_``.
+    """Return the prefix of all values of an enumeration, such as ``BIAS_TARGET_``.
 
     Args:
         enum: Its descriptor.

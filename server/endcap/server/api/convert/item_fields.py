@@ -31,7 +31,7 @@ class ItemFields:
 
     @classmethod
     def read(cls, mask: FieldMask, language_code: str) -> Self:
-        """Read which fields of its items an answer carries.
+        """Read the fields of items that an answer carries.
 
         Args:
             mask: Paths of fields, such as ``price`` or ``attributes.colour``.

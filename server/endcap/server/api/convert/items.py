@@ -27,7 +27,7 @@ _IGNORED = ("id", "update_time", "etag")
 
 
 def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], Change]:
-    """Return what reads the items of a write; what the write does not name is not looked at.
+    """Return a function that reads the items of a write, of the fields that it names.
 
     The reader takes an item as it came, of which what is output only is ignored, and the time in Unix
     milliseconds. It raises ``InvalidInput`` where a field is missing, too long or out of range, and names the

@@ -27,7 +27,7 @@ def read_path(path: str) -> str:
 
 
 def check_model(model: str, version: str | None = None, etag: str = "") -> None:
-    """Check what names a model, a bundle of it, and its state.
+    """Check the names of a model and a bundle of it, and its etag.
 
     Raises:
         InvalidInput: A text is missing or too long.

@@ -94,7 +94,7 @@ def write_placement(placement: Placement) -> placement_pb2.Placement:
 
 
 def read_update(stored: Placement, message: placement_pb2.Placement, mask: FieldMask | None) -> Placement:
-    """Read what a stored placement becomes, and check it.
+    """Apply an update to a stored placement, and check the result.
 
     Args:
         stored: What stays as it is where the mask names nothing.

@@ -9,7 +9,7 @@ from endcap.v1 import strategy_pb2
 
 
 def write_strategy(registration: Registration) -> strategy_pb2.Strategy:
-    """Write what a plugin offers."""
+    """Write a registered strategy."""
     return strategy_pb2.Strategy(
         name=registration.name,
         description=registration.description,

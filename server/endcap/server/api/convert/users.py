@@ -21,7 +21,7 @@ _IGNORED = ("id", "visitor_ids", "update_time", "etag")
 
 
 def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], Change]:
-    """Return what reads the users of a write, as ``item_reader`` does items.
+    """Return a function that reads the users of a write, as ``item_reader`` does items.
 
     Args:
         mask: The fields to write; None for all.

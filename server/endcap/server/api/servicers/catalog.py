@@ -37,7 +37,7 @@ class CatalogServicer(CatalogServiceServicer):
         async with self._database.read() as connection:
             found = await get_items(connection=connection, shop=shop.id, item_ids=[request.item_id])
         if request.item_id not in found:
-            raise NotFound(f"there is no item {request.item_id!r}: write it with BatchUpsertItems first")
+            raise NotFound(f"item {request.item_id!r} does not exist: write it with BatchUpsertItems first")
         return pb.GetItemResponse(item=write_item(found[request.item_id], currency=shop.state.view.currency))
 
     async def BatchGetItems(
@@ -105,9 +105,7 @@ class CatalogServicer(CatalogServiceServicer):
         async with self._database.read() as connection:
             found = await get_user_records(connection=connection, shop=shop.id, user_ids=[request.user_id])
         if request.user_id not in found:
-            raise NotFound(
-                "there is no record of this user: write it with BatchUpsertUsers first, or do without"
-            )
+            raise NotFound("this user has no record: write it with BatchUpsertUsers first")
         return pb.GetUserResponse(user=write_user(found[request.user_id]))
 
     async def BatchGetUsers(

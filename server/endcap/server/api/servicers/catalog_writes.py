@@ -95,7 +95,7 @@ def required(field: str, entries: Sequence[_Each], *, limit: str = "") -> Sequen
         limit: Its name in the table of limits, where that is another one.
 
     Raises:
-        InvalidInput: There is none, or there are too many.
+        InvalidInput: The list is empty or too long.
     """
     if not entries:
         raise InvalidInput(f"{field} are required: send at least one", field=field)

@@ -89,7 +89,7 @@ def _count(
     messages: Sequence[event_pb2.Event],
     response: pb.RecordEventsResponse,
 ) -> list[rejection_pb2.Rejection]:
-    """Count what was stored by its place in the request, and say why the rest was not."""
+    """Count the stored events, and return the rejections of the others by place in the request."""
     found = Counter(outcomes.values())
     response.accepted_count = found[Outcome.ACCEPTED]
     response.duplicate_count = found[Outcome.DUPLICATE]

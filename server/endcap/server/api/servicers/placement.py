@@ -1,4 +1,4 @@
-"""Configures what shows where."""
+"""Configures placements."""
 
 from endcap.catalog.configuration.audit_log import list_changes
 from endcap.catalog.configuration.placements import get_placement, list_placements

@@ -188,6 +188,6 @@ def _shown(request: pb.RecommendRequest, shop: ServedShop, now: int) -> tuple[in
     shown = decode_rows(read_page_token(shop.token_key, digest, request.page_token, now)["shown"])
     if len(shown) >= MAX_SHOWN:
         raise PageOutOfRange(
-            f"there are no pages beyond {MAX_SHOWN} items: begin anew, or narrow the request by a filter"
+            f"pages end at {MAX_SHOWN} items: start again, or narrow the request with a filter"
         )
     return shown

@@ -81,5 +81,5 @@ class ShopServicer(ShopServiceServicer):
 
 
 def _caller(shop: str) -> Caller:
-    """Return who makes the call at hand, about the shop that its message names."""
+    """Return the caller of the call at hand, for the shop that its message names."""
     return replace(current_caller.get(), shop=shop)

@@ -1,4 +1,4 @@
-"""Tells which strategies are installed."""
+"""Lists the installed strategies."""
 
 from endcap.catalog.fields.limits import check_id
 from endcap.runtime.plugin_host import PluginHost

@@ -118,7 +118,10 @@ def test_changes_are_shown_with_who_made_them(run: Run) -> None:
     ("arguments", "message"),
     [
         (["put", "shelf", "--strategy", "popular"], "placement.task must be one of"),
-        (["put", "shelf", "--task", "similar", "--strategy", "unheard_of"], "strategy 'unheard_of' does not exist"),
+        (
+            ["put", "shelf", "--task", "similar", "--strategy", "unheard_of"],
+            "strategy 'unheard_of' does not exist",
+        ),
         (["put", "Shelf", "--task", "similar", "--strategy", "item_knn"], "placement.id must be"),
         (["put", "home", "--task", "similar"], "the task of 'home' is for-you"),
         (["put", "home", "--file", "home.json"], "home.json is not the JSON of a placement"),

@@ -202,9 +202,9 @@ async def test_a_placement_of_another_shop_is_not_found(
             "placement.ladder[0].parameters.new_days",
         ),
         (
-            shelf(ladder=[{"strategy": "cold_start", "parameters": {"rungs": "nonsense"}}]),
+            shelf(ladder=[{"strategy": "cold_start", "parameters": {"rules": "nonsense"}}]),
             "INVALID_ARGUMENT",
-            "placement.ladder[0].parameters.rungs",
+            "placement.ladder[0].parameters.rules",
         ),
         (
             shelf(ladder=[{"strategy": "hybrid", "parameters": {"weights": "ease:1"}}]),

@@ -46,7 +46,7 @@ class TestColdStart(StrategyContract):
     parameters = ColdStartParameters()
     strategies = {"popular": POPULAR}  # noqa: RUF012
 
-    def test_each_rung_follows_the_one_above(self) -> None:
+    def test_each_rule_follows_the_one_above(self) -> None:
         """Of the items that no rule speaks for, the popular one comes first."""
         shop = self.shop(
             [
@@ -74,7 +74,7 @@ class TestColdStart(StrategyContract):
             ("plain", ""),
         ]
 
-    def test_an_item_stands_on_the_highest_rung_that_holds_it(self) -> None:
+    def test_the_first_rule_that_matches_ranks_the_item(self) -> None:
         shop = self.shop([SampleItem("mug", price=5, original_price=10, days_old=1)])
 
         assert reasons(shop, shop.query()) == [("mug", "on_sale")]
@@ -184,8 +184,8 @@ class TestColdStart(StrategyContract):
 
         assert shop.recommend(task=Task.RANK, candidates=["plain", "reduced"]) == ["reduced", "plain"]
 
-    def test_the_scores_are_the_rung_and_the_place_on_it(self) -> None:
-        """Trending is rung 1, new 2 and on sale 3; two items are on sale, one is new."""
+    def test_the_scores_are_the_rule_and_the_place_by_it(self) -> None:
+        """Trending is rule 1, new 2 and on sale 3; two items are on sale, one is new."""
         shop = self.shop(
             [
                 SampleItem("half", price=5, original_price=10, days_old=OLD),
@@ -202,10 +202,10 @@ class TestColdStart(StrategyContract):
 
 class TestColdStartWithRungsOfItsOwn(StrategyContract):
     strategy = ColdStart
-    parameters = ColdStartParameters(rungs="new, on_sale", new_days=2, discount=0.5)
+    parameters = ColdStartParameters(rules="new, on_sale", new_days=2, discount=0.5)
     strategies = {"popular": POPULAR}  # noqa: RUF012
 
-    def test_the_parameters_say_which_rungs_there_are_and_what_they_hold(self) -> None:
+    def test_the_parameters_name_the_rules_and_what_they_match(self) -> None:
         shop = self.shop(
             [
                 SampleItem("a week old", days_old=7),
@@ -222,18 +222,18 @@ class TestColdStartWithRungsOfItsOwn(StrategyContract):
         ]
 
 
-@pytest.mark.parametrize("rungs", ["new,old", "new,new", "popular"])
-def test_rungs_that_do_not_exist_are_refused(rungs: str) -> None:
+@pytest.mark.parametrize("rules", ["new,old", "new,new", "popular"])
+def test_rules_that_do_not_exist_are_rejected(rules: str) -> None:
     with pytest.raises(InvalidInput, match="at most once") as refused:
-        ColdStart(FakeResources(strategies={"popular": POPULAR}), ColdStartParameters(rungs=rungs))
+        ColdStart(FakeResources(strategies={"popular": POPULAR}), ColdStartParameters(rules=rules))
 
-    assert refused.value.field == "rungs"
+    assert refused.value.field == "rules"
 
 
-def test_without_rungs_everything_is_popular() -> None:
+def test_without_rules_everything_is_popular() -> None:
     resources = FakeResources(strategies={"popular": POPULAR})
 
-    assert ColdStart(resources, ColdStartParameters(rungs="")).tasks == {Task.FOR_YOU, Task.RANK}
+    assert ColdStart(resources, ColdStartParameters(rules="")).tasks == {Task.FOR_YOU, Task.RANK}
 
 
 def test_a_strategy_without_scores_cannot_be_the_floor() -> None:

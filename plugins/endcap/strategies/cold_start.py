@@ -1,25 +1,25 @@
-"""Cold start: a ladder of rules, for visitors of whom little is known and shops that have trained nothing.
+"""Cold start: rules in turn, for visitors of whom little is known and shops that have trained nothing.
 
-An item stands on the highest rung that holds it. The parameters say which rungs there are, from the top
-down; below them all stands what is popular, so that a list is full whatever the shop knows.
+Rules are tried in order; the first that matches ranks the item. The parameters name the rules and their
+order; below them all stands the fallback, popularity, so that a list is full whatever the shop knows.
 
 ========================  ===================================================  =============================
-rung                      holds                                                best first by
+rule                      matches                                              best first by
 ========================  ===================================================  =============================
-``buy_again``             what the user bought repeatedly and is due           how near the day is to today
-``category_best_seller``  what shares a category with the query's context,     popularity
-                          if it names none with the user's last events
-``on_sale``               what costs less than it usually does                 the reduction, as a share
-``new``                   what came in lately                                  popularity
-``trending``              what more users choose now than before               the trend that ``popular`` has
+``buy_again``             items that the user bought repeatedly and are due    how near the day is to today
+``category_best_seller``  items that share a category with the query's         popularity
+                          context, or else with the user's last events
+``on_sale``               items below their usual price                        the reduction, as a share
+``new``                   items that came in lately                            popularity
+``trending``              items of more users now than before                  the trend of ``popular``
 ========================  ===================================================  =============================
 
-The reason for an item is the name of its rung; an item that nobody chose is neither popular nor a best
-seller, and has none on those two.
+The reason for an item is the name of its rule; an item that nobody chose is neither popular nor a best
+seller, and has no reason by these two rules.
 
 An item that was bought ``n`` times, the last time ``s`` days after the first, is due ``s / (n − 1)`` days
-after the last. Bhagat et al., "Buy It Again: Modeling Repeat Purchase Recommendations" (KDD 2018), is where
-the mean interval between purchases comes from; the paper fits distributions to it, which needs training.
+after the last. The mean interval between purchases comes from Bhagat et al., "Buy It Again: Modeling Repeat
+Purchase Recommendations" (KDD 2018); the paper fits distributions to it, which needs training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,40 +50,40 @@ from endcap.sdk.features import DAY
 from endcap.sdk.profiles import counted_history
 
 
-RUNGS = ("buy_again", "category_best_seller", "on_sale", "new", "trending")
-"""The rungs that there are, in the order that they have unless the parameters say otherwise."""
+RULES = ("buy_again", "category_best_seller", "on_sale", "new", "trending")
+"""All rules, in their default order."""
 
-FLOOR = "popular"
-"""The rung below all others, which holds every item."""
+FALLBACK = "popular"
+"""The rule below all others, which matches every item."""
 
-_OF_BUYERS = frozenset({FLOOR, "category_best_seller"})
-"""The rungs whose reason says that others chose the item."""
+_OF_BUYERS = frozenset({FALLBACK, "category_best_seller"})
+"""The rules whose reason claims that others chose the item."""
 
 
 @dataclass(frozen=True)
 class ColdStartParameters:
     """The parameters of ``cold_start``."""
 
-    rungs: str = parameter(
-        ",".join(RUNGS), "The rungs from the top down, separated by commas; those left out hold nothing."
+    rules: str = parameter(
+        ",".join(RULES), "The rules in order, separated by commas; a rule that is left out is not tried."
     )
     discount: float = parameter(
-        0.1, "By what share of its usual price an item on sale is reduced at least.", minimum=0, maximum=1
+        0.1, "Least reduction of an item on sale, as a share of its usual price.", minimum=0, maximum=1
     )
-    new_days: float = parameter(30.0, "For how many days after it came in an item is new.", minimum=0)
+    new_days: float = parameter(30.0, "Days for which an item counts as new.", minimum=0)
     category_events: int = parameter(
-        5, "How many of the user's last events say which categories are wanted.", minimum=1
+        5, "The number of the user's last events whose categories count.", minimum=1
     )
     due_from: float = parameter(
-        0.5, "After what share of its usual interval an item may be shown again.", minimum=0
+        0.5, "Share of the usual interval after which an item may be shown again.", minimum=0
     )
     due_until: float = parameter(
-        3.0, "After how many of its usual intervals an item counts as no longer wanted.", minimum=0
+        3.0, "Number of usual intervals after which an item is no longer due.", minimum=0
     )
 
 
 class ColdStart:
-    """Recommends by rules: what is due again, best of a category, on sale, new, trending or popular."""
+    """Recommends by rules: items due again, best of a category, on sale, new, trending or popular."""
 
     tasks = frozenset({Task.FOR_YOU, Task.RANK})
 
@@ -91,15 +91,15 @@ class ColdStart:
         popular = resources.strategy("popular")
         if not isinstance(popular, ScoringStrategy):
             raise FailedPrecondition(
-                "cold_start goes by the scores of 'popular', which has none: give it one with a method score"
+                "cold_start needs the scores of 'popular', which has no method score: add one"
             )
         self._popular = popular
         self._parameters = parameters
-        self._rungs = (FLOOR, *reversed(_read_rungs(parameters.rungs)))
+        self._rules = (FALLBACK, *reversed(_read_rules(parameters.rules)))
         self._places: WeakKeyDictionary[CatalogView, Mapping[str, Scores]] = WeakKeyDictionary()
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
-        """Answer each query from the top rung down; every item stands on some rung."""
+        """Answer each query by the rules in order; every item matches one."""
         rankings = recommend_by_score(self, queries, catalog)
         return [
             self._explained(ranking, catalog) if query.explain else ranking
@@ -107,29 +107,29 @@ class ColdStart:
         ]
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
-        """Score items: the number of the rung, 0 for the floor, plus the place on it, between 0 and 1."""
+        """Score items: the number of the rule, 0 for the fallback, plus the place by it, between 0 and 1."""
         scores = np.full((len(queries), len(catalog)), np.nan, np.float32)
         for own, query in zip(scores, queries, strict=True):
-            for height, rung in enumerate(self._rungs):
-                places = self._places_on(rung, query, catalog)
+            for height, rule in enumerate(self._rules):
+                places = self._places_by(rule, query, catalog)
                 np.copyto(own, height + places, where=~np.isnan(places))
         return scores if rows is None else scores[:, rows]
 
-    def _places_on(self, rung: str, query: Query, catalog: CatalogView) -> Scores:
-        """Return the place of every item on a rung, between 0 and 1; NaN for items that it does not hold."""
+    def _places_by(self, rule: str, query: Query, catalog: CatalogView) -> Scores:
+        """Return the place of every item by a rule, between 0 and 1; NaN for items that it does not match."""
         if catalog not in self._places:
             self._places[catalog] = self._common_places(catalog)
         places = self._places[catalog]
-        match rung:
+        match rule:
             case "buy_again":
                 return _in_order(self._nearness_to_due(query, len(catalog)))
             case "category_best_seller":
-                return np.where(self._in_category(query, catalog), places[FLOOR], np.float32(np.nan))
+                return np.where(self._in_category(query, catalog), places[FALLBACK], np.float32(np.nan))
             case _:
-                return places[rung]
+                return places[rule]
 
     def _common_places(self, catalog: CatalogView) -> Mapping[str, Scores]:
-        """Return the places on the rungs that are the same for everybody."""
+        """Return the places by the rules that are the same for everybody."""
         everybody = Eligibility(catalog.available)
         questions = [
             Query(task, limit=0, time=catalog.as_of, eligible=everybody)
@@ -139,7 +139,7 @@ class ColdStart:
         # What came in after the newest event is new as well.
         new = catalog.created >= catalog.as_of - self._parameters.new_days * DAY
         return {
-            FLOOR: _in_order(popularity),
+            FALLBACK: _in_order(popularity),
             "on_sale": _in_order(self._reductions(catalog)),
             "new": _in_order(np.where(new, popularity, np.nan)),
             "trending": _in_order(trend),
@@ -179,7 +179,7 @@ class ColdStart:
         return nearness
 
     def _explained(self, ranking: Ranking, catalog: CatalogView) -> Ranking:
-        kinds = [self._rungs[height] for height in ranking.scores.astype(np.int64).tolist()]
+        kinds = [self._rules[height] for height in ranking.scores.astype(np.int64).tolist()]
         chosen = catalog.weighted_users_by_age()[:, ranking.rows].sum(axis=0) > 0
         reasons = tuple(
             (Reason(kind),) if is_chosen or kind not in _OF_BUYERS else ()
@@ -188,17 +188,17 @@ class ColdStart:
         return replace(ranking, reasons=reasons)
 
 
-def _read_rungs(text: str) -> list[str]:
-    """Return the rungs that are named, from the top down.
+def _read_rules(text: str) -> list[str]:
+    """Return the rules that are named, in order.
 
     Raises:
-        InvalidInput: One does not exist or is named twice.
+        InvalidInput: A rule does not exist or is named twice.
     """
-    rungs = [name for part in text.split(",") if (name := part.strip())]
-    for place, name in enumerate(rungs):
-        if name not in RUNGS or name in rungs[:place]:
-            raise InvalidInput(f"rungs must name each of {', '.join(RUNGS)} at most once", field="rungs")
-    return rungs
+    rules = [name for part in text.split(",") if (name := part.strip())]
+    for place, name in enumerate(rules):
+        if name not in RULES or name in rules[:place]:
+            raise InvalidInput(f"rules must name each of {', '.join(RULES)} at most once", field="rules")
+    return rules
 
 
 def _in_order(values: NDArray[np.floating]) -> Scores:

@@ -115,7 +115,7 @@ async def import_files(
                     await save_progress(
                         connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
                     )
-                tell(ImportStep(reader.source, reader.share, reader.progress.position.line))
+                tell(_step(reader))
     async with database.write() as connection:
         files = [reader.fingerprint for reader in readers]
         await forget_progress(connection=connection, shop=shop, files=files)
@@ -159,7 +159,7 @@ async def check_files(
         async with aclosing(_ahead(reader.batches())) as batches:
             async for batch in batches:
                 _note(reader, batch, await _foresee(database, shop, batch), reject_file)
-                tell(ImportStep(reader.source, reader.share, reader.progress.position.line))
+                tell(_step(reader))
     return _report(readers, resumed=False)
 
 
@@ -198,9 +198,12 @@ async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
 
 def _note(reader: SourceReader, batch: Batch, written: BatchOutcome, reject_file: RejectFile) -> None:
     """Write the rows of a batch that are left out, and count the others."""
-    reasons = {place: (refusal.reason, refusal.complaint) for place, refusal in written.refused.items()}
-    refused = [*batch.rejects, *reader.rejects(batch, reasons)]
-    reject_file.write(reader.source.path.name, refused)
+    refused = [*batch.rejects]
+    if written.refused:
+        reasons = {place: (each.reason, each.complaint) for place, each in written.refused.items()}
+        refused += reader.rejects(batch, reasons)
+    if refused:
+        reject_file.write(reader.source.path.name, refused)
     progress = reader.progress
     not_stored = len(written.refused) + written.duplicates
     reader.progress = FileProgress(
@@ -210,6 +213,11 @@ def _note(reader: SourceReader, batch: Batch, written: BatchOutcome, reject_file
         rejected=Counter(progress.rejected) + Counter(reject.reason for reject in refused),
         rejects_size=reject_file.size,
     )
+
+
+def _step(reader: SourceReader) -> ImportStep:
+    position = reader.progress.position
+    return ImportStep(reader.source, position.offset / reader.size, position.line)
 
 
 def _report(readers: Sequence[SourceReader], *, resumed: bool, notes: Sequence[str] = ()) -> ImportReport:

@@ -58,21 +58,18 @@ class SourceReader:
         check_currency(currency)
         self.source = source
         self._table = open_table_file(source.path)
-        self._columns = find_columns(self._table, source.subject, layout)
         self.names = tuple(self._table.column_names())
         """The columns that the file is known to have."""
+        self._columns = find_columns(source, self.names, layout, may_have_others=not self._table.has_header)
         self.read_names = frozenset(self._columns.values())
         """Those that are read, and others that may come."""
         self.fingerprint = fingerprint(source.path, (source.subject, str(layout), currency))
         self.progress = FileProgress()
+        self.size = max(1, self._table.size)
+        """The size of the file, in the unit of the offset of its progress."""
         self._values = layout.values.get(source.subject, {})
         self._currency = currency
         self._now = now
-
-    @property
-    def share(self) -> float:
-        """The share of the file that is imported, 0 to 1."""
-        return self.progress.position.offset / max(1, self._table.size)
 
     def batches(self) -> Iterator[Batch]:
         """Read the rest of the file."""

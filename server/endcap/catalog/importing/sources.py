@@ -1,14 +1,13 @@
 """The sources of an import: its files, and the meaning of their columns."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 from endcap.catalog.importing.rows import COLUMNS, ONE_OF_EACH, Subject
 from endcap.catalog.importing.table_files.opening import FORMATS
-from endcap.catalog.importing.table_files.table_file import TableFile
 from endcap.sdk.errors import InvalidInput
 
 
@@ -88,32 +87,40 @@ def parse_assignments(texts: Iterable[str]) -> Assignments:
     return {subject: general[subject] | particular[subject] for subject in Subject}
 
 
-def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str, str]:
+def find_columns(
+    source: Source, found: Sequence[str], layout: Layout, *, may_have_others: bool
+) -> dict[str, str]:
     """Return the file's own names of the subject's columns that it has.
 
+    Args:
+        source: The file and its subject.
+        found: The names of its columns, as far as they are known.
+        layout: The names that the file gives columns.
+        may_have_others: Whether the file may have columns beside those found.
+
     Raises:
-        InvalidInput: It lacks a column that it is said to have, or one that is required.
+        InvalidInput: The file lacks a column that the layout names, or one that is required.
     """
-    found = file.column_names()
+    path, subject = source.path, source.subject
     names = layout.names.get(subject, {})
     values = layout.values.get(subject, {})
     for column, name in names.items():
         if name not in found:
             raise InvalidInput(
-                f"{file.path} has no column {name!r} for {column}: it has {', '.join(map(repr, found))}"
+                f"{path} has no column {name!r} for {column}: it has {', '.join(map(repr, found))}"
             )
     wanted = {name: names.get(name, name) for name in _names(subject) if name not in values}
-    columns = {name: source for name, source in wanted.items() if source in found or not file.has_header}
-    repeated = [source for source in columns.values() if found.count(source) > 1]
+    columns = {name: own for name, own in wanted.items() if own in found or may_have_others}
+    repeated = [own for own in columns.values() if found.count(own) > 1]
     if repeated:
-        raise InvalidInput(f"{file.path} has two columns {repeated[0]!r}: rename one")
+        raise InvalidInput(f"{path} has two columns {repeated[0]!r}: rename one")
     required = [column.name for column in COLUMNS[subject] if column.required]
     missing = [name for name in required if name not in values and wanted[name] not in found]
     if ONE_OF_EACH[subject] and not any(name in columns or name in values for name in ONE_OF_EACH[subject]):
         missing.append(ONE_OF_EACH[subject][0])
     if missing and found:
         raise InvalidInput(
-            f"{file.path} has no column {missing[0]!r}: it has {', '.join(map(repr, found))};"
+            f"{path} has no column {missing[0]!r}: it has {', '.join(map(repr, found))};"
             f" say which it is with --map {missing[0]}=NAME"
         )
     return columns

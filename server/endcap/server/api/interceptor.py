@@ -107,18 +107,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         requests = "stream" if handler.request_streaming else "unary"
         responses = "stream" if handler.response_streaming else "unary"
         behavior = getattr(handler, f"{requests}_{responses}")
-        read = _read_each if handler.request_streaming else _read
+        if handler.request_streaming:
+            behavior = _reading_each(behavior)
         guard = _unbounded if method.startswith(_EXEMPT) else partial(self._answering, required_role(method))
         # How long a stream takes is up to its client; each of its requests has a deadline of its own.
         default = math.inf if handler.request_streaming else self._default_deadline_seconds
 
         async def answer_once(request: Any, context: Context) -> Any:
             async with guard(method, request, context, default):
-                return await behavior(read(request), context)
+                return await behavior(request, context)
 
         async def answer_stream(request: Any, context: Context) -> None:
             async with guard(method, request, context, default):
-                await _write(behavior(read(request), context), context)
+                await _write(behavior(request, context), context)
 
         make_handler = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
         return make_handler(
@@ -142,6 +143,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.call_started()
         try:
             self._admit(ingest=ingest)
+            _check_readable(request)
             time_left = context.time_remaining()
             if time_left is None:  # the stubs say that it never is
                 time_left = default_deadline_seconds  # type: ignore[unreachable]
@@ -177,9 +179,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def _unbounded(method: str, _request: Any, context: Context, _default: float) -> AsyncIterator[None]:
+async def _unbounded(method: str, request: Any, context: Context, _default: float) -> AsyncIterator[None]:
     """Turn errors into statuses, and nothing else."""
     try:
+        _check_readable(request)
         yield
     except grpc.aio.AbortError:
         raise
@@ -187,15 +190,20 @@ async def _unbounded(method: str, _request: Any, context: Context, _default: flo
         await context.abort_with_status(status_of(known_error(error, method)))
 
 
-def _read(request: Any) -> Any:
+def _check_readable(request: Any) -> None:
     if isinstance(request, _Unreadable):
         raise request.error
-    return request
+
+
+def _reading_each(behavior: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Any]:
+    """Make a method raise the error of a message of its stream that cannot be read."""
+    return lambda requests, context: behavior(_read_each(requests), context)
 
 
 async def _read_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _read(request)
+        _check_readable(request)
+        yield request
 
 
 async def _write(responses: Any, context: Context) -> None:

@@ -11,7 +11,7 @@ from endcap.catalog.events.events import Event, Outcome
 from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.api.call import Context, caller_and_shop
+from endcap.server.api.call import Context, current_caller
 from endcap.server.api.convert.events import EventRefused, read_event, write_rejection
 from endcap.server.recording.attribution import attribute
 from endcap.server.recording.logins import recognize_logins
@@ -57,7 +57,8 @@ class EventServicer(EventServiceServicer):
 
         Buffered ones are answered before anybody looks whether their ids are taken.
         """
-        caller, shop = caller_and_shop(self._shops)
+        caller = current_caller.get()
+        shop = self._shops.get(caller.shop)
         if not request.events:
             raise InvalidInput("events are required: send at least one", field="events")
         check_limit("events", request.events)

@@ -1,4 +1,4 @@
-"""Bringing a view up to date: a new view that shares with the old one every column that has not changed."""
+"""Brings a view up to date: the new view shares every column that has not changed with the old one."""
 
 from bisect import bisect_left
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ READY = Counts(
     events={"purchase": 50_000, "view": 9},
     first_time=1_259_653_500_000,
     last_time=1_259_653_500_000 + 374 * DAY,
-    choices=50_000,
+    positives=50_000,
     chosen_pairs=40_000,
     chosen_items=3_900,
     choosers=4_000,
@@ -64,7 +64,7 @@ async def test_a_shop_is_counted(catalog_database: Database, catalog_event: Call
         repeated_events=1,
         unknown_events=1,
         unknown_items=1,
-        choices=6,
+        positives=6,
         chosen_pairs=3,  # Ann's mug and pot, the tablet's mug
         chosen_items=2,
         choosers=2,
@@ -94,7 +94,7 @@ async def test_without_purchases_every_event_is_a_choice(
     async with catalog_database.read() as connection:
         counts = await count_shop(connection=connection, shop="default")
 
-    assert (counts.choices, counts.chosen_pairs) == (2, 1)
+    assert (counts.positives, counts.chosen_pairs) == (2, 1)
     assert any("no event is a purchase" in warning for warning in warn(counts))
 
 
@@ -111,9 +111,12 @@ def test_a_shop_that_has_all_is_ready_for_all() -> None:
         ({"chosen_items": 0}, {"popular": Level.TOO_LITTLE}, "no item was chosen"),
         ({"described_items": 1_999}, {"content": Level.THIN}, "2,001 of 4,000 items have a title"),
         (
-            {"choices": 49_999},
+            {"positives": 49_999},
             dict.fromkeys(("item_knn", "ease", "next_purchase"), Level.THIN),
-            "there are 49,999 choices, and 1,000 users chose two items or more; 50,000 and 1,000 are better",
+            (
+                "there are 49,999 positives, and 1,000 users chose two items or more;"
+                " 50,000 and 1,000 are better"
+            ),
         ),
         (
             {"returning": 24},

@@ -122,7 +122,7 @@ Row: TypeAlias = tuple[Any, ...]
 """A row of the table, as the driver takes it."""
 
 
-class Acquaintances(Protocol):
+class KnownPeople(Protocol):
     """The people of a shop, as they are known in memory: it is quicker to ask than the database."""
 
     @property
@@ -145,7 +145,7 @@ async def store_events(
     shop: str,
     events: Sequence[Event],
     rows: Sequence[Row] | None = None,
-    known: Acquaintances | None = None,
+    known: KnownPeople | None = None,
 ) -> Stored:
     """Store events that are not stored yet, with the users and visitors that they name.
 
@@ -288,7 +288,7 @@ def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator
     return (value for value, outcome in zip(values, outcomes, strict=True) if outcome is Outcome.ACCEPTED)
 
 
-def _unknown(named: People, known: Acquaintances, links: _Links) -> People:
+def _unknown(named: People, known: KnownPeople, links: _Links) -> People:
     """Return those of the people of events whom, or whose link to a user, the shop may not have."""
     return People(
         frozenset(known.missing_users(named.users)),

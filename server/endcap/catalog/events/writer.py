@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.group_commit import GroupCommit
-from endcap.catalog.events.events import Acquaintances, Event, Outcome, Row, Stored, event_row, store_events
+from endcap.catalog.events.events import Event, KnownPeople, Outcome, Row, Stored, event_row, store_events
 from endcap.sdk.errors import EndcapError, Exhausted, NotFound, Unavailable
 
 
@@ -63,7 +63,7 @@ class EventWriter:
         database: Database,
         on_commit: Callable[[str, Sequence[Event], int], None],
         *,
-        known: Callable[[str], Acquaintances | None] = lambda _shop: None,
+        known: Callable[[str], KnownPeople | None] = lambda _shop: None,
         on_lost: Callable[[int], None] | None = None,
     ) -> None:
         """Start writing.

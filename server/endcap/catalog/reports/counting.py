@@ -40,7 +40,7 @@ async def count_shop(*, connection: AsyncConnection, shop: str) -> Counts:
         repeated_events=repeated,
         unknown_events=unknown_events,
         unknown_items=unknown_items,
-        choices=sum(by_type[name][0] for name in learned),
+        positives=sum(by_type[name][0] for name in learned),
         chosen_pairs=pairs,
         chosen_items=chosen,
         choosers=choosers,

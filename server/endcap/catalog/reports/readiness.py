@@ -1,7 +1,7 @@
 """Readiness: the families of strategies that a shop's data is enough for, from counts alone.
 
-The floor and the recommendation for what learns from choices are those that Amazon Personalize asks of every
-shop: 1,000 choices, 25 users who made two, and rather 50,000 and 1,000
+The least and the recommended numbers of positives are those that Amazon Personalize asks of every shop:
+1,000 positives, 25 users who made two, and rather 50,000 and 1,000
 (https://docs.aws.amazon.com/personalize/latest/dg/domain-use-cases.html). The other limits are those of the
 trainers and strategies that ship with Endcap.
 """
@@ -13,9 +13,9 @@ from enum import StrEnum
 
 DAY = 86_400_000  # milliseconds
 
-FEWEST_CHOICES = 1_000
+FEWEST_POSITIVES = 1_000
 FEWEST_RETURNING = 25
-GOOD_CHOICES = 50_000
+GOOD_POSITIVES = 50_000
 GOOD_RETURNING = 1_000
 
 LIST_LENGTH = 10
@@ -38,8 +38,8 @@ FEWEST_DESCRIBED = 0.5
 class Counts:
     """A shop in numbers.
 
-    Choices are what trainers learn from: the purchases, or every event where there is none. A visitor who is
-    linked to a user is that user.
+    Positives are the events that trainers learn from: the purchases, or every event where there are none. A
+    visitor who is linked to a user is that user.
     """
 
     items: int = 0
@@ -69,7 +69,7 @@ class Counts:
     unknown_items: int = 0
     """The number of such items that they name."""
 
-    choices: int = 0
+    positives: int = 0
     chosen_pairs: int = 0
     """Choices that differ in who or in which, of items that the catalog holds."""
 
@@ -126,13 +126,13 @@ class ReadinessVerdict:
 
 def judge(counts: Counts) -> list[ReadinessVerdict]:
     """Say for each family of strategies whether the data is enough, and what to do."""
-    choices = _choices(counts)
-    dense = choices if counts.items <= MOST_DENSE_ITEMS else _too_many_items(counts)
+    positives = _positives(counts)
+    dense = positives if counts.items <= MOST_DENSE_ITEMS else _too_many_items(counts)
     next_purchase = dense if dense[0] is Level.TOO_LITTLE else _purchases(counts) or dense
     verdicts = {
         ("popular",): _popularity(counts),
         ("content",): _content(counts),
-        ("item_knn", "matrix_factorization", "hybrid"): choices,
+        ("item_knn", "matrix_factorization", "hybrid"): positives,
         ("ease",): dense,
         ("next_purchase",): next_purchase,
         ("measuring",): _measuring(counts),
@@ -181,13 +181,13 @@ def _content(counts: Counts) -> tuple[Level, str]:
     return Level.ENOUGH, ""
 
 
-def _choices(counts: Counts) -> tuple[Level, str]:
-    have = f"there are {counts.choices:,} choices, and {counts.returning:,} users chose two items or more"
-    if counts.choices < FEWEST_CHOICES or counts.returning < FEWEST_RETURNING:
-        needed = f"{FEWEST_CHOICES:,} and {FEWEST_RETURNING:,} are needed"
+def _positives(counts: Counts) -> tuple[Level, str]:
+    have = f"there are {counts.positives:,} positives, and {counts.returning:,} users chose two items or more"
+    if counts.positives < FEWEST_POSITIVES or counts.returning < FEWEST_RETURNING:
+        needed = f"{FEWEST_POSITIVES:,} and {FEWEST_RETURNING:,} are needed"
         return Level.TOO_LITTLE, f"{have}; {needed}: serve popular and content until then"
-    if counts.choices < GOOD_CHOICES or counts.returning < GOOD_RETURNING:
-        better = f"{GOOD_CHOICES:,} and {GOOD_RETURNING:,} are better"
+    if counts.positives < GOOD_POSITIVES or counts.returning < GOOD_RETURNING:
+        better = f"{GOOD_POSITIVES:,} and {GOOD_RETURNING:,} are better"
         return Level.THIN, f"{have}; {better}: compare with popular before you serve it"
     return Level.ENOUGH, ""
 
@@ -198,7 +198,7 @@ def _too_many_items(counts: Counts) -> tuple[Level, str]:
 
 
 def _purchases(counts: Counts) -> tuple[Level, str] | None:
-    """Judge what ``next_purchase`` needs beside choices; None where it has that."""
+    """Return the verdict on what ``next_purchase`` needs beside positives; None where it has it."""
     if not counts.events.get("purchase"):
         return Level.TOO_LITTLE, "no event is a purchase: record purchases"
     if counts.days < PURCHASE_DAYS:

@@ -13,7 +13,7 @@ from endcap.server.serving.shops import Shops
 from endcap.server.serving.state import ServedShop
 
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+RpcContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 current_caller: ContextVar[Caller] = ContextVar("current_caller")
 """Who makes the call that is being answered."""

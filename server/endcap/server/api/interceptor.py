@@ -20,7 +20,7 @@ from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.catalog.fields.limits import check_id
 from endcap.sdk import errors
 from endcap.server.admin.caller import Caller, Role, require
-from endcap.server.api.call import Context, begin_call
+from endcap.server.api.call import RpcContext, begin_call
 from endcap.server.api.limits import max_request_bytes, takes_data_in
 from endcap.server.api.roles import required_role
 from endcap.server.api.statuses import known_error, status_of
@@ -113,11 +113,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # How long a stream takes is up to its client; each of its requests has a deadline of its own.
         default = math.inf if handler.request_streaming else self._default_deadline_seconds
 
-        async def answer_once(request: Any, context: Context) -> Any:
+        async def answer_once(request: Any, context: RpcContext) -> Any:
             async with guard(method, request, context, default):
                 return await behavior(request, context)
 
-        async def answer_stream(request: Any, context: Context) -> None:
+        async def answer_stream(request: Any, context: RpcContext) -> None:
             async with guard(method, request, context, default):
                 await _write(behavior(request, context), context)
 
@@ -130,7 +130,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _answering(
-        self, role: Role, method: str, request: Any, context: Context, default_deadline_seconds: float
+        self, role: Role, method: str, request: Any, context: RpcContext, default_deadline_seconds: float
     ) -> AsyncIterator[None]:
         started = time.monotonic()
         code = grpc.StatusCode.OK
@@ -179,7 +179,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def _unbounded(method: str, request: Any, context: Context, _default: float) -> AsyncIterator[None]:
+async def _unbounded(method: str, request: Any, context: RpcContext, _default: float) -> AsyncIterator[None]:
     """Turn errors into statuses, and nothing else."""
     try:
         _check_readable(request)
@@ -195,7 +195,7 @@ def _check_readable(request: Any) -> None:
         raise request.error
 
 
-def _reading_each(behavior: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Any]:
+def _reading_each(behavior: Callable[[Any, RpcContext], Any]) -> Callable[[Any, RpcContext], Any]:
     """Make a method raise the error of a message of its stream that cannot be read."""
     return lambda requests, context: behavior(_read_each(requests), context)
 
@@ -206,7 +206,7 @@ async def _read_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield request
 
 
-async def _write(responses: Any, context: Context) -> None:
+async def _write(responses: Any, context: RpcContext) -> None:
     if isawaitable(responses):  # of a method that writes its responses itself
         await responses
         return
@@ -236,7 +236,7 @@ def _checked_deserializer(
     return checked
 
 
-def _shop(context: Context) -> str:
+def _shop(context: RpcContext) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == SHOP_METADATA:
             shop = str(value)

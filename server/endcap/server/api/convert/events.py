@@ -45,7 +45,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 """The reason for which a field that holds something wrong rejects its event."""
 
 
-class EventRefused(InvalidInput):
+class EventRejected(InvalidInput):
     """An event is rejected for a reason that its field alone does not tell."""
 
     def __init__(self, reason: str, message: str, *, field: str) -> None:
@@ -69,9 +69,9 @@ def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Even
     user_id, visitor_id, order_id = message.user_id, message.visitor_id, message.order_id
     quantity, value, token = message.quantity, message.value, message.attribution_token
     if not item_id:
-        raise EventRefused("MISSING_ITEM", "item_id is required: name the item", field="item_id")
+        raise EventRejected("MISSING_ITEM", "item_id is required: name the item", field="item_id")
     if not user_id and not visitor_id:
-        raise EventRefused(
+        raise EventRejected(
             "MISSING_USER", "user_id or visitor_id is required: say who did it", field="user_id"
         )
     identifiers = (event_id, user_id, visitor_id, item_id, order_id)
@@ -122,7 +122,7 @@ def write_rejection(index: int, message: event_pb2.Event, error: InvalidInput) -
         message: The event as it came.
         error: What is wrong with it.
     """
-    if isinstance(error, EventRefused):
+    if isinstance(error, EventRejected):
         reason = error.rejection_reason
     else:
         reason = _REASONS[error.field.partition(".")[0]]
@@ -144,13 +144,13 @@ def _read_time(message: Timestamp, *, now: int, max_age_days: int) -> int:
         raise InvalidInput("time must not lie before 1970, and its nanos from 0 to 999,999,999", field="time")
     time = seconds * 1000 + nanos // 1_000_000
     if time > now + MAX_LEAD:
-        raise EventRefused(
+        raise EventRejected(
             "TIME_IN_FUTURE",
             f"time lies more than {MAX_LEAD // 1000} seconds in the future: set the sender's clock",
             field="time",
         )
     if time < now - max_age_days * _DAY:
-        raise EventRefused(
+        raise EventRejected(
             "TIME_TOO_OLD",
             f"time lies more than {max_age_days} days back: import it, or let the shop take older events",
             field="time",
@@ -160,7 +160,7 @@ def _read_time(message: Timestamp, *, now: int, max_age_days: int) -> int:
 
 def _read_properties(messages: Mapping[str, AttributeValue]) -> dict[str, Any]:
     if len(messages) > LIMITS["properties"]:
-        raise EventRefused(
+        raise EventRejected(
             "TOO_MANY_PROPERTIES",
             f"properties has {len(messages)} entries; at most {LIMITS['properties']} are allowed",
             field="properties",

@@ -13,7 +13,7 @@ from endcap.server.admin.entries import delete_item
 from endcap.server.admin.going_live import go_live
 from endcap.server.admin.item_lists import list_matching_items
 from endcap.server.admin.users import delete_user
-from endcap.server.api.call import Context, caller_and_shop
+from endcap.server.api.call import RpcContext, caller_and_shop
 from endcap.server.api.convert.items import write_item
 from endcap.server.api.convert.users import write_user
 from endcap.server.api.paging import ListPage
@@ -30,7 +30,7 @@ class CatalogServicer(CatalogServiceServicer):
         self._shops = shops
         self._database = database
 
-    async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
+    async def GetItem(self, request: pb.GetItemRequest, context: RpcContext) -> pb.GetItemResponse:
         """Return one item."""
         check_id("item_id", request.item_id)
         _, shop = caller_and_shop(self._shops)
@@ -41,7 +41,7 @@ class CatalogServicer(CatalogServiceServicer):
         return pb.GetItemResponse(item=write_item(found[request.item_id], currency=shop.state.view.currency))
 
     async def BatchGetItems(
-        self, request: pb.BatchGetItemsRequest, context: Context
+        self, request: pb.BatchGetItemsRequest, context: RpcContext
     ) -> pb.BatchGetItemsResponse:
         """Return several items, and the ids of those that do not exist."""
         item_ids = _read_ids(request.item_ids, "item_id")
@@ -54,7 +54,7 @@ class CatalogServicer(CatalogServiceServicer):
             missing_item_ids=[item_id for item_id in item_ids if item_id not in found],
         )
 
-    async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
+    async def ListItems(self, request: pb.ListItemsRequest, context: RpcContext) -> pb.ListItemsResponse:
         """Return a page of items, by id."""
         caller, shop = caller_and_shop(self._shops)
         page = ListPage.read(request, key=shop.token_key, now=caller.time)
@@ -73,12 +73,12 @@ class CatalogServicer(CatalogServiceServicer):
         )
 
     async def BatchUpsertItems(
-        self, request: pb.BatchUpsertItemsRequest, context: Context
+        self, request: pb.BatchUpsertItemsRequest, context: RpcContext
     ) -> pb.BatchUpsertItemsResponse:
         """Create or change items, or only check them."""
         return pb.BatchUpsertItemsResponse(**await upsert(self._shops, self._database, request, "items"))
 
-    async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context) -> pb.DeleteItemResponse:
+    async def DeleteItem(self, request: pb.DeleteItemRequest, context: RpcContext) -> pb.DeleteItemResponse:
         """Delete one item."""
         check_id("item_id", request.item_id)
         check_limit("etag", request.etag)
@@ -91,14 +91,14 @@ class CatalogServicer(CatalogServiceServicer):
         )
 
     async def ImportItems(
-        self, request_iterator: AsyncIterator[pb.ImportItemsRequest], context: Context
+        self, request_iterator: AsyncIterator[pb.ImportItemsRequest], context: RpcContext
     ) -> pb.ImportItemsResponse:
         """Create or change the items of a stream."""
         return pb.ImportItemsResponse(
             **await upsert_stream(self._shops, self._database, request_iterator, "items")
         )
 
-    async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
+    async def GetUser(self, request: pb.GetUserRequest, context: RpcContext) -> pb.GetUserResponse:
         """Return one user."""
         check_id("user_id", request.user_id)
         _, shop = caller_and_shop(self._shops)
@@ -109,7 +109,7 @@ class CatalogServicer(CatalogServiceServicer):
         return pb.GetUserResponse(user=write_user(found[request.user_id]))
 
     async def BatchGetUsers(
-        self, request: pb.BatchGetUsersRequest, context: Context
+        self, request: pb.BatchGetUsersRequest, context: RpcContext
     ) -> pb.BatchGetUsersResponse:
         """Return several users, and the ids of those that have no record."""
         user_ids = _read_ids(request.user_ids, "user_id")
@@ -121,7 +121,7 @@ class CatalogServicer(CatalogServiceServicer):
             missing_user_ids=[user_id for user_id in user_ids if user_id not in found],
         )
 
-    async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
+    async def ListUsers(self, request: pb.ListUsersRequest, context: RpcContext) -> pb.ListUsersResponse:
         """Return a page of users, by id."""
         caller, shop = caller_and_shop(self._shops)
         page = ListPage.read(request, key=shop.token_key, now=caller.time)
@@ -137,12 +137,12 @@ class CatalogServicer(CatalogServiceServicer):
         return pb.ListUsersResponse(users=map(write_user, users), next_page_token=token)
 
     async def BatchUpsertUsers(
-        self, request: pb.BatchUpsertUsersRequest, context: Context
+        self, request: pb.BatchUpsertUsersRequest, context: RpcContext
     ) -> pb.BatchUpsertUsersResponse:
         """Create or change users, or only check them."""
         return pb.BatchUpsertUsersResponse(**await upsert(self._shops, self._database, request, "users"))
 
-    async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.DeleteUserResponse:
+    async def DeleteUser(self, request: pb.DeleteUserRequest, context: RpcContext) -> pb.DeleteUserResponse:
         """Remove every trace of a user."""
         if not (request.user_id or request.visitor_id):
             raise InvalidInput("user_id or visitor_id is required: say who", field="user_id")
@@ -164,7 +164,7 @@ class CatalogServicer(CatalogServiceServicer):
         )
 
     async def ImportUsers(
-        self, request_iterator: AsyncIterator[pb.ImportUsersRequest], context: Context
+        self, request_iterator: AsyncIterator[pb.ImportUsersRequest], context: RpcContext
     ) -> pb.ImportUsersResponse:
         """Create or change the users of a stream."""
         return pb.ImportUsersResponse(

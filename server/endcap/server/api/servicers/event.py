@@ -11,8 +11,8 @@ from endcap.catalog.events.events import Event, Outcome
 from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.api.call import Context, current_caller
-from endcap.server.api.convert.events import EventRefused, read_event, write_rejection
+from endcap.server.api.call import RpcContext, current_caller
+from endcap.server.api.convert.events import EventRejected, read_event, write_rejection
 from endcap.server.recording.attribution import attribute
 from endcap.server.recording.logins import recognize_logins
 from endcap.server.serving.shops import Shops
@@ -25,12 +25,12 @@ from endcap.v1.event_service_pb2_grpc import EventServiceServicer
 _TURN = 100
 """Events that are read before other calls get a turn: about a millisecond's work."""
 
-_REFUSALS: Mapping[Outcome, EventRefused] = MappingProxyType(
+_REFUSALS: Mapping[Outcome, EventRejected] = MappingProxyType(
     {
-        Outcome.CONFLICT: EventRefused(
+        Outcome.CONFLICT: EventRejected(
             "ALREADY_EXISTS", "this id is another event's: give the new one its own id", field="event_id"
         ),
-        Outcome.USER_DELETED: EventRefused(
+        Outcome.USER_DELETED: EventRejected(
             "USER_DELETED", "the user was deleted: send no more of these events", field="user_id"
         ),
     }
@@ -51,7 +51,7 @@ class EventServicer(EventServiceServicer):
         self._reading = asyncio.Semaphore(1)  # so that other calls wait for the turn of one, not of each
 
     async def RecordEvents(
-        self, request: pb.RecordEventsRequest, context: Context
+        self, request: pb.RecordEventsRequest, context: RpcContext
     ) -> pb.RecordEventsResponse:
         """Record events; each is accepted or rejected alone.
 

@@ -3,7 +3,7 @@
 from endcap.catalog.configuration.bundles import get_model, list_models
 from endcap.catalog.database.engine import Database
 from endcap.server.admin.going_live import go_live
-from endcap.server.api.call import Context, caller_and_shop
+from endcap.server.api.call import RpcContext, caller_and_shop
 from endcap.server.api.convert import models as convert
 from endcap.server.api.paging import ListPage
 from endcap.server.models.registry import ModelRegistry
@@ -20,7 +20,7 @@ class ModelServicer(ModelServiceServicer):
         self._database = database
         self._registry = registry
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+    async def GetModel(self, request: pb.GetModelRequest, context: RpcContext) -> pb.GetModelResponse:
         """Return one model."""
         convert.check_model(request.model)
         _, shop = caller_and_shop(self._shops)
@@ -28,7 +28,7 @@ class ModelServicer(ModelServiceServicer):
             model = await get_model(connection=connection, shop=shop.id, model=request.model)
         return pb.GetModelResponse(model=convert.write_model(model))
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+    async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
         """Return a page of models."""
         caller, shop = caller_and_shop(self._shops)
         page = ListPage.read(request, key=shop.token_key, now=caller.time)
@@ -43,7 +43,7 @@ class ModelServicer(ModelServiceServicer):
         )
 
     async def RegisterBundle(
-        self, request: pb.RegisterBundleRequest, context: Context
+        self, request: pb.RegisterBundleRequest, context: RpcContext
     ) -> pb.RegisterBundleResponse:
         """Take a bundle in, or only check it."""
         caller, shop = caller_and_shop(self._shops)
@@ -52,7 +52,7 @@ class ModelServicer(ModelServiceServicer):
         return pb.RegisterBundleResponse(bundle=convert.write_bundle(bundle), request_id=caller.request_id)
 
     async def ActivateBundle(
-        self, request: pb.ActivateBundleRequest, context: Context
+        self, request: pb.ActivateBundleRequest, context: RpcContext
     ) -> pb.ActivateBundleResponse:
         """Serve with a bundle, or only load it."""
         convert.check_model(request.model, request.version, request.etag)
@@ -68,7 +68,7 @@ class ModelServicer(ModelServiceServicer):
         )
 
     async def RollBackModel(
-        self, request: pb.RollBackModelRequest, context: Context
+        self, request: pb.RollBackModelRequest, context: RpcContext
     ) -> pb.RollBackModelResponse:
         """Serve with the bundle that was active before."""
         convert.check_model(request.model, etag=request.etag)
@@ -83,7 +83,7 @@ class ModelServicer(ModelServiceServicer):
         )
 
     async def DeleteBundle(
-        self, request: pb.DeleteBundleRequest, context: Context
+        self, request: pb.DeleteBundleRequest, context: RpcContext
     ) -> pb.DeleteBundleResponse:
         """Delete a bundle that is not active."""
         convert.check_model(request.model, request.version)

@@ -6,7 +6,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.server.admin.going_live import go_live
 from endcap.server.admin.placements import PlacementEditor
-from endcap.server.api.call import Context, caller_and_shop
+from endcap.server.api.call import RpcContext, caller_and_shop
 from endcap.server.api.convert import placements as convert
 from endcap.server.api.paging import ListPage
 from endcap.server.serving.shops import Shops
@@ -23,7 +23,7 @@ class PlacementServicer(PlacementServiceServicer):
         self._editor = editor
 
     async def GetPlacement(
-        self, request: pb.GetPlacementRequest, context: Context
+        self, request: pb.GetPlacementRequest, context: RpcContext
     ) -> pb.GetPlacementResponse:
         """Return one placement."""
         check_id("placement", request.placement)
@@ -33,7 +33,7 @@ class PlacementServicer(PlacementServiceServicer):
         return pb.GetPlacementResponse(placement=convert.write_placement(found))
 
     async def ListPlacements(
-        self, request: pb.ListPlacementsRequest, context: Context
+        self, request: pb.ListPlacementsRequest, context: RpcContext
     ) -> pb.ListPlacementsResponse:
         """Return a page of placements, by id."""
         caller, shop = caller_and_shop(self._shops)
@@ -51,7 +51,7 @@ class PlacementServicer(PlacementServiceServicer):
         )
 
     async def CreatePlacement(
-        self, request: pb.CreatePlacementRequest, context: Context
+        self, request: pb.CreatePlacementRequest, context: RpcContext
     ) -> pb.CreatePlacementResponse:
         """Create a placement, or only check it."""
         caller, _ = caller_and_shop(self._shops)
@@ -63,7 +63,7 @@ class PlacementServicer(PlacementServiceServicer):
         )
 
     async def UpdatePlacement(
-        self, request: pb.UpdatePlacementRequest, context: Context
+        self, request: pb.UpdatePlacementRequest, context: RpcContext
     ) -> pb.UpdatePlacementResponse:
         """Change all of a placement or what a mask names, or only check the change."""
         caller, _ = caller_and_shop(self._shops)
@@ -81,7 +81,7 @@ class PlacementServicer(PlacementServiceServicer):
         )
 
     async def DeletePlacement(
-        self, request: pb.DeletePlacementRequest, context: Context
+        self, request: pb.DeletePlacementRequest, context: RpcContext
     ) -> pb.DeletePlacementResponse:
         """Delete a placement."""
         check_id("placement", request.placement)
@@ -95,7 +95,7 @@ class PlacementServicer(PlacementServiceServicer):
         )
 
     async def ListPlacementChanges(
-        self, request: pb.ListPlacementChangesRequest, context: Context
+        self, request: pb.ListPlacementChangesRequest, context: RpcContext
     ) -> pb.ListPlacementChangesResponse:
         """Return a page of the audit log, the newest change first."""
         check_limit("placement", request.placement)

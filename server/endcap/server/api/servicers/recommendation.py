@@ -10,7 +10,7 @@ from endcap.catalog.events.exposures import unit_digest
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
 from endcap.server.admin.caller import Caller
-from endcap.server.api.call import Context, current_caller, identified
+from endcap.server.api.call import RpcContext, current_caller, identified
 from endcap.server.api.convert import recommendations
 from endcap.server.api.convert.item_fields import ItemFields
 from endcap.server.api.paging import page_token, read_page_token, request_digest
@@ -55,12 +55,12 @@ class RecommendationServicer(RecommendationServiceServicer):
         self._exposures = exposures
         self._seconds_per_request = seconds_per_request
 
-    async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
+    async def Recommend(self, request: pb.RecommendRequest, context: RpcContext) -> pb.RecommendResponse:
         """Answer one request."""
         return await self._answer(request, current_caller.get(), self._pipeline)
 
     async def BatchRecommend(
-        self, request: pb.BatchRecommendRequest, context: Context
+        self, request: pb.BatchRecommendRequest, context: RpcContext
     ) -> pb.BatchRecommendResponse:
         """Answer many requests; each fails or succeeds alone."""
         caller = current_caller.get()
@@ -79,7 +79,7 @@ class RecommendationServicer(RecommendationServiceServicer):
         )
 
     async def StreamRecommend(
-        self, requests: AsyncIterator[pb.StreamRecommendRequest], context: Context
+        self, requests: AsyncIterator[pb.StreamRecommendRequest], context: RpcContext
     ) -> AsyncIterator[pb.StreamRecommendResponse]:
         """Answer requests as they come, in their order; one that fails does not end the stream."""
         caller = current_caller.get()

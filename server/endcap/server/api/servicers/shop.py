@@ -8,7 +8,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.shops import ShopEditor
-from endcap.server.api.call import Context, current_caller
+from endcap.server.api.call import RpcContext, current_caller
 from endcap.server.api.convert import shops as convert
 from endcap.server.api.paging import ListPage
 from endcap.server.serving.shops import Shops
@@ -25,14 +25,14 @@ class ShopServicer(ShopServiceServicer):
         self._editor = editor
         self._token_key = secrets.token_bytes(32)  # a list of shops is no shop's own
 
-    async def GetShop(self, request: pb.GetShopRequest, context: Context) -> pb.GetShopResponse:
+    async def GetShop(self, request: pb.GetShopRequest, context: RpcContext) -> pb.GetShopResponse:
         """Return one shop."""
         check_id("shop", request.shop)
         async with self._database.read() as connection:
             found = await get_shop(connection=connection, shop=request.shop)
         return pb.GetShopResponse(shop=convert.write_shop(found))
 
-    async def ListShops(self, request: pb.ListShopsRequest, context: Context) -> pb.ListShopsResponse:
+    async def ListShops(self, request: pb.ListShopsRequest, context: RpcContext) -> pb.ListShopsResponse:
         """Return a page of shops, by id."""
         page = ListPage.read(request, key=self._token_key, now=current_caller.get().time)
         async with self._database.read() as connection:
@@ -42,7 +42,7 @@ class ShopServicer(ShopServiceServicer):
         shops, token = page.cut(found, lambda last: {"after": last.id})
         return pb.ListShopsResponse(shops=map(convert.write_shop, shops), next_page_token=token)
 
-    async def CreateShop(self, request: pb.CreateShopRequest, context: Context) -> pb.CreateShopResponse:
+    async def CreateShop(self, request: pb.CreateShopRequest, context: RpcContext) -> pb.CreateShopResponse:
         """Create a shop and serve it, or only check that it could be."""
         check_id("shop", request.shop.id, path="shop.id")
         caller = _caller(request.shop.id)
@@ -51,7 +51,7 @@ class ShopServicer(ShopServiceServicer):
             await self._shops.meet(created.id)
         return pb.CreateShopResponse(shop=convert.write_shop(created), request_id=caller.request_id)
 
-    async def UpdateShop(self, request: pb.UpdateShopRequest, context: Context) -> pb.UpdateShopResponse:
+    async def UpdateShop(self, request: pb.UpdateShopRequest, context: RpcContext) -> pb.UpdateShopResponse:
         """Change all settings of a shop or those that a mask names, or only check the change."""
         wanted = request.shop
         check_id("shop", wanted.id, path="shop.id")
@@ -65,7 +65,7 @@ class ShopServicer(ShopServiceServicer):
             await self._serve(updated)
         return pb.UpdateShopResponse(shop=convert.write_shop(updated), request_id=caller.request_id)
 
-    async def DeleteShop(self, request: pb.DeleteShopRequest, context: Context) -> pb.DeleteShopResponse:
+    async def DeleteShop(self, request: pb.DeleteShopRequest, context: RpcContext) -> pb.DeleteShopResponse:
         """Delete a shop with every trace of it."""
         check_id("shop", request.shop)
         check_limit("etag", request.etag)

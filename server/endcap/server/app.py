@@ -1,9 +1,7 @@
 """Composition: settings in, a serving process out."""
 
 import asyncio
-import gc
 import signal
-import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -25,6 +23,7 @@ from endcap.server.metrics import Metrics
 from endcap.server.models.files import BundleFiles
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.models.registry import ModelRegistry
+from endcap.server.process import settle
 from endcap.server.recommending.lookups import Lookups
 from endcap.server.recommending.pipeline import Pipeline
 from endcap.server.serving.shops import Shops
@@ -43,13 +42,6 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
 )
-
-_SWITCH_SECONDS = 0.0005
-"""Time after which a thread gives Python's lock to another one that waits for it.
-
-A strategy answers in a thread of its own. With the interpreter's 5 ms it waits that long, many times over,
-while the event loop is busy with other calls.
-"""
 
 _log = structlog.get_logger(__name__)
 
@@ -91,11 +83,7 @@ class Application:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         await self.start()
-        # What stays is not gone through again for garbage: with a shop in memory that would stop all calls
-        # for a tenth of a second, every few seconds.
-        gc.collect()
-        gc.freeze()
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        settle()
         await stopping.wait()
         await self.stop()
 

@@ -28,7 +28,7 @@ def give_back_large_blocks() -> None:
 
 
 def settle() -> None:
-    """Keep the objects that a started server holds out of later garbage collections, and switch threads early.
+    """Keep what a started server holds out of later garbage collections, and let threads take turns early.
 
     With a shop in memory a full collection would stop all calls for a tenth of a second, every few seconds.
     """

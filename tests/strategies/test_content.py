@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from endcap.catalog.memory.view_columns import update_view
 from endcap.sdk import History, NoParameters, Task, Tensors, Vocabulary
 from endcap.sdk.errors import ModelMissing
 from endcap.sdk.features import DAY
@@ -17,6 +16,7 @@ from endcap.sdk.testing import (
     StrategyContract,
     catalog,
 )
+from endcap.sdk.view_updates import update_view
 from endcap.strategies.content import Content
 
 

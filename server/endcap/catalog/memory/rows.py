@@ -14,9 +14,9 @@ from endcap.catalog.fields.money import to_units
 from endcap.catalog.items.write_log import ItemRow
 from endcap.catalog.memory.schedules import Schedule
 from endcap.catalog.memory.user_counts import UserCounts
-from endcap.catalog.memory.view_columns import padded, update_view
 from endcap.sdk import NO_ROWS, Rows
 from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view, usual_prices
+from endcap.sdk.view_updates import padded, update_view
 from endcap.sdk.vocabulary import frozen
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.catalog.memory.view_columns import update_view
 from endcap.sdk import UNKNOWN, CatalogView, Labels, Vocabulary, align
 from endcap.sdk.testing import SampleEvent, SampleItem, catalog
+from endcap.sdk.view_updates import update_view
 
 
 NAMES = st.sampled_from(["", "blue", "mug", "pot", "tea"])

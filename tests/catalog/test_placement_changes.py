@@ -7,7 +7,6 @@ from sqlalchemy import text
 
 from endcap.catalog.configuration.audit_log import (
     PlacementChange,
-    change_revisions,
     list_changes,
     record_change,
 )
@@ -21,6 +20,8 @@ from endcap.catalog.configuration.placements import (
 from endcap.catalog.configuration.rules import PinRule, Rule
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database
+from endcap.catalog.database.revisions import revisions_after
+from endcap.catalog.database.tables import PLACEMENT_CHANGES
 from endcap.sdk.query import Task
 
 
@@ -90,7 +91,9 @@ async def test_another_process_finds_which_revisions_changed_placements(catalog_
     await _change_shelf_three_times(catalog_database)
 
     async with catalog_database.read() as connection:
-        found = await change_revisions(connection=connection, shop="default", revision=2)
+        found = await revisions_after(
+            connection=connection, table=PLACEMENT_CHANGES, shop="default", revision=2
+        )
 
     assert found == {3, 4}
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from endcap.catalog.database.engine import Database
-from endcap.catalog.database.revisions import advance_revision
+from endcap.catalog.database.revisions import advance_revision, revisions_after
+from endcap.catalog.database.tables import ITEM_WRITES
 from endcap.catalog.events.events import Event, store_events
 from endcap.catalog.fields.attributes import Moment
 from endcap.catalog.items.items import Availability, Item, delete_items, upsert_items
-from endcap.catalog.items.write_log import KEPT_WRITES, item_write_revisions, note_item_write
+from endcap.catalog.items.write_log import KEPT_WRITES, note_item_write
 from endcap.catalog.memory.changes_since import ShopChanges, read_changes_since
 from endcap.catalog.memory.loading import load_shop
 from endcap.catalog.memory.rows import update_timed_view, with_counts
@@ -143,6 +144,6 @@ async def test_notes_of_writes_are_forgotten_after_a_while(catalog_database: Dat
         for revision in (1, 2, KEPT_WRITES + 1):
             await note_item_write(connection=connection, shop="default", revision=revision)
 
-        left = await item_write_revisions(connection=connection, shop="default", revision=0)
+        left = await revisions_after(connection=connection, table=ITEM_WRITES, shop="default", revision=0)
 
     assert left == {2, KEPT_WRITES + 1}

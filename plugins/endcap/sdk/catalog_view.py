@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,25 @@ EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0, "rating": 5.0}
 )
 """How much an event of each type says about taste, unless the shop's settings say otherwise."""
+
+ARRAY_BLANKS: Mapping[str, float] = MappingProxyType(
+    {
+        "prices": np.nan,
+        "original_prices": np.nan,
+        "costs": np.nan,
+        "available": False,
+        "deleted": False,
+        "created": 0,
+        "revisions": 0,
+    }
+)
+"""The columns of a view that are arrays taken over from the items, and the value of a row without any."""
+
+TEXT_COLUMNS = ("titles", "descriptions", "group_ids")
+"""The columns of a view that are texts taken over from the items; empty where there is none."""
+
+LABEL_COLUMNS = ("categories", "tags", "brands", "availabilities", "currencies")
+"""The columns of a view that are labels."""
 
 _NO_PRICES: NDArray[np.float64] = np.empty(0)
 
@@ -272,36 +291,30 @@ def build_view(
         event_weights: What an event of each type counts for.
     """
     count = len(items.ids)
-    group_ids = tuple(items.group_ids) or ("",) * count
-    groups = first_of_group(group_ids)
-    original_prices, paid_prices = _prices(items.original_prices, count), _prices(items.paid_prices, count)
+    columns: dict[str, Any] = {
+        name: _array(getattr(items, name), count, blank=blank) for name, blank in ARRAY_BLANKS.items()
+    }
+    columns |= {name: tuple(getattr(items, name)) or ("",) * count for name in TEXT_COLUMNS}
+    groups = first_of_group(columns["group_ids"])
+    paid_prices = _array(items.paid_prices, count, blank=np.nan)
     return CatalogView(
         version=version,
         as_of=as_of,
         vocabulary=Vocabulary(items.ids),
-        titles=tuple(items.titles),
         categories=Labels.of(items.categories),
-        prices=frozen(items.prices),
         currency=currency,
-        available=frozen(items.available),
-        deleted=frozen(items.deleted if len(items.deleted) else np.zeros(count, np.bool_)),
-        created=frozen(items.created),
-        descriptions=tuple(items.descriptions) or ("",) * count,
         brands=_codes(items.brands, count),
         availabilities=_codes(items.availabilities, count),
         currencies=_codes(items.currencies or (currency,) * count, count),
         tags=Labels.of(items.tags or [()] * count),
-        group_ids=group_ids,
         groups=frozen(groups),
         has_groups=bool((groups != np.arange(count)).any()),
-        original_prices=original_prices,
         paid_prices=paid_prices,
-        usual_prices=usual_prices(original_prices, paid_prices),
-        costs=_prices(items.costs, count),
+        usual_prices=usual_prices(columns["original_prices"], paid_prices),
         attributes=MappingProxyType(_attributes(items.attributes)),
         users_by_age=MappingProxyType(_users_by_age(events, count, as_of)),
         event_weights=event_weights,
-        revisions=frozen(items.revisions if len(items.revisions) else np.zeros(count, np.int64)),
+        **columns,
     )
 
 
@@ -323,8 +336,8 @@ def _codes(codes: Sequence[str], count: int) -> Labels:
     return Labels.of([[code] if code else [] for code in codes] or [()] * count)
 
 
-def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    return frozen(prices if len(prices) else np.full(count, np.nan))
+def _array(column: NDArray[Any], count: int, *, blank: float) -> NDArray[Any]:
+    return frozen(column if len(column) else np.full(count, blank))
 
 
 def _attributes(items: Sequence[Mapping[str, AttributeValue]]) -> dict[str, AttributeColumn]:

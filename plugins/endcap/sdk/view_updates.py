@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.catalog_view import AttributeColumn, CatalogView, Labels, first_of_group, usual_prices
+from endcap.sdk.catalog_view import (
+    ARRAY_BLANKS,
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
+    AttributeColumn,
+    CatalogView,
+    Labels,
+    first_of_group,
+    usual_prices,
+)
 from endcap.sdk.vocabulary import Rows, Vocabulary, frozen
 
 
@@ -43,38 +52,28 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
     attributes = _attributes(view, changed, rows, count)
     if attributes is None:
         return None
-    original_prices = _replaced(view.original_prices, changed.original_prices, rows, count, blank=np.nan)
-    paid_prices = padded(view.paid_prices, count, blank=np.nan)
+    columns: dict[str, Any] = {"attributes": MappingProxyType(attributes)}
+    for name, blank in ARRAY_BLANKS.items():
+        columns[name] = _replaced(getattr(view, name), getattr(changed, name), rows, count, blank=blank)
+    for name in TEXT_COLUMNS:
+        columns[name] = _replaced_texts(getattr(view, name), getattr(changed, name), rows)
+    for name in LABEL_COLUMNS:
+        columns[name] = _replaced_labels(getattr(view, name), getattr(changed, name), rows, count)
+    original_prices, paid_prices = columns["original_prices"], padded(view.paid_prices, count, blank=np.nan)
     same_prices = original_prices is view.original_prices and paid_prices is view.paid_prices
-    group_ids = _replaced_texts(view.group_ids, changed.group_ids, rows)
-    groups = _groups(view, group_ids, changed.group_ids, rows)
+    groups = _groups(view, columns["group_ids"], changed.group_ids, rows)
     return replace(
         view,
         version=version,
         vocabulary=_vocabulary(view, changed, added),
-        titles=_replaced_texts(view.titles, changed.titles, rows),
-        categories=_replaced_labels(view.categories, changed.categories, rows, count),
-        prices=_replaced(view.prices, changed.prices, rows, count, blank=np.nan),
-        available=_replaced(view.available, changed.available, rows, count, blank=False),
-        deleted=_replaced(view.deleted, changed.deleted, rows, count, blank=False),
-        created=_replaced(view.created, changed.created, rows, count, blank=0),
-        descriptions=_replaced_texts(view.descriptions, changed.descriptions, rows),
-        brands=_replaced_labels(view.brands, changed.brands, rows, count),
-        availabilities=_replaced_labels(view.availabilities, changed.availabilities, rows, count),
-        currencies=_replaced_labels(view.currencies, changed.currencies, rows, count),
-        tags=_replaced_labels(view.tags, changed.tags, rows, count),
-        group_ids=group_ids,
         groups=groups,
         has_groups=bool((groups != np.arange(count)).any()),
-        original_prices=original_prices,
         paid_prices=paid_prices,
         usual_prices=view.usual_prices if same_prices else usual_prices(original_prices, paid_prices),
-        costs=_replaced(view.costs, changed.costs, rows, count, blank=np.nan),
-        attributes=MappingProxyType(attributes),
         users_by_age=MappingProxyType(
             {event_type: padded(users, count, blank=0) for event_type, users in view.users_by_age.items()}
         ),
-        revisions=_replaced(view.revisions, changed.revisions, rows, count, blank=0),
+        **columns,
     )
 
 

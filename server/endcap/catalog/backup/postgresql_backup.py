@@ -9,9 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from endcap.catalog.database.engine import Database
 from endcap.catalog.database.migration import migrate
-from endcap.catalog.database.schema import schema_version
+from endcap.catalog.database.migration_plan import stored_schema
 from endcap.sdk.errors import DataLoss, FailedPrecondition
 
 
@@ -52,7 +51,7 @@ async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]])
     It is amended in later ones, since only then it has the schema of this release.
     """
     text = url.render_as_string(hide_password=False)
-    there, archived = await _schema(text), await check(file)
+    there, archived = await stored_schema(text), await check(file)
     if there is not None and archived is not None and there != archived:
         # Tables that the backup does not know would keep those from going that it replaces.
         await migrate(text, target=archived)
@@ -62,15 +61,6 @@ async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]])
         raise FailedPrecondition("pg_restore failed, see above: the shops are as they were")
     await migrate(text)
     await amend(text)
-
-
-async def _schema(url: str) -> str | None:
-    database = Database(url)
-    try:
-        async with database.read() as connection:
-            return await connection.run_sync(schema_version)
-    finally:
-        await database.close()
 
 
 async def _run(program: str, *arguments: str, url: URL | None = None) -> tuple[int, str]:

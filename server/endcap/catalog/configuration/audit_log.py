@@ -81,14 +81,6 @@ async def list_changes(
     return [_change(row) for row in (await connection.execute(query)).mappings()]
 
 
-async def change_revisions(*, connection: AsyncConnection, shop: str, revision: int) -> set[int]:
-    """Return the revisions after one that changed a placement."""
-    query = select(PLACEMENT_CHANGES.c.revision).where(
-        PLACEMENT_CHANGES.c.shop == shop, PLACEMENT_CHANGES.c.revision > revision
-    )
-    return set((await connection.execute(query)).scalars())
-
-
 def _change(row: Mapping[Any, Any]) -> PlacementChange:
     return PlacementChange(
         placement_id=row["placement"],

@@ -44,7 +44,7 @@ async def plan_migration(url: str) -> Plan:
         Unavailable: The database does not answer.
         DataLoss: The database is damaged.
     """
-    current = await _current(url)
+    current = await stored_schema(url)
     refuse_newer(current)
     history = ScriptDirectory(str(Path(migrations.__file__).parent))
     revisions = reversed(list(history.iterate_revisions(migrations.HEAD, current or "base")))
@@ -52,7 +52,8 @@ async def plan_migration(url: str) -> Plan:
     return Plan(current, migrations.HEAD, steps)
 
 
-async def _current(url: str) -> str | None:
+async def stored_schema(url: str) -> str | None:
+    """Return the schema version of a database, or None where there is none yet."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not sqlite.database_file(parsed).exists():
         return None

@@ -4,7 +4,7 @@ Whoever writes holds the shop's row until the commit, so revisions appear in the
 that has seen revision ``n`` needs only the rows of later ones.
 """
 
-from sqlalchemy import bindparam, case, select, update
+from sqlalchemy import Table, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.tables import SHOPS
@@ -52,6 +52,12 @@ async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
     """Return the revision of every shop."""
     rows = await connection.execute(select(SHOPS.c.id, SHOPS.c.revision))
     return {row.id: row.revision for row in rows}
+
+
+async def revisions_after(*, connection: AsyncConnection, table: Table, shop: str, revision: int) -> set[int]:
+    """Return the later revisions that rows of a table name."""
+    query = select(table.c.revision).where(table.c.shop == shop, table.c.revision > revision)
+    return set((await connection.execute(query)).scalars())
 
 
 def _existing(shop: str, revision: int | None) -> int:

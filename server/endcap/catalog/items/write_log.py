@@ -58,14 +58,6 @@ async def note_item_write(*, connection: AsyncConnection, shop: str, revision: i
     await connection.execute(insert(ITEM_WRITES).values(shop=shop, revision=revision))
 
 
-async def item_write_revisions(*, connection: AsyncConnection, shop: str, revision: int) -> set[int]:
-    """Return the revisions after one that wrote items."""
-    query = select(ITEM_WRITES.c.revision).where(
-        ITEM_WRITES.c.shop == shop, ITEM_WRITES.c.revision > revision
-    )
-    return set((await connection.execute(query)).scalars())
-
-
 async def changed_items(*, connection: AsyncConnection, shop: str, revision: int) -> Sequence[ItemRow]:
     """Return the items that were written after a revision, as they are now, in the order of their rows."""
     result = await connection.stream(select_items(shop).where(ITEMS.c.revision > revision))

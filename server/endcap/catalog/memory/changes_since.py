@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.configuration.audit_log import change_revisions
 from endcap.catalog.configuration.bundles import swap_revisions
 from endcap.catalog.configuration.shops import ShopRecord, get_shop
+from endcap.catalog.database.revisions import revisions_after
+from endcap.catalog.database.tables import ITEM_WRITES, PLACEMENT_CHANGES
 from endcap.catalog.events.events import Event, events_after
-from endcap.catalog.items.write_log import ItemRow, changed_items, item_write_revisions
+from endcap.catalog.items.write_log import ItemRow, changed_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,12 @@ async def read_changes_since(*, connection: AsyncConnection, shop: str, revision
     for own, event in await events_after(connection=connection, shop=shop, revision=revision):
         events.setdefault(own, []).append(event)
     swaps = await swap_revisions(connection=connection, shop=shop, revision=revision)
-    changes = await change_revisions(connection=connection, shop=shop, revision=revision)
-    item_writes = await item_write_revisions(connection=connection, shop=shop, revision=revision)
+    changes = await revisions_after(
+        connection=connection, table=PLACEMENT_CHANGES, shop=shop, revision=revision
+    )
+    item_writes = await revisions_after(
+        connection=connection, table=ITEM_WRITES, shop=shop, revision=revision
+    )
     items: Sequence[ItemRow] = ()
     if item_writes:
         items = await changed_items(connection=connection, shop=shop, revision=revision)

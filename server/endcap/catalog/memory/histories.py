@@ -1,7 +1,7 @@
 """Histories: what every user and visitor of one shop did, in memory, as rows of one vocabulary.
 
 Loaded events lie sorted in columns, 20 bytes each; what comes in later is kept in the order of arrival
-with an index by person, until ``compact`` sorts it in. A visitor's events stay the visitor's own: those of
+with an index by person, until ``adopt`` holds it sorted. A visitor's events stay the visitor's own: those of
 a user are put together from the user's and the linked visitors' when they are asked for, so a link costs
 nothing and can change.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.catalog.events.events import Event
-from endcap.catalog.memory.user_counts import EventColumnsByPerson, EventLog, SortedEvents, sort_events
+from endcap.catalog.memory.user_counts import EventColumnsByPerson, EventLog, SortedEvents
 from endcap.sdk.query import History
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
 
@@ -186,10 +186,6 @@ class Histories:
         makes_seen = np.array([name in types for name in self._type_codes], np.bool_)
         seen: Rows = np.unique(rows[makes_seen[codes] & (times >= since)])
         return seen
-
-    def compact(self) -> None:
-        """Sort in what was appended."""
-        self.adopt(sort_events(self.log()))
 
     def log(self) -> EventLog:
         """Return all events as they are now, for another thread."""

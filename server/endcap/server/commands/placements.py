@@ -1,7 +1,5 @@
 """The commands ``endcap placements …``."""
 
-import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,10 +18,9 @@ from endcap.catalog.database.engine import Database
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
-from endcap.server.admin.caller import Caller
 from endcap.server.admin.placements import PlacementEditor
 from endcap.server.api.convert.placements import read_placement, read_update, write_placement, write_task
-from endcap.server.commands.terminal import command, login_name, opened_database
+from endcap.server.commands.terminal import command, command_caller, moment, opened_database
 from endcap.v1 import placement_pb2
 
 
@@ -85,7 +82,7 @@ async def put(
         ladder=[placement_pb2.Rung(strategy=name) for name in strategy or ()],
     )
     mask: FieldMask | None = FieldMask(paths=[field.name for field, _ in wanted.ListFields()])
-    caller = _caller(shop, validate_only=validate_only)
+    caller = command_caller(shop, validate_only=validate_only)
     if file is not None:
         written = _read_file(file)
         written.MergeFrom(wanted)
@@ -109,7 +106,7 @@ async def put(
 async def delete(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) -> None:
     """Delete a placement; its changes are kept."""
     async with _opened(shop) as database:
-        await PlacementEditor(database, PluginHost.discover()).delete(_caller(shop), placement)
+        await PlacementEditor(database, PluginHost.discover()).delete(command_caller(shop), placement)
     typer.echo(f"deleted {placement}")
 
 
@@ -125,8 +122,8 @@ async def changes(
         found = await list_changes(connection=connection, shop=shop, limit=limit, placement_id=placement)
     table = Table("When", "Placement", "What", "Who", "Call")
     for change in found:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))
-        table.add_row(moment, change.placement_id, _what_changed(change), change.actor, change.request_id)
+        what = _what_changed(change)
+        table.add_row(moment(change.time), change.placement_id, what, change.actor, change.request_id)
     Console().print(table)
 
 
@@ -137,16 +134,6 @@ async def _opened(shop: str) -> AsyncIterator[Database]:
         async with database.read() as connection:
             await get_shop(connection=connection, shop=shop)
         yield database
-
-
-def _caller(shop: str, *, validate_only: bool = False) -> Caller:
-    return Caller(
-        shop,
-        time=int(time.time() * 1000),
-        actor=login_name(),
-        request_id=uuid.uuid4().hex,
-        validate_only=validate_only,
-    )
 
 
 def _read_file(file: Path) -> placement_pb2.Placement:

@@ -1,11 +1,8 @@
 """The commands ``endcap shops …``."""
 
-import time
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +15,8 @@ from endcap.catalog.configuration.shop_settings import ShopSettings, event_type_
 from endcap.catalog.configuration.shops import DEFAULT_SHOP, ShopRecord, get_shop, list_shops
 from endcap.catalog.fields.limits import check_id
 from endcap.sdk.errors import InvalidInput
-from endcap.server.admin.caller import Caller
 from endcap.server.admin.shops import ShopEditor
-from endcap.server.commands.terminal import command, login_name, opened_database
+from endcap.server.commands.terminal import command, command_caller, moment, opened_database
 from endcap.server.models.files import BundleFiles
 from endcap.server.settings import read_settings
 
@@ -65,9 +61,9 @@ async def list_all() -> None:
     """List the shops."""
     async with opened_database() as database, database.read() as connection:
         found = await list_shops(connection=connection)
-    table = Table("ShopRecord", "Currency", "Revision", "Created")
+    table = Table("Shop", "Currency", "Revision", "Created")
     for shop in found:
-        table.add_row(shop.id, shop.currency, str(shop.revision), f"{_moment(shop):%Y-%m-%d %H:%M} UTC")
+        table.add_row(shop.id, shop.currency, str(shop.revision), f"{moment(shop.created_time)} UTC")
     Console().print(table)
 
 
@@ -97,7 +93,7 @@ async def create(
     )
     settings = changes.of(ShopSettings())
     async with _editing() as editor:
-        created = await editor.create(_caller(shop), settings)
+        created = await editor.create(command_caller(shop), settings)
     _print(created)
 
 
@@ -137,7 +133,7 @@ async def change(
         raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
     changes.of(ShopSettings())
     async with _editing() as editor:
-        changed = await editor.update(_caller(shop), changes.of)
+        changed = await editor.update(command_caller(shop), changes.of)
     _print(changed)
 
 
@@ -155,8 +151,8 @@ async def list_changes(
     for change in found:
         before, after = change.before or {}, change.after
         names = ", ".join(name for name in after if before.get(name) != after[name]) or "nothing"
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(change.time / 1000))
-        table.add_row(moment, names if change.before else "created", change.actor, change.request_id)
+        what = names if change.before else "created"
+        table.add_row(moment(change.time), what, change.actor, change.request_id)
     Console().print(table)
 
 
@@ -171,7 +167,7 @@ async def delete(
     if not yes:
         typer.confirm(f"Delete the shop {shop!r} with its items, users, events and models?", abort=True)
     async with _editing() as editor:
-        await editor.delete(_caller(shop))
+        await editor.delete(command_caller(shop))
     typer.echo(f"deleted {shop}")
 
 
@@ -179,10 +175,6 @@ async def delete(
 async def _editing() -> AsyncIterator[ShopEditor]:
     async with opened_database() as database:
         yield ShopEditor(database, BundleFiles(read_settings().bundles_folder))
-
-
-def _caller(shop: str) -> Caller:
-    return Caller(shop, time=int(time.time() * 1000), actor=login_name(), request_id=uuid.uuid4().hex)
 
 
 def _changes(
@@ -258,7 +250,3 @@ def _print(shop: ShopRecord) -> None:
 
 def _duration(days: int) -> str:
     return f"{days} days" if days else "for ever"
-
-
-def _moment(shop: ShopRecord) -> datetime:
-    return datetime.fromtimestamp(shop.created_time / 1000, UTC)

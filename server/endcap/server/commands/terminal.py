@@ -3,6 +3,8 @@
 import asyncio
 import getpass
 import sys
+import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -12,6 +14,7 @@ import grpc
 
 from endcap.catalog.database.engine import Database, open_database
 from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
+from endcap.server.admin.caller import Caller
 from endcap.server.settings import read_settings
 
 
@@ -53,12 +56,28 @@ async def opened_database() -> AsyncIterator[Database]:
         await database.close()
 
 
+def command_caller(shop: str, *, validate_only: bool = False) -> Caller:
+    """Return the caller of a command: who runs it, under a new request id."""
+    return Caller(
+        shop,
+        time=int(time.time() * 1000),
+        actor=login_name(),
+        request_id=uuid.uuid4().hex,
+        validate_only=validate_only,
+    )
+
+
 def login_name() -> str:
     """Return the login name of who runs a command; in a container, it may be empty."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def moment(milliseconds: int) -> str:
+    """Return a time as tables show it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds / 1000))
 
 
 def refusal(error: grpc.RpcError, address: str) -> EndcapError:

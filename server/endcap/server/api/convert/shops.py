@@ -1,7 +1,7 @@
 """Shops."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -21,6 +21,8 @@ from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.fields import Fields
 from endcap.v1 import shop_pb2
 
+
+_Named = TypeVar("_Named", shop_pb2.EventType, shop_pb2.AttributeDefinition)
 
 _PATH = "shop"
 """Where a shop is in every request that carries one."""
@@ -109,10 +111,7 @@ def _read(message: shop_pb2.Shop, *, event_types: Any = None) -> ShopSettings:
 
 def _read_event_types(messages: Sequence[shop_pb2.EventType], fields: Fields) -> dict[str, EventType]:
     found: dict[str, EventType] = {}
-    for index, message in enumerate(messages):
-        each = Fields(message, f"{fields.path_of('event_types')}[{index}]")
-        if message.name in found:
-            raise each.refused("name", f"is {message.name!r} once more: describe each type once")
+    for message, each in _named_once(messages, fields.path_of("event_types")):
         named = event_type_named(message.name, message.weight)
         found[message.name] = EventType(
             message.weight,
@@ -125,13 +124,18 @@ def _read_event_types(messages: Sequence[shop_pb2.EventType], fields: Fields) ->
 def _read_attributes(
     messages: Sequence[shop_pb2.AttributeDefinition], fields: Fields
 ) -> dict[str, AttributeType]:
-    found: dict[str, AttributeType] = {}
+    named = _named_once(messages, fields.path_of("attributes"))
+    return {message.name: each.choice("type", AttributeType) for message, each in named}
+
+
+def _named_once(messages: Sequence[_Named], path: str) -> Iterator[tuple[_Named, Fields]]:
+    names: set[str] = set()
     for index, message in enumerate(messages):
-        each = Fields(message, f"{fields.path_of('attributes')}[{index}]")
-        if message.name in found:
-            raise each.refused("name", f"is {message.name!r} once more: define each attribute once")
-        found[message.name] = each.choice("type", AttributeType)
-    return found
+        fields = Fields(message, f"{path}[{index}]")
+        if message.name in names:
+            raise fields.refused("name", f"is {message.name!r} once more: list each name once")
+        names.add(message.name)
+        yield message, fields
 
 
 def _write_settings(settings: ShopSettings) -> shop_pb2.Shop:

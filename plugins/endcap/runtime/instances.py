@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Model, Strategy, Task
@@ -47,6 +47,7 @@ class _InstanceKey:
 @dataclass(frozen=True, slots=True)
 class _Built:
     strategy: Strategy
+    tasks: frozenset[Task]
     models: Mapping[str, Model]
 
 
@@ -77,6 +78,13 @@ class Instances:
         """
         return self._get(strategy, parameters or {}, ()).strategy
 
+    def tasks(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> frozenset[Task]:
+        """Return the tasks that an instance answers, as it said when it was built.
+
+        Raises: As ``get``.
+        """
+        return self._get(strategy, parameters or {}, ()).tasks
+
     def models(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> tuple[Model, ...]:
         """Return the models behind an instance, those of the strategies that it composes included, by name.
 
@@ -101,7 +109,9 @@ class Instances:
         resources = _Resources(self, above)
         try:
             instance = factory(resources, key.parameters)
-            usable = isinstance(instance, Strategy) and _names_tasks(instance.tasks)
+            # Read once and kept, for it may be a property that raises the next time.
+            tasks = getattr(instance, "tasks", None)
+            usable = _names_tasks(tasks) and callable(getattr(instance, "recommend", None))
         except ModelMissing as error:
             # Also where the strategy has put up with each of its models being missing, and says so of all.
             error.unloadable = error.unloadable or resources.unloadable
@@ -117,10 +127,10 @@ class Instances:
                 f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks, a"
                 " frozenset of Task, and recommend"
             )
-        return _Built(instance, MappingProxyType(resources.models))
+        return _Built(instance, tasks, MappingProxyType(resources.models))
 
 
-def _names_tasks(tasks: object) -> bool:
+def _names_tasks(tasks: object) -> TypeGuard[frozenset[Task]]:
     return isinstance(tasks, frozenset) and all(isinstance(task, Task) for task in tasks)
 
 

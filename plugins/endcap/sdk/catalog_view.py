@@ -320,7 +320,7 @@ def first_of_group(group_ids: Sequence[str]) -> Rows:
 
 
 def _codes(codes: Sequence[str], count: int) -> Labels:
-    return Labels.of([[code] if code else [] for code in codes] or [()] * count)
+    return Labels.of([(code,) if code else () for code in codes] or [()] * count)
 
 
 def _prices(prices: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -205,7 +205,7 @@ async def test_a_database_that_fails_leaves_a_call_with_what_is_in_memory(
     async def fail(**_: object) -> None:
         raise Unavailable("the database does not answer")
 
-    monkeypatch.setattr(shops_module, "read_news", fail)
+    monkeypatch.setattr(shops_module, "read_changes_since", fail)
     shop = shops.get("default")
 
     await shops.reach(shop, shop.revision + 1, time.monotonic() + 5)

@@ -141,7 +141,8 @@ class EventColumns:
         return cls(no_numbers, np.empty(0, np.int32), np.empty(0, np.str_), no_numbers)
 
 
-# Strategies keep what they compute from a view as long as it lives, hence the slot for weak references.
+# Strategies keep what they compute from a view as long as it lives, hence the slot for weak references. While
+# events come in, counts make it another twice a second: what does not depend on them is kept by vocabulary.
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CatalogView:
     """Everything a strategy may know of the catalog. Never write to its arrays."""

@@ -209,6 +209,7 @@ async def main(item_count: int, event_count: int) -> int:
                 async with database.write() as connection:
                     await advance_revision(connection=connection, shop="default")
                 await caught_up()
+                await asyncio.sleep(1)  # in which the shop that was replaced is let go
 
             async def take_in() -> None:
                 await _in_another_process("--write", url, str(item_count), str(event_count // 50))

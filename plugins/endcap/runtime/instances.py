@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from types import MappingProxyType
-from typing import Any, Self, TypeGuard
+from typing import Any, Self
 
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Model, Strategy, Task
@@ -109,9 +109,7 @@ class Instances:
         resources = _Resources(self, above)
         try:
             instance = factory(resources, key.parameters)
-            # Read once and kept, for it may be a property that raises the next time.
-            tasks = getattr(instance, "tasks", None)
-            usable = _names_tasks(tasks) and callable(getattr(instance, "recommend", None))
+            tasks = _tasks_of(instance)
         except ModelMissing as error:
             # Also where the strategy has put up with each of its models being missing, and says so of all.
             error.unloadable = error.unloadable or resources.unloadable
@@ -122,7 +120,7 @@ class Instances:
             raise FailedPrecondition(
                 f"strategy {key.strategy!r} cannot be built: its plugin raised {type(error).__name__}"
             ) from error
-        if not usable:
+        if tasks is None:
             raise FailedPrecondition(
                 f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks, a"
                 " frozenset of Task, and recommend"
@@ -130,8 +128,11 @@ class Instances:
         return _Built(instance, tasks, MappingProxyType(resources.models))
 
 
-def _names_tasks(tasks: object) -> TypeGuard[frozenset[Task]]:
-    return isinstance(tasks, frozenset) and all(isinstance(task, Task) for task in tasks)
+def _tasks_of(instance: object) -> frozenset[Task] | None:
+    """Return the tasks of a strategy, None where it is none; read once, for the next time may raise."""
+    tasks = getattr(instance, "tasks", None)
+    names_tasks = isinstance(tasks, frozenset) and all(isinstance(task, Task) for task in tasks)
+    return tasks if names_tasks and callable(getattr(instance, "recommend", None)) else None
 
 
 class _Resources:

@@ -41,6 +41,8 @@ class _Words:
 
     def __init__(self, titles: tuple[str, ...], *labels: Labels) -> None:
         self.texts = (titles, *labels)
+        self._titles = titles
+        self._labels = labels
         self._vocabulary: dict[str, int] = {}
         self._codes = count()  # two threads that meet a word at once take two codes, and keep one
         self._rows: dict[int, NDArray[np.int64]] = {}
@@ -48,8 +50,9 @@ class _Words:
     def of(self, row: int) -> NDArray[np.int64]:
         codes = self._rows.get(row)
         if codes is None:
-            titles, *labels = self.texts
-            text = " ".join([titles[row], *(name for column in labels for name in column.of_row(row))])
+            text = " ".join(
+                [self._titles[row], *(name for column in self._labels for name in column.of_row(row))]
+            )
             words = {self._code(word) for word in tokenize(text)}
             codes = self._rows[row] = np.array(sorted(words), np.int64)
         return codes

@@ -8,6 +8,7 @@ percentile and the maximum in milliseconds for
 idle        a loop that does nothing else
 load        the shop is loaded again, and its events are counted again
 import      another process imports a fiftieth of the events, which the server takes in
+model       a model of at most 12,000 items is registered and activated, its matrix 576 MB
 calls       a rule with MMR re-ranks pages of 100, two calls at a time
 ==========  ===========================================================================================
 
@@ -25,6 +26,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
+from onnx import TensorProto, helper, numpy_helper
 
 from endcap.catalog.configuration.placements import Placement, RungSpec, put_placement
 from endcap.catalog.configuration.rules import DiversityMethod, DiversityRule, Rule
@@ -35,13 +37,21 @@ from endcap.catalog.database.revisions import advance_revision, read_revisions
 from endcap.catalog.events.events import Event, store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
-from endcap.sdk import Task
+from endcap.runtime.golden import make_golden_queries
+from endcap.runtime.instances import Generation, Instances
+from endcap.runtime.onnx_model import OnnxModel
+from endcap.runtime.plugin_host import PluginHost
+from endcap.sdk import Task, Vocabulary
+from endcap.sdk.bundle import write_bundle
 from endcap.server.app import Application
 from endcap.server.settings import Settings
+from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
 
 
 ITEM_COUNT, EVENT_COUNT = 100_000, 1_000_000
 P999_LIMIT_MS, LONGEST_LIMIT_MS = 20.0, 50.0
+
+_MODEL_ITEMS = 12_000
 
 _TURN = 0.001  # seconds
 _BATCH = 10_000
@@ -124,6 +134,42 @@ def write_elsewhere(url: str, item_count: int, count: int) -> None:
     asyncio.run(write())
 
 
+def write_model(folder: str, item_count: int) -> None:
+    """Write a bundle of ``ease`` whose similarities are drawn at random to ``folder/ease/version``."""
+    item_ids = [f"item-{number}" for number in range(min(item_count, _MODEL_ITEMS))]
+    size = len(item_ids)
+    similarities = np.random.default_rng(0).random((size, size), np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["similarities", "rows"], ["chosen"]),
+            helper.make_node("MatMul", ["weights", "chosen"], ["scores"]),
+        ],
+        "ease",
+        [
+            helper.make_tensor_value_info("rows", TensorProto.INT64, ["items"]),
+            helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["profiles", "items"]),
+        ],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["profiles", size])],
+        [numpy_helper.from_array(similarities, "similarities")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx, vocabulary = made.SerializeToString(), Vocabulary(item_ids)
+    model = OnnxModel(onnx, name="ease", version="candidate", vocabulary=vocabulary, state={"mode": "basket"})
+    strategy = Instances(PluginHost.discover(), Generation.of([model])).get("ease")
+    write_bundle(
+        Path(folder),
+        model="ease",
+        onnx=onnx,
+        item_ids=item_ids,
+        created_time=_NOW,
+        snapshot="0123456789abcdef",
+        parameters={},
+        state={"mode": "basket"},
+        metrics={},
+        golden_queries=make_golden_queries(strategy, vocabulary),
+    )
+
+
 async def main(item_count: int, event_count: int) -> int:
     """Measure and print; return 1 when a limit is not kept."""
     with tempfile.TemporaryDirectory() as folder:
@@ -134,8 +180,13 @@ async def main(item_count: int, event_count: int) -> int:
         await fill(database, item_count, event_count)
         print(f"{item_count:,} items and {event_count:,} events, written in {_since(started)}")
         settings = Settings(
-            address="127.0.0.1:0", database_url=url, bundles_folder=Path(folder), refresh_seconds=0.5
+            address="127.0.0.1:0",
+            database_url=url,
+            bundle_store=Path(folder, "trained"),
+            bundles_folder=Path(folder, "bundles"),
+            refresh_seconds=0.5,
         )
+        await _in_another_process("--model", folder + "/trained", str(item_count))
         application = Application(settings)
         started = time.perf_counter()
         await application.start()
@@ -158,13 +209,18 @@ async def main(item_count: int, event_count: int) -> int:
                 async with database.write() as connection:
                     await advance_revision(connection=connection, shop="default")
                 await caught_up()
+                await asyncio.sleep(1)  # in which the shop that was replaced is let go
 
             async def take_in() -> None:
-                program = await asyncio.create_subprocess_exec(
-                    sys.executable, __file__, "--write", url, str(item_count), str(event_count // 50)
-                )
-                await program.wait()
+                await _in_another_process("--write", url, str(item_count), str(event_count // 50))
                 await caught_up()
+
+            async def activate() -> None:
+                (bundle,) = (settings.bundle_store / "ease").iterdir()
+                path = RegisterBundleRequest(path=f"ease/{bundle.name}")
+                registered = (await client.models.RegisterBundle(path, timeout=120)).bundle
+                active = ActivateBundleRequest(model="ease", version=registered.version)
+                await client.models.ActivateBundle(active, timeout=120)
 
             async def call() -> None:
                 async def some() -> None:
@@ -178,6 +234,7 @@ async def main(item_count: int, event_count: int) -> int:
                 ("idle", lambda: asyncio.sleep(5)),
                 ("load", load),
                 ("import", take_in),
+                ("model", activate),
                 ("calls", call),
             ):
                 started = time.perf_counter()
@@ -189,6 +246,12 @@ async def main(item_count: int, event_count: int) -> int:
     return int(failed)
 
 
+async def _in_another_process(*arguments: str) -> None:
+    program = await asyncio.create_subprocess_exec(sys.executable, __file__, *arguments)
+    if await program.wait():
+        raise RuntimeError(f"{arguments[0]} failed")
+
+
 def _since(started: float) -> str:
     return f"{time.perf_counter() - started:.1f} s"
 
@@ -196,6 +259,8 @@ def _since(started: float) -> str:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--write"]:
         write_elsewhere(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    elif sys.argv[1:2] == ["--model"]:
+        write_model(sys.argv[2], int(sys.argv[3]))
     else:
         sizes = [int(each) for each in sys.argv[1:3]]
         sys.exit(asyncio.run(main(*sizes, *(ITEM_COUNT, EVENT_COUNT)[len(sizes) :])))

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.sdk import CatalogView, Labels
+from endcap.sdk import CatalogView, Labels, filters
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filter_expression import And, Comparison, Expression, Literal, Not, Or
+from endcap.sdk.filter_texts import TextColumn
 from endcap.sdk.filters import ITEM_FIELDS, MAX_SEARCHES, parse_filter
 from endcap.sdk.testing import SampleItem, catalog
 
@@ -499,3 +500,21 @@ def test_any_filter_gives_a_mask_or_is_refused(text: str) -> None:
         return
 
     assert condition.mask(VIEW).shape == (len(VIEW),)
+
+
+def test_texts_are_read_once_although_counts_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Sequence[str]] = []
+
+    def note(texts: Sequence[str]) -> TextColumn:
+        read.append(texts)
+        return TextColumn(texts)
+
+    monkeypatch.setattr(filters, "TextColumn", note)
+    view, mugs = catalog([SampleItem("a", "Mug"), SampleItem("b", "Lamp")]), parse_filter("title:mug")
+
+    masks = [mugs.mask(each).tolist() for each in (view, replace(view, users_by_age={}))]
+    renamed = mugs.mask(replace(view, titles=("Mug", "Lamp mug"))).tolist()
+
+    assert masks == [[True, False]] * 2
+    assert renamed == [True, True]
+    assert read == [("Mug", "Lamp"), ("Mug", "Lamp mug")]

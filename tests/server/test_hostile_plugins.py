@@ -43,6 +43,7 @@ class Hostile:
 
     def __init__(self) -> None:
         self.answer: Callable[[Query, CatalogView], Any] = lambda query, catalog: Ranking(*BEST)
+        self.made: Any = self
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> Any:
         return [self.answer(query, catalog) for query in queries]
@@ -50,7 +51,7 @@ class Hostile:
     @hookimpl
     def register_strategies(self, register: RegisterStrategy) -> None:
         def build(resources: Resources, parameters: NoParameters) -> Any:
-            return self
+            return self.made
 
         register("hostile", build)
 
@@ -308,3 +309,33 @@ class TestWithoutTasks:
 
         assert {result.strategy for result in answer.results} == {"popular"}
         assert [part.strategy for part in answer.degradations] == ["hostile"]
+
+
+class TellsOnce:
+    """A strategy that says once which tasks it answers, and raises when it is asked again."""
+
+    def __init__(self) -> None:
+        self._tasks = [frozenset({Task.FOR_YOU})]
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        return self._tasks.pop()
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        return [Ranking(*BEST) for _ in queries]
+
+
+@pytest.fixture
+def hostile_that_tells_once(hostile: Hostile) -> None:
+    hostile.made = TellsOnce()
+
+
+@pytest.mark.usefixtures("hostile_that_tells_once")
+class TestTellingOnce:
+    """The plugin says once only which tasks it answers."""
+
+    async def test_it_answers(self, hostile_that_tells_once: None, client: AsyncClient) -> None:
+        answer = await ask(client)
+
+        assert [result.strategy for result in answer.results] == ["hostile", "hostile"]
+        assert not answer.degraded

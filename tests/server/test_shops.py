@@ -1,6 +1,8 @@
 """Shops in memory: what other processes and the server's own calls write, whatever is being loaded."""
 
 import asyncio
+import gc
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from endcap.sdk import Task
 from endcap.sdk.errors import Unavailable
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
+from endcap.server.serving import releasing
 from endcap.server.serving import shops as shops_module
 from endcap.server.serving.shops import Shops
 from endcap.server.serving.state import ServedShop, ShopState
@@ -317,3 +320,26 @@ async def test_what_was_computed_of_items_survives_a_load(database: Database, sh
     changed = shop.state.view.changed_since(before)
     assert changed is not None
     assert changed.tolist() == [1]
+
+
+async def test_the_memory_of_a_shop_that_was_loaded_again_is_given_back_off_the_event_loop(
+    database: Database, shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[tuple[threading.Thread, list[object]]] = []
+    done = threading.Event()
+
+    def note(parts: list[object]) -> None:
+        given_back.append((threading.current_thread(), parts))
+        done.set()
+
+    monkeypatch.setattr(releasing, "_give_back", note)
+    titles = shops.get("default").state.view.titles
+
+    await change_settings(database)
+    await shops.refresh(view_max_age=YEAR)
+    gc.collect()  # views may lie in circles
+
+    assert await asyncio.to_thread(done.wait, 10)
+    ((thread, parts),) = given_back
+    assert thread is not threading.main_thread()
+    assert any(part is titles for part in parts)

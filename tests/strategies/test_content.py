@@ -212,6 +212,18 @@ class TestContent(StrategyContract):
         assert updated.recommend(task=Task.SIMILAR, items=["green tea"], n=1) == ["dear mug"]
         assert calls == [len(SHELF), 2]
 
+    def test_of_a_view_with_other_counts_the_vectors_are_those_before(self) -> None:
+        model = FakeModel("content", Vocabulary(()), run, STATE)
+        shop = SampleShop(Content(FakeResources([model]), NoParameters()), self.shop(SHELF).view)
+        shop.recommend(["red mug"])
+
+        counted = replace(shop.view, users_by_age={})
+        recounted = SampleShop(shop.strategy, counted)
+        recounted.recommend(["red mug"])
+
+        kept = shop.strategy._items  # type: ignore[attr-defined]
+        assert kept[counted] is kept[shop.view]
+
 
 def test_without_a_bundle_there_is_no_content() -> None:
     with pytest.raises(ModelMissing):

@@ -47,6 +47,7 @@ class _InstanceKey:
 @dataclass(frozen=True, slots=True)
 class _Built:
     strategy: Strategy
+    tasks: frozenset[Task]
     models: Mapping[str, Model]
 
 
@@ -77,6 +78,13 @@ class Instances:
         """
         return self._get(strategy, parameters or {}, ()).strategy
 
+    def tasks(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> frozenset[Task]:
+        """Return the tasks that an instance answers, as it said when it was built.
+
+        Raises: As ``get``.
+        """
+        return self._get(strategy, parameters or {}, ()).tasks
+
     def models(self, strategy: str, parameters: Mapping[str, Any] | None = None) -> tuple[Model, ...]:
         """Return the models behind an instance, those of the strategies that it composes included, by name.
 
@@ -101,7 +109,7 @@ class Instances:
         resources = _Resources(self, above)
         try:
             instance = factory(resources, key.parameters)
-            usable = isinstance(instance, Strategy) and _names_tasks(instance.tasks)
+            tasks = _tasks_of(instance)
         except ModelMissing as error:
             # Also where the strategy has put up with each of its models being missing, and says so of all.
             error.unloadable = error.unloadable or resources.unloadable
@@ -112,16 +120,19 @@ class Instances:
             raise FailedPrecondition(
                 f"strategy {key.strategy!r} cannot be built: its plugin raised {type(error).__name__}"
             ) from error
-        if not usable:
+        if tasks is None:
             raise FailedPrecondition(
                 f"strategy {key.strategy!r} cannot be built: its factory must return an object with tasks, a"
                 " frozenset of Task, and recommend"
             )
-        return _Built(instance, MappingProxyType(resources.models))
+        return _Built(instance, tasks, MappingProxyType(resources.models))
 
 
-def _names_tasks(tasks: object) -> bool:
-    return isinstance(tasks, frozenset) and all(isinstance(task, Task) for task in tasks)
+def _tasks_of(instance: object) -> frozenset[Task] | None:
+    """Return the tasks of a strategy, None where it is none; read once, for the next time may raise."""
+    tasks = getattr(instance, "tasks", None)
+    names_tasks = isinstance(tasks, frozenset) and all(isinstance(task, Task) for task in tasks)
+    return tasks if names_tasks and callable(getattr(instance, "recommend", None)) else None
 
 
 class _Resources:

@@ -160,7 +160,8 @@ class EventColumns:
         return cls(no_numbers, np.empty(0, np.int32), np.empty(0, np.str_), no_numbers)
 
 
-# Strategies keep what they compute from a view as long as it lives, hence the slot for weak references.
+# Strategies keep what they compute from a view as long as it lives, hence the slot for weak references. While
+# events come in, counts make it another twice a second: what does not depend on them is kept by vocabulary.
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CatalogView:
     """Everything a strategy may know of the catalog. Never write to its arrays."""
@@ -333,7 +334,7 @@ def first_of_group(group_ids: Sequence[str]) -> Rows:
 
 
 def _codes(codes: Sequence[str], count: int) -> Labels:
-    return Labels.of([[code] if code else [] for code in codes] or [()] * count)
+    return Labels.of([(code,) if code else () for code in codes] or [()] * count)
 
 
 def _array(column: NDArray[Any], count: int, *, blank: float) -> NDArray[Any]:

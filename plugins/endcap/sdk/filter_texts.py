@@ -27,7 +27,8 @@ class TextColumn:
     """Texts, kept as they are looked into: once read, many conditions go through them fast."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = texts
+        self.names = texts
+        """As they were given."""
 
     def equal(self, value: Value) -> NDArray[np.bool_]:
         """Return the texts that equal a value, by ``Value.equals``."""
@@ -76,8 +77,8 @@ class TextColumn:
         import polars as pl
 
         slices = [pl.Series(dtype=pl.String)]
-        for start in range(0, len(self._texts), _SLICE):
-            slices.append(pl.Series(list(map(form, self._texts[start : start + _SLICE])), dtype=pl.String))
+        for start in range(0, len(self.names), _SLICE):
+            slices.append(pl.Series(list(map(form, self.names[start : start + _SLICE])), dtype=pl.String))
             time.sleep(_PAUSE)
         return pl.concat(slices, rechunk=True)
 

@@ -40,7 +40,7 @@ from endcap.sdk.filter_expression import (
 from endcap.sdk.filter_fields import FieldType, check_fields, split_field
 from endcap.sdk.filter_grammar import parse, refuse
 from endcap.sdk.filter_texts import TextColumn
-from endcap.sdk.vocabulary import frozen
+from endcap.sdk.vocabulary import Vocabulary, frozen
 
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -156,8 +156,9 @@ def _is_plain(comparison: Comparison) -> bool:
     return comparison.operator != Operator.HAS or ITEM_FIELDS.get(comparison.field) != FieldType.TEXT
 
 
-# The columns of texts of each view, by field. They are read once, and live as long as the view.
-_text_columns: WeakKeyDictionary[CatalogView, dict[str, TextColumn]] = WeakKeyDictionary()
+# The columns of texts, by field: read once for all views that differ in counts alone, and again where the
+# texts of a field are others.
+_text_columns: WeakKeyDictionary[Vocabulary, dict[str, TextColumn]] = WeakKeyDictionary()
 
 
 class _Reading:
@@ -165,7 +166,7 @@ class _Reading:
 
     def __init__(self, view: CatalogView) -> None:
         self._view = view
-        self._texts = _text_columns.setdefault(view, {})
+        self._texts = _text_columns.setdefault(view.vocabulary, {})
 
     def mask(self, expression: Expression) -> Mask:
         match expression:
@@ -233,7 +234,10 @@ class _Reading:
         return column.chosen(self._texts_of(name, column).present)
 
     def _texts_of(self, name: str, column: _Texts | Labels) -> TextColumn:
-        return self._texts.setdefault(name, TextColumn(column.names))
+        texts = self._texts.get(name)
+        if texts is None or texts.names is not column.names:
+            texts = self._texts[name] = TextColumn(column.names)
+        return texts
 
 
 def _scalar_mask(column: NDArray[Any], comparison: Comparison) -> Mask:

@@ -133,17 +133,23 @@ class Content:
 
     def _items_of(self, catalog: CatalogView) -> _Items:
         if catalog not in self._items:
-            vectors = self._vectors_of(catalog)
-            self._items[catalog] = _Items(vectors, self._silent(vectors))
+            self._items[catalog] = self._made_of(catalog)
             self._newest = catalog
         return self._items[catalog]
 
-    def _vectors_of(self, catalog: CatalogView) -> Vectors:
+    def _made_of(self, catalog: CatalogView) -> _Items:
         newest = self._newest
         changed = None if newest is None else catalog.changed_since(newest)
         if newest is None or changed is None:
-            return self._encode(self._terms.count(item_terms(catalog)), catalog.prices)
-        before = self._items[newest].vectors[: len(catalog)]
+            vectors = self._encode(self._terms.count(item_terms(catalog)), catalog.prices)
+        elif len(changed) or len(catalog) != len(newest):
+            vectors = self._brought_up_to_date(self._items[newest].vectors, changed, catalog)
+        else:  # other counts of the same items
+            return self._items[newest]
+        return _Items(vectors, self._silent(vectors))
+
+    def _brought_up_to_date(self, before: Vectors, changed: Rows, catalog: CatalogView) -> Vectors:
+        before = before[: len(catalog)]
         vectors = np.empty((len(catalog), before.shape[1]), np.float32)
         vectors[: len(before)] = before
         terms = self._terms.count(item_terms(catalog, changed.tolist()))

@@ -1,6 +1,7 @@
 """Diversity: windows over an attribute, and pages of unlike items."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import log, sqrt
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from endcap.catalog.configuration.rules import CapRule, DiversityMethod, DiversityRule, PinRule
 from endcap.sdk.testing import SampleItem, catalog
+from endcap.sdk.text import tokenize
+from endcap.server.reranking import similarity as similarity_module
 from endcap.server.reranking.similarity import Similarity
 
 
@@ -178,3 +181,31 @@ def test_similarity_is_the_cosine_of_the_words_of_title_brand_categories_and_tag
 
     assert similarity.to(1).tolist() == pytest.approx([2 / sqrt(4 * 4), 1.0, 0.0])
     assert similarity.to(2).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_words_are_read_once_although_counts_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+
+    def note(text: str) -> Sequence[str]:
+        texts.append(text)
+        return tokenize(text)
+
+    monkeypatch.setattr(similarity_module, "tokenize", note)
+    view = catalog([SampleItem("a", "Red mug"), SampleItem("b", "Blue mug")])
+    rows = np.array([0, 1], np.int32)
+
+    Similarity(view, rows)
+    alike = Similarity(replace(view, version="later", users_by_age={}), rows).to(0)
+
+    assert texts == ["Red mug", "Blue mug"]
+    assert alike.tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_words_are_read_again_where_a_title_is_another() -> None:
+    view = catalog([SampleItem("a", "Red mug"), SampleItem("b", "Blue mug")])
+    rows = np.array([0, 1], np.int32)
+
+    Similarity(view, rows)
+    alike = Similarity(replace(view, titles=("Red mug", "Red mug")), rows).to(0)
+
+    assert alike.tolist() == pytest.approx([1.0, 1.0])

@@ -155,12 +155,12 @@ class PlacementEditor:
             read_parameters(registration.parameters, rung.parameters)
             try:
                 # As serving does it: some values are refused by the strategy itself.
-                strategy = instances.get(rung.strategy, rung.parameters)
+                tasks = instances.tasks(rung.strategy, rung.parameters)
             except ModelMissing:
                 return  # until it is trained
             except (FailedPrecondition, NotFound) as error:
                 raise FailedPrecondition(f"{path}: {error}") from error
-        _check_task(rung.strategy, strategy.tasks, task, path)
+        _check_task(rung.strategy, tasks, task, path)
 
 
 def _check_task(strategy: str, tasks: Collection[Task], task: Task, path: str) -> None:

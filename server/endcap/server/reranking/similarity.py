@@ -6,7 +6,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import CatalogView, Rows
+from endcap.sdk import CatalogView, Rows, Vocabulary
+from endcap.sdk.catalog_view import Labels
 from endcap.sdk.text import tokenize
 
 
@@ -17,7 +18,7 @@ class Similarity:
     """
 
     def __init__(self, view: CatalogView, rows: Rows) -> None:
-        words = _words.setdefault(view, _Words(view))
+        words = _words_of(view)
         codes = [words.of(row) for row in rows.tolist()]
         sizes = np.array([len(of_row) for of_row in codes], np.int64)
         distinct, local = np.unique(np.concatenate([_NO_CODES, *codes]), return_inverse=True)
@@ -36,10 +37,12 @@ class Similarity:
 
 
 class _Words:
-    """The words of a view's items as codes, worked out when an item is first asked for, in any thread."""
+    """The words of items as codes, worked out when an item is first asked for, in any thread."""
 
-    def __init__(self, view: CatalogView) -> None:
-        self._texts = (view.titles, view.categories, view.brands, view.tags)
+    def __init__(self, titles: tuple[str, ...], *labels: Labels) -> None:
+        self.texts = (titles, *labels)
+        self._titles = titles
+        self._labels = labels
         self._vocabulary: dict[str, int] = {}
         self._codes = count()  # two threads that meet a word at once take two codes, and keep one
         self._rows: dict[int, NDArray[np.int64]] = {}
@@ -47,8 +50,9 @@ class _Words:
     def of(self, row: int) -> NDArray[np.int64]:
         codes = self._rows.get(row)
         if codes is None:
-            titles, *labels = self._texts
-            text = " ".join([titles[row], *(name for column in labels for name in column.of_row(row))])
+            text = " ".join(
+                [self._titles[row], *(name for column in self._labels for name in column.of_row(row))]
+            )
             words = {self._code(word) for word in tokenize(text)}
             codes = self._rows[row] = np.array(sorted(words), np.int64)
         return codes
@@ -59,4 +63,13 @@ class _Words:
 
 
 _NO_CODES = np.empty(0, np.int64)
-_words: WeakKeyDictionary[CatalogView, _Words] = WeakKeyDictionary()
+# By vocabulary, for views change with every count of events, and the texts of their items do not.
+_words: WeakKeyDictionary[Vocabulary, _Words] = WeakKeyDictionary()
+
+
+def _words_of(view: CatalogView) -> _Words:
+    texts = (view.titles, view.categories, view.brands, view.tags)
+    words = _words.get(view.vocabulary)
+    if words is None or any(known is not own for known, own in zip(words.texts, texts, strict=True)):
+        words = _words[view.vocabulary] = _Words(*texts)
+    return words

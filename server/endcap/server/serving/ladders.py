@@ -109,12 +109,13 @@ class LadderBuilder:
         try:
             instance = self._instances.get(strategy, parameters)
             models = self._instances.models(strategy, parameters)
+            tasks = self._instances.tasks(strategy, parameters)
         except ModelMissing as error:
             failure = Failure.MODEL_MISSING if error.unloadable else None
             return Rung(strategy, (), None, failure, str(error))
         except EndcapError as error:
             return Rung(strategy, (), None, Failure.STRATEGY_MISSING, str(error))
-        if task not in instance.tasks:
+        if task not in tasks:
             return Rung(strategy, (), None, detail=f"{strategy} does not answer the task {task}")
         if id(instance) not in self._batchers:
             self._batchers[id(instance)] = self._make_batcher(strategy, instance)

@@ -5,9 +5,10 @@ import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -93,7 +94,8 @@ class Masks:
     """
 
     def __init__(self, view: CatalogView, worker: MaskWorker | None = None) -> None:
-        self._view = view
+        # No condition asks for counts, and they weigh more than all else of a view.
+        self._view = replace(view, users_by_age=MappingProxyType({}))
         self._worker = MaskWorker() if worker is None else worker
         self._held: dict[str, NDArray[np.bool_]] = {}
         self._kept: _Recent[str, NDArray[np.bool_]] = _Recent(MAX_KEPT_BYTES)

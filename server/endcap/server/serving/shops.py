@@ -30,6 +30,7 @@ from endcap.sdk.errors import EndcapError, NotFound, Unavailable
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving.breaker import BreakerState
+from endcap.server.serving.releasing import release
 from endcap.server.serving.state import ServedShop
 from endcap.server.serving.state_builder import StateBuilder
 from endcap.server.serving.waiting import answer_within
@@ -238,7 +239,8 @@ class Shops:
 
     def close(self, shop: str) -> None:
         """Serve a shop no longer that was deleted, and forget it."""
-        self._shops.pop(shop, None)
+        if shop in self._shops:
+            release(self._shops.pop(shop).state)
         self.left_in_files.set()  # the files may hold its people
 
     async def reach(self, shop: ServedShop, revision: int, deadline: float) -> None:
@@ -297,6 +299,7 @@ class Shops:
 
     async def _reload(self, shop: ServedShop) -> None:
         loaded = await self._load(shop.id)
+        release(shop.state)
         shop.state, shop.renewed_at = loaded.state, loaded.renewed_at
         shop.max_event_age_days, shop.keep_events_days = loaded.max_event_age_days, loaded.keep_events_days
 

@@ -175,7 +175,8 @@ async def store_events(
         links = _links(accepted) if named.visitors else {}
         if known is not None and known.revision == revision:
             named = _unknown(named, known, links)
-        await _remember(connection, shop, accepted, named, links)
+        if named:
+            await _remember(connection, shop, accepted, named, links)
         revision = await advance_revision(connection=connection, shop=shop)
     return Stored(tuple(outcomes), accepted, revision)
 

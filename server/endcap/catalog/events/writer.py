@@ -172,7 +172,12 @@ class EventWriter:
         for shop, result in stored.items():
             if isinstance(result, Stored):
                 outcomes[shop] = iter(result.outcomes)
-                self._announce(shop, result)
+                if not result.accepted:
+                    continue
+                try:
+                    self._on_commit(shop, result.accepted, result.revision)
+                except Exception:  # noqa: BLE001 - the events are on disk: they are acknowledged all the same
+                    _log.exception("listener failed", shop=shop, revision=result.revision)
         return [
             result
             if isinstance(result := stored[call.shop], NotFound)
@@ -191,10 +196,3 @@ class EventWriter:
             )
         except NotFound as error:
             return error
-
-    def _announce(self, shop: str, stored: Stored) -> None:
-        if stored.accepted:
-            try:
-                self._on_commit(shop, stored.accepted, stored.revision)
-            except Exception:  # noqa: BLE001 - the events are on disk: they are acknowledged all the same
-                _log.exception("listener failed", shop=shop, revision=stored.revision)

@@ -1,7 +1,8 @@
 """Events, and why one is rejected."""
 
+import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -14,9 +15,14 @@ from endcap.catalog.fields.limits import LIMITS, MAX_LEAD, MAX_QUANTITY, check_i
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.attributes import read_attributes
 from endcap.server.api.convert.money import read_money
+from endcap.server.recording.attribution import attribute
+from endcap.server.serving.state import ServedShop
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue
 
+
+_TURN = 100
+"""Events that are read before other calls get a turn: about a millisecond's work."""
 
 _ID_LENGTH = LIMITS["event_id"]  # of every identifier, and of the one that a rejection shows
 _DAY = 86_400_000  # milliseconds
@@ -52,6 +58,30 @@ class EventRejected(InvalidInput):
         super().__init__(message, field=field)
         self.rejection_reason = reason
         """As the contract names it."""
+
+
+async def read_events(
+    messages: Sequence[event_pb2.Event], shop: ServedShop, *, now: int
+) -> tuple[dict[int, Event], list[rejection_pb2.Rejection]]:
+    """Return the events that are well formed, by their place and marked, and why the others are not.
+
+    Args:
+        messages: As they came.
+        shop: Theirs.
+        now: Unix milliseconds; the time of an event that names none.
+    """
+    events: dict[int, Event] = {}
+    rejections: list[rejection_pb2.Rejection] = []
+    for place, message in enumerate(messages):
+        if place % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
+        try:
+            event = read_event(message, now=now, max_age_days=shop.max_event_age_days)
+        except InvalidInput as error:
+            rejections.append(write_rejection(place, message, error))
+        else:
+            events[place] = attribute(event, shop.token_key)
+    return events, rejections
 
 
 def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Event:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.importing.importer import ImportReport, check_files, import_files
 from endcap.catalog.importing.progress import FileProgress, fingerprint, save_progress
 from endcap.catalog.importing.rows import Subject

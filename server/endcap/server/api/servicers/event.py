@@ -1,29 +1,22 @@
 """Records events."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeAlias
 
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Event, Outcome
+from endcap.catalog.events.events import Outcome
 from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.call import Context, caller_and_shop
-from endcap.server.api.convert.events import EventRefused, read_event, write_rejection
-from endcap.server.recording.attribution import attribute
+from endcap.server.api.convert.events import EventRefused, read_events, write_rejection
+from endcap.server.recording.attribution import attribute_events
 from endcap.server.recording.logins import recognize_logins
 from endcap.server.serving.shops import Shops
-from endcap.server.serving.state import ServedShop
-from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1 import event_service_pb2 as pb
 from endcap.v1.event_service_pb2_grpc import EventServiceServicer
 
-
-_TURN = 100
-"""Events that are read before other calls get a turn: about a millisecond's work."""
 
 _REFUSALS: Mapping[Outcome, EventRefused] = MappingProxyType(
     {
@@ -36,9 +29,6 @@ _REFUSALS: Mapping[Outcome, EventRefused] = MappingProxyType(
     }
 )
 """The rejections of events that only the database decides."""
-
-_Read: TypeAlias = Mapping[int, Event]
-"""Events by their place in the request."""
 
 
 class EventServicer(EventServiceServicer):
@@ -64,55 +54,27 @@ class EventServicer(EventServiceServicer):
         self._writer.check_room(len(request.events))
         response = pb.RecordEventsResponse(request_id=caller.request_id)
         async with self._reading:
-            events, rejections = await _read(request.events, shop, caller.time)
+            events, rejections = await read_events(request.events, caller.time, shop.max_event_age_days)
+            events = await attribute_events(events, shop.token_key)
         events = await recognize_logins(events, shop, self._database)
         if request.durability == pb.DURABILITY_BUFFERED:
             response.durability = pb.DURABILITY_BUFFERED
             if events:
-                self._writer.buffer(shop.id, list(events.values()))
+                self._writer.buffer(shop.id, list(events.values()), shop.state.histories)
             response.accepted_count = len(events)
         else:
             response.durability = pb.DURABILITY_DURABLE
             if events:
-                recorded = await self._writer.record(shop.id, list(events.values()))
+                recorded = await self._writer.record(shop.id, list(events.values()), shop.state.histories)
                 response.revision = recorded.revision
-                outcomes = dict(zip(events, recorded.outcomes, strict=True))
-                rejections += _count(outcomes, request.events, response)
+                response.accepted_count = recorded.outcomes.count(Outcome.ACCEPTED)
+                response.duplicate_count = recorded.outcomes.count(Outcome.DUPLICATE)
+                rejections += [
+                    write_rejection(place, request.events[place], _REFUSALS[outcome])
+                    for place, outcome in zip(events, recorded.outcomes, strict=True)
+                    if outcome in _REFUSALS
+                ]
             else:
                 response.revision = shop.revision
         response.rejections.extend(sorted(rejections, key=lambda rejection: rejection.index))
         return response
-
-
-def _count(
-    outcomes: Mapping[int, Outcome],
-    messages: Sequence[event_pb2.Event],
-    response: pb.RecordEventsResponse,
-) -> list[rejection_pb2.Rejection]:
-    """Count what was stored by its place in the request, and say why the rest was not."""
-    found = Counter(outcomes.values())
-    response.accepted_count = found[Outcome.ACCEPTED]
-    response.duplicate_count = found[Outcome.DUPLICATE]
-    return [
-        write_rejection(place, messages[place], _REFUSALS[outcome])
-        for place, outcome in outcomes.items()
-        if outcome in _REFUSALS
-    ]
-
-
-async def _read(
-    messages: Sequence[event_pb2.Event], shop: ServedShop, now: int
-) -> tuple[_Read, list[rejection_pb2.Rejection]]:
-    """Return the events that are well formed, and why the others are not."""
-    events: dict[int, Event] = {}
-    rejections: list[rejection_pb2.Rejection] = []
-    for place, message in enumerate(messages):
-        if place % _TURN == _TURN - 1:
-            await asyncio.sleep(0)
-        try:
-            event = read_event(message, now=now, max_age_days=shop.max_event_age_days)
-        except InvalidInput as error:
-            rejections.append(write_rejection(place, message, error))
-        else:
-            events[place] = attribute(event, shop.token_key)
-    return events, rejections

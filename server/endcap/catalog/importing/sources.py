@@ -1,9 +1,8 @@
 """The sources of an import: its files, and the meaning of their columns."""
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from endcap.catalog.importing.rows import COLUMNS, ONE_OF_EACH, Subject
@@ -40,7 +39,7 @@ class Layout:
 
 AS_IT_IS = Layout()
 
-_MOST_NAMED = 20
+_SAMPLE_BYTES = 65_536
 
 
 def find_sources(folder: Path) -> list[Source]:
@@ -94,7 +93,7 @@ def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str,
     Raises:
         InvalidInput: It lacks a column that it is said to have, or one that is required.
     """
-    found = file.column_names()
+    found = file.names
     names = layout.names.get(subject, {})
     values = layout.values.get(subject, {})
     for column, name in names.items():
@@ -119,23 +118,25 @@ def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str,
     return columns
 
 
-def describe_unread(names: Collection[str], read: frozenset[str], subjects: Iterable[Subject]) -> str:
-    """Say which columns of a file are not read, each with the name that it may have been meant to have.
+def fingerprint(source: Source, layout: Layout, currency: str) -> str:
+    """Return what names a file as long as nobody changes it: from size, time, beginning and end.
 
     Args:
-        names: The columns that the file has.
-        read: Those that are read.
-        subjects: What its rows are.
-
-    Returns:
-        A sentence; empty where all are read.
+        source: The file.
+        layout: How its rows are read, as well as by ``currency``.
+        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
     """
-    unread = [name for name in dict.fromkeys(names) if name not in read]
-    known = [name for subject in subjects for name in _names(subject) if name not in names]
-    meant = {name: get_close_matches(re.sub(r"[\W_]+", "_", name.lower()), known, n=1) for name in unread}
-    texts = [f"{name!r}" + (f" (is it {meant[name][0]}?)" if meant[name] else "") for name in unread]
-    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
-    return f"not read: {', '.join(texts[:_MOST_NAMED])}{more}" if texts else ""
+    digest = hashlib.blake2b(digest_size=16)
+    about = source.path.stat()
+    with source.path.open("rb") as stream:
+        beginning = stream.read(_SAMPLE_BYTES)
+        stream.seek(max(0, about.st_size - _SAMPLE_BYTES))
+        end = stream.read(_SAMPLE_BYTES)
+    for part in (f"{about.st_size} {about.st_mtime_ns}", source.subject, str(layout), currency):
+        digest.update(part.encode() + b"\x1f")
+    digest.update(beginning)
+    digest.update(end)
+    return digest.hexdigest()
 
 
 def _names(subject: Subject) -> list[str]:

@@ -67,13 +67,15 @@ async def store_batch(
         return _of_events(stored.outcomes)
     # Nobody may change what is read until it is written.
     await lock_revision(connection=connection, shop=shop.id)
-    items, refused_items = await change_items(connection=connection, shop=shop, changes=batch.items)
-    if items:
-        await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
-    users, refused_users = await change_users(connection=connection, shop=shop, changes=batch.users)
-    if users:
-        await upsert_user_records(connection=connection, shop=shop.id, records=users.values(), now=now)
-    return BatchOutcome(_reasons(refused_items | refused_users))
+    if batch.users:
+        users, refused = await change_users(connection=connection, shop=shop, changes=batch.users)
+        if users:
+            await upsert_user_records(connection=connection, shop=shop.id, records=users.values(), now=now)
+    else:
+        items, refused = await change_items(connection=connection, shop=shop, changes=batch.items)
+        if items:
+            await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
+    return BatchOutcome({place: _reason(error) for place, error in refused.items()})
 
 
 async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch: Batch) -> BatchOutcome:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.configuration.attribute_definitions import AttributeChecker, AttributeRejected
 from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.database.revisions import lock_revision
 from endcap.catalog.events.events import Outcome
 from endcap.catalog.events.storing import foresee_events, store_events
 from endcap.catalog.importing.reading import Batch
+from endcap.catalog.items.attribute_checks import AttributeChecker, AttributeRejected
 from endcap.catalog.items.entry_changes import (
     USER_DELETED,
     apply_changes,

@@ -202,10 +202,10 @@ class Writer:
 
     def __init__(self, database: Database, histories: Histories) -> None:
         self._database = database
+        self._histories = histories
         self._writer = EventWriter(
             database,
             lambda _shop, events, revision: histories.apply(events, revision),
-            known=lambda _shop: histories,
         )
 
     @classmethod
@@ -226,7 +226,7 @@ class Writer:
 
         async def call() -> None:
             for each in batches:
-                await self._writer.record("default", each)
+                await self._writer.record("default", each, self._histories)
 
         started = time.perf_counter()
         await asyncio.gather(*(call() for _ in range(callers)))

@@ -34,7 +34,8 @@ from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.database.revisions import advance_revision, read_revisions
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.runtime.golden import make_golden_queries

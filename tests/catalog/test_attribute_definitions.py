@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from endcap.catalog.configuration.attribute_definitions import (
-    AttributeChecker,
     AttributeType,
     AttributeTypes,
 )
@@ -19,6 +18,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.attributes import AttributeValue, Moment
 from endcap.catalog.importing.importer import check_files, import_files
 from endcap.catalog.importing.sources import find_sources
+from endcap.catalog.items.attribute_checks import AttributeChecker
 from endcap.catalog.items.items import Item, delete_items, upsert_items
 from endcap.catalog.memory.loading import load_shop
 from endcap.catalog.reports.snapshots import export_snapshot
@@ -109,7 +109,7 @@ async def test_after_a_change_of_the_type_the_stored_values_of_the_new_one_count
 
 def rejected(types: AttributeTypes, *items: Item, stored: Mapping[str, Item] = NOTHING) -> list[str]:
     """Return what a checker says to items, one after the other; an empty text to a good one."""
-    checker, said = AttributeChecker(types), []
+    checker, said = AttributeChecker(dict(types)), []
     for item in items:
         try:
             before = stored[item.id].attributes if item.id in stored else {}

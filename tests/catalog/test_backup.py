@@ -17,7 +17,8 @@ from endcap.catalog.database.migration import migrate
 from endcap.catalog.database.migrations import HEAD
 from endcap.catalog.database.revisions import JUMP
 from endcap.catalog.database.tables import EVENTS, SHOPS, USERS
-from endcap.catalog.events.events import Event, Outcome, events_after, store_events
+from endcap.catalog.events.events import Event, Outcome, events_after
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.catalog.people.deleted_people import People

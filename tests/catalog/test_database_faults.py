@@ -24,7 +24,8 @@ from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.events.events import Event as StoredEvent
-from endcap.catalog.events.events import events_after, store_events
+from endcap.catalog.events.events import events_after
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.sdk.errors import FailedPrecondition

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import USERS, VISITORS
-from endcap.catalog.events.events import Event, Outcome, events_after, store_events
+from endcap.catalog.events.events import Event, Outcome, events_after
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.memory.histories import Histories
 from endcap.sdk import Vocabulary
@@ -186,7 +187,6 @@ async def test_people_who_are_known_in_memory_are_stored_as_if_they_were_not(
     writer = EventWriter(
         catalog_database,
         lambda shop, events, revision: histories.apply(events, revision) if shop == "outlet" else None,
-        known=lambda shop: histories if shop == "outlet" else None,
     )
     numbers = Random(1)
 
@@ -197,7 +197,7 @@ async def test_people_who_are_known_in_memory_are_stored_as_if_they_were_not(
     for first in range(0, 60, 3):
         events = [event(number) for number in range(first, first + 3)]
         for shop in ("default", "outlet"):
-            await writer.record(shop, events)
+            await writer.record(shop, events, histories if shop == "outlet" else None)
         assert await _people(catalog_database, "outlet") == await _people(catalog_database, "default")
     await writer.close()
 

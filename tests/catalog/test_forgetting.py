@@ -14,9 +14,10 @@ from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database import membership, postgresql
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, EXPOSURES, METADATA, VISITORS
-from endcap.catalog.events.events import Event, Outcome, store_events
+from endcap.catalog.events.events import Event, Outcome
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.catalog.people.deleted_people import People

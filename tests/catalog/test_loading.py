@@ -7,7 +7,8 @@ import pytest
 
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Availability, Item, upsert_items
 from endcap.catalog.memory.loading import load_shop
 from endcap.sdk.errors import NotFound

@@ -23,9 +23,10 @@ from endcap.catalog.database import migrations
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.database.tables import EXPOSURES, ITEM_TEXTS, ITEMS, METADATA, SHOPS
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure, unit_digest
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.importing.progress import FileProgress, save_progress
 from endcap.catalog.items.items import Item, get_items, upsert_items
 from endcap.catalog.items.search import search_items

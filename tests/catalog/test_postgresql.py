@@ -17,8 +17,10 @@ from endcap.catalog.database.migration import migrate
 from endcap.catalog.database.migrations import HEAD
 from endcap.catalog.database.revisions import lock_revision
 from endcap.catalog.database.tables import METADATA
-from endcap.catalog.events.events import Event, events_after, store_events
-from endcap.catalog.events.writer import EventWriter, Recorded
+from endcap.catalog.events.commit import Recorded
+from endcap.catalog.events.events import Event, events_after
+from endcap.catalog.events.storing import store_events
+from endcap.catalog.events.writer import EventWriter
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.catalog.people.users import count_users, remember_users
 from endcap.sdk.errors import DataLoss, Exhausted, FailedPrecondition, InvalidInput, Unavailable

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.catalog.reports.counting import count_shop
 from endcap.catalog.reports.readiness import DAY, MOST_DENSE_ITEMS, Counts, Level, judge, warn

@@ -10,10 +10,11 @@ import pytest
 from endcap.catalog.configuration.shops import change_shop, create_shop
 from endcap.catalog.database import deletion
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Event, Outcome, events_after, store_events
+from endcap.catalog.events.events import Event, Outcome, events_after
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure, exposed_items
 from endcap.catalog.events.retention import Pruned, prune_shop
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.catalog.memory.loading import load_shop
 from endcap.client import AsyncClient

@@ -10,7 +10,8 @@ import pytest
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import advance_revision, revisions_after
 from endcap.catalog.database.tables import ITEM_WRITES
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.fields.attributes import Moment
 from endcap.catalog.items.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.items.write_log import KEPT_WRITES, note_item_write

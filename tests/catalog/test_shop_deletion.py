@@ -9,9 +9,10 @@ from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import lock_revision
 from endcap.catalog.database.tables import METADATA
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.catalog.people.deleted_people import People, remember_deleted
 from endcap.catalog.people.user_records import UserRecord, upsert_user_records

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from endcap.catalog.configuration.attribute_definitions import replace_definitions
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Attribution, Event, store_events
+from endcap.catalog.events.events import Attribution, Event
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import Assignment, ExposedItem, Exposure
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.fields.attributes import EARLIEST, LATEST, AttributeValue, Moment
 from endcap.catalog.items.items import Availability, Item, delete_items, upsert_items
 from endcap.catalog.people.deleted_people import People

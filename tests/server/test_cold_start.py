@@ -10,7 +10,8 @@ from endcap.catalog.configuration.placements import Placement, RungSpec, put_pla
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
-from endcap.catalog.events.events import Event, store_events
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient
 from endcap.sdk import Task

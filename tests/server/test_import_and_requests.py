@@ -21,7 +21,8 @@ from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.database.tables import ITEMS
-from endcap.catalog.importing.importer import ImportReport, check_files, import_files
+from endcap.catalog.importing.importer import check_files, import_files
+from endcap.catalog.importing.report import ImportReport
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Source
 from endcap.catalog.items.entry_changes import changed_item

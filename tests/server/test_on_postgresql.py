@@ -12,7 +12,7 @@ import pytest
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.events.events import Event as StoredEvent
-from endcap.catalog.events.events import store_events
+from endcap.catalog.events.storing import store_events
 from endcap.catalog.items.items import Item, upsert_items
 from endcap.client import AsyncClient, Options
 from endcap.server.app import Application

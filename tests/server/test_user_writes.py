@@ -188,7 +188,7 @@ async def test_a_stream_of_users_is_stored_message_by_message(client: AsyncClien
 def _known_people() -> str:
     """Return who any history of this process knows."""
     histories = [each for each in gc.get_objects() if type(each) is Histories]
-    return repr([(list(each._users), list(each._visitors)) for each in histories])
+    return repr([(list(each.users), list(each.visitors)) for each in histories])
 
 
 def _found_in_files(folder: Path, ids: Sequence[str]) -> list[str]:

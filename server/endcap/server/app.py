@@ -99,7 +99,7 @@ class Application:
         shops = Shops(database, host, models, metrics, max_batch_size=settings.max_batch_size)
         metrics.watch_breakers(shops.breakers)
         await shops.refresh(view_max_age=settings.view_max_age_seconds)
-        writer = EventWriter(database, shops.committed, known=shops.known_people, on_lost=metrics.events_lost)
+        writer = EventWriter(database, shops.committed, on_lost=metrics.events_lost)
         opened.push_async_callback(writer.close)
         exposures = ExposureLog(database, on_lost=metrics.exposures_lost)
         opened.push_async_callback(exposures.close)

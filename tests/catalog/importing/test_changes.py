@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from endcap.catalog.database.engine import Database
-from endcap.catalog.events.events import Event, store_events
-from endcap.catalog.importing.importer import ImportReport, check_files, import_files
-from endcap.catalog.importing.progress import FileProgress, fingerprint, save_progress
+from endcap.catalog.events.events import Event
+from endcap.catalog.events.storing import store_events
+from endcap.catalog.importing.importer import check_files, import_files
+from endcap.catalog.importing.progress import FileProgress, save_progress
+from endcap.catalog.importing.report import ImportReport
 from endcap.catalog.importing.rows import Subject
-from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, parse_assignments
+from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, fingerprint, parse_assignments
 from endcap.catalog.importing.table_files.table_file import Position
 from endcap.catalog.items.items import Availability, Item, get_items, upsert_items
 from endcap.catalog.people.deleted_people import People
@@ -220,7 +222,7 @@ async def test_an_import_that_goes_on_says_that_rejected_rows_are_lost(
         await save_progress(
             connection=connection,
             shop="default",
-            file=fingerprint(file, (Subject.ITEMS, str(AS_IT_IS), "")),
+            file=fingerprint(Source(Subject.ITEMS, file), AS_IT_IS, ""),
             progress=FileProgress(Position(19, 2), rejected={"item_id is missing": 1}, rejects_size=70),
         )
 

@@ -21,12 +21,12 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import IMPORTS, USERS
 from endcap.catalog.events.events import Event, events_after
 from endcap.catalog.importing.importer import (
-    ImportReport,
     ImportStep,
     check_files,
     import_files,
     import_folder,
 )
+from endcap.catalog.importing.report import ImportReport
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.items.items import Availability, Item, get_items, upsert_items

@@ -53,7 +53,7 @@ def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
 
     for ending, first in (("csv", 2), ("tsv", 2), ("jsonl", 1), ("parquet", 1)):
         file = tmp_path / f"items.{ending}"
-        assert open_table_file(file).column_names() == ["item_id", "title"]
+        assert open_table_file(file).names == ["item_id", "title"]
         assert _rows(file) == [(first, "mug", "Mug"), (first + 1, "pot", None), (first + 2, "pan", "Pan")]
 
 
@@ -106,7 +106,7 @@ def test_fields_may_hold_delimiters_quotes_and_lines(tmp_path: Path) -> None:
         tmp_path / "items.csv", '\ufeffitem_id;title\r\nmug;"A ""red"";\r\nmug"\r\n\r\npot;5" pot\r\n'
     )
 
-    assert open_table_file(file).column_names() == ["item_id", "title"]
+    assert open_table_file(file).names == ["item_id", "title"]
     assert _rows(file) == [(2, "mug", 'A "red";\r\nmug'), (5, "pot", '5" pot')]
 
 
@@ -193,7 +193,7 @@ def test_a_file_of_another_format_is_refused(
     tmp_path: Path, name: str, content: str | bytes, said: str
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
-        open_table_file(_file(tmp_path / name, content)).column_names()
+        open_table_file(_file(tmp_path / name, content))
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -15,13 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.tables import ATTRIBUTES
 from endcap.catalog.fields.attributes import AttributeValue, Moment
-from endcap.sdk.errors import InvalidInput
 
 
 MAX_DEFINITIONS = 1_000
 """Attributes that a shop can have: each is a column of every view."""
-
-_SHOWN = 40  # characters of a value in a message
 
 
 class AttributeType(StrEnum):
@@ -41,26 +38,7 @@ class AttributeType(StrEnum):
 AttributeTypes: TypeAlias = Mapping[str, AttributeType]
 """Types of attributes by name."""
 
-_NOUNS: Mapping[AttributeType, str] = {
-    AttributeType.TEXT: "a text",
-    AttributeType.NUMBER: "a number",
-    AttributeType.BOOLEAN: "true or false",
-    AttributeType.TIME: "a time",
-    AttributeType.TEXTS: "a list of texts",
-}
-
 _Value = TypeVar("_Value", bound=AttributeValue)
-
-
-class AttributeRejected(InvalidInput):
-    """An item has an attribute that the definitions of its shop do not allow."""
-
-    def __init__(self, rule: str, complaint: str, *, field: str) -> None:
-        super().__init__(f"{rule}: {complaint}", field=field)
-        self.rule = rule
-        """What does not allow it: one of few sentences, by which rejected rows can be counted."""
-        self.complaint = complaint
-        """The item and what it gives."""
 
 
 def type_of(value: AttributeValue) -> AttributeType:
@@ -81,48 +59,6 @@ def type_of(value: AttributeValue) -> AttributeType:
 def counting(attributes: Mapping[str, _Value], types: AttributeTypes) -> dict[str, _Value]:
     """Return the attributes that count: those whose values are of the attribute's type."""
     return {name: value for name, value in attributes.items() if types.get(name) is type_of(value)}
-
-
-class AttributeChecker:
-    """Checks the items of one write, in their order, against the definitions and against each other."""
-
-    def __init__(self, types: AttributeTypes) -> None:
-        """Begin with the types that are defined."""
-        self._types = dict(types)
-
-    def check(
-        self, item_id: str, attributes: Mapping[str, AttributeValue], stored: Mapping[str, AttributeValue]
-    ) -> None:
-        """Check the attributes that a write changes; its first value of a new attribute defines the type.
-
-        Args:
-            item_id: The item's id, for the message.
-            attributes: As they become.
-            stored: As they are; what is not changed is not looked at.
-
-        Raises:
-            AttributeRejected: A value is of another type than its attribute, or the shop would have more than
-                ``MAX_DEFINITIONS`` attributes. The item then defines nothing.
-        """
-        new = {}
-        for name, value in attributes.items():
-            given, defined = type_of(value), self._types.get(name)
-            if defined is None:
-                new[name] = given
-            elif given is not defined and stored.get(name) != value:
-                raise AttributeRejected(
-                    f"attributes.{name} is {_NOUNS[defined]}",
-                    f"item {item_id!r} gives {_NOUNS[given]}, {_shown(value)}",
-                    field=f"attributes.{name}",
-                )
-        if new and len(self._types) + len(new) > MAX_DEFINITIONS:
-            name = next(iter(new))
-            raise AttributeRejected(
-                f"the shop has {MAX_DEFINITIONS} attributes, the most it can have",
-                f"item {item_id!r} gives another one, {name}",
-                field=f"attributes.{name}",
-            )
-        self._types |= new
 
 
 async def read_attribute_types(*, connection: AsyncConnection, shop: str) -> dict[str, AttributeType]:
@@ -183,8 +119,3 @@ async def _insert(connection: AsyncConnection, shop: str, types: AttributeTypes)
     if types:
         rows = [{"shop": shop, "name": name, "type": type_.value} for name, type_ in types.items()]
         await connection.execute(insert(ATTRIBUTES), rows)
-
-
-def _shown(value: AttributeValue) -> str:
-    text = repr(int(value)) if isinstance(value, Moment) else repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -9,7 +9,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import (
-    AttributeTypes,
     read_types_of_shops,
     replace_definitions,
 )
@@ -141,16 +140,15 @@ async def list_shops(
 
 async def _shops(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[ShopRecord]:
     types = await read_types_of_shops(connection=connection, shops=[row["id"] for row in rows])
-    return [_shop(row, types.get(row["id"], {})) for row in rows]
-
-
-def _shop(row: RowMapping, types: AttributeTypes) -> ShopRecord:
-    return ShopRecord(
-        id=row["id"],
-        currency=row["currency"],
-        attributes=types,
-        token_key=row["token_key"],
-        revision=row["revision"],
-        created_time=row["created_time"],
-        **settings_from_json(row["settings"]),
-    )
+    return [
+        ShopRecord(
+            id=row["id"],
+            currency=row["currency"],
+            attributes=types.get(row["id"], {}),
+            token_key=row["token_key"],
+            revision=row["revision"],
+            created_time=row["created_time"],
+            **settings_from_json(row["settings"]),
+        )
+        for row in rows
+    ]

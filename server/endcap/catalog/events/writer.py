@@ -6,19 +6,17 @@ meanwhile, which bounds what it holds.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain, islice
-from typing import Self
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.group_commit import GroupCommit
-from endcap.catalog.events.events import Event, KnownPeople, Outcome, Row, Stored, event_row, store_events
-from endcap.sdk.errors import EndcapError, Exhausted, NotFound, Unavailable
+from endcap.catalog.events.commit import EventsOfCall, Recorded, commit_events
+from endcap.catalog.events.events import Event, Outcome, event_row
+from endcap.catalog.events.storing import KnownPeople
+from endcap.sdk.errors import EndcapError, Exhausted, Unavailable
 
 
 _log = structlog.get_logger(__name__)
@@ -33,28 +31,6 @@ RETRY_SECONDS = 0.5
 """Time between two attempts to write buffered events that the database did not take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The result of the events of one call, which are on disk."""
-
-    outcomes: tuple[Outcome, ...]
-    """One an event, in their order."""
-
-    revision: int
-    """A revision of the shop that holds all that were accepted, now or before."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    shop: str
-    events: Sequence[Event]
-    rows: Sequence[Row]
-
-    @classmethod
-    def of(cls, shop: str, events: Sequence[Event]) -> Self:
-        return cls(shop, events, [event_row(shop, event) for event in events])
-
-
 class EventWriter:
     """Records events durably. Create it in the event loop, and close it."""
 
@@ -63,7 +39,6 @@ class EventWriter:
         database: Database,
         on_commit: Callable[[str, Sequence[Event], int], None],
         *,
-        known: Callable[[str], KnownPeople | None] = lambda _shop: None,
         on_lost: Callable[[int], None] | None = None,
     ) -> None:
         """Start writing.
@@ -72,17 +47,15 @@ class EventWriter:
             database: Where.
             on_commit: Called in the loop after each commit and before it is acknowledged, with a shop, its
                 new events in their order and its revision; so that what is held in memory has them.
-            known: Returns whom a shop has, as far as that is known in memory.
             on_lost: Called with a number of buffered events that will never be stored, when there are any.
         """
-        self._database = database
-        self._on_commit = on_commit
-        self._known = known
         self._on_lost = on_lost
         self._closing = False
         self._stalled = False  # the database refused the last buffered events
-        self._refused: list[_Call] = []  # buffered, to be tried again
-        self._commits = GroupCommit(self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE)
+        self._refused: list[EventsOfCall] = []  # buffered, to be tried again
+        self._commits = GroupCommit(
+            partial(commit_events, database, on_commit), group_size=GROUP_SIZE, queue_size=QUEUE_SIZE
+        )
 
     def check_room(self, count: int) -> None:
         """Refuse a number of events that would be refused now, before work is put into them.
@@ -93,23 +66,34 @@ class EventWriter:
         """
         self._commits.check_room(count)
 
-    async def record(self, shop: str, events: Sequence[Event]) -> Recorded:
+    async def record(self, shop: str, events: Sequence[Event], known: KnownPeople | None = None) -> Recorded:
         """Record the events of one call, all of them or none.
 
         An event whose id is taken rejects itself alone.
+
+        Args:
+            shop: The shop's id.
+            events: In the order that they are to have.
+            known: People who need not be stored, unless somebody else has written to the shop since.
 
         Raises:
             NotFound: The shop does not exist.
             Exhausted: The queue or the disk is full.
             Unavailable: The database is locked, or the server is stopping.
         """
-        return await self._commits.submit(_Call.of(shop, events), size=len(events))
+        rows = [event_row(shop, event) for event in events]
+        return await self._commits.submit(EventsOfCall(shop, events, rows, known), size=len(events))
 
-    def buffer(self, shop: str, events: Sequence[Event]) -> None:
+    def buffer(self, shop: str, events: Sequence[Event], known: KnownPeople | None = None) -> None:
         """Take in the events of one call, all of them or none, to be recorded within a second.
 
         It takes longer while the database refuses writes. A crash loses them; so does an event whose id
         is another event's, and what the database still refuses when the server stops.
+
+        Args:
+            shop: As for ``record``.
+            events: As for ``record``.
+            known: As for ``record``.
 
         Raises:
             Exhausted: The queue is full.
@@ -117,7 +101,8 @@ class EventWriter:
         """
         if self._stalled:
             raise Unavailable("buffered events wait for the database to take writes again: try again later")
-        self._enter(_Call.of(shop, events))
+        rows = [event_row(shop, event) for event in events]
+        self._enter(EventsOfCall(shop, events, rows, known))
 
     async def close(self) -> None:
         """Record the waiting events, then stop."""
@@ -125,10 +110,10 @@ class EventWriter:
         self._retry()
         await self._commits.close()
 
-    def _enter(self, call: _Call) -> None:
+    def _enter(self, call: EventsOfCall) -> None:
         self._commits.enter(call, size=len(call.events)).add_done_callback(partial(self._settle, call))
 
-    def _settle(self, call: _Call, result: "asyncio.Future[Recorded]") -> None:
+    def _settle(self, call: EventsOfCall, result: "asyncio.Future[Recorded]") -> None:
         """See to it that buffered events are stored, or count those that never will be."""
         error = result.exception()
         if error is None:
@@ -139,7 +124,7 @@ class EventWriter:
         else:
             self._refuse(call, error)
 
-    def _refuse(self, call: _Call, error: BaseException) -> None:
+    def _refuse(self, call: EventsOfCall, error: BaseException) -> None:
         if isinstance(error, (Unavailable, Exhausted)) and not self._closing:
             self._stalled = True
             if not self._refused:
@@ -161,38 +146,3 @@ class EventWriter:
             _log.error("buffered events lost", shop=shop, events=count, cause=cause)
             if self._on_lost is not None:
                 self._on_lost(count)
-
-    async def _commit(self, calls: Sequence[_Call]) -> list[Recorded | EndcapError]:
-        by_shop: dict[str, list[_Call]] = {}
-        for call in calls:
-            by_shop.setdefault(call.shop, []).append(call)
-        async with self._database.write() as connection:
-            stored = {shop: await self._store(connection, shop, by_shop[shop]) for shop in sorted(by_shop)}
-        outcomes: dict[str, Iterator[Outcome]] = {}
-        for shop, result in stored.items():
-            if isinstance(result, Stored):
-                outcomes[shop] = iter(result.outcomes)
-                if not result.accepted:
-                    continue
-                try:
-                    self._on_commit(shop, result.accepted, result.revision)
-                except Exception:  # noqa: BLE001 - the events are on disk: they are acknowledged all the same
-                    _log.exception("listener failed", shop=shop, revision=result.revision)
-        return [
-            result
-            if isinstance(result := stored[call.shop], NotFound)
-            else Recorded(tuple(islice(outcomes[call.shop], len(call.events))), result.revision)
-            for call in calls
-        ]
-
-    async def _store(
-        self, connection: AsyncConnection, shop: str, calls: Sequence[_Call]
-    ) -> Stored | NotFound:
-        events = list(chain.from_iterable(call.events for call in calls))
-        rows = list(chain.from_iterable(call.rows for call in calls))
-        try:
-            return await store_events(
-                connection=connection, shop=shop, events=events, rows=rows, known=self._known(shop)
-            )
-        except NotFound as error:
-            return error

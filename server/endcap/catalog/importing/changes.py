@@ -8,6 +8,7 @@ import polars as pl
 
 from endcap.catalog.fields.money import to_nanos
 from endcap.catalog.importing.cells import read_attributes, read_localized_texts
+from endcap.catalog.importing.table_files.table_file import Chunk
 from endcap.catalog.items.entry_changes import Change
 from endcap.catalog.items.items import Availability
 
@@ -20,6 +21,26 @@ _AMOUNTS: Mapping[str, str] = {
 _TEXTS = ("title", "description", "language_code", "brand", "group_id")
 _LISTS = ("categories", "tags", "image_uris")
 _TIMES = ("available_time", "expire_time")
+
+
+def given_columns(
+    chunk: Chunk, columns: Mapping[str, str], values: Mapping[str, str]
+) -> dict[int, frozenset[str]]:
+    """Return for each line the columns that it has, as the import calls them.
+
+    Args:
+        chunk: The lines.
+        columns: The names in the file of the columns that it has.
+        values: The values of columns that it does not have.
+    """
+    lines = chunk.rows["line"].to_list()
+    everywhere = frozenset(values)
+    if chunk.names is None:
+        return dict.fromkeys(lines, everywhere.union(columns))
+    return {
+        line: everywhere.union(name for name, source in columns.items() if source in names)
+        for line, names in zip(lines, chunk.names, strict=True)
+    }
 
 
 def read_item_changes(

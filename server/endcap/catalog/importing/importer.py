@@ -4,22 +4,18 @@ A row that cannot be read costs itself alone: it goes to a file with the reason.
 how far the file is read, are written in one transaction.
 """
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.shops import get_shop
 from endcap.catalog.database.engine import Database
-from endcap.catalog.importing.progress import FileProgress, forget_progress, load_progress, save_progress
+from endcap.catalog.importing.progress import forget_progress, load_progress, save_progress
 from endcap.catalog.importing.reading import Batch, SourceReader
 from endcap.catalog.importing.reject_file import RejectFile
-from endcap.catalog.importing.rows import Subject
-from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, describe_unread, find_sources
+from endcap.catalog.importing.report import ImportReport, report_import
+from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, find_sources
 from endcap.catalog.importing.storing import BatchOutcome, foresee_batch, foresee_first_batch, store_batch
 from endcap.sdk.errors import NotFound
 
@@ -35,31 +31,6 @@ class ImportStep:
 
     lines: int
     """The number of its lines that are done."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """The result of an import in rows, including those from before it was stopped."""
-
-    items: int = 0
-    users: int = 0
-    events: int = 0
-
-    duplicates: int = 0
-    """Events that were there before."""
-
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    """Rows that were left out, by file and reason."""
-
-    resumed: bool = False
-    """Whether it had been stopped before."""
-
-    notes: Sequence[str] = ()
-    """Further notes for the operator."""
-
-
-def say_nothing(_: ImportStep) -> None:
-    """Let an import run in silence."""
 
 
 async def import_folder(
@@ -78,7 +49,7 @@ async def import_files(
     currency: str = "",
     layout: Layout = AS_IT_IS,
     rejects: Path | None = None,
-    tell: Callable[[ImportStep], None] = say_nothing,
+    tell: Callable[[ImportStep], None] = lambda _: None,
 ) -> ImportReport:
     """Import files into a shop that exists.
 
@@ -102,25 +73,34 @@ async def import_files(
     readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
     async with database.read() as connection:
         into = await get_shop(connection=connection, shop=shop)
-        resumed = await _resume(connection, shop, readers)
+        files = [reader.fingerprint for reader in readers]
+        begun = await load_progress(connection=connection, shop=shop, files=files)
+    for reader in readers:
+        reader.progress = begun.get(reader.fingerprint, reader.progress)
     # What was written after the last commit is going to be written again.
     kept = max(reader.progress.rejects_size for reader in readers)
     reject_file = RejectFile(rejects, size=kept)
     for reader in readers:
-        async with aclosing(_ahead(reader.batches())) as batches:
+        async with aclosing(reader.batches()) as batches:
             async for batch in batches:
                 async with database.write() as connection:
                     written = await store_batch(connection=connection, shop=into, batch=batch, now=now)
-                    _note(reader, batch, written, reject_file)
+                    rejected = reject_file.write(reader.source.path.name, batch, written.refused)
+                    reader.progress = reader.progress.after(
+                        batch.position,
+                        stored=len(batch.lines) - len(written.refused) - written.duplicates,
+                        duplicates=written.duplicates,
+                        rejected=rejected,
+                        rejects_size=reject_file.size,
+                    )
                     await save_progress(
                         connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
                     )
-                tell(_step(reader))
+                tell(ImportStep(reader.source, batch.share, batch.position.line))
     async with database.write() as connection:
-        files = [reader.fingerprint for reader in readers]
         await forget_progress(connection=connection, shop=shop, files=files)
     notes = [f"{rejects} lacks rows that were rejected before the import was stopped"] * reject_file.lost
-    return _report(readers, resumed=resumed, notes=notes)
+    return report_import(readers, resumed=bool(begun), notes=notes)
 
 
 async def check_files(
@@ -132,7 +112,7 @@ async def check_files(
     currency: str = "",
     layout: Layout = AS_IT_IS,
     rejects: Path | None = None,
-    tell: Callable[[ImportStep], None] = say_nothing,
+    tell: Callable[[ImportStep], None] = lambda _: None,
 ) -> ImportReport:
     """Read files as an import does, look at what is stored, and store nothing; see ``import_files``.
 
@@ -156,11 +136,19 @@ async def check_files(
     readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
     reject_file = RejectFile(rejects, size=0)
     for reader in readers:
-        async with aclosing(_ahead(reader.batches())) as batches:
+        async with aclosing(reader.batches()) as batches:
             async for batch in batches:
-                _note(reader, batch, await _foresee(database, shop, batch), reject_file)
-                tell(_step(reader))
-    return _report(readers, resumed=False)
+                foreseen = await _foresee(database, shop, batch)
+                rejected = reject_file.write(reader.source.path.name, batch, foreseen.refused)
+                reader.progress = reader.progress.after(
+                    batch.position,
+                    stored=len(batch.lines) - len(foreseen.refused) - foreseen.duplicates,
+                    duplicates=foreseen.duplicates,
+                    rejected=rejected,
+                    rejects_size=reject_file.size,
+                )
+                tell(ImportStep(reader.source, batch.share, batch.position.line))
+    return report_import(readers, resumed=False)
 
 
 async def _foresee(database: Database | None, shop: str, batch: Batch) -> BatchOutcome:
@@ -172,77 +160,3 @@ async def _foresee(database: Database | None, shop: str, batch: Batch) -> BatchO
         except NotFound:
             return foresee_first_batch(batch)
         return await foresee_batch(connection=connection, shop=into, batch=batch)
-
-
-async def _resume(connection: AsyncConnection, shop: str, readers: Sequence[SourceReader]) -> bool:
-    """Let readers begin where their import was stopped, and say whether one was."""
-    found = False
-    for reader in readers:
-        progress = await load_progress(connection=connection, shop=shop, file=reader.fingerprint)
-        if progress is not None:
-            reader.progress = progress
-            found = True
-    return found
-
-
-async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
-    """Yield batches, and read the next one in a thread meanwhile."""
-    upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
-    try:
-        while (batch := await upcoming) is not None:
-            upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
-            yield batch
-    finally:
-        upcoming.cancel()
-
-
-def _note(reader: SourceReader, batch: Batch, written: BatchOutcome, reject_file: RejectFile) -> None:
-    """Write the rows of a batch that are left out, and count the others."""
-    refused = [*batch.rejects]
-    if written.refused:
-        reasons = {place: (each.reason, each.complaint) for place, each in written.refused.items()}
-        refused += reader.rejects(batch, reasons)
-    if refused:
-        reject_file.write(reader.source.path.name, refused)
-    progress = reader.progress
-    not_stored = len(written.refused) + written.duplicates
-    reader.progress = FileProgress(
-        position=batch.position,
-        stored=progress.stored + len(batch.lines) - not_stored,
-        duplicates=progress.duplicates + written.duplicates,
-        rejected=Counter(progress.rejected) + Counter(reject.reason for reject in refused),
-        rejects_size=reject_file.size,
-    )
-
-
-def _step(reader: SourceReader) -> ImportStep:
-    position = reader.progress.position
-    return ImportStep(reader.source, position.offset / reader.size, position.line)
-
-
-def _report(readers: Sequence[SourceReader], *, resumed: bool, notes: Sequence[str] = ()) -> ImportReport:
-    stored = Counter[Subject]()
-    rejected = Counter[str]()
-    for reader in readers:
-        stored[reader.source.subject] += reader.progress.stored
-        for reason, count in reader.progress.rejected.items():
-            rejected[f"{reader.source.path.name}: {reason}"] += count
-    return ImportReport(
-        items=stored[Subject.ITEMS],
-        users=stored[Subject.USERS],
-        events=stored[Subject.EVENTS],
-        duplicates=sum(reader.progress.duplicates for reader in readers),
-        rejected=rejected,
-        resumed=resumed,
-        notes=(*_unread(readers), *notes),
-    )
-
-
-def _unread(readers: Sequence[SourceReader]) -> Iterator[str]:
-    """Yield for each file the columns that nobody reads."""
-    for path in dict.fromkeys(reader.source.path for reader in readers):
-        of_path = [reader for reader in readers if reader.source.path == path]
-        read = frozenset[str]().union(*(reader.read_names for reader in of_path))
-        unread = describe_unread(of_path[0].names, read, [reader.source.subject for reader in of_path])
-        if unread:
-            yield f"{path.name}: {unread}"

@@ -4,10 +4,9 @@ The position in a file is written in the transaction of the rows before it, so t
 agree. It is kept until the whole import is done.
 """
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,9 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.database.bulk import upsert
 from endcap.catalog.database.tables import IMPORTS
 from endcap.catalog.importing.table_files.table_file import START, Position
-
-
-_SAMPLE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +34,46 @@ class FileProgress:
     rejects_size: int = 0
     """Bytes of the file of rejected rows."""
 
-
-def fingerprint(path: Path, meaning: Iterable[str]) -> str:
-    """Return a fingerprint of a file: of its size, time, beginning and end.
-
-    Args:
-        path: The file.
-        meaning: What else decides how its rows are read.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    about = path.stat()
-    with path.open("rb") as stream:
-        beginning = stream.read(_SAMPLE_BYTES)
-        stream.seek(max(0, about.st_size - _SAMPLE_BYTES))
-        end = stream.read(_SAMPLE_BYTES)
-    for part in (f"{about.st_size} {about.st_mtime_ns}", *meaning):
-        digest.update(part.encode() + b"\x1f")
-    digest.update(beginning)
-    digest.update(end)
-    return digest.hexdigest()
+    def after(
+        self,
+        position: Position,
+        *,
+        stored: int,
+        duplicates: int,
+        rejected: Mapping[str, int],
+        rejects_size: int,
+    ) -> "FileProgress":
+        """Return the progress after a batch of so many rows, which ends at a position."""
+        return FileProgress(
+            position,
+            self.stored + stored,
+            self.duplicates + duplicates,
+            Counter(self.rejected) + Counter(rejected),
+            rejects_size,
+        )
 
 
-async def load_progress(*, connection: AsyncConnection, shop: str, file: str) -> FileProgress | None:
-    """Return the progress of a file's import; None before it begins and after it ends.
+async def load_progress(
+    *, connection: AsyncConnection, shop: str, files: Iterable[str]
+) -> dict[str, FileProgress]:
+    """Return how far files are imported, without those whose import was not begun, or is done.
 
     Args:
         connection: Any.
         shop: The shop's id.
-        file: The file's fingerprint.
+        files: The files' fingerprints.
     """
-    query = select(IMPORTS).where(IMPORTS.c.shop == shop, IMPORTS.c.file == file)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        return None
-    return FileProgress(
-        position=Position(row["offset"], row["line"]),
-        stored=row["stored"],
-        duplicates=row["duplicates"],
-        rejected=row["rejected"],
-        rejects_size=row["rejects_size"],
-    )
+    query = select(IMPORTS).where(IMPORTS.c.shop == shop, IMPORTS.c.file.in_(list(files)))
+    return {
+        row["file"]: FileProgress(
+            position=Position(row["offset"], row["line"]),
+            stored=row["stored"],
+            duplicates=row["duplicates"],
+            rejected=row["rejected"],
+            rejects_size=row["rejects_size"],
+        )
+        for row in (await connection.execute(query)).mappings()
+    }
 
 
 async def save_progress(*, connection: AsyncConnection, shop: str, file: str, progress: FileProgress) -> None:

@@ -2,10 +2,16 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
+import polars as pl
+
+from endcap.catalog.importing.reading import Batch
+from endcap.catalog.importing.storing import RowRejection
 from endcap.sdk.errors import FailedPrecondition, InvalidInput
 
 
@@ -63,12 +69,32 @@ class RejectFile:
         """The number of bytes written."""
         return 0 if self._path is None or not self._path.exists() else self._path.stat().st_size
 
-    def write(self, file: str, rejects: Iterable[Reject]) -> None:
-        """Append rows of a file.
+    def write(self, file: str, batch: Batch, refused: Mapping[int, RowRejection]) -> Counter[str]:
+        """Append the rows of a batch that are left out, and count them by reason.
+
+        Args:
+            file: The name of the batch's file.
+            batch: The batch.
+            refused: Why rows were not stored, by their places among those that can be.
 
         Raises:
             FailedPrecondition: They cannot be written.
         """
+        malformed = [Reject(found.line, found.reason, found.text) for found in batch.malformed]
+        rejects = sorted([*malformed, *_rejects(batch.bad, batch.columns)], key=attrgetter("line"))
+        if refused:
+            why = pl.DataFrame(
+                {
+                    "line": batch.lines.gather(list(refused)),
+                    "reason": [rejection.reason for rejection in refused.values()],
+                    "complaint": [rejection.complaint for rejection in refused.values()],
+                }
+            )
+            rejects += _rejects(batch.texts.join(why, on="line"), batch.columns)
+        self._append(file, rejects)
+        return Counter(reject.reason for reject in rejects)
+
+    def _append(self, file: str, rejects: Sequence[Reject]) -> None:
         rows = [
             (file, reject.line, ": ".join(filter(None, (reject.reason, reject.complaint))), reject.row)
             for reject in rejects
@@ -85,9 +111,14 @@ class RejectFile:
             raise _unwritable(self._path, error) from None
 
 
-def row_text(row: dict[str, str | None]) -> str:
-    """Return the cells of a row as a JSON object."""
-    return json.dumps({name: text for name, text in row.items() if text is not None}, ensure_ascii=False)
+def _rejects(bad: pl.DataFrame, columns: Mapping[str, str]) -> list[Reject]:
+    rejects = []
+    for row in bad.to_dicts():
+        line, reason, complaint = row.pop("line"), row.pop("reason"), row.pop("complaint")
+        # Under the names of the file, where whoever mends it looks for them.
+        texts = {columns.get(name, name): text for name, text in row.items() if text is not None}
+        rejects.append(Reject(line, reason, json.dumps(texts, ensure_ascii=False), complaint))
+    return rejects
 
 
 def _unwritable(path: Path, error: OSError) -> FailedPrecondition:

@@ -59,6 +59,7 @@ def sift(
         refusals: What a row of typed columns must not be, by the reason that is given.
     """
     known = [column for column in columns if column.name in rows.columns]
+    limits = [flaw for column in known for flaw in _limits(column)]
     absent = [
         pl.lit(None, cell_type(column.kind)).alias(column.name) for column in columns if column not in known
     ]
@@ -72,23 +73,20 @@ def sift(
         flaws.append(_Flaw(f"{column.name} is not {column.kind}", wrong, pl.lit(cells.complaints)))
         if column.required:
             flaws.append(_Flaw(f"{column.name} is missing", pl.lit(texts.is_null())))
-    for column in known:
-        flaws += _limits(column)
+    flaws += limits
     flaws += [_Flaw(reason, condition) for reason, condition in (refusals or {}).items()]
     frame = pl.DataFrame(typed).with_columns(absent)
-    reason = _first(frame, "reason", [(flaw.condition, pl.lit(flaw.reason)) for flaw in flaws])
+    # Of the flaws that a row has, the first one counts.
+    nothing = pl.lit(None, pl.String)
+    reasons = [pl.when(flaw.condition).then(pl.lit(flaw.reason)) for flaw in flaws]
+    reason = frame.select(reason=pl.coalesce(*reasons, nothing))["reason"]
     good = reason.is_null()
     names = ["line", *(column.name for column in columns)]
     if good.all():
         return Sifted(frame.select(names), rows.clear().with_columns(reason.clear(), complaint=pl.lit("")))
-    complaint = _first(frame, "complaint", [(flaw.condition, flaw.complaints) for flaw in flaws])
+    complaints = [pl.when(flaw.condition).then(flaw.complaints) for flaw in flaws]
+    complaint = frame.select(complaint=pl.coalesce(*complaints, nothing))["complaint"]
     return Sifted(frame.filter(good).select(names), rows.with_columns(reason, complaint).filter(~good))
-
-
-def _first(frame: pl.DataFrame, name: str, texts: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Series:
-    """Return for each row the text of the first condition that it meets, null where it meets none."""
-    chosen = [pl.when(condition).then(text) for condition, text in texts]
-    return frame.select(pl.coalesce([*chosen, pl.lit(None, pl.String)]).alias(name))[name]
 
 
 def _limits(column: Column) -> list[_Flaw]:

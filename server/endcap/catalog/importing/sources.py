@@ -1,13 +1,13 @@
 """The sources of an import: its files, and the meaning of their columns."""
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from endcap.catalog.importing.rows import COLUMNS, ONE_OF_EACH, Subject
 from endcap.catalog.importing.table_files.opening import FORMATS
+from endcap.catalog.importing.table_files.table_file import TableFile
 from endcap.sdk.errors import InvalidInput
 
 
@@ -39,7 +39,7 @@ class Layout:
 
 AS_IT_IS = Layout()
 
-_MOST_NAMED = 20
+_SAMPLE_BYTES = 65_536
 
 
 def find_sources(folder: Path) -> list[Source]:
@@ -87,62 +87,56 @@ def parse_assignments(texts: Iterable[str]) -> Assignments:
     return {subject: general[subject] | particular[subject] for subject in Subject}
 
 
-def find_columns(
-    source: Source, found: Sequence[str], layout: Layout, *, may_have_others: bool
-) -> dict[str, str]:
+def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str, str]:
     """Return the file's own names of the subject's columns that it has.
 
-    Args:
-        source: The file and its subject.
-        found: The names of its columns, as far as they are known.
-        layout: The names that the file gives columns.
-        may_have_others: Whether the file may have columns beside those found.
-
     Raises:
-        InvalidInput: The file lacks a column that the layout names, or one that is required.
+        InvalidInput: It lacks a column that it is said to have, or one that is required.
     """
-    path, subject = source.path, source.subject
+    found = file.names
     names = layout.names.get(subject, {})
     values = layout.values.get(subject, {})
     for column, name in names.items():
         if name not in found:
             raise InvalidInput(
-                f"{path} has no column {name!r} for {column}: it has {', '.join(map(repr, found))}"
+                f"{file.path} has no column {name!r} for {column}: it has {', '.join(map(repr, found))}"
             )
     wanted = {name: names.get(name, name) for name in _names(subject) if name not in values}
-    columns = {name: own for name, own in wanted.items() if own in found or may_have_others}
-    repeated = [own for own in columns.values() if found.count(own) > 1]
+    columns = {name: source for name, source in wanted.items() if source in found or not file.has_header}
+    repeated = [source for source in columns.values() if found.count(source) > 1]
     if repeated:
-        raise InvalidInput(f"{path} has two columns {repeated[0]!r}: rename one")
+        raise InvalidInput(f"{file.path} has two columns {repeated[0]!r}: rename one")
     required = [column.name for column in COLUMNS[subject] if column.required]
     missing = [name for name in required if name not in values and wanted[name] not in found]
     if ONE_OF_EACH[subject] and not any(name in columns or name in values for name in ONE_OF_EACH[subject]):
         missing.append(ONE_OF_EACH[subject][0])
     if missing and found:
         raise InvalidInput(
-            f"{path} has no column {missing[0]!r}: it has {', '.join(map(repr, found))};"
+            f"{file.path} has no column {missing[0]!r}: it has {', '.join(map(repr, found))};"
             f" say which it is with --map {missing[0]}=NAME"
         )
     return columns
 
 
-def describe_unread(names: Collection[str], read: frozenset[str], subjects: Iterable[Subject]) -> str:
-    """Return the columns of a file that are not read, each with the name that was probably meant.
+def fingerprint(source: Source, layout: Layout, currency: str) -> str:
+    """Return a fingerprint of a file: of its size, time, beginning and end.
 
     Args:
-        names: The columns that the file has.
-        read: Those that are read.
-        subjects: What its rows are.
-
-    Returns:
-        A sentence; empty where all are read.
+        source: The file.
+        layout: How its rows are read, as well as by ``currency``.
+        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
     """
-    unread = [name for name in dict.fromkeys(names) if name not in read]
-    known = [name for subject in subjects for name in _names(subject) if name not in names]
-    meant = {name: get_close_matches(re.sub(r"[\W_]+", "_", name.lower()), known, n=1) for name in unread}
-    texts = [f"{name!r}" + (f" (is it {meant[name][0]}?)" if meant[name] else "") for name in unread]
-    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
-    return f"not read: {', '.join(texts[:_MOST_NAMED])}{more}" if texts else ""
+    digest = hashlib.blake2b(digest_size=16)
+    about = source.path.stat()
+    with source.path.open("rb") as stream:
+        beginning = stream.read(_SAMPLE_BYTES)
+        stream.seek(max(0, about.st_size - _SAMPLE_BYTES))
+        end = stream.read(_SAMPLE_BYTES)
+    for part in (f"{about.st_size} {about.st_mtime_ns}", source.subject, str(layout), currency):
+        digest.update(part.encode() + b"\x1f")
+    digest.update(beginning)
+    digest.update(end)
+    return digest.hexdigest()
 
 
 def _names(subject: Subject) -> list[str]:

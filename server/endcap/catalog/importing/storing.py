@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.configuration.attribute_definitions import AttributeChecker, AttributeRejected
 from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.database.revisions import lock_revision
-from endcap.catalog.events.events import Outcome, foresee_events, store_events
+from endcap.catalog.events.events import Outcome
+from endcap.catalog.events.storing import foresee_events, store_events
 from endcap.catalog.importing.reading import Batch
+from endcap.catalog.items.attribute_checks import AttributeChecker, AttributeRejected
 from endcap.catalog.items.entry_changes import (
     USER_DELETED,
     apply_changes,
@@ -66,14 +67,14 @@ async def store_batch(
         return _of_events(stored.outcomes)
     # Nobody may change what is read until it is written.
     await lock_revision(connection=connection, shop=shop.id)
-    if batch.items:
-        items, refused = await change_items(connection=connection, shop=shop, changes=batch.items)
-        if items:
-            await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
-    else:
+    if batch.users:
         users, refused = await change_users(connection=connection, shop=shop, changes=batch.users)
         if users:
             await upsert_user_records(connection=connection, shop=shop.id, records=users.values(), now=now)
+    else:
+        items, refused = await change_items(connection=connection, shop=shop, changes=batch.items)
+        if items:
+            await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
     return BatchOutcome({place: _reason(error) for place, error in refused.items()})
 
 

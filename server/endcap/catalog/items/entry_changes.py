@@ -12,11 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from endcap.catalog.configuration.attribute_definitions import AttributeChecker, read_attribute_types
+from endcap.catalog.configuration.attribute_definitions import read_attribute_types
 from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.database.revisions import check_etag
 from endcap.catalog.fields.checks import check_availability_times
 from endcap.catalog.fields.limits import check_limit
+from endcap.catalog.items.attribute_checks import AttributeChecker
 from endcap.catalog.items.items import Item, get_items
 from endcap.catalog.people.deleted_people import People, find_deleted
 from endcap.catalog.people.user_records import UserRecord, get_user_records

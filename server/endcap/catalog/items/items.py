@@ -177,10 +177,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
         NotFound: The shop does not exist.
     """
     revision = await advance_revision(connection=connection, shop=shop)
-    await note_item_write(connection=connection, shop=shop, revision=revision)
     written = {item.id: item for item in items}
-    if not written:
-        return revision
     stored = await _positions(connection, shop, list(written))
     last = select(func.max(ITEMS.c.position)).where(ITEMS.c.shop == shop)
     next_position = (await connection.execute(last)).scalar()
@@ -205,6 +202,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
     )
     await upsert(connection=connection, table=ITEMS, values=values)
     await index_items(connection=connection, shop=shop, items=values)
+    await note_item_write(connection=connection, shop=shop, revision=revision)
     return revision
 
 

@@ -40,8 +40,10 @@ class Histories:
         """Every event of this revision of the shop and of earlier ones is in."""
         self._ahead: set[int] = set()  # later revisions that are in, where one before is not
         self._vocabulary = vocabulary
-        self._users: dict[str, int] = {}
-        self._visitors: dict[str, int] = {}
+        self.users: dict[str, int] = {}
+        """The people who have events as users, by user id."""
+        self.visitors: dict[str, int] = {}
+        """Those who have events as visitors, by visitor id."""
         self._user_of = array("i")  # by person: the user whom the events count for, or the person's own
         self.epoch = 0
         """Counts up when the sorted events are others."""
@@ -130,23 +132,15 @@ class Histories:
             self._user_of[visitor] = user
             self._visitors_of.setdefault(user, set()).add(visitor)
 
-    def missing_users(self, user_ids: AbstractSet[str]) -> AbstractSet[str]:
-        """Return the users who have no events."""
-        return {user_id for user_id in user_ids if user_id not in self._users}
-
-    def missing_visitors(self, visitor_ids: AbstractSet[str]) -> AbstractSet[str]:
-        """Return the visitors who have no events."""
-        return {visitor_id for visitor_id in visitor_ids if visitor_id not in self._visitors}
-
     def is_linked(self, visitor_id: str, user_id: str) -> bool:
         """Say whether a visitor is a user."""
-        visitor = self._visitors.get(visitor_id)
-        return visitor is not None and self._user_of[visitor] == self._users.get(user_id)
+        visitor = self.visitors.get(visitor_id)
+        return visitor is not None and self._user_of[visitor] == self.users.get(user_id)
 
     def forget(self, user_ids: Iterable[str], visitor_ids: Iterable[str]) -> None:
         """Drop people and what they did."""
-        gone = [self._users.pop(user_id) for user_id in user_ids if user_id in self._users]
-        gone += [self._visitors.pop(visitor_id) for visitor_id in visitor_ids if visitor_id in self._visitors]
+        gone = [self.users.pop(user_id) for user_id in user_ids if user_id in self.users]
+        gone += [self.visitors.pop(visitor_id) for visitor_id in visitor_ids if visitor_id in self.visitors]
         for person in gone:
             self._visitors_of.get(self._user_of[person], set()).discard(person)
             self._user_of[person] = person
@@ -266,12 +260,12 @@ class Histories:
         self._new_times = array("q")
 
     def _user(self, user_id: str) -> int:
-        person = self._users.get(user_id)
-        return self._users.setdefault(user_id, self._new_person()) if person is None else person
+        person = self.users.get(user_id)
+        return self.users.setdefault(user_id, self._new_person()) if person is None else person
 
     def _visitor(self, visitor_id: str) -> int:
-        person = self._visitors.get(visitor_id)
-        return self._visitors.setdefault(visitor_id, self._new_person()) if person is None else person
+        person = self.visitors.get(visitor_id)
+        return self.visitors.setdefault(visitor_id, self._new_person()) if person is None else person
 
     def _new_person(self) -> int:
         self._user_of.append(len(self._user_of))
@@ -286,9 +280,9 @@ class Histories:
 
     def _people(self, user_id: str | None, visitor_id: str | None) -> list[int]:
         """Return the user and the visitors whose events together are one history."""
-        visitor = None if visitor_id is None else self._visitors.get(visitor_id)
+        visitor = None if visitor_id is None else self.visitors.get(visitor_id)
         linked = None if visitor is None or self._user_of[visitor] == visitor else self._user_of[visitor]
-        user = linked if user_id is None else self._users.get(user_id)
+        user = linked if user_id is None else self.users.get(user_id)
         people = [] if user is None else [user, *self._visitors_of.get(user, ())]
         if visitor is not None and linked is None:
             people.append(visitor)

@@ -15,7 +15,8 @@ from endcap.catalog.configuration.shops import DEFAULT_SHOP, change_shop, create
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.fields.checks import check_currency
-from endcap.catalog.importing.importer import ImportReport, ImportStep, check_files, import_files
+from endcap.catalog.importing.importer import ImportStep, check_files, import_files
+from endcap.catalog.importing.report import ImportReport
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
 from endcap.catalog.reports.snapshots import export_snapshot

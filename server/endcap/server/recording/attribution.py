@@ -8,9 +8,10 @@ The content is the time, the unit, the number of items and their hashes; then te
 request, placement, and the experiment and variant of each arm.
 """
 
+import asyncio
 import hashlib
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from endcap.catalog.events.events import Attribution, Event
@@ -25,6 +26,7 @@ PURPOSE = "attribution_token"
 _HEAD = struct.Struct(">Q8sB")
 _LENGTH = struct.Struct(">H")
 _ITEM_BYTES = 3
+_TURN = 50  # events that are marked before other calls get a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,17 @@ def read_attribution(key: bytes, token: str) -> AttributedAnswer:
     return AttributedAnswer(
         request_id, placement, time, unit, items, tuple(zip(arms[::2], arms[1::2], strict=True))
     )
+
+
+async def attribute_events(events: Mapping[int, Event], key: bytes) -> dict[int, Event]:
+    """Return the events of one call, by their place in it, each marked; see ``attribute``."""
+    marked = dict(events)
+    bearers = [place for place, event in events.items() if event.attribution_token]
+    for count, place in enumerate(bearers, start=1):
+        if count % _TURN == 0:
+            await asyncio.sleep(0)
+        marked[place] = attribute(events[place], key)
+    return marked
 
 
 def attribute(event: Event, key: bytes, *, linked: Collection[bytes] = ()) -> Event:

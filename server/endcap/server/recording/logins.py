@@ -1,6 +1,5 @@
 """Events after a login: what a visitor was shown is not foreign to the user that the visitor is."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -18,8 +17,8 @@ _log = structlog.get_logger(__name__)
 
 
 async def recognize_logins(
-    events: Mapping[int, Event], shop: ServedShop, database: Database
-) -> Mapping[int, Event]:
+    events: dict[int, Event], shop: ServedShop, database: Database
+) -> dict[int, Event]:
     """Return events without the mark of a foreign unit where somebody logged in or out in between.
 
     A visitor and a user count as one where an event, of the same call or stored, links them. If the database

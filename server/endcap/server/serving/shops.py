@@ -13,7 +13,6 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import JUMP
 from endcap.catalog.events.events import Event
 from endcap.catalog.memory.changes_since import read_changes_since
-from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.loading import load_paid_prices, load_shop
 from endcap.catalog.memory.rows import (
     TimedView,
@@ -95,10 +94,6 @@ class Shops:
                 raise Unavailable(f"shop {shop!r} cannot be loaded at the moment: try again later")
             raise NotFound(f"shop {shop!r} does not exist: import a catalog into it first")
         return self._shops[shop]
-
-    def known_people(self, shop: str) -> Histories | None:
-        """Return the people of a shop, if it is in memory."""
-        return self._shops[shop].state.histories if shop in self._shops else None
 
     def committed(self, shop: str, events: Sequence[Event], revision: int) -> None:
         """Take in events that were just written, so that the next answer knows them."""

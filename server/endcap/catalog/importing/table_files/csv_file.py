@@ -34,27 +34,25 @@ class CsvFile:
     has_header = True
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = path.stat().st_size
-
-    def column_names(self) -> Sequence[str]:
-        """Return the fields of the header.
+        """Read the header.
 
         Raises:
-            InvalidInput: There is no header, or it cannot be read.
+            InvalidInput: There is none, or it cannot be read.
         """
-        return self._header()[0]
+        self.path = path
+        self.size = path.stat().st_size
+        self.names: Sequence[str]
+        self.names, self._delimiter, self._end_of_header = self._header()
 
     def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
         """Read the rest of the file; see ``TableFile``."""
-        header, delimiter, end_of_header = self._header()
-        places = {name: header.index(source) for name, source in sources.items()}
+        places = {name: self.names.index(source) for name, source in sources.items()}
         with open_text(self.path) as stream:
-            feed = _Feed(LineReader(stream, end_of_header if start == START else start))
-            rows = _rows(feed, delimiter, len(header))
+            feed = _Feed(LineReader(stream, self._end_of_header if start == START else start))
+            rows = _rows(feed, self._delimiter, len(self.names))
             while found := list(islice(rows, CHUNK_SIZE)):
                 good = [row for row in found if not isinstance(row, Malformed)]
-                fields = list(zip(*(values for _, values in good), strict=True)) or [()] * len(header)
+                fields = list(zip(*(values for _, values in good), strict=True)) or [()] * len(self.names)
                 yield Chunk(
                     text_frame(
                         [line for line, _ in good], {name: fields[place] for name, place in places.items()}

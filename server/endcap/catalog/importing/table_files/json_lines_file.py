@@ -26,18 +26,18 @@ class JsonLinesFile:
     has_header = False
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = path.stat().st_size
-
-    def column_names(self) -> Sequence[str]:
-        """Return the names in the first thousand objects.
+        """Read the names in the first thousand objects.
 
         Raises:
             InvalidInput: The file cannot be read.
         """
+        self.path = path
+        self.size = path.stat().st_size
         with open_text(self.path) as stream:
             found = [_object(line) for line in islice(_lines(LineReader(stream, START)), _SAMPLE)]
-        return list(dict.fromkeys(name for row in found if isinstance(row, dict) for name in row))
+        self.names: Sequence[str] = list(
+            dict.fromkeys(name for row in found if isinstance(row, dict) for name in row)
+        )
 
     def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
         """Read the rest of the file; see ``TableFile``."""

@@ -24,14 +24,10 @@ class ParquetFile:
         self.path = path
         try:
             self._table = pl.scan_parquet(path)
-            self._schema = self._table.collect_schema()
+            self.names: Sequence[str] = self._table.collect_schema().names()
             self.size = int(self._table.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, OSError):
             raise InvalidInput(f"{path} is not a Parquet file: write it again") from None
-
-    def column_names(self) -> Sequence[str]:
-        """Return the names of its schema."""
-        return self._schema.names()
 
     def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
         """Read the rest of the file; see ``TableFile``."""

@@ -68,12 +68,8 @@ class TableFile(Protocol):
     has_header: bool
     """Whether it says which columns it has; else a row may have any."""
 
-    def column_names(self) -> Sequence[str]:
-        """Return the names of its columns, as far as they are known before it is read.
-
-        Raises:
-            InvalidInput: It cannot be read, or is not of its format.
-        """
+    names: Sequence[str]
+    """The names of its columns, as far as they are known before it is read."""
 
     def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
         """Read the rest of it.

@@ -15,19 +15,15 @@ from endcap.catalog.fields.limits import LIMITS, MAX_LEAD, MAX_QUANTITY, check_i
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.attributes import read_attributes
 from endcap.server.api.convert.money import read_money
-from endcap.server.recording.attribution import attribute
-from endcap.server.serving.state import ServedShop
 from endcap.v1 import event_pb2, rejection_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue
 
-
-_TURN = 100
-"""Events that are read before other calls get a turn: about a millisecond's work."""
 
 _ID_LENGTH = LIMITS["event_id"]  # of every identifier, and of the one that a rejection shows
 _DAY = 86_400_000  # milliseconds
 _NANOS = 1_000_000_000
 _IDENTIFIERS = ("event_id", "user_id", "visitor_id", "item_id", "order_id")
+_TURN = 100  # events that are read before other calls get a turn: about a millisecond's work
 _PLANNED = ("reversed_event_id", "unit_cost", "query")
 """Fields that the contract has and no table holds yet."""
 
@@ -61,26 +57,18 @@ class EventRejected(InvalidInput):
 
 
 async def read_events(
-    messages: Sequence[event_pb2.Event], shop: ServedShop, *, now: int
+    messages: Sequence[event_pb2.Event], now: int, max_age_days: int
 ) -> tuple[dict[int, Event], list[rejection_pb2.Rejection]]:
-    """Return the events that are well formed, by their place and marked, and why the others are not.
-
-    Args:
-        messages: As they came.
-        shop: Theirs.
-        now: Unix milliseconds; the time of an event that names none.
-    """
+    """Return the events that are well formed, by their place, and why the others are not."""
     events: dict[int, Event] = {}
     rejections: list[rejection_pb2.Rejection] = []
     for place, message in enumerate(messages):
         if place % _TURN == _TURN - 1:
             await asyncio.sleep(0)
         try:
-            event = read_event(message, now=now, max_age_days=shop.max_event_age_days)
+            events[place] = read_event(message, now=now, max_age_days=max_age_days)
         except InvalidInput as error:
             rejections.append(write_rejection(place, message, error))
-        else:
-            events[place] = attribute(event, shop.token_key)
     return events, rejections
 
 

@@ -1,7 +1,6 @@
 """Records events."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -12,6 +11,7 @@ from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.call import RpcContext, current_caller
 from endcap.server.api.convert.events import EventRejected, read_events, write_rejection
+from endcap.server.recording.attribution import attribute_events
 from endcap.server.recording.logins import recognize_logins
 from endcap.server.serving.shops import Shops
 from endcap.v1 import event_service_pb2 as pb
@@ -55,25 +55,24 @@ class EventServicer(EventServiceServicer):
         self._writer.check_room(len(request.events))
         response = pb.RecordEventsResponse(request_id=caller.request_id)
         async with self._reading:
-            read, rejections = await read_events(request.events, shop, now=caller.time)
-        events = await recognize_logins(read, shop, self._database)
+            events, rejections = await read_events(request.events, caller.time, shop.max_event_age_days)
+            events = await attribute_events(events, shop.token_key)
+        events = await recognize_logins(events, shop, self._database)
         if request.durability == pb.DURABILITY_BUFFERED:
             response.durability = pb.DURABILITY_BUFFERED
             if events:
-                self._writer.buffer(shop.id, list(events.values()))
+                self._writer.buffer(shop.id, list(events.values()), shop.state.histories)
             response.accepted_count = len(events)
         else:
             response.durability = pb.DURABILITY_DURABLE
             if events:
-                recorded = await self._writer.record(shop.id, list(events.values()))
+                recorded = await self._writer.record(shop.id, list(events.values()), shop.state.histories)
                 response.revision = recorded.revision
-                outcomes = dict(zip(events, recorded.outcomes, strict=True))
-                found = Counter(recorded.outcomes)
-                response.accepted_count = found[Outcome.ACCEPTED]
-                response.duplicate_count = found[Outcome.DUPLICATE]
+                response.accepted_count = recorded.outcomes.count(Outcome.ACCEPTED)
+                response.duplicate_count = recorded.outcomes.count(Outcome.DUPLICATE)
                 rejections += [
                     write_rejection(place, request.events[place], _REFUSALS[outcome])
-                    for place, outcome in outcomes.items()
+                    for place, outcome in zip(events, recorded.outcomes, strict=True)
                     if outcome in _REFUSALS
                 ]
             else:

@@ -84,23 +84,23 @@ async def _longest_pause(done: asyncio.Event) -> float:
     return longest
 
 
-def _update(stock: TimedView, news: ShopChanges) -> tuple[TimedView | None, float]:
+def _update(timed_view: TimedView, news: ShopChanges) -> tuple[TimedView | None, float]:
     started = time.thread_time()
-    after = update_timed_view(stock, news.shop, news.items, now=0)
+    after = update_timed_view(timed_view, news.shop, news.items, now=0)
     return after, time.thread_time() - started
 
 
 async def _measure(
-    database: Database, loaded: LoadedShop, stock: TimedView, model: Vocabulary
+    database: Database, loaded: LoadedShop, timed_view: TimedView, model: Vocabulary
 ) -> tuple[TimedView, dict[str, float]]:
-    revision = stock.revision
+    revision = timed_view.revision
     done = asyncio.Event()
     watching = asyncio.create_task(_longest_pause(done))
     started = time.perf_counter()
     async with database.read() as connection:
         news = await read_changes_since(connection=connection, shop="default", revision=revision)
     read = time.perf_counter()
-    after, processor = await asyncio.to_thread(_update, stock, news)
+    after, processor = await asyncio.to_thread(_update, timed_view, news)
     updated = time.perf_counter()
     assert after is not None
     loaded.histories.follow(after.view.vocabulary)
@@ -145,7 +145,7 @@ async def main() -> int:
         print(
             "milliseconds, median (largest)", *("read", "update", "waited", "loop", "swap", "align"), sep="\t"
         )
-        stock = loaded.stock
+        timed_view = loaded.timed_view
         for kind, make in WRITES.items():
             for size in SIZES:
                 figures = []
@@ -154,7 +154,7 @@ async def main() -> int:
                         await upsert_items(
                             connection=connection, shop="default", items=make(size, turn), now=2
                         )
-                    stock, measured = await _measure(database, loaded, stock, model)
+                    timed_view, measured = await _measure(database, loaded, timed_view, model)
                     figures.append(measured)
                 columns = {name: [each[name] for each in figures] for name in figures[0]}
                 print(

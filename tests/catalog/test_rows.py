@@ -71,7 +71,7 @@ async def test_after_any_writes_the_shop_is_as_if_loaded_again(catalog_database:
     """Some items were viewed before they came in; some updates take in several writes at once."""
     chance = random.Random(seed)
     loaded = await load_shop(catalog_database, "default", now=NOW)
-    stock, histories, revision = loaded.stock, loaded.histories, loaded.shop.revision
+    timed_view, histories, revision = loaded.timed_view, loaded.histories, loaded.shop.revision
     updates = 0
     for step in range(12):
         now = NOW + step
@@ -91,17 +91,17 @@ async def test_after_any_writes_the_shop_is_as_if_loaded_again(catalog_database:
         again = await load_shop(catalog_database, "default", now=now)
         assert news.revisions == set(range(revision + 1, news.shop.revision + 1))
 
-        after = update_timed_view(stock, news.shop, news.items, now=now)
+        after = update_timed_view(timed_view, news.shop, news.items, now=now)
 
         updates += after is not None
-        stock, revision = after or again.stock, news.shop.revision
-        histories.follow(stock.view.vocabulary)
+        timed_view, revision = after or again.timed_view, news.shop.revision
+        histories.follow(timed_view.view.vocabulary)
         for own, events in news.events.items():
             histories.apply(events, own)
         histories.reach(revision)
-        stock = with_counts(stock, "default", count_log(stock.counts, histories.log()))
-        assert columns(stock.view) == columns(again.view)
-        assert stock.changes_at == again.stock.changes_at
+        timed_view = with_counts(timed_view, "default", count_log(timed_view.counts, histories.log()))
+        assert columns(timed_view.view) == columns(again.view)
+        assert timed_view.changes_at == again.timed_view.changes_at
         assert histories.of("ann").rows.tolist() == again.histories.of("ann").rows.tolist()
     assert updates > 0
 
@@ -110,7 +110,7 @@ async def test_a_shop_whose_items_never_come_or_go_waits_for_no_time(catalog_dat
     async with catalog_database.write() as connection:
         await upsert_items(connection=connection, shop="default", items=[Item("mug")], now=NOW)
 
-    assert (await load_shop(catalog_database, "default", now=NOW)).stock.changes_at == NEVER
+    assert (await load_shop(catalog_database, "default", now=NOW)).timed_view.changes_at == NEVER
 
 
 async def test_an_item_is_read_once_as_it_is_now_however_often_it_was_written(

@@ -38,13 +38,13 @@ class LoadedShop:
     """A shop at one revision. The histories are in rows of the view."""
 
     shop: ShopRecord
-    stock: TimedView
+    timed_view: TimedView
     histories: Histories
 
     @property
     def view(self) -> CatalogView:
         """The view of the items."""
-        return self.stock.view
+        return self.timed_view.view
 
 
 async def load_shop(database: Database, shop: str, *, now: int) -> LoadedShop:
@@ -91,18 +91,18 @@ async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedSh
         event_weights=about.event_weights,
     )
     no_counts = count_log(None, Histories(nothing.vocabulary).log())
-    stock = TimedView(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
+    timed_view = TimedView(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
     # Piece by piece, for while many rows are Python objects, garbage collections stop all threads for long.
     async for part in _partitions(connection, select_items(shop), _ITEMS):
-        stock = cast(
-            "TimedView", update_timed_view(stock, about, part, now=now)
+        timed_view = cast(
+            "TimedView", update_timed_view(timed_view, about, part, now=now)
         )  # which can tell, where items only come
-    histories = await _histories(connection, about, stock.view.vocabulary, now)
-    stock = with_counts(stock, shop, count_log(None, histories.log()))
+    histories = await _histories(connection, about, timed_view.view.vocabulary, now)
+    timed_view = with_counts(timed_view, shop, count_log(None, histories.log()))
     paid_prices = await _paid_prices(
-        connection, shop=shop, currency=about.currency, vocabulary=stock.view.vocabulary
+        connection, shop=shop, currency=about.currency, vocabulary=timed_view.view.vocabulary
     )
-    return LoadedShop(about, with_paid_prices(stock, paid_prices), histories)
+    return LoadedShop(about, with_paid_prices(timed_view, paid_prices), histories)
 
 
 async def _histories(

@@ -47,58 +47,58 @@ class TimedView:
         return np.flatnonzero(self.view.available & (self.schedule.ends <= now)).astype(np.int32)
 
 
-def timed_view_at(stock: TimedView, now: int) -> TimedView:
-    """Return a stock in which those items are available that can be bought at a moment.
+def timed_view_at(timed_view: TimedView, now: int) -> TimedView:
+    """Return a timed view whose availability is that of a moment.
 
     Args:
-        stock: Of any moment.
+        timed_view: Of any moment.
         now: Unix milliseconds of the moment.
     """
-    available = stock.schedule.available(now)
-    view = stock.view
+    available = timed_view.schedule.available(now)
+    view = timed_view.view
     if not np.array_equal(available, view.available):
         view = replace(view, available=available)
-    return replace(stock, view=view, changes_at=stock.schedule.next_change(now))
+    return replace(timed_view, view=view, changes_at=timed_view.schedule.next_change(now))
 
 
-def with_counts(stock: TimedView, shop: str, counts: UserCounts) -> TimedView:
-    """Return a stock whose view has other counts, and shares all else.
+def with_counts(timed_view: TimedView, shop: str, counts: UserCounts) -> TimedView:
+    """Return a timed view whose view has other counts, and shares all else.
 
     Args:
-        stock: The items.
+        timed_view: The items.
         shop: The shop's id.
         counts: Of as many rows, or of fewer where some are new.
     """
     users_by_age = {
-        event_type: padded(users, len(stock.view), blank=0)
+        event_type: padded(users, len(timed_view.view), blank=0)
         for event_type, users in counts.users_by_age.items()
     }
     view = replace(
-        stock.view,
-        version=view_version(shop, stock.revision, counts.revision),
+        timed_view.view,
+        version=view_version(shop, timed_view.revision, counts.revision),
         as_of=counts.as_of,
         users_by_age=MappingProxyType(users_by_age),
     )
-    return replace(stock, view=view, counts=counts)
+    return replace(timed_view, view=view, counts=counts)
 
 
-def with_paid_prices(stock: TimedView, paid_prices: NDArray[np.float64]) -> TimedView:
-    """Return a stock whose view has other medians of what was paid, of as many rows or fewer."""
-    view = stock.view
+def with_paid_prices(timed_view: TimedView, paid_prices: NDArray[np.float64]) -> TimedView:
+    """Return a timed view with other medians of paid prices, of as many rows or fewer."""
+    view = timed_view.view
     paid_prices = padded(frozen(paid_prices), len(view), blank=np.nan)
     if np.array_equal(paid_prices, view.paid_prices, equal_nan=True):
-        return stock
+        return timed_view
     usual = usual_prices(view.original_prices, paid_prices)
-    return replace(stock, view=replace(view, paid_prices=paid_prices, usual_prices=usual))
+    return replace(timed_view, view=replace(view, paid_prices=paid_prices, usual_prices=usual))
 
 
 def update_timed_view(
-    stock: TimedView, shop: ShopRecord, items: Sequence[ItemRow], *, now: int
+    timed_view: TimedView, shop: ShopRecord, items: Sequence[ItemRow], *, now: int
 ) -> TimedView | None:
     """Return the items of a shop at a later revision.
 
     Args:
-        stock: The items before.
+        timed_view: The items before.
         shop: The shop at the later revision.
         items: What was written after the earlier one, in the order of the rows.
         now: Unix milliseconds of the moment that says which items can be bought.
@@ -107,18 +107,18 @@ def update_timed_view(
         None where only loading the shop again can tell, as for ``update_view``.
     """
     rows = np.array([item.position for item in items], np.int32)
-    schedule = stock.schedule.updated(rows, items)
+    schedule = timed_view.schedule.updated(rows, items)
     changed = build_view(
         item_columns(items, shop, schedule.available(now)[rows]),
         EventColumns.none(),
         version="",
-        as_of=stock.view.as_of,
+        as_of=timed_view.view.as_of,
     )
-    version = view_version(shop.id, shop.revision, stock.counts.revision)
-    view = update_view(stock.view, changed, rows, version=version)
+    version = view_version(shop.id, shop.revision, timed_view.counts.revision)
+    view = update_view(timed_view.view, changed, rows, version=version)
     if view is None:
         return None
-    return timed_view_at(replace(stock, view=view, schedule=schedule, revision=shop.revision), now)
+    return timed_view_at(replace(timed_view, view=view, schedule=schedule, revision=shop.revision), now)
 
 
 def item_columns(items: Sequence[ItemRow], shop: ShopRecord, available: NDArray[np.bool_]) -> ItemColumns:

@@ -92,7 +92,7 @@ class Pipeline:
             ladder,
             history=history,
             seen=seen,
-            expired=state.stock.expired(request.time),
+            expired=state.timed_view.expired(request.time),
             conditions=conditions,
             masks=state.masks,
             eligible=eligible,

@@ -160,7 +160,7 @@ class Shops:
         """Take the events that came in into the counts behind popularity."""
         for shop in list(self._shops.values()):
             histories = shop.state.histories
-            if not shop.stock.counts.are_of(histories.epoch, histories.awaited):
+            if not shop.timed_view.counts.are_of(histories.epoch, histories.awaited):
                 await self._attempt(shop.id, self._count(shop))
 
     async def _attempt(self, shop_id: str, work: Coroutine[Any, Any, None]) -> None:
@@ -195,9 +195,9 @@ class Shops:
         elif time.monotonic() - shop.renewed_at > view_max_age:
             await self._renew(shop)
         async with shop.catching_up:
-            if shop.stock.changes_at <= self._now():
-                stock = await asyncio.to_thread(timed_view_at, shop.stock, self._now())
-                shop.state = await self._states.restocked(shop.state, stock)
+            if shop.timed_view.changes_at <= self._now():
+                timed_view = await asyncio.to_thread(timed_view_at, shop.timed_view, self._now())
+                shop.state = await self._states.with_timed_view(shop.state, timed_view)
 
     async def _renew(self, shop: ServedShop) -> None:
         """Read again what no revision tells of: what was paid, and bundles that could not be loaded."""
@@ -205,15 +205,15 @@ class Shops:
         paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
         async with shop.catching_up:
             shop.state = await self._states.reconfigured(shop.id, shop.state)
-            if shop.stock.view.lineage is view.lineage:
-                self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.stock, paid_prices))
+            if shop.timed_view.view.lineage is view.lineage:
+                self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.timed_view, paid_prices))
             shop.renewed_at = time.monotonic()
 
     async def _count(self, shop: ServedShop) -> None:
         histories = shop.state.histories
         if histories.awaited > histories.revision:  # another process wrote in between
             await self._catch_up(shop, histories.awaited)
-        counts: UserCounts | None = shop.stock.counts
+        counts: UserCounts | None = shop.timed_view.counts
         async with shop.catching_up:  # no revision is half there
             log = histories.log()
         if is_due(counts, log):
@@ -226,11 +226,11 @@ class Shops:
         counts = await asyncio.to_thread(count_log, counts, log)
         async with shop.catching_up:
             if shop.state.histories is histories and histories.epoch == log.epoch:
-                self._recount(shop, with_counts(shop.stock, shop.id, counts))
+                self._recount(shop, with_counts(shop.timed_view, shop.id, counts))
 
-    def _recount(self, shop: ServedShop, stock: TimedView) -> None:
+    def _recount(self, shop: ServedShop, timed_view: TimedView) -> None:
         """Answer from a view of the same items, to which no condition can tell a difference."""
-        shop.state = replace(shop.state, stock=stock)
+        shop.state = replace(shop.state, timed_view=timed_view)
 
     def close(self, shop: str) -> None:
         """Serve a shop no longer that was deleted, and forget it."""
@@ -267,19 +267,19 @@ class Shops:
                 return
             async with self._database.read() as connection:
                 news = await read_changes_since(connection=connection, shop=shop.id, revision=shop.revision)
-            stock: TimedView | None = shop.stock
+            timed_view: TimedView | None = shop.timed_view
             if news.items:
-                stock = await asyncio.to_thread(
-                    update_timed_view, shop.stock, news.shop, news.items, now=self._now()
+                timed_view = await asyncio.to_thread(
+                    update_timed_view, shop.timed_view, news.shop, news.items, now=self._now()
                 )
-            if stock is None or len(news.revisions) < news.shop.revision - shop.revision:
+            if timed_view is None or len(news.revisions) < news.shop.revision - shop.revision:
                 if news.shop.revision - shop.revision > JUMP // 2:
                     self.left_in_files.set()  # a backup that was restored may have held people deleted since
                 await self._reload(shop)
                 return
             if news.rebuilds:
                 shop.state = await self._states.reconfigured(shop.id, shop.state)
-            shop.state = await self._states.restocked(shop.state, stock)
+            shop.state = await self._states.with_timed_view(shop.state, timed_view)
             for known in news.revisions:
                 await self._take_in(shop, news.events.get(known, ()), known)
 
@@ -305,13 +305,15 @@ class Shops:
         revision_before = 0 if before is None else before.revision
         try:
             loaded = await load_shop(self._database, shop_id, now=self._now())
-            about, stock = loaded.shop, loaded.stock
+            about, timed_view = loaded.shop, loaded.timed_view
             if before is not None and about.revision >= revision_before:
                 # What was computed from the view before holds for the items that have not changed.
-                stock = replace(stock, view=replace(stock.view, lineage=before.state.view.lineage))
+                timed_view = replace(
+                    timed_view, view=replace(timed_view.view, lineage=before.state.view.lineage)
+                )
             state = await self._states.build(
                 shop_id,
-                stock,
+                timed_view,
                 loaded.histories,
                 Generation.of(()) if before is None else before.state.generation,
             )

@@ -18,7 +18,7 @@ from endcap.server.serving.masks import Masks
 class ShopState:
     """The state that one answer is made from; replaced whole, never changed."""
 
-    stock: TimedView
+    timed_view: TimedView
     masks: Masks
     histories: Histories
     """Shared with later states, so it may hold events of items that the view does not."""
@@ -27,11 +27,11 @@ class ShopState:
     ladders: Mapping[str, Ladder]
 
     view: CatalogView = field(init=False)
-    """The view of the stock."""
+    """The view of the items."""
 
     def __post_init__(self) -> None:
         """Have the view at hand, which each answer reads many times."""
-        object.__setattr__(self, "view", self.stock.view)
+        object.__setattr__(self, "view", self.timed_view.view)
 
     def history(self, user_id: str | None, visitor_id: str | None) -> History:
         """Return the events of a person that concern items of the view, as ``Histories.of`` has them."""
@@ -77,9 +77,9 @@ class ServedShop:
     """Held while other processes' writes are taken in, so that many calls wait for one load."""
 
     @property
-    def stock(self) -> TimedView:
+    def timed_view(self) -> TimedView:
         """The items that are served."""
-        return self.state.stock
+        return self.state.timed_view
 
     @property
     def revision(self) -> int:

@@ -48,11 +48,13 @@ class StateBuilder:
         self._observe_batch = observe_batch
         self._mask_worker = MaskWorker()
 
-    async def build(self, shop: str, stock: TimedView, histories: Histories, before: Generation) -> ShopState:
+    async def build(
+        self, shop: str, timed_view: TimedView, histories: Histories, before: Generation
+    ) -> ShopState:
         """Return the state of a shop that was just loaded; models of the generation before are kept."""
         generation, ladders = await self._configured(shop, before)
-        masks = await self._masks(stock.view, ladders)
-        return ShopState(stock, masks, histories, generation, ladders)
+        masks = await self._masks(timed_view.view, ladders)
+        return ShopState(timed_view, masks, histories, generation, ladders)
 
     async def reconfigured(self, shop: str, state: ShopState) -> ShopState:
         """Return a state with the bundles and placements that are stored now."""
@@ -60,13 +62,13 @@ class StateBuilder:
         await state.masks.hold(_conditions(ladders))
         return replace(state, generation=generation, ladders=ladders)
 
-    async def restocked(self, state: ShopState, stock: TimedView) -> ShopState:
+    async def with_timed_view(self, state: ShopState, timed_view: TimedView) -> ShopState:
         """Return a state with other items; histories get the events that waited for new ones."""
         masks = state.masks
-        if stock.view is not state.view:
-            masks = await self._masks(stock.view, state.ladders)
-            state.histories.follow(stock.view.vocabulary)
-        return replace(state, stock=stock, masks=masks)
+        if timed_view.view is not state.view:
+            masks = await self._masks(timed_view.view, state.ladders)
+            state.histories.follow(timed_view.view.vocabulary)
+        return replace(state, timed_view=timed_view, masks=masks)
 
     async def _configured(self, shop: str, before: Generation) -> tuple[Generation, Mapping[str, Ladder]]:
         async with self._database.read() as connection:

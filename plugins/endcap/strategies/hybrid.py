@@ -54,9 +54,9 @@ class HybridParameters:
 
     weights: str = parameter(
         "",
-        "Weight w of each base model, as in 'ease=1 popular_week=0.5'; raising one moves its best items up."
-        " Empty takes the weights of the trained model. A base model is the name of a strategy that scores, or one"
-        f" of {', '.join(VARIANTS)}.",
+        "Weight w of each base model, as in 'ease=1 popular_week=0.5'; higher moves its best items up."
+        " Empty takes the weights of the trained model. A base model is the name of a strategy that scores,"
+        f" or one of {', '.join(VARIANTS)}.",
     )
 
 

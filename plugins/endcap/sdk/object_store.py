@@ -52,7 +52,7 @@ class ObjectStore:
             url: ``s3://BUCKET/PREFIX``, or another scheme of ``SCHEMES``.
 
         Raises:
-            InvalidInput: It is no such URL.
+            InvalidInput: The URL has another scheme or no bucket.
         """
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES or not parts.netloc:

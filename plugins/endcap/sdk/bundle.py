@@ -101,7 +101,7 @@ class BundleManifest:
     """SHA-256 of each file, in hexadecimal."""
 
     compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """What evaluation measured of others on the same days: of ``popular``, and of bundles that served when
+    """Results of other models on the same days: of ``popular``, and of bundles that served when
     this one was trained, by ``MODEL@VERSION``. Empty where nothing was measured."""
 
     @classmethod

@@ -1,4 +1,4 @@
-"""One question in the platform's own terms, and its answer."""
+"""One query in the platform's own terms, and its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """One question. Everything in it is frozen, and rows are those of the view that comes with it."""
+    """One query. Everything in it is frozen, and rows are those of the view that comes with it."""
 
     task: Task
 

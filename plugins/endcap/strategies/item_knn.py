@@ -39,7 +39,7 @@ from endcap.sdk.profiles import Profile, counted_history, explain_profiles, scor
 
 
 RECENT_EVENTS = 20
-"""How far back a sequence is followed."""
+"""Number of last events of a sequence that count."""
 
 DECAY = 0.6
 """Decay of an event's weight, relative to the event after it."""

@@ -18,7 +18,7 @@ class SliceReport:
     """The accuracy on one part of the cases."""
 
     cases: int
-    """How many cases take part."""
+    """Number of cases."""
 
     metrics: Mapping[str, Measure]
     """By metric and cutoff: ``ndcg@10``."""
@@ -32,13 +32,13 @@ class Report:
     data: str
 
     protocol: str
-    """How the data were split."""
+    """The split of the data."""
 
     scored: bool
     """True when all items were ranked by score; False when only the strategy's lists could be tested."""
 
     items: int
-    """How many items are ranked."""
+    """Number of ranked items."""
 
     events: int
     """Number of training events."""

@@ -31,7 +31,7 @@ MAXIMUM_BYTES = 2**31 - 2**24
 
 RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-6
-"""How far the two may be apart: sums in another order differ by rounding."""
+"""Largest difference between the two outputs: sums in another order differ by rounding."""
 
 LENGTHS = (1, 2, 7, 40)
 """The lengths of the free dimensions that the gate tries."""

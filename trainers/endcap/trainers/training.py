@@ -29,7 +29,7 @@ class Training:
     """The bundle's folder."""
 
     seconds: float
-    """How long training and export took."""
+    """Duration of training and export."""
 
     peak_memory_mebibytes: float | None
     """The process's peak meanwhile; None where the system does not tell."""

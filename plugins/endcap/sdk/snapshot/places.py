@@ -1,4 +1,4 @@
-"""Where a snapshot lies: in a folder, or in an object store below a prefix.
+"""Places of snapshots: in a folder, or in an object store below a prefix.
 
 In both it appears whole or not at all. A folder is filled under another name and then renamed. In an object
 store, which cannot rename, the manifest comes last, and until then there is no snapshot.

@@ -24,7 +24,7 @@ class Snapshot:
     """A snapshot, opened."""
 
     folder: Path
-    """Where its files are; of one from an object store, a private copy that goes with this object."""
+    """The folder of the files; for an object store, a private copy that is deleted with this object."""
 
     manifest: SnapshotManifest
 

@@ -1,4 +1,4 @@
-"""Strategies judged on five sequences whose right answers are known."""
+"""Strategies tested on five sequences whose targets are known."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -41,7 +41,7 @@ def test_a_table_shows_strategies_side_by_side() -> None:
     text = table([report("popular", 0.071), report("ease", 0.1055)], metrics=("recall@20", "ndcg@20"))
 
     assert text.splitlines() == [
-        "shop: by time; 331,726 events fitted, 3,939 items ranked; means with 95 % intervals",
+        "shop: by time; 331,726 training events, 3,939 items ranked; means with 95 % intervals",
         "",
         "all (1,365 cases)                recall@20                  ndcg@20",
         "popular            0.0710 [0.0610, 0.0810]  0.1000 [0.0500, 0.1500]",
@@ -57,11 +57,11 @@ def test_a_table_shows_strategies_side_by_side() -> None:
     ]
 
 
-def test_a_table_says_which_strategy_was_judged_by_its_lists() -> None:
+def test_a_table_says_which_strategy_was_tested_by_its_lists() -> None:
     text = table([report("random", 0.01, scored=False)], metrics=("recall@20",))
 
     assert "random *" in text
-    assert text.endswith("* judged by its lists alone: it does not score every item")
+    assert text.endswith("* tested by its lists alone: it does not score every item")
 
 
 @pytest.mark.parametrize("strategies", [("ease",), ("popular", "item_knn", "ease")])

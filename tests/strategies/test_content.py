@@ -26,7 +26,7 @@ OTHER = len(TERMS)
 
 BOUGHT_WITH = np.eye(OTHER + 1, dtype=np.float32)
 BOUGHT_WITH[[0, 2]] = [[0.8, 0, 0.6, 0, 0, 0], [0.6, 0, 0.8, 0, 0, 0]]
-"""Who buys mugs buys tea: their tastes have the cosine .8 · .6 + .6 · .8 = .96."""
+"""Who buys mugs buys tea: their collaborative parts have the cosine .8 · .6 + .6 · .8 = .96."""
 
 
 def run(inputs: Tensors) -> Tensors:
@@ -78,8 +78,8 @@ class TestContent(StrategyContract):
 
         assert shop.recommend(["dear mug"], exclude=["dear mug", "cheap mug"])[0] == "green tea"
 
-    def test_related_goes_by_the_taste_of_the_whole_cart(self) -> None:
-        """The cart's taste is that of mug and tea together, (.7, .7) when scaled: equally near to both."""
+    def test_related_goes_by_the_collaborative_part_of_the_whole_cart(self) -> None:
+        """The cart's collaborative part is that of mug and tea, (.7, .7) when scaled: near to both."""
         shop = self.shop([*SHELF, SampleItem("tea mug", title="Tea, mug", price=5)])
 
         ranking = shop.rank(task=Task.RELATED, items=["dear mug", "green tea"], n=2)

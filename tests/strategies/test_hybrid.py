@@ -37,7 +37,7 @@ ITEMS = CHECKERBOARD_IDS
 
 @dataclass(frozen=True)
 class Fixed:
-    """A source that says the same of every user, and gives its own name as the reason."""
+    """A base model that says the same of every user, and gives its own name as the reason."""
 
     name: str
     scores: Mapping[str, float]
@@ -80,12 +80,12 @@ TASTE = Fixed("taste", {"a": 3, "b": 1, "c": 2})
 TREND = Fixed("trend", {"a": 10, "b": 30, "c": 10, "d": 30})
 """Mean 20, deviation 10: a and c have z = −1, b and d 1."""
 
-SOURCES = MappingProxyType({"taste": TASTE, "trend": TREND})
+BASE_MODELS = MappingProxyType({"taste": TASTE, "trend": TREND})
 
 
 def run(inputs: Tensors) -> Tensors:
     """Do what the trained graph does, its weights 2 and 1."""
-    return {"scores": np.tensordot(np.array([2, 1], np.float32), inputs["standard"], 1)}
+    return {"scores": np.tensordot(np.array([2, 1], np.float32), inputs["z_scores"], 1)}
 
 
 MODEL = FakeModel("hybrid", Vocabulary(ITEMS), run, {"weights": {"taste": 2.0, "trend": 1.0}})
@@ -93,7 +93,7 @@ MODEL = FakeModel("hybrid", Vocabulary(ITEMS), run, {"weights": {"taste": 2.0, "
 
 def shop(weights: str, items: Sequence[str] = ("a", "b", "c", "d", "e")) -> SampleShop:
     """Return a shop whose hybrid has weights set by hand."""
-    return SampleShop(Hybrid(NeedsModel([], SOURCES), HybridParameters(weights)), catalog(items))
+    return SampleShop(Hybrid(NeedsModel([], BASE_MODELS), HybridParameters(weights)), catalog(items))
 
 
 class TestHybrid(StrategyContract):
@@ -102,9 +102,9 @@ class TestHybrid(StrategyContract):
     strategy = Hybrid
     parameters = HybridParameters()
     models = (MODEL,)
-    strategies = SOURCES
+    strategies = BASE_MODELS
 
-    def test_scores_are_the_weighted_sum_of_standard_scores(self) -> None:
+    def test_scores_are_the_weighted_sum_of_z_scores(self) -> None:
         """By hand: a 2√1.5 − 1, d 1 for taste does not know it, c −1, b 1 − 2√1.5; nobody knows e and f."""
         shop = self.shop(ITEMS)
 
@@ -118,7 +118,7 @@ class TestHybrid(StrategyContract):
 
         assert found == ["a", "d", "b"]
 
-    def test_the_reason_is_that_of_the_source_that_adds_most(self) -> None:
+    def test_the_reason_is_that_of_the_base_model_that_adds_most(self) -> None:
         """Taste speaks for a, trend for b and d; to c both add nothing or less, so it has none."""
         shop = self.shop(ITEMS)
 
@@ -138,7 +138,7 @@ class TestHybridByHand(StrategyContract):
 
     strategy = Hybrid
     parameters = HybridParameters("taste=1 trend=0.5")
-    strategies = SOURCES
+    strategies = BASE_MODELS
 
     def test_weights_by_hand_override_the_model(self) -> None:
         assert shop("trend=1").recommend() == ["b", "d", "a", "c"]
@@ -154,16 +154,16 @@ def test_a_filter_changes_no_score() -> None:
     np.testing.assert_array_equal(whole.scores[kept], filtered.scores)
 
 
-def test_a_source_without_a_model_is_left_out() -> None:
+def test_a_base_model_without_a_model_is_left_out() -> None:
     assert shop("untrained=5 trend=1").recommend() == shop("trend=1").recommend()
 
 
-def test_a_source_that_counts_nothing_is_not_asked() -> None:
+def test_a_base_model_of_weight_0_is_not_asked() -> None:
     """Only trend knows d."""
     assert shop("taste=1 trend=0").recommend() == ["a", "c", "b"]
 
 
-def test_without_any_source_there_is_no_strategy() -> None:
+def test_without_any_base_model_there_is_no_strategy() -> None:
     with pytest.raises(ModelMissing, match="which are untrained"):
         shop("untrained=5")
 
@@ -173,7 +173,7 @@ def test_without_weights_there_is_no_strategy() -> None:
         shop("")
 
 
-def test_a_strategy_that_does_not_score_is_no_source() -> None:
+def test_a_strategy_that_does_not_score_is_no_base_model() -> None:
     with pytest.raises(InvalidInput, match="'lists' does not score"):
         Hybrid(FakeResources([], {"lists": ListsOnly()}), HybridParameters("lists=1"))
 
@@ -196,16 +196,16 @@ def test_equal_scores_say_nothing() -> None:
     scores = np.full((1, 1001), 0.1, np.float32)
     scores[0, 0] = np.nan
 
-    standard = standardize(scores)
+    z_scores = standardize(scores)
 
-    assert np.isnan(standard[0, 0])
-    assert not standard[0, 1:].any()
+    assert np.isnan(z_scores[0, 0])
+    assert not z_scores[0, 1:].any()
 
 
-def test_a_query_of_which_a_source_knows_nothing_stays_without_scores() -> None:
-    standard = standardize(np.array([[np.nan, np.nan], [1, 3]], np.float32))
+def test_a_query_of_which_a_base_model_knows_nothing_stays_without_scores() -> None:
+    z_scores = standardize(np.array([[np.nan, np.nan], [1, 3]], np.float32))
 
-    np.testing.assert_array_equal(standard, np.array([[np.nan, np.nan], [-1, 1]], np.float32))
+    np.testing.assert_array_equal(z_scores, np.array([[np.nan, np.nan], [-1, 1]], np.float32))
 
 
 def test_weights_are_read_in_their_order() -> None:

@@ -132,12 +132,12 @@ def test_a_bundle_says_what_popular_and_the_one_that_serves_reach_on_the_same_da
     assert set(first.manifest.compared["popular"]) == {"recall@20", "ndcg@20", "hit@20"}
     # Equal hyperparameters and days give equal figures, though the first bundle has seen the days by now.
     assert same.manifest.compared[serving] == same.manifest.metrics == first.manifest.metrics
-    # Other hyperparameters are judged beside those of the bundle that serves.
+    # Other hyperparameters are tested beside those of the bundle that serves.
     assert narrow.manifest.compared[serving] == first.manifest.metrics
     assert narrow.manifest.metrics != first.manifest.metrics, result.output
 
 
-def test_what_cannot_be_judged_beside_the_new_one_is_named(dated: Snapshot, tmp_path: Path) -> None:
+def test_what_cannot_be_tested_beside_the_new_one_is_named(dated: Snapshot, tmp_path: Path) -> None:
     train = ("train", "popular", "--snapshot", dated.folder, "--output", tmp_path / "bundles")
 
     lost = run(*train, "--against", tmp_path / "lost")
@@ -145,7 +145,7 @@ def test_what_cannot_be_judged_beside_the_new_one_is_named(dated: Snapshot, tmp_
     other = run("train", "ease", *train[2:], "--against", bundle)
 
     assert lost.exit_code == 0
-    assert f"Not judged beside {tmp_path / 'lost'}: folder 'lost' does not exist" in lost.output
+    assert f"Not tested beside {tmp_path / 'lost'}: folder 'lost' does not exist" in lost.output
     assert other.exit_code == 1
     assert "is of popular, which is not among the strategies named" in other.output
 

@@ -164,15 +164,17 @@ def test_buckets_point_anywhere_and_are_as_long_as_words() -> None:
     assert abs(float(projection[6] @ projection[7])) < float(lengths[6] * lengths[7])
 
 
-def test_words_that_are_bought_together_come_near_in_taste_alone(trained: TrainedModel) -> None:
-    text, taste = slice(0, 8), slice(8, 16)
+def test_words_bought_together_come_near_in_the_collaborative_part_alone(
+    trained: TrainedModel,
+) -> None:
+    text, collaborative = slice(0, 8), slice(8, 16)
 
     assert abs(cosine(trained, text, "mug", "tea")) < 0.5
-    assert cosine(trained, taste, "mug", "tea") > cosine(trained, text, "mug", "tea") + 0.2
-    assert cosine(trained, taste, "mug", "tea") > cosine(trained, taste, "mug", "lamp")
+    assert cosine(trained, collaborative, "mug", "tea") > cosine(trained, text, "mug", "tea") + 0.2
+    assert cosine(trained, collaborative, "mug", "tea") > cosine(trained, collaborative, "mug", "lamp")
 
 
-def test_without_steps_taste_is_text(interactions: Interactions) -> None:
+def test_without_steps_collaborative_is_text(interactions: Interactions) -> None:
     untaught = content.trainer.train(interactions, ContentParameters(embedding_size=8, steps=0), quiet)
 
     projection = untaught.module.state_dict()["projection"]

@@ -59,62 +59,62 @@ def two_tastes_then_more() -> Interactions:
 def test_ndcg_by_hand() -> None:
     """The first case has its two items at ranks 1 and 3, the second its one item beyond what is ranked."""
     scores = np.array([[5, 4, 3, 2], [1, 2, 3, UNRANKED]], np.float32)
-    wanted = np.array([[True, False, True, False], [False, True, False, False]])
+    relevant = np.array([[True, False, True, False], [False, True, False, False]])
 
     first = (1 + 1 / log2(4)) / (1 + 1 / log2(3))
     second = 1 / log2(3)
 
-    assert ndcg(scores, wanted) == pytest.approx((first + second) / 2)
+    assert ndcg(scores, relevant) == pytest.approx((first + second) / 2)
 
 
-def test_the_source_that_is_right_gets_the_weight() -> None:
+def test_the_base_model_that_ranks_the_targets_first_gets_the_weight() -> None:
     generator = np.random.default_rng(1)
-    wanted = generator.random((50, 300)) < 0.02
-    wanted[:, 0] = True
+    relevant = generator.random((50, 300)) < 0.02
+    relevant[:, 0] = True
     noise = generator.standard_normal((50, 300), np.float32)
-    right = np.where(wanted, np.float32(3), generator.standard_normal((50, 300), np.float32))
+    accurate = np.where(relevant, np.float32(3), generator.standard_normal((50, 300), np.float32))
 
-    weights = choose_weights(np.stack([noise, right]), wanted, lowest=[0, 0])
+    weights = choose_weights(np.stack([noise, accurate]), relevant, lowest=[0, 0])
 
     assert weights[0] < 0.2 * weights[1]
 
 
 def test_two_halves_of_the_truth_are_blended() -> None:
-    """Each source lifts one of two wanted items above the crowd, and the other one hides."""
+    """Each base model lifts one of two relevant items above the crowd, and the other one hides."""
     generator = np.random.default_rng(2)
-    wanted = np.zeros((20, 100), np.bool_)
-    wanted[:, :2] = True
-    standard = generator.random((2, 20, 100), np.float32)
-    standard[0, :, 0], standard[0, :, 1] = 5, -1
-    standard[1, :, 0], standard[1, :, 1] = -1, 5
+    relevant = np.zeros((20, 100), np.bool_)
+    relevant[:, :2] = True
+    z_scores = generator.random((2, 20, 100), np.float32)
+    z_scores[0, :, 0], z_scores[0, :, 1] = 5, -1
+    z_scores[1, :, 0], z_scores[1, :, 1] = -1, 5
 
-    weights = choose_weights(standard, wanted, lowest=[0, 0])
-    blended = np.tensordot(np.array(weights, np.float32), standard, 1)
+    weights = choose_weights(z_scores, relevant, lowest=[0, 0])
+    blended = np.tensordot(np.array(weights, np.float32), z_scores, 1)
 
     assert all(weights)
-    assert ndcg(blended, wanted) == pytest.approx(1)
+    assert ndcg(blended, relevant) == pytest.approx(1)
 
 
 def test_a_weight_stays_at_its_least_value() -> None:
     generator = np.random.default_rng(3)
-    wanted = generator.random((30, 200)) < 0.05
-    wanted[:, 0] = True
-    standard = np.stack([np.where(wanted, 1, 0), np.where(wanted, -1, 0)]).astype(np.float32)
+    relevant = generator.random((30, 200)) < 0.05
+    relevant[:, 0] = True
+    z_scores = np.stack([np.where(relevant, 1, 0), np.where(relevant, -1, 0)]).astype(np.float32)
 
-    weights = choose_weights(standard, wanted, lowest=[0, GRID[1]])
+    weights = choose_weights(z_scores, relevant, lowest=[0, GRID[1]])
 
     assert weights[1] >= GRID[1]
 
 
 def test_the_graph_adds_up() -> None:
-    scores = HybridNetwork([2.0, 0.5])(standard=torch.tensor([[[1.0, -1.0]], [[4.0, 2.0]]]))
+    scores = HybridNetwork([2.0, 0.5])(z_scores=torch.tensor([[[1.0, -1.0]], [[4.0, 2.0]]]))
 
     assert scores.tolist() == [[4.0, -1.0]]
 
 
 def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
     trained = trainer.train(
-        two_tastes_then_more(), HybridTrainingParameters(sources="item_knn popular_week"), quiet
+        two_tastes_then_more(), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
     )
 
     weights = trained.state["weights"]
@@ -127,7 +127,7 @@ def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
 
 def test_the_graph_gives_what_pytorch_gives() -> None:
     trained = trainer.train(
-        two_tastes_then_more(), HybridTrainingParameters(sources="item_knn popular_week"), quiet
+        two_tastes_then_more(), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
     )
 
     model = OnnxModel(
@@ -141,14 +141,18 @@ def test_the_graph_gives_what_pytorch_gives() -> None:
     check_parity(trained, model)
 
 
-def test_one_source_must_need_no_model() -> None:
+def test_one_base_model_must_need_no_model() -> None:
     with pytest.raises(InvalidInput, match="add one that needs none"):
-        trainer.train(purchases(("ann", "a", 1.0)), HybridTrainingParameters(sources="ease item_knn"), quiet)
+        trainer.train(
+            purchases(("ann", "a", 1.0)), HybridTrainingParameters(base_models="ease item_knn"), quiet
+        )
 
 
-def test_a_mistyped_source_is_told_before_anything_is_trained() -> None:
+def test_a_mistyped_base_model_is_told_before_anything_is_trained() -> None:
     with pytest.raises(NotFound, match="populr"):
-        trainer.train(purchases(("ann", "a", 1.0)), HybridTrainingParameters(sources="ease populr"), quiet)
+        trainer.train(
+            purchases(("ann", "a", 1.0)), HybridTrainingParameters(base_models="ease populr"), quiet
+        )
 
 
 def test_there_must_be_something_to_choose_on() -> None:
@@ -166,7 +170,7 @@ def test_without_a_month_to_set_aside_it_is_everybodys_last_choice() -> None:
     ]
 
     trained = trainer.train(
-        purchases(*events), HybridTrainingParameters(sources="item_knn popular_week"), quiet
+        purchases(*events), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
     )
 
     measured = [trained.metrics[f"validation_ndcg@20{of}"] for of in ("_popular_week", "_item_knn", "")]

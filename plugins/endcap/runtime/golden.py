@@ -73,10 +73,10 @@ def make_golden_queries(strategy: Strategy, vocabulary: Vocabulary) -> tuple[Gol
 
     Args:
         strategy: Built with its default parameters over the new model.
-        vocabulary: The new model's.
+        vocabulary: The item ids of the new model.
 
     Raises:
-        FailedPrecondition: The strategy answers none of them.
+        FailedPrecondition: The strategy answers none of the golden queries.
     """
     tasks = [task for task in _TASKS if task in strategy.tasks]
     questions = [question for task in tasks for question in _questions(task, vocabulary)]
@@ -97,11 +97,11 @@ def check_golden_queries(bundle: Bundle, model: Model, host: PluginHost) -> None
 
     Args:
         bundle: Holds the queries and the expected answers.
-        model: The bundle's, loaded.
+        model: The bundle's model, loaded.
         host: Offers the strategy that runs the model.
 
     Raises:
-        BundleRefused: The answers differ, there are none to compare, or the strategy cannot answer.
+        BundleRefused: The answers differ, the bundle holds no golden queries, or the strategy cannot answer.
     """
     golden_queries = bundle.manifest.golden_queries
     if not any(golden.expected for golden in golden_queries):

@@ -67,12 +67,12 @@ class OnnxModel:
             name: The model's name in its shop.
             version: The bundle's version.
             vocabulary: The item ids behind the graph's rows.
-            state: What the trainer recorded for the strategy.
+            state: Values that the trainer recorded for the strategy.
             threads: Threads that one run may use.
             run_seconds: Time that one run may take.
 
         Raises:
-            BundleRefused: It is not a graph that can run here.
+            BundleRefused: The runtime cannot load the graph.
         """
         self.name = name
         self.version = version
@@ -96,7 +96,7 @@ class OnnxModel:
         """Load the graph of a bundle.
 
         Raises:
-            BundleRefused: It is not a graph that can run here.
+            BundleRefused: The runtime cannot load the graph.
         """
         return cls(
             bundle.model_bytes,
@@ -120,8 +120,8 @@ class OnnxModel:
 
         Raises:
             InvalidInput: An input is missing, unknown, of the wrong type or shape, or out of range.
-            DeadlineExceeded: The run took longer than it may.
-            EndcapError: The graph failed.
+            DeadlineExceeded: The run took longer than ``run_seconds``.
+            EndcapError: The graph raised an error.
         """
         self._check(inputs)
         options = onnxruntime.RunOptions()
@@ -143,24 +143,24 @@ class OnnxModel:
                 f"model {self.name!r} takes the inputs {', '.join(sorted(self._inputs))}, not"
                 f" {', '.join(sorted(inputs)) or 'none'}"
             )
-        for name, wanted in self._inputs.items():
+        for name, expected in self._inputs.items():
             array = inputs[name]
-            if array.dtype != wanted.dtype:
+            if array.dtype != expected.dtype:
                 raise InvalidInput(
-                    f"input {name!r} of model {self.name!r} must be {wanted.dtype}, not {array.dtype}"
+                    f"input {name!r} of model {self.name!r} must be {expected.dtype}, not {array.dtype}"
                 )
-            if not _fits(array.shape, wanted.shape):
+            if not _fits(array.shape, expected.shape):
                 raise InvalidInput(
-                    f"input {name!r} of model {self.name!r} must have the shape {wanted.shape}, not"
+                    f"input {name!r} of model {self.name!r} must have the shape {expected.shape}, not"
                     f" {array.shape}"
                 )
-            if array.size and wanted.dtype.kind == "i":
-                self._check_range(name, array, wanted)
+            if array.size and expected.dtype.kind == "i":
+                self._check_range(name, array, expected)
 
-    def _check_range(self, name: str, array: NDArray[Any], wanted: _Input) -> None:
+    def _check_range(self, name: str, array: NDArray[Any], expected: _Input) -> None:
         if array.min() < 0:
             raise InvalidInput(f"input {name!r} of model {self.name!r} must not be negative")
-        if wanted.rows and array.max() >= len(self.vocabulary):
+        if expected.rows and array.max() >= len(self.vocabulary):
             raise InvalidInput(
                 f"input {name!r} of model {self.name!r} must hold rows below {len(self.vocabulary)}"
             )
@@ -191,7 +191,7 @@ def _input(model: str, argument: Any) -> _Input:
     return _Input(np.dtype(_TYPES[argument.type]), tuple(argument.shape), rows)
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == given for given, size in zip(shape, wanted, strict=True)
+def _fits(shape: tuple[int, ...], expected: tuple[int | str | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        not isinstance(size, int) or size == given for given, size in zip(shape, expected, strict=True)
     )

@@ -127,10 +127,10 @@ class PluginHost:
         )
 
     def registration(self, strategy: str) -> Registration:
-        """Return the registration of a name.
+        """Return the registration of a strategy's name.
 
         Raises:
-            NotFound: Nothing was.
+            NotFound: No plugin registered the name.
         """
         if strategy in self.registrations:
             return self.registrations[strategy]

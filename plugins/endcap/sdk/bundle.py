@@ -101,7 +101,7 @@ class BundleManifest:
     """SHA-256 of each file, in hexadecimal."""
 
     compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """What evaluation measured of others on the same days: of ``popular``, and of bundles that served when
+    """Results of other models on the same days: of ``popular``, and of bundles that served when
     this one was trained, by ``MODEL@VERSION``. Empty where nothing was measured."""
 
     @classmethod
@@ -109,7 +109,7 @@ class BundleManifest:
         """Read a manifest.
 
         Raises:
-            BundleRefused: It is not a manifest of this format, or was altered.
+            BundleRefused: The text is not a manifest of this format, or was altered.
         """
         try:
             values = json.loads(text)
@@ -210,13 +210,13 @@ def write_bundle(
         state: What the strategy needs beside the graph.
         metrics: What evaluation measured.
         golden_queries: Queries with their expected answers.
-        compared: What evaluation measured of others on the same days, by name.
+        compared: Results of other models on the same days, by name.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        InvalidInput: The name is not one.
+        InvalidInput: The model's name is invalid.
     """
     if not _is_name(model):
         raise InvalidInput(f"{model!r} cannot name a model: use lower-case letters, digits and _")

@@ -15,7 +15,7 @@ from endcap.sdk.vocabulary import Rows, Vocabulary, frozen
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0, "rating": 5.0}
 )
-"""How much an event of each type says about taste, unless the shop's settings say otherwise."""
+"""The weight of an event of each type as evidence of preference, unless the shop sets another."""
 
 ARRAY_BLANKS: Mapping[str, float] = MappingProxyType(
     {

@@ -53,13 +53,13 @@ def is_label(term: str) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TermCounts:
-    """How often each of some documents holds which term, stored flat."""
+    """Term counts of some documents, stored flat."""
 
     terms: NDArray[np.int64]
     """Document after document, each of its terms once."""
 
     counts: NDArray[np.float32]
-    """How often, one a term."""
+    """The count of each term in its document."""
 
     offsets: NDArray[np.int64]
     """Document ``d`` owns ``terms[offsets[d]:offsets[d + 1]]``; ``(documents + 1,)``."""

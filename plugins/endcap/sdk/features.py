@@ -19,7 +19,7 @@ AGE_EDGES = (1, 3, 7, 14, 30, 60, 90, 180, 365)
 """Days that separate the age buckets: bucket 0 is younger than one day, the last one at least a year old."""
 
 AGE_BUCKETS = len(AGE_EDGES) + 1
-"""How many age buckets there are."""
+"""Number of age buckets."""
 
 AGE_MIDPOINTS = (0.5, 2.0, 5.0, 10.5, 22.0, 45.0, 75.0, 135.0, 272.5, 547.5)
 """The age in days that stands for each bucket."""

@@ -52,7 +52,7 @@ class Value:
     quoted: bool
 
     position: int = dataclasses.field(compare=False)
-    """Where it stands in the filter: characters before it."""
+    """Position of the text in the filter: characters before it."""
 
     @property
     def text(self) -> str:
@@ -134,7 +134,7 @@ class Comparison:
     value: Value
 
     position: int = dataclasses.field(compare=False)
-    """Where the field stands in the filter: characters before it."""
+    """Position of the field in the filter: characters before it."""
 
 
 @dataclass(frozen=True, slots=True)

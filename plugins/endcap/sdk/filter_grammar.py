@@ -47,7 +47,7 @@ def parse(text: str) -> Expression:
     """Read a filter.
 
     Raises:
-        InvalidInput: It does not follow the grammar or is beyond a limit; the message names the position.
+        InvalidInput: The filter breaks the grammar or is beyond a limit; the message names the position.
     """
     if len(text) > MAX_LENGTH:
         raise InvalidInput(
@@ -62,7 +62,7 @@ def shown(text: str) -> str:
 
 
 def refuse(problem: str, position: int) -> NoReturn:
-    """Refuse a filter for what stands at a position, which is counted from 1 in the message.
+    """Reject a filter for a problem at a position, which the message counts from 1.
 
     Raises:
         InvalidInput: Always.

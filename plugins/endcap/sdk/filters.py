@@ -119,11 +119,11 @@ class Filter:
 
 
 def parse_filter(text: str) -> Filter:
-    """Read a filter on items; a blank one is met by every item.
+    """Read a filter on items; every item meets a blank filter.
 
     Raises:
-        InvalidInput: It does not parse, names an unknown field, compares a field with what it cannot be
-            compared with, or is beyond a limit of the grammar.
+        InvalidInput: The text does not parse, names an unknown field, compares a field with a value of
+            another type, or is beyond a limit of the grammar.
     """
     expression = parse(text)
     check_fields(expression, ITEM_FIELDS)

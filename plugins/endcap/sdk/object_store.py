@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 SCHEMES = ("s3", "gs", "az")
-"""How the URL of an object store begins: Amazon S3 and what speaks like it, Google Cloud Storage, Azure."""
+"""Schemes of the URLs of object stores: Amazon S3 and compatible stores, Google Cloud Storage, Azure."""
 
 _CLIENT: "ClientConfig" = {
     # An endpoint without TLS is used only where the operator names one, as for a store in the same machine.
@@ -52,7 +52,7 @@ class ObjectStore:
             url: ``s3://BUCKET/PREFIX``, or another scheme of ``SCHEMES``.
 
         Raises:
-            InvalidInput: It is no such URL.
+            InvalidInput: The URL has another scheme or no bucket.
         """
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES or not parts.netloc:

@@ -1,4 +1,4 @@
-"""Profiles: what is known of each query, as weighted items, and what a model makes of it.
+"""Profiles: the evidence of each query as weighted items, and a model's scores for them.
 
 Models that know no users share this. Most score an item as the weighted sum of its similarities to the items
 of a profile, and differ in the similarities and in the weights; others solve for a user from the profile.
@@ -18,7 +18,7 @@ from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores, align
 
 
 EVIDENCE = 3
-"""How many items at most speak for another."""
+"""At most this many items are given as the reason for another."""
 
 EVIDENCE_POOL = 100
 """The number of items of a profile, the last ones, that evidence is chosen from."""
@@ -66,7 +66,7 @@ def score_profiles(
     Args:
         model: Its graph takes ``rows`` (profile items) and ``weights`` (profiles, profile items) and
             gives ``scores`` (profiles, items).
-        profiles: The items that the model does not know are passed over.
+        profiles: One a query; items that the model does not know are skipped.
         rows: The items to score; None for the whole catalog.
         catalog: The view that all rows belong to.
         options: Further inputs of the graph, one value a profile.

@@ -1,4 +1,4 @@
-"""One question in the platform's own terms, and its answer."""
+"""One query in the platform's own terms, and its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,12 +89,12 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """One question. Everything in it is frozen, and rows are those of the view that comes with it."""
+    """One query. Everything in it is frozen, and rows are those of the view that comes with it."""
 
     task: Task
 
     limit: int
-    """How many items are wanted."""
+    """Length of the list: how many items the caller asks for."""
 
     time: int
     """Unix milliseconds: the only now there is."""
@@ -123,7 +123,7 @@ class Query:
     """Free facts about the call, as sent: ``{"category": "garden"}``."""
 
     explain: bool = False
-    """Whether reasons are wanted; without it a strategy may leave them out."""
+    """Whether the caller asks for reasons; if not, a strategy may leave them out."""
 
     seed: int = 0
     """The only source of randomness, unsigned 64 bits."""
@@ -158,7 +158,7 @@ class Ranking:
     """One a row, never NaN, never increasing."""
 
     reasons: tuple[tuple[Reason, ...], ...] = ()
-    """The reasons of each row; empty when they were not wanted."""
+    """The reasons of each row; empty if the query did not ask for them."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -24,10 +24,10 @@ def top(scores: Scores, query: Query) -> Ranking:
     if not len(rows) or not query.limit:
         return NO_RANKING
     values = scores[rows]
-    wanted = query.limit + len(query.eligible.excluded)
-    if wanted < len(rows):
-        # Every row that ties with the last one wanted stays in, so that ties are broken by row below.
-        threshold = np.partition(values, len(values) - wanted)[len(values) - wanted]
+    needed = query.limit + len(query.eligible.excluded)
+    if needed < len(rows):
+        # Every row that ties with the last one needed stays in, so that ties are broken by row below.
+        threshold = np.partition(values, len(values) - needed)[len(values) - needed]
         kept = values >= threshold
         rows, values = rows[kept], values[kept]
     best = np.argsort(-values, kind="stable")

@@ -53,20 +53,20 @@ class ScoringStrategy(Strategy, Protocol):
 
 
 class Resources(Protocol):
-    """The models and strategies that a factory may ask the host for while it builds an instance."""
+    """The models and strategies that the host gives a factory while it builds an instance."""
 
     def model(self, name: str) -> Model:
         """Return the active model of that name.
 
         Raises:
-            ModelMissing: The shop has no active bundle of it.
+            ModelMissing: The shop has no active bundle of this model.
         """
 
     def strategy(self, name: str, parameters: Mapping[str, Any] | None = None) -> Strategy:
         """Return another strategy to compose.
 
         Raises:
-            NotFound: No plugin offers it.
+            NotFound: No plugin offers the strategy.
             FailedPrecondition: The strategies would compose each other in a circle.
         """
 

@@ -39,11 +39,11 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         version: Names the new view.
 
     Returns:
-        None where that cannot be told: an attribute was of numbers and is not any more, or the other way
+        None if the view must be built anew: an attribute was of numbers and is not any more, or the other way
         round, so other items of the view have values under its name that the view does not hold.
 
     Raises:
-        ValueError: The rows are not as they should be.
+        ValueError: The rows are not ascending, or new rows leave a gap.
     """
     count = max(len(view), int(rows.max(initial=-1)) + 1)
     added = int(np.searchsorted(rows, len(view)))

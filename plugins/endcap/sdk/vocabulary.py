@@ -77,7 +77,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """How the rows of one vocabulary lie in another."""
+    """The map between the rows of two vocabularies."""
 
     source: Rows
     """Rows of the source that the target holds too, ascending."""

@@ -1,27 +1,28 @@
-"""Content: items by what they say of themselves, so that one nobody has bought yet is found like any other.
+"""Content: items by their own texts, labels and prices, so that an item without purchases is found too.
 
 The trainer of the same name makes a graph that turns the terms of an item and its price into a vector. The
-vector has three parts, each of length 1 or, where nothing is known, 0:
+vector has three parts, each of length 1, or of length 0 where the item lacks that information:
 
-=======  ==================================================================================
-text     what the item says: near for the same words, brand, categories, tags, attributes
-taste    who buys what says such things: near for what the same customers buy
-price    near for prices that differ by a small factor
-=======  ==================================================================================
+=============  ===================================================================================
+text           close for the same words, brand, categories, tags, attributes
+collaborative  content-to-collaborative mapping: close for contents that the same customers buy
+price          close for prices that differ by a small factor
+=============  ===================================================================================
 
-A score is the sum over the parts of the cosine to what is asked for, times the part's weight:
+An item's score is the sum of its cosines to the query's vector, part by part, each times the part's weight:
 
-=============  ===========================================  ====  =====  =====
-task           what is asked for                            text  taste  price
-=============  ===========================================  ====  =====  =====
-for-you, rank  the history, ``.6 ** age`` in moments        0     1      0
-similar        the item of the page                         1     0      .3
-related        the items of the page or the cart            0     1      0
-search         the query's text                             1     0      0
-=============  ===========================================  ====  =====  =====
+=============  ==================================  ====  =============  =====
+task           vector of the query                 text  collaborative  price
+=============  ==================================  ====  =============  =====
+for-you, rank  the history, ``.6 ** age`` in       0     1              0
+               moments
+similar        the item of the page                1     0              .3
+related        the items of the page or the cart   0     1              0
+search         the query's text                    1     0              0
+=============  ==================================  ====  =============  =====
 
-Vectors are made of the catalog that is asked about, not of the one that was trained on. They are computed
-once a view, and of a view that was brought up to date only for the items that changed.
+The vectors are those of the catalog that the query is about, not of the training catalog. They are computed
+once per view; for a view that updates another, only for the items that changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ WEIGHTS: Mapping[Task, tuple[float, float, float]] = MappingProxyType(
         Task.SEARCH: (1.0, 0.0, 0.0),
     }
 )
-"""For each task how much text, taste and price weigh."""
+"""For each task, the weights of text, collaborative and price."""
 
 SHORTEST = 1e-9
 """Keeps a vector of length zero from being divided by its length."""
@@ -76,10 +77,10 @@ class _Items:
     """The vectors that the graph gives the items of a catalog."""
 
     vectors: Vectors
-    """Text, taste and price side by side, ``(rows, width)``."""
+    """Text, collaborative and price side by side, ``(rows, width)``."""
 
     silent: NDArray[np.bool_]
-    """Which rows say nothing, ``(rows,)``."""
+    """Which rows have neither text nor labels, ``(rows,)``."""
 
 
 class Content:
@@ -104,32 +105,32 @@ class Content:
         return rankings
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
-        """Score items by their cosines to what is asked for.
+        """Score items by their cosines to the query's vector.
 
-        Items that say nothing have no score, and queries of which nothing is known have none at all.
+        An item without text and labels has no score; a query without text and history scores no item.
         """
         items = self._items_of(catalog)
         chosen = slice(None) if rows is None else rows
-        wanted = self._wanted(queries, items.vectors, catalog)
-        scores: Scores = wanted @ items.vectors[chosen].T
+        query_vectors = self._query_vectors(queries, items.vectors, catalog)
+        scores: Scores = query_vectors @ items.vectors[chosen].T
         scores[:, items.silent[chosen]] = np.nan
-        scores[self._silent(wanted)] = np.nan
+        scores[self._silent(query_vectors)] = np.nan
         return scores
 
-    def _wanted(self, queries: Sequence[Query], vectors: Vectors, catalog: CatalogView) -> Vectors:
+    def _query_vectors(self, queries: Sequence[Query], vectors: Vectors, catalog: CatalogView) -> Vectors:
         """Return each query as a vector whose parts are as long as their weights."""
-        wanted = np.zeros((len(queries), vectors.shape[1]), np.float32)
+        query_vectors = np.zeros((len(queries), vectors.shape[1]), np.float32)
         texts = [index for index, query in enumerate(queries) if query.task is Task.SEARCH]
-        wanted[texts] = self._encode(
+        query_vectors[texts] = self._encode(
             self._terms.count(text_terms(queries[index].text) for index in texts), np.full(len(texts), np.nan)
         )
-        for own, query in zip(wanted, queries, strict=True):
+        for own, query in zip(query_vectors, queries, strict=True):
             if query.task is not Task.SEARCH:
                 profile = _profile(query, catalog)
                 own[:] = profile.weights @ vectors[profile.rows]
             for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
                 own[part] *= weight / max(float(np.linalg.norm(own[part])), SHORTEST)
-        return wanted
+        return query_vectors
 
     def _items_of(self, catalog: CatalogView) -> _Items:
         if catalog not in self._items:
@@ -157,7 +158,7 @@ class Content:
         return vectors
 
     def _encode(self, documents: TermCounts, prices: NDArray[np.float64]) -> Vectors:
-        """Return one vector a document, ``(documents, text + taste + price)``."""
+        """Return one vector a document, ``(documents, text + collaborative + price)``."""
         vectors = [np.empty((0, self._parts[-1].stop), np.float32)]
         for start in range(0, len(documents), DOCUMENTS_AT_ONCE):
             stop = min(start + DOCUMENTS_AT_ONCE, len(documents))
@@ -169,8 +170,8 @@ class Content:
 
     def _silent(self, vectors: Vectors) -> NDArray[np.bool_]:
         """Return the vectors that hold nothing but a price."""
-        _, taste, _ = self._parts
-        silent: NDArray[np.bool_] = np.all(vectors[:, : taste.stop] == 0, axis=1)
+        _, collaborative, _ = self._parts
+        silent: NDArray[np.bool_] = np.all(vectors[:, : collaborative.stop] == 0, axis=1)
         return silent
 
     def _explained(self, ranking: Ranking, query: Query, catalog: CatalogView) -> Ranking:
@@ -186,7 +187,7 @@ class Content:
 
 
 def _parts(widths: Sequence[int]) -> tuple[slice, ...]:
-    """Return the slices of text, taste and price in a vector."""
+    """Return the slices of text, collaborative and price in a vector."""
     ends = np.cumsum(widths).tolist()
     return tuple(slice(end - width, end) for end, width in zip(ends, widths, strict=True))
 

@@ -1,12 +1,12 @@
-"""Hybrid: the weighted sum of what other strategies say, each brought to the same scale.
+"""Hybrid: the weighted sum of the z-scores of other strategies, its base models.
 
-A source's scores ``s`` for one query become ``z = (s − mean) / standard deviation``, over every row of the
-catalog that the source can score. Eligibility plays no part in it, so that a filter changes which items
-are shown and never how they compare. A row that the source cannot score stands at the mean, ``z = 0``: that
-is what is known of it, and at the bottom instead no new item would ever be shown. The score is ``Σ w z``.
+A base model's scores ``s`` for one query become ``z = (s − mean) / standard deviation``, over every row of
+the catalog that the base model can score. Eligibility does not enter the mean or the deviation, so a filter
+changes which items are shown and never how they compare. A row that the base model cannot score gets the
+mean, ``z = 0``; if it got the lowest score, no new item would ever be shown. The score is ``Σ w z``.
 
-The trainer of the same name chooses the weights; an operator may set them. A source whose model the shop
-does not have is left out.
+The trainer of the same name chooses the weights; an operator may set them. A base model for which the shop
+has no bundle is left out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         "popular_month": ("popular", {"window_days": 30}),
     }
 )
-"""Sources that are another strategy with parameters; every other source is a strategy by its own name."""
+"""Base models that are a strategy with parameters; any other base model is a strategy's name."""
 
 FLAT = 1e-5
 """Scores that differ by less, relative to their mean, differ by rounding."""
@@ -54,8 +54,9 @@ class HybridParameters:
 
     weights: str = parameter(
         "",
-        "What each source counts, as in 'ease=1 popular_week=0.5'; empty leaves it to the model. A source is"
-        f" the name of a strategy that scores, or one of {', '.join(VARIANTS)}.",
+        "Weight w of each base model, as in 'ease=1 popular_week=0.5'; higher moves its best items up."
+        " Empty takes the weights of the trained model. A base model is the name of a strategy that scores,"
+        f" or one of {', '.join(VARIANTS)}.",
     )
 
 
@@ -65,11 +66,11 @@ class Hybrid:
     tasks = frozenset({Task.FOR_YOU, Task.RANK})
 
     def __init__(self, resources: Resources, parameters: HybridParameters) -> None:
-        """Find the sources.
+        """Find the base models.
 
         Raises:
-            InvalidInput: The weights cannot be read, or a source does not score for users.
-            ModelMissing: There are no weights, or no source has its model.
+            InvalidInput: The weights cannot be read, or a base model does not score for users.
+            ModelMissing: No weights are set and no model is active, or no base model has its bundle.
         """
         self._model: Model | None = None
         if parameters.weights:
@@ -78,60 +79,62 @@ class Hybrid:
             self._model = resources.model("hybrid")
             weights = self._model.state["weights"]
         self._weights = np.array(list(weights.values()), np.float32)
-        # One that counts nothing is not asked.
-        self._sources = [_source(name, resources) if weight else None for name, weight in weights.items()]
-        if not any(self._sources):
+        # A base model of weight 0 is not asked.
+        self._base_models = [
+            _base_model(name, resources) if weight else None for name, weight in weights.items()
+        ]
+        if not any(self._base_models):
             raise ModelMissing(
-                f"the shop has a model for none of the sources of hybrid, which are {', '.join(weights)}:"
+                f"the shop has a model for none of the base models of hybrid, which are {', '.join(weights)}:"
                 " train and activate one"
             )
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the items of the highest scores.
 
-        The reason of an item is that of the source which adds most to its score and has one.
+        An item gets the reasons of the base model that adds most to its score, among those that give any.
         """
-        standard = self._standard(queries, catalog)
-        scores = self._blend(standard)
+        z_scores = self._z_scores(queries, catalog)
+        scores = self._blend(z_scores)
         rankings = [top(row, query) for row, query in zip(scores, queries, strict=True)]
         return [
-            self._explain(ranking, query, standard[:, number], catalog) if query.explain else ranking
+            self._explain(ranking, query, z_scores[:, number], catalog) if query.explain else ranking
             for number, (ranking, query) in enumerate(zip(rankings, queries, strict=True))
         ]
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
-        """Score items by the weighted sum; those that no source can score have no score."""
-        scores = self._blend(self._standard(queries, catalog))
+        """Score items by the weighted sum of z-scores; NaN where no base model scores the item."""
+        scores = self._blend(self._z_scores(queries, catalog))
         return scores if rows is None else scores[:, rows]
 
-    def _standard(self, queries: Sequence[Query], catalog: CatalogView) -> Scores:
-        """Return the standard scores, NaN where there is none, ``(sources, queries, rows)``."""
-        standard = np.full((len(self._sources), len(queries), len(catalog)), np.nan, np.float32)
-        for place, source in enumerate(self._sources):
-            if source is not None:
-                standard[place] = standardize(source.score(_for_you(queries), None, catalog))
-        return standard
+    def _z_scores(self, queries: Sequence[Query], catalog: CatalogView) -> Scores:
+        """Return the z-scores, ``(base models, queries, rows)``; NaN where a base model has no score."""
+        z_scores = np.full((len(self._base_models), len(queries), len(catalog)), np.nan, np.float32)
+        for place, base_model in enumerate(self._base_models):
+            if base_model is not None:
+                z_scores[place] = standardize(base_model.score(_for_you(queries), None, catalog))
+        return z_scores
 
-    def _blend(self, standard: Scores) -> Scores:
-        filled = np.nan_to_num(standard)
+    def _blend(self, z_scores: Scores) -> Scores:
+        filled = np.nan_to_num(z_scores)
         if self._model is None:
             blended = np.tensordot(self._weights, filled, axes=1)
         else:
-            blended = self._model.run({"standard": filled})["scores"]
-        scores: Scores = np.where(np.isnan(standard).all(axis=0), np.float32(np.nan), blended)
+            blended = self._model.run({"z_scores": filled})["scores"]
+        scores: Scores = np.where(np.isnan(z_scores).all(axis=0), np.float32(np.nan), blended)
         return scores
 
-    def _explain(self, ranking: Ranking, query: Query, standard: Scores, catalog: CatalogView) -> Ranking:
+    def _explain(self, ranking: Ranking, query: Query, z_scores: Scores, catalog: CatalogView) -> Ranking:
         if not len(ranking):
             return ranking
         asked = replace(
             query, task=Task.FOR_YOU, candidates=ranking.rows, limit=len(ranking), items=ranking.rows[:0]
         )
         reasons = [
-            {} if source is None else _reasons_by_row(source.recommend([asked], catalog)[0])
-            for source in self._sources
+            {} if base_model is None else _reasons_by_row(base_model.recommend([asked], catalog)[0])
+            for base_model in self._base_models
         ]
-        shares = self._weights[:, None] * np.nan_to_num(standard[:, ranking.rows])  # (sources, ranking)
+        shares = self._weights[:, None] * np.nan_to_num(z_scores[:, ranking.rows])  # (base models, ranking)
         return Ranking(
             ranking.rows,
             ranking.scores,
@@ -143,10 +146,11 @@ class Hybrid:
 
 
 def read_weights(text: str) -> dict[str, float]:
-    """Read ``source=weight`` pairs, between them spaces.
+    """Read ``base_model=weight`` pairs that spaces separate.
 
     Raises:
-        InvalidInput: The text has another form, a source twice, or a weight below zero.
+        InvalidInput: The text has another form, names a base model twice, has a weight below zero or no
+            weight above zero.
     """
     weights: dict[str, float] = {}
     for pair in text.split():
@@ -157,20 +161,20 @@ def read_weights(text: str) -> dict[str, float]:
             weight = np.nan
         if not (name and equals and 0 <= weight < np.inf) or name in weights:
             raise InvalidInput(
-                f"{pair!r} is no weight: write every source once, as in 'ease=1 popular_week=0.5'",
+                f"{pair!r} is no weight: write every base model once, as in 'ease=1 popular_week=0.5'",
                 field="weights",
             )
         weights[name] = weight
     if not any(weights.values()):
-        raise InvalidInput("no source has a weight: write one, as in 'ease=1'", field="weights")
+        raise InvalidInput("no base model has a weight: write one, as in 'ease=1'", field="weights")
     return weights
 
 
 def standardize(scores: Scores) -> Scores:
-    """Bring the scores of each query to mean 0 and deviation 1; where all are equal, to 0.
+    """Return z-scores: each query's scores at mean 0 and standard deviation 1, or all 0 if they are equal.
 
     Args:
-        scores: ``(queries, rows)``; NaN takes no part and stays.
+        scores: ``(queries, rows)``; a NaN does not count towards the mean and stays NaN.
     """
     known = ~np.isnan(scores)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
@@ -178,25 +182,25 @@ def standardize(scores: Scores) -> Scores:
     centred = np.where(known, scores - mean, 0)
     deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
     flat = deviation <= FLAT * np.abs(mean)
-    standard: Scores = np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
-    standard[~known] = np.nan
-    return standard
+    z_scores: Scores = np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
+    z_scores[~known] = np.nan
+    return z_scores
 
 
-def _source(name: str, resources: Resources) -> ScoringStrategy | None:
-    """Return the strategy behind a source, None where it has no model."""
+def _base_model(name: str, resources: Resources) -> ScoringStrategy | None:
+    """Return the strategy behind a base model's name, None if its bundle is missing."""
     strategy, parameters = VARIANTS.get(name, (name, {}))
     try:
-        source = resources.strategy(strategy, parameters)
+        base_model = resources.strategy(strategy, parameters)
     except ModelMissing:
         return None
-    if not isinstance(source, ScoringStrategy) or Task.FOR_YOU not in source.tasks:
+    if not isinstance(base_model, ScoringStrategy) or Task.FOR_YOU not in base_model.tasks:
         raise InvalidInput(f"{name!r} does not score items for users: leave it out", field="weights")
-    return source
+    return base_model
 
 
 def _for_you(queries: Sequence[Query]) -> list[Query]:
-    """Return the queries as sources that rank no lists understand them."""
+    """Return the queries with the task that every base model answers."""
     return [replace(query, task=Task.FOR_YOU) for query in queries]
 
 
@@ -207,7 +211,7 @@ def _reasons_by_row(ranking: Ranking) -> dict[int, tuple[Reason, ...]]:
 def _first_reasons(
     row: int, shares: NDArray[np.float32], reasons: Sequence[Mapping[int, tuple[Reason, ...]]]
 ) -> tuple[Reason, ...]:
-    """Return the reasons of the source with the largest positive share that has any for the row."""
+    """Return the reasons of the base model with the largest positive share that gives any for the row."""
     strongest: Iterable[int] = np.argsort(-shares, kind="stable").tolist()
     found = (reasons[place].get(row, ()) for place in strongest if shares[place] > 0)
     return next(filter(None, found), ())

@@ -1,4 +1,4 @@
-"""Item-kNN: items that stand near each other in what users chose.
+"""Item-kNN: items that users chose together.
 
 The trainer of the same name counts how often two items occur together and divides by how popular
 either is; Sarwar et al., "Item-based collaborative filtering recommendation algorithms" (2001), is
@@ -6,7 +6,7 @@ where this family comes from. It comes in two modes: ``sequence`` counts what wa
 before or after, ``basket`` counts customers who bought both.
 
 ===========  ==========================================  ==========================================
-task         goes by                                     similarity
+task         profile                                     similarity
 ===========  ==========================================  ==========================================
 for-you,     sequence: the last 20 events, ``.6 ** age``  either direction
 rank         basket: every product once
@@ -39,14 +39,14 @@ from endcap.sdk.profiles import Profile, counted_history, explain_profiles, scor
 
 
 RECENT_EVENTS = 20
-"""How far back a sequence is followed."""
+"""Number of last events of a sequence that count."""
 
 DECAY = 0.6
 """Decay of an event's weight, relative to the event after it."""
 
 
 class ItemKnn:
-    """Recommends the neighbours of the user's items, or of the items of the page or the cart."""
+    """Recommends the neighbors of the user's items, or of the items of the page or the cart."""
 
     tasks = frozenset({Task.FOR_YOU, Task.SIMILAR, Task.RELATED, Task.RANK})
 
@@ -55,7 +55,7 @@ class ItemKnn:
         self._sequential = self._model.state["mode"] == "sequence"
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
-        """Answer each query with the nearest items; those that nothing links to it are left out."""
+        """Answer each query with the nearest items; items without similarity to it are left out."""
         scores = self.score(queries, None, catalog)
         rankings = [top(_linked(row, query), query) for row, query in zip(scores, queries, strict=True)]
         profiles = [self._profile(query, catalog) for query in queries]
@@ -64,7 +64,7 @@ class ItemKnn:
         )
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
-        """Score items by their similarity to the query's items; zero says that nothing links them."""
+        """Score items by their similarity to the query's items; 0 for items without any."""
         profiles = [self._profile(query, catalog) for query in queries]
         return score_profiles(self._model, profiles, rows, catalog, _direction(queries))
 
@@ -80,7 +80,7 @@ class ItemKnn:
 
 
 def _direction(queries: Sequence[Query]) -> Mapping[str, NDArray[np.bool_]]:
-    """Say for each query whether the directional similarities are wanted."""
+    """Return for each query whether it is scored by the directional similarities."""
     return {"directional": np.array([query.task is Task.RELATED for query in queries])}
 
 

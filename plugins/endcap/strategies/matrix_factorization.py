@@ -1,10 +1,10 @@
-"""Matrix factorization: customers and products as points of one space, their products the scores.
+"""Matrix factorization: customers and products have embeddings, whose inner products are the scores.
 
 Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008). The trainer of
-the same name finds the item factors. No user is known to the model: a user's factors are solved for inside
+the same name finds the item embeddings. The model holds no user: a user's embedding is solved for inside
 the graph, from the items of the history, each with a confidence that falls with its age.
 
-For ``similar`` the score is the cosine of the item factors.
+For ``similar`` the score is the cosine of the item embeddings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class MatrixFactorization:
         return explain_profiles(self._model, profiles, rankings, queries, catalog, options=_similar(queries))
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
-        """Score items by the user's factors: about 1 for what the user wants, about 0 for all else."""
+        """Score items by the user's embedding: about 1 for items likely to be chosen, 0 for others."""
         profiles = [self._profile(query, catalog) for query in queries]
         return score_profiles(self._model, profiles, rows, catalog, _similar(queries))
 
@@ -61,7 +61,7 @@ class MatrixFactorization:
 
 
 def _similar(queries: Sequence[Query]) -> Mapping[str, NDArray[np.bool_]]:
-    """Say for each query whether the cosine is wanted."""
+    """Return for each query whether it is scored by the cosine."""
     return {"similar": np.array([query.task is Task.SIMILAR for query in queries], np.bool_)}
 
 

@@ -1,8 +1,8 @@
-"""Next purchase: a closed-form linear model of what customers with such a history go on to buy.
+"""Next purchase: a closed-form linear model of the purchases that follow a history.
 
-``ease`` tells which products belong to one customer, whenever they were bought. The trainer of the same name
-as this strategy looks at what the history of a moment was followed by in the weeks after, so it knows which
-way customers move, and with the shop's season.
+``ease`` learns which products belong to one customer, whenever they were bought. The trainer of the same name
+as this strategy learns which purchases followed a history in the weeks after, so its scores have a direction
+in time and follow the season.
 """
 
 from collections.abc import Sequence

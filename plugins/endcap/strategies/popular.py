@@ -39,7 +39,7 @@ from endcap.sdk.features import AGE_EDGES, AGE_MIDPOINTS
 
 
 OLD = 1e-4
-"""What a user from before the window counts: enough to order what nobody chose lately."""
+"""The weight of a user from before the window: it orders items that nobody chose lately."""
 
 
 def window_weights(days: float) -> NDArray[np.float32]:
@@ -62,7 +62,9 @@ class PopularParameters:
     """The parameters of ``popular``."""
 
     window_days: float = parameter(
-        0.0, "How many days a user counts, all alike; 0 leaves the weights to the model.", minimum=0
+        0.0,
+        "Window in days; higher counts older users, 0 takes the model's weights.",
+        minimum=0,
     )
 
 
@@ -120,9 +122,9 @@ def _same_categories_first(popularity: Scores, query: Query, catalog: CatalogVie
     """Lift items that share a category with the page's items above all others."""
     if query.task not in {Task.SIMILAR, Task.RELATED}:
         return popularity
-    wanted = {name for row in query.items for name in catalog.categories.of_row(row)}
+    page_categories = {name for row in query.items for name in catalog.categories.of_row(row)}
     lift = popularity.max(initial=0) - popularity.min(initial=0) + 1
-    scores: Scores = popularity + lift * catalog.categories.sharing(wanted)
+    scores: Scores = popularity + lift * catalog.categories.sharing(page_categories)
     scores[query.items] = np.nan
     return scores
 

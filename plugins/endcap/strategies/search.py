@@ -1,11 +1,11 @@
-"""Search: what matches the text, with the user's taste deciding among matches that are nearly equal.
+"""Search: items that match the text; the user's preferences order matches of nearly equal relevance.
 
 The score of a match is ``r / r_max + taste · 1 / (1 + exp(−z))``: its relevance as a share of that of the
-best match, and how much it is to the user's taste, from 0 to 1. ``z`` is the score that another strategy
-gives it, standardised over the matches of the query; what that strategy cannot score stands at their mean.
-So nothing overtakes a match whose relevance is higher by ``taste`` times the best one or more.
+best match, and the user's preference for it, from 0 to 1. ``z`` is the z-score that another strategy gives
+the match among the matches of the query, 0 where that strategy has no score. So no item overtakes a match
+whose relevance is higher by ``taste`` times the best one or more.
 
-Where the other strategy has no model, or nothing to go on for this user, popularity takes its place.
+If the other strategy has no model, or scores no match for this user, popularity takes its place.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ from endcap.sdk import (
 from endcap.sdk.errors import EndcapError, FailedPrecondition, ModelMissing
 
 
-KNOW_TASTE = ("hybrid", "ease")
-"""The strategies that are asked for the user's taste unless a placement names one: the first that serves."""
+SCORE_PREFERENCES = ("hybrid", "ease")
+"""The strategies that score the user's preferences unless a placement names one: the first that serves."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,14 @@ class SearchParameters:
     """The parameters of ``search``."""
 
     taste: float = parameter(
-        0.1, "What the user's taste may make up for, as a share of the best relevance.", minimum=0, maximum=1
+        0.1,
+        "Weight of preferences, relative to the best relevance; higher personalises more.",
+        minimum=0,
+        maximum=1,
     )
     personal: str = parameter(
-        "", f"The strategy that knows the user's taste; empty for the first of {', '.join(KNOW_TASTE)}."
+        "",
+        f"The strategy that scores preferences; empty for the first of {', '.join(SCORE_PREFERENCES)}.",
     )
 
 
@@ -55,21 +59,21 @@ class _Matches:
     scores: Scores
 
     liking: Scores
-    """The standardised scores of ``known_by``, 0 where it has none."""
+    """The z-scores of ``known_by``, 0 where it has no score."""
 
     known_by: ScoringStrategy
     """The strategy that scores how well each item suits the user."""
 
 
 class Search:
-    """Recommends the items that match the text, the best first, near-equal ones by the user's taste."""
+    """Recommends the items that match the text, the best first, near-equal ones by the user's preferences."""
 
     tasks = frozenset({Task.SEARCH})
 
     def __init__(self, resources: Resources, parameters: SearchParameters) -> None:
         self._taste = np.float32(parameters.taste)
         self._popular = _scoring(resources, "popular")
-        names = (parameters.personal,) if parameters.personal else KNOW_TASTE
+        names = (parameters.personal,) if parameters.personal else SCORE_PREFERENCES
         self._personal = self._popular
         for name in names:
             try:
@@ -107,7 +111,7 @@ class Search:
             liked = np.array(liked)
             liked[strangers] = self._popular.score([asked[index] for index in strangers], union, catalog)
         for index, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
-            liking = _standardised(liked[index, places[index]])
+            liking = _z_scores(liked[index, places[index]])
             share = query.relevance / query.relevance.max(initial=np.finfo(np.float32).tiny)
             scores = share + self._taste / (1 + np.exp(-liking))
             yield _Matches(rows, scores, liking, self._popular if index in strangers else self._personal)
@@ -116,18 +120,18 @@ class Search:
 def _scoring(resources: Resources, name: str) -> ScoringStrategy:
     strategy = resources.strategy(name)
     if not isinstance(strategy, ScoringStrategy) or Task.RANK not in strategy.tasks:
-        raise FailedPrecondition(f"search cannot ask {name!r} for taste: name a strategy that answers rank")
+        raise FailedPrecondition(f"search cannot score by {name!r}: name a strategy that answers rank")
     return strategy
 
 
-def _standardised(scores: Scores) -> Scores:
-    """Return scores with mean 0 and variance 1, those that are NaN at the mean."""
+def _z_scores(scores: Scores) -> Scores:
+    """Return z-scores; a NaN becomes 0, the mean."""
     known = scores[~np.isnan(scores)]
     if not len(known):
         return np.zeros_like(scores)
     spread = known.std()
-    standardised: Scores = (scores - known.mean()) / (spread if spread > 0 else np.float32(1))
-    return np.nan_to_num(standardised)
+    z_scores: Scores = (scores - known.mean()) / (spread if spread > 0 else np.float32(1))
+    return np.nan_to_num(z_scores)
 
 
 def _rank(matches: _Matches, query: Query, catalog: CatalogView) -> Ranking:

@@ -39,7 +39,7 @@ class _AnalysisMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Analys
     """
 
 class AnalysisMethod(_AnalysisMethod, metaclass=_AnalysisMethodEnumTypeWrapper):
-    """How a test allows for looking at its results early."""
+    """Corrections of a test for looking at its results early."""
 
 ANALYSIS_METHOD_UNSPECIFIED: AnalysisMethod.ValueType  # 0
 """Not set: `ANALYSIS_METHOD_GROUP_SEQUENTIAL` where `planned_unit_count` is set, otherwise
@@ -57,7 +57,7 @@ Global___AnalysisMethod: _TypeAlias = AnalysisMethod  # noqa: Y015
 
 @_typing.final
 class AnalysisPlan(_message.Message):
-    """How the results of an experiment are judged. Frozen when the experiment starts."""
+    """Plan for the analysis of an experiment's results. Frozen when the experiment starts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -69,12 +69,14 @@ class AnalysisPlan(_message.Message):
     STOP_ON_GUARDRAIL_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     method: Global___AnalysisMethod.ValueType
-    """How the test allows for looking at the results before the end."""
+    """Correction for looking at the results before the end."""
     significance_level: _builtins.float
-    """Probability of calling a difference where there is none, from 0.0001 to 0.2. If zero, 0.05."""
+    """Significance level α: probability of reporting a difference where there is none, from 0.0001 to
+    0.2. If zero, 0.05.
+    """
     power: _builtins.float
-    """Probability of finding the decision metric's minimum detectable effect, from 0.5 to 0.99. If
-    zero, 0.8.
+    """Power 1 − β: probability of finding the decision metric's minimum detectable effect, from 0.5 to
+    0.99. If zero, 0.8.
     """
     planned_unit_count: _builtins.int
     """Units over all variants at the planned end, from 100 to 1,000,000,000. Required for

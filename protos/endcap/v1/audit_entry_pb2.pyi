@@ -50,7 +50,7 @@ class _AuditedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditedKi
     """An import or a deletion of items. Single writes are not kept."""
 
 class AuditedKind(_AuditedKind, metaclass=_AuditedKindEnumTypeWrapper):
-    """What kind of thing was changed."""
+    """Kind of the object."""
 
 AUDITED_KIND_UNSPECIFIED: AuditedKind.ValueType  # 0
 """Not set: where an entry is asked for, any kind."""
@@ -76,7 +76,7 @@ Global___AuditedKind: _TypeAlias = AuditedKind  # noqa: Y015
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """Who changed what and when."""
+    """One change: its author, object and time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -95,17 +95,17 @@ class AuditEntry(_message.Message):
     id: _builtins.str
     """Identifier within the shop; sorts by time."""
     actor: _builtins.str
-    """Who made it, as the credential of the call named them; empty where calls need none."""
+    """Author of the change, as the call's credential names them; empty where calls need no credential."""
     role: _role_pb2.Role.ValueType
-    """Role that it was made with."""
+    """Role of the author."""
     method: _builtins.str
     """Full name of the method that was called, such as `endcap.v1.PlacementService.UpdatePlacement`;
     `command` and its name for a command.
     """
     kind: Global___AuditedKind.ValueType
-    """What kind of thing was changed."""
+    """Kind of the object."""
     resource: _builtins.str
-    """Identifier of what was changed, within the shop."""
+    """Identifier of the object within the shop."""
     revision: _builtins.int
     """Revision of the shop that holds the change; 0 where it has none."""
     request_id: _builtins.str
@@ -116,11 +116,11 @@ class AuditEntry(_message.Message):
 
     @_builtins.property
     def before(self) -> _any_pb2.Any:
-        """It before, as a message of this package, without secrets; unset where it was created."""
+        """The object before the change, as a message of this package without secrets; unset if it was created."""
 
     @_builtins.property
     def after(self) -> _any_pb2.Any:
-        """It after; unset where it was deleted."""
+        """The object after the change; unset if it was deleted."""
 
     @_builtins.property
     def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -50,7 +50,7 @@ class ListAuditEntriesRequest(_message.Message):
     kind.
     """
     actor: _builtins.str
-    """Who made the changes, at most 128 characters. If empty, anybody."""
+    """Author of the changes, at most 128 characters. If empty, the changes of all authors."""
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
     @_builtins.property

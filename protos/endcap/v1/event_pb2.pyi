@@ -25,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Event(_message.Message):
     """Something that a user did, with an item unless its type says otherwise.
 
-    What is wrong with an event rejects that event alone; the comments name the reason.
+    An invalid event is rejected alone, without the rest of its call; the comments name the reasons.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -75,7 +75,7 @@ class Event(_message.Message):
     type: _builtins.str
     """Required. What happened: `view`, `click`, `add_to_cart`, `purchase`, `rating`, or a type of the
     shop's own. 1 to 64 characters of `a-z`, `0-9` and `_` (`INVALID_TYPE`).
-    A type without a weight in the settings is stored, and weighs nothing.
+    A type without a weight in the settings is stored and does not count.
     """
     user_id: _builtins.str
     """Identifier of the user, at most 128 characters. Either this or `visitor_id` is required
@@ -91,7 +91,7 @@ class Event(_message.Message):
     """
     quantity: _builtins.float
     """Quantity, in pieces or in the item's unit of sale. If zero, 1.
-    Negative, not finite or above 1,000,000 it is rejected (`INVALID_QUANTITY`).
+    A negative or infinite number, NaN or one above 1,000,000 is rejected (`INVALID_QUANTITY`).
     """
     value: _builtins.float
     """How much the user liked the item, as an event of type `rating` says it; any finite number
@@ -99,7 +99,7 @@ class Event(_message.Message):
     """
     attribution_token: _builtins.str
     """The attribution token of the answer that showed the item, as `Recommend` returned it, at most
-    2,048 characters (`INVALID_TOKEN`). Joins what was shown to what happened. A token that the
+    2,048 characters (`INVALID_TOKEN`). Joins the event to the exposure. A token that the
     server did not sign is ignored, and the event counts.
     """
     order_id: _builtins.str
@@ -108,17 +108,17 @@ class Event(_message.Message):
     """
     reversed_event_id: _builtins.str
     """Identifier of the event that this one takes back, at most 128 characters: of the purchase that a
-    refund or a cancellation is for. What is taken back is `quantity` pieces at `price` each.
+    refund or a cancellation is for. It takes back `quantity` pieces at `price` each.
     Not available in this release: an event that names one is rejected (`NOT_AVAILABLE`).
     """
     query: _builtins.str
-    """What the user typed, for events whose role is search; at most 256 characters.
+    """Query that the user typed, for events whose role is search; at most 256 characters.
     Not available in this release: an event that has one is rejected (`NOT_AVAILABLE`).
     """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """Time it happened. If unset, the time of the call. More than 5 minutes in the future it is
-        rejected (`TIME_IN_FUTURE`), and older than the age that the settings accept (`TIME_TOO_OLD`).
+        """Time of the event. If unset, the time of the call. An event more than 5 minutes in the future
+        (`TIME_IN_FUTURE`) or older than the settings accept (`TIME_TOO_OLD`) is rejected.
         """
 
     @_builtins.property
@@ -134,7 +134,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def unit_cost(self) -> _money_pb2.Money:
-        """What one unit cost the shop when it was sold, in the currency of `price`. Must not be negative.
+        """Cost of one unit to the shop at the time of the sale, in the currency of `price`. Must not be negative.
         If unset, the item's cost at the time of the event. Returned to nobody.
         Not available in this release: an event that has one is rejected (`NOT_AVAILABLE`).
         """

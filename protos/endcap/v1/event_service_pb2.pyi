@@ -37,7 +37,7 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     """
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
-    """How safe events are once a call is answered."""
+    """Durability of events once a call is answered."""
 
 DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
 """Not set: treated as `DURABILITY_DURABLE`."""
@@ -59,7 +59,7 @@ class RecordEventsRequest(_message.Message):
     DURABILITY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     durability: Global___Durability.ValueType
-    """How safe the events must be before the call is answered."""
+    """Durability that the events must have before the call is answered."""
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
     @_builtins.property
@@ -96,14 +96,14 @@ class RecordEventsResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     accepted_count: _builtins.int
-    """Events that were stored by this call; with `DURABILITY_BUFFERED`, those that were taken in."""
+    """Events that were stored by this call; with `DURABILITY_BUFFERED`, those that were accepted."""
     duplicate_count: _builtins.int
     """Events that an earlier call, or an earlier event of this call, had stored already.
     0 with `DURABILITY_BUFFERED`: known identifiers are found when the events are written, and are not
     stored again.
     """
     durability: Global___Durability.ValueType
-    """How safe the events are now: at least what was asked for."""
+    """Durability of the events now: at least the one asked for."""
     revision: _builtins.int
     """Revision of the shop that holds the events. A `Recommend` call that requires it sees them.
     0 with `DURABILITY_BUFFERED`: no revision holds them yet.

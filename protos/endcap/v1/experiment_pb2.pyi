@@ -42,7 +42,7 @@ class _ExperimentUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Experi
     """The user: the same on all devices. A request without a `user_id` takes no part."""
 
 class ExperimentUnit(_ExperimentUnit, metaclass=_ExperimentUnitEnumTypeWrapper):
-    """What is assigned to a variant of an experiment."""
+    """Units that are assigned to a variant of an experiment."""
 
 EXPERIMENT_UNIT_UNSPECIFIED: ExperimentUnit.ValueType  # 0
 """Not set: treated as `EXPERIMENT_UNIT_VISITOR`."""
@@ -74,7 +74,7 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Over, with a decision."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
-    """Where in its life an experiment is."""
+    """States of an experiment."""
 
 EXPERIMENT_STATE_UNSPECIFIED: ExperimentState.ValueType  # 0
 """Not set. Never returned."""
@@ -125,7 +125,7 @@ class Experiment(_message.Message):
     display_name: _builtins.str
     """Name for people, at most 128 characters."""
     hypothesis: _builtins.str
-    """What is expected to happen and why, at most 4,096 characters. For people."""
+    """Hypothesis: the expected effect and its reason, at most 4,096 characters. For people."""
     placement: _builtins.str
     """Required. Identifier of the placement, at most 128 characters. Experiments that run on one
     placement at a time are in one layer; to start a second outside it is a `FAILED_PRECONDITION`
@@ -136,7 +136,7 @@ class Experiment(_message.Message):
     experiment has a layer of its own.
     """
     unit: Global___ExperimentUnit.ValueType
-    """What is assigned to a variant."""
+    """Unit that is assigned to a variant."""
     allocation: _builtins.float
     """Share of the layer's units that take part, above 0 and at most 1. The others are served as the
     placement says. If zero, 1. Raising it never moves a unit from variant to variant. What the
@@ -147,7 +147,7 @@ class Experiment(_message.Message):
     as `tags:"trade"`. If empty, all do.
     """
     state: Global___ExperimentState.ValueType
-    """Output only. Where in its life it is."""
+    """Output only. State of the experiment."""
     version: _builtins.int
     """Output only. Counts the changes made after the start, from 1. Results are given for one
     version, or stratified over all.
@@ -180,11 +180,11 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def analysis(self) -> _analysis_plan_pb2.AnalysisPlan:
-        """How results are judged. If unset, as the defaults of `AnalysisPlan` say."""
+        """Plan for the analysis of the results. If unset, the defaults of `AnalysisPlan`."""
 
     @_builtins.property
     def maximum_duration(self) -> _duration_pb2.Duration:
-        """How long it runs before it stops by itself, from 1 day to 365 days. If unset, it does not."""
+        """Time after which the experiment stops by itself, from 1 day to 365 days. If unset, it does not."""
 
     @_builtins.property
     def decision(self) -> Global___Decision:
@@ -288,7 +288,7 @@ class Variant(_message.Message):
 
     @_builtins.property
     def exploration(self) -> _placement_pb2.Exploration:
-        """How the variant explores. If unset, as the placement does."""
+        """Exploration of the variant. If unset, the placement's."""
 
     def __init__(
         self,
@@ -351,9 +351,9 @@ class Decision(_message.Message):
     variant: _builtins.str
     """Name of the variant that the placement serves from then on; empty where it stays as it was."""
     reason: _builtins.str
-    """Why, as whoever decided says it, at most 4,096 characters."""
+    """Reason that the person who decided gives, at most 4,096 characters."""
     against_verdict: _builtins.bool
-    """Output only. Whether the results said otherwise, or nothing."""
+    """Output only. Whether the results gave another verdict, or none."""
     actor: _builtins.str
     """Output only. Who decided, as the credential of the call named them; empty where calls need
     none.

@@ -31,17 +31,17 @@ class _BundleKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BundleKind
     BUNDLE_KIND_STRATEGY: _BundleKind.ValueType  # 1
     """A strategy of the model's name."""
     BUNDLE_KIND_ENCODER: _BundleKind.ValueType  # 2
-    """Strategies that work on what it makes of texts or images; one encoder serves many of them."""
+    """An encoder of texts or images, whose output strategies work on; one encoder serves many of them."""
 
 class BundleKind(_BundleKind, metaclass=_BundleKindEnumTypeWrapper):
-    """What serves with a bundle."""
+    """Kinds of bundles, by their use."""
 
 BUNDLE_KIND_UNSPECIFIED: BundleKind.ValueType  # 0
 """Not set. Never returned."""
 BUNDLE_KIND_STRATEGY: BundleKind.ValueType  # 1
 """A strategy of the model's name."""
 BUNDLE_KIND_ENCODER: BundleKind.ValueType  # 2
-"""Strategies that work on what it makes of texts or images; one encoder serves many of them."""
+"""An encoder of texts or images, whose output strategies work on; one encoder serves many of them."""
 Global___BundleKind: _TypeAlias = BundleKind  # noqa: Y015
 
 class _BundleState:
@@ -62,7 +62,7 @@ class _BundleStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BundleSta
     """Refused when it was last loaded; `refusal` says why."""
 
 class BundleState(_BundleState, metaclass=_BundleStateEnumTypeWrapper):
-    """What a server did with a bundle."""
+    """State of a bundle in a server."""
 
 BUNDLE_STATE_UNSPECIFIED: BundleState.ValueType  # 0
 """Not set. Never returned."""
@@ -193,9 +193,9 @@ class Bundle(_message.Message):
 
     @_builtins.property
     def requires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. Bundles that it cannot do without, each as `model@version`: a strategy that blends
-        others names theirs, and one that works on texts or images that of the encoder. It is activated
-        only where all of them are registered. Empty for one that stands alone; always so in this release.
+        """Output only. Bundles that this bundle needs, each as `model@version`: a strategy that blends others
+        names their bundles, and one that works on texts or images the encoder's. The bundle is activated
+        only if all of them are registered. Empty if it needs none; always so in this release.
         """
 
     def __init__(

@@ -117,7 +117,7 @@ class ModelServiceServicer(object):
     def RollBackModel(self, request, context):
         """Serves again with the bundle that was active before, checked as in `ActivateBundle`.
 
-        Where none was, or its files are gone, a `FAILED_PRECONDITION` error is returned.
+        If no bundle was active before, or its files are gone, a `FAILED_PRECONDITION` error is returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

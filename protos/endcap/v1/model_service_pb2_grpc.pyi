@@ -58,7 +58,7 @@ class ModelServiceStub:
     RollBackModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RollBackModelRequest, _model_service_pb2.RollBackModelResponse]
     """Serves again with the bundle that was active before, checked as in `ActivateBundle`.
 
-    Where none was, or its files are gone, a `FAILED_PRECONDITION` error is returned.
+    If no bundle was active before, or its files are gone, a `FAILED_PRECONDITION` error is returned.
     """
     DeleteBundle: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteBundleRequest, _model_service_pb2.DeleteBundleResponse]
     """Deletes a bundle and its files. An active one is a `FAILED_PRECONDITION` error."""
@@ -93,7 +93,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     RollBackModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RollBackModelRequest, _model_service_pb2.RollBackModelResponse]  # type: ignore[assignment]
     """Serves again with the bundle that was active before, checked as in `ActivateBundle`.
 
-    Where none was, or its files are gone, a `FAILED_PRECONDITION` error is returned.
+    If no bundle was active before, or its files are gone, a `FAILED_PRECONDITION` error is returned.
     """
     DeleteBundle: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteBundleRequest, _model_service_pb2.DeleteBundleResponse]  # type: ignore[assignment]
     """Deletes a bundle and its files. An active one is a `FAILED_PRECONDITION` error."""
@@ -155,7 +155,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.RollBackModelResponse, _abc.Awaitable[_model_service_pb2.RollBackModelResponse]]:
         """Serves again with the bundle that was active before, checked as in `ActivateBundle`.
 
-        Where none was, or its files are gone, a `FAILED_PRECONDITION` error is returned.
+        If no bundle was active before, or its files are gone, a `FAILED_PRECONDITION` error is returned.
         """
 
     @_abc_1.abstractmethod

@@ -32,11 +32,11 @@ class _OffPolicyEstimatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Of
     OFF_POLICY_ESTIMATOR_IPS: _OffPolicyEstimator.ValueType  # 1
     """Inverse propensity scoring."""
     OFF_POLICY_ESTIMATOR_SNIPS: _OffPolicyEstimator.ValueType  # 2
-    """The same, normalised by its weights (Swaminathan and Joachims, 2015)."""
+    """Inverse propensity scoring, normalised by its weights (Swaminathan and Joachims, 2015)."""
     OFF_POLICY_ESTIMATOR_DM: _OffPolicyEstimator.ValueType  # 3
-    """A model of the reward."""
+    """Direct method: a model of the reward."""
     OFF_POLICY_ESTIMATOR_DR: _OffPolicyEstimator.ValueType  # 4
-    """Both, doubly robust (Dudik, Langford and Li, 2011)."""
+    """Doubly robust: inverse propensity scoring and a model of the reward (Dudik, Langford and Li, 2011)."""
     OFF_POLICY_ESTIMATOR_SNDR: _OffPolicyEstimator.ValueType  # 5
     """Doubly robust, normalised by its weights."""
     OFF_POLICY_ESTIMATOR_SWITCH_DR: _OffPolicyEstimator.ValueType  # 6
@@ -45,18 +45,18 @@ class _OffPolicyEstimatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Of
     """Doubly robust with weights shrunk by optimum (Su and others, 2020)."""
 
 class OffPolicyEstimator(_OffPolicyEstimator, metaclass=_OffPolicyEstimatorEnumTypeWrapper):
-    """How the value of a policy is estimated from what another one served."""
+    """Estimators of a policy's value from the logged answers of another policy."""
 
 OFF_POLICY_ESTIMATOR_UNSPECIFIED: OffPolicyEstimator.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error."""
 OFF_POLICY_ESTIMATOR_IPS: OffPolicyEstimator.ValueType  # 1
 """Inverse propensity scoring."""
 OFF_POLICY_ESTIMATOR_SNIPS: OffPolicyEstimator.ValueType  # 2
-"""The same, normalised by its weights (Swaminathan and Joachims, 2015)."""
+"""Inverse propensity scoring, normalised by its weights (Swaminathan and Joachims, 2015)."""
 OFF_POLICY_ESTIMATOR_DM: OffPolicyEstimator.ValueType  # 3
-"""A model of the reward."""
+"""Direct method: a model of the reward."""
 OFF_POLICY_ESTIMATOR_DR: OffPolicyEstimator.ValueType  # 4
-"""Both, doubly robust (Dudik, Langford and Li, 2011)."""
+"""Doubly robust: inverse propensity scoring and a model of the reward (Dudik, Langford and Li, 2011)."""
 OFF_POLICY_ESTIMATOR_SNDR: OffPolicyEstimator.ValueType  # 5
 """Doubly robust, normalised by its weights."""
 OFF_POLICY_ESTIMATOR_SWITCH_DR: OffPolicyEstimator.ValueType  # 6
@@ -67,7 +67,7 @@ Global___OffPolicyEstimator: _TypeAlias = OffPolicyEstimator  # noqa: Y015
 
 @_typing.final
 class Policy(_message.Message):
-    """What could be served on a placement, judged from what was served."""
+    """A policy that could serve a placement, evaluated from the logged answers of other policies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -82,7 +82,7 @@ class Policy(_message.Message):
 
     @_builtins.property
     def exploration(self) -> _placement_pb2.Exploration:
-        """How it would explore. If unset, it would not."""
+        """Exploration of the policy. If unset, the policy does not explore."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ Global___Policy: _TypeAlias = Policy  # noqa: Y015
 
 @_typing.final
 class PolicyEstimate(_message.Message):
-    """What one policy would have achieved, as one estimator says."""
+    """One estimator's value of one policy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -115,7 +115,7 @@ class PolicyEstimate(_message.Message):
     policy: _builtins.str
     """Name of the policy."""
     estimator: Global___OffPolicyEstimator.ValueType
-    """Which estimator."""
+    """The estimator."""
     value: _builtins.float
     """Mean reward per answer."""
     effective_sample_size: _builtins.float
@@ -123,7 +123,7 @@ class PolicyEstimate(_message.Message):
     that number a `FAILED_PRECONDITION` error is returned instead.
     """
     support: _builtins.float
-    """Share of what the policy would show that was shown with a probability above 0, from 0 to 1."""
+    """Share of the policy's items that the logging policy showed with a probability above 0, from 0 to 1."""
     maximum_weight: _builtins.float
     """The largest weight of one answer."""
     @_builtins.property

@@ -104,8 +104,8 @@ class Placement(_message.Message):
 
     @_builtins.property
     def exploration(self) -> Global___Exploration:
-        """How answers explore. If unset, they do not.
-        Not available in this release: one that explores is answered with UNIMPLEMENTED.
+        """Exploration of answers. If unset, answers do not explore.
+        Not available in this release: a placement that explores is answered with UNIMPLEMENTED.
         """
 
     @_builtins.property
@@ -162,7 +162,7 @@ class Rung(_message.Message):
     def parameters(self) -> _struct_pb2.Struct:
         """Parameters of the strategy by name, as its JSON schema describes them; whole numbers pass for
         integers. Those left out have their defaults. At most 16 KiB encoded and 8 levels deep.
-        What the schema refuses is an `INVALID_ARGUMENT` error that names the parameter.
+        A value that the schema refuses is an `INVALID_ARGUMENT` error that names the parameter.
         """
 
     @_builtins.property
@@ -188,7 +188,7 @@ Global___Rung: _TypeAlias = Rung  # noqa: Y015
 
 @_typing.final
 class SeenPolicy(_message.Message):
-    """Which items of the user's past are left out of answers."""
+    """Rules on leaving items of the user's past out of answers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -196,7 +196,7 @@ class SeenPolicy(_message.Message):
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     mode: Global___SeenMode.ValueType
-    """Whether they are left out."""
+    """Whether seen items are left out."""
     @_builtins.property
     def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Event types that make an item seen, at most 16 of at most 64 characters each.
@@ -205,7 +205,7 @@ class SeenPolicy(_message.Message):
 
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """How far back events count. If unset, without end."""
+        """Age up to which events count. If unset, all count."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class Exploration(_message.Message):
     """
     floor: _builtins.float
     """Least probability of each item still allowed to stand in a position, times the number of these
-    items: from 0 (none) to 1 (all alike). What is never shown can never be judged. Outside the
+    items: from 0 (none) to 1 (all alike). An item that is never shown cannot be evaluated. Outside the
     range, an `INVALID_ARGUMENT` error is returned.
     """
     def __init__(

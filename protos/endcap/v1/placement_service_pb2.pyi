@@ -568,7 +568,7 @@ class PlacementChange(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
-    """Who made it, as the credential of the call named them; empty where calls need none."""
+    """Author of the change, as the call's credential names them; empty where calls need no credential."""
     request_id: _builtins.str
     """Identifier of the call that made it."""
     id: _builtins.str

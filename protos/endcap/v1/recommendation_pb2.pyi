@@ -35,7 +35,7 @@ class _DegradationCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Degr
     """The strategy did not answer in its time."""
     DEGRADATION_CAUSE_INVALID_RANKING: _DegradationCause.ValueType  # 3
     """The strategy gave duplicates, items that are not eligible or numbers that are not finite;
-    what was valid is used.
+    the valid items are used.
     """
     DEGRADATION_CAUSE_MODEL_MISSING: _DegradationCause.ValueType  # 4
     """The strategy needs a model whose active bundle cannot be loaded. One without an active bundle is
@@ -63,7 +63,7 @@ DEGRADATION_CAUSE_TIMED_OUT: DegradationCause.ValueType  # 2
 """The strategy did not answer in its time."""
 DEGRADATION_CAUSE_INVALID_RANKING: DegradationCause.ValueType  # 3
 """The strategy gave duplicates, items that are not eligible or numbers that are not finite;
-what was valid is used.
+the valid items are used.
 """
 DEGRADATION_CAUSE_MODEL_MISSING: DegradationCause.ValueType  # 4
 """The strategy needs a model whose active bundle cannot be loaded. One without an active bundle is

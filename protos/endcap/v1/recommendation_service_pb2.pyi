@@ -85,7 +85,7 @@ class RecommendRequest(_message.Message):
     Where events linked it to a user, that user's history counts too.
     """
     query: _builtins.str
-    """What the user typed, at most 256 characters. Required for the task search."""
+    """Query that the user typed, at most 256 characters. Required for the task search."""
     page_size: _builtins.int
     """Number of items to return. If zero, the placement's number, which is 10 unless it says
     otherwise; values above 100 are lowered to 100.
@@ -242,7 +242,7 @@ class RecommendResponse(_message.Message):
 
     @_builtins.property
     def degradations(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_pb2.Degradation]:
-        """What failed, in the order it happened; empty unless `degraded` is set."""
+        """Parts that failed, in order of time; empty unless `degraded` is set."""
 
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_assignment_pb2.Assignment]:
@@ -574,7 +574,7 @@ Global___RecommendNextActionResponse: _TypeAlias = RecommendNextActionResponse  
 
 @_typing.final
 class RecommendOutcome(_message.Message):
-    """What became of one of many requests."""
+    """Outcome of one of many requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -586,7 +586,7 @@ class RecommendOutcome(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___RecommendError:
-        """Why there is none."""
+        """The reason that there is no answer."""
 
     def __init__(
         self,
@@ -606,7 +606,7 @@ Global___RecommendOutcome: _TypeAlias = RecommendOutcome  # noqa: Y015
 
 @_typing.final
 class RecommendError(_message.Message):
-    """The error of one of many requests: what `Recommend` alone would have failed with."""
+    """The error of one of many requests, the same that `Recommend` alone would return."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -621,7 +621,7 @@ class RecommendError(_message.Message):
     field: _builtins.str
     """The field at fault, in the contract's spelling; empty where no single field is."""
     message: _builtins.str
-    """What is wrong and what to do, in English."""
+    """The problem and its remedy, in English."""
     def __init__(
         self,
         *,

@@ -29,7 +29,7 @@ class _ReportKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportKind
     REPORT_KIND_UNSPECIFIED: _ReportKind.ValueType  # 0
     """Not set: an `INVALID_ARGUMENT` error."""
     REPORT_KIND_PERFORMANCE: _ReportKind.ValueType  # 1
-    """What answers led to: impressions, clicks, carts, purchases, revenue, margin and their rates.
+    """Results of answers: impressions, clicks, carts, purchases, revenue, margin and their rates.
     Dimensions: `placement`, `strategy`, `experiment`, `variant`, `device`.
     """
     REPORT_KIND_SERVING: _ReportKind.ValueType  # 2
@@ -37,25 +37,25 @@ class _ReportKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportKind
     Dimensions: `placement`, `strategy`, `cause`.
     """
     REPORT_KIND_CATALOG: _ReportKind.ValueType  # 3
-    """What of the range is shown and sold: coverage, concentration, items that are never shown.
+    """Items that are shown and sold: coverage, concentration, items that are never shown.
     Dimensions: `category`, `brand`.
     """
     REPORT_KIND_SEARCH: _ReportKind.ValueType  # 4
-    """What was searched for, how often, and what found nothing. Dimensions: `query`, `language`."""
+    """Queries, how often they were searched for, and those without results. Dimensions: `query`, `language`."""
     REPORT_KIND_RULES: _ReportKind.ValueType  # 5
     """How often each rule changed an answer and what that led to. Dimensions: `placement`, `rule`."""
     REPORT_KIND_DATA_QUALITY: _ReportKind.ValueType  # 6
-    """What of the shop's data holds models back: events without a token, items without a title, late
+    """Faults of the shop's data that hold models back: events without a token, items without a title, late
     and rejected events. Dimensions: `event_type`.
     """
 
 class ReportKind(_ReportKind, metaclass=_ReportKindEnumTypeWrapper):
-    """What a report is about."""
+    """Subjects of reports."""
 
 REPORT_KIND_UNSPECIFIED: ReportKind.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error."""
 REPORT_KIND_PERFORMANCE: ReportKind.ValueType  # 1
-"""What answers led to: impressions, clicks, carts, purchases, revenue, margin and their rates.
+"""Results of answers: impressions, clicks, carts, purchases, revenue, margin and their rates.
 Dimensions: `placement`, `strategy`, `experiment`, `variant`, `device`.
 """
 REPORT_KIND_SERVING: ReportKind.ValueType  # 2
@@ -63,15 +63,15 @@ REPORT_KIND_SERVING: ReportKind.ValueType  # 2
 Dimensions: `placement`, `strategy`, `cause`.
 """
 REPORT_KIND_CATALOG: ReportKind.ValueType  # 3
-"""What of the range is shown and sold: coverage, concentration, items that are never shown.
+"""Items that are shown and sold: coverage, concentration, items that are never shown.
 Dimensions: `category`, `brand`.
 """
 REPORT_KIND_SEARCH: ReportKind.ValueType  # 4
-"""What was searched for, how often, and what found nothing. Dimensions: `query`, `language`."""
+"""Queries, how often they were searched for, and those without results. Dimensions: `query`, `language`."""
 REPORT_KIND_RULES: ReportKind.ValueType  # 5
 """How often each rule changed an answer and what that led to. Dimensions: `placement`, `rule`."""
 REPORT_KIND_DATA_QUALITY: ReportKind.ValueType  # 6
-"""What of the shop's data holds models back: events without a token, items without a title, late
+"""Faults of the shop's data that hold models back: events without a token, items without a title, late
 and rejected events. Dimensions: `event_type`.
 """
 Global___ReportKind: _TypeAlias = ReportKind  # noqa: Y015
@@ -94,7 +94,7 @@ class _ReportUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportUnit
     """Milliseconds."""
 
 class ReportUnit(_ReportUnit, metaclass=_ReportUnitEnumTypeWrapper):
-    """What a figure of a report is counted in."""
+    """Units of the figures of a report."""
 
 REPORT_UNIT_UNSPECIFIED: ReportUnit.ValueType  # 0
 """Not set. Never returned."""
@@ -120,7 +120,7 @@ class Report(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     kind: Global___ReportKind.ValueType
-    """What it is about."""
+    """Subject of the report."""
     @_builtins.property
     def dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the dimensions of every row, in their order."""
@@ -166,7 +166,7 @@ class ReportColumn(_message.Message):
     name: _builtins.str
     """Stable name, lower-case words joined by `_`, such as `click_rate`. New ones may be added."""
     unit: Global___ReportUnit.ValueType
-    """What it is counted in."""
+    """Unit of the figure."""
     currency_code: _builtins.str
     """ISO 4217 code of amounts of money; empty for others."""
     def __init__(
@@ -203,7 +203,7 @@ class ReportRow(_message.Message):
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The figures, in the order of the columns; NaN where one cannot be told."""
+        """The figures, in the order of the columns; NaN where a figure is not known."""
 
     def __init__(
         self,

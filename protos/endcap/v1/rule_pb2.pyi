@@ -79,7 +79,7 @@ Global___DiversityMethod: _TypeAlias = DiversityMethod  # noqa: Y015
 class Rule(_message.Message):
     """What a merchandiser asks of every answer of a placement, whatever the strategy.
 
-    Whatever their order in the list, rules run in this one: filters, boosts and biases, fatigue,
+    Rules run in this order, not in that of the list: filters, boosts and biases, fatigue,
     diversity, caps, quotas, pins. Rules of one kind run in the order of the list.
     """
 
@@ -98,7 +98,7 @@ class Rule(_message.Message):
     QUOTA_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Required. Name within the placement, 1 to 64 characters. The trace calls the rule by it.
+    """Required. Name within the placement, 1 to 64 characters. The trace shows this name.
     A name used twice is an `INVALID_ARGUMENT` error.
     """
     disabled: _builtins.bool

@@ -78,7 +78,7 @@ class SearchRequest(_message.Message):
     not exist is a `NOT_FOUND` error.
     """
     query: _builtins.str
-    """What the user typed, at most 256 characters. If empty, every item that meets `filter` is found:
+    """Query that the user typed, at most 256 characters. If empty, every item that meets `filter` is found:
     a page of a category.
     """
     user_id: _builtins.str
@@ -91,7 +91,7 @@ class SearchRequest(_message.Message):
     """
     page_token: _builtins.str
     """The `next_page_token` of the answer before, at most 8,192 characters; empty for the first page.
-    What is not about the size of the page or about what is told beside the items must be as in the
+    Fields other than the size of the page and the parts returned beside the items must be as in the
     first request. A token that is altered, of another request or older than 24 hours is an
     `INVALID_ARGUMENT` error.
     """
@@ -188,8 +188,8 @@ class SearchResponse(_message.Message):
     total_is_estimate: _builtins.bool
     """Whether `total_count` is an estimate: beyond 10,000 items they are not all counted."""
     corrected_query: _builtins.str
-    """What was searched for instead of the query, which found too little; empty where that was not
-    so.
+    """Query that was searched for instead, as the original found too little; empty if the original was
+    used.
     """
     redirect_uri: _builtins.str
     """Address that a query rule sends the user to; empty where none does."""
@@ -219,7 +219,7 @@ class SearchResponse(_message.Message):
 
     @_builtins.property
     def degradations(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_pb2.Degradation]:
-        """What failed, in the order it happened."""
+        """Parts that failed, in order of time."""
 
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_assignment_pb2.Assignment]:
@@ -270,7 +270,7 @@ class SearchResult(_message.Message):
 
     @_builtins.property
     def highlights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Highlight]:
-        """What of its texts matches. Empty unless `include_highlights` was set."""
+        """Parts of its texts that match. Empty unless `include_highlights` was set."""
 
     def __init__(
         self,
@@ -301,7 +301,7 @@ class Highlight(_message.Message):
     """The part, at most 256 characters, as plain text."""
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextRange]:
-        """Where the words are, ascending, none over another."""
+        """Ranges of the words, ascending, without overlap."""
 
     def __init__(
         self,
@@ -438,7 +438,7 @@ Global___SuggestResponse: _TypeAlias = SuggestResponse  # noqa: Y015
 
 @_typing.final
 class Suggestion(_message.Message):
-    """One way to complete what was typed."""
+    """One completion of the typed text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -462,7 +462,7 @@ class Suggestion(_message.Message):
 
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextRange]:
-        """Where the text suggested holds what was typed."""
+        """Ranges of the suggested text that hold the typed text."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Segment(_message.Message):
     display_name: _builtins.str
     """Name for people, at most 128 characters."""
     description: _builtins.str
-    """Who is in it and why, at most 4,096 characters. For people."""
+    """The users of the segment and its purpose, at most 4,096 characters. For people."""
     filter: _builtins.str
     """Users who meet a condition in the AIP-160 filter grammar, 1 to 4,096 characters, such as
     `tags:"trade" AND language_code = "de"`.

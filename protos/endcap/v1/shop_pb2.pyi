@@ -27,7 +27,7 @@ class _EventRole:
 class _EventRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventRole.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EVENT_ROLE_UNSPECIFIED: _EventRole.ValueType  # 0
-    """Not set: what the name of the type says."""
+    """Not set: as the name of the type implies."""
     EVENT_ROLE_OTHER: _EventRole.ValueType  # 1
     """None of the roles below."""
     EVENT_ROLE_VIEW: _EventRole.ValueType  # 2
@@ -44,10 +44,10 @@ class _EventRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventRole.V
     """Somebody rated an item."""
 
 class EventRole(_EventRole, metaclass=_EventRoleEnumTypeWrapper):
-    """What an event means, whatever the shop calls its type."""
+    """Meaning of an event, whatever the shop calls its type."""
 
 EVENT_ROLE_UNSPECIFIED: EventRole.ValueType  # 0
-"""Not set: what the name of the type says."""
+"""Not set: as the name of the type implies."""
 EVENT_ROLE_OTHER: EventRole.ValueType  # 1
 """None of the roles below."""
 EVENT_ROLE_VIEW: EventRole.ValueType  # 2
@@ -71,9 +71,9 @@ class _EventValueRule:
 class _EventValueRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventValueRule.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EVENT_VALUE_RULE_UNSPECIFIED: _EventValueRule.ValueType  # 0
-    """Not set: what the name of the type says."""
+    """Not set: as the name of the type implies."""
     EVENT_VALUE_RULE_NONE: _EventValueRule.ValueType  # 1
-    """It has none."""
+    """The event has no value."""
     EVENT_VALUE_RULE_PRICE_TIMES_QUANTITY: _EventValueRule.ValueType  # 2
     """The price times the quantity of the event."""
     EVENT_VALUE_RULE_VALUE: _EventValueRule.ValueType  # 3
@@ -83,9 +83,9 @@ class EventValueRule(_EventValueRule, metaclass=_EventValueRuleEnumTypeWrapper):
     """How the value of an event counts."""
 
 EVENT_VALUE_RULE_UNSPECIFIED: EventValueRule.ValueType  # 0
-"""Not set: what the name of the type says."""
+"""Not set: as the name of the type implies."""
 EVENT_VALUE_RULE_NONE: EventValueRule.ValueType  # 1
-"""It has none."""
+"""The event has no value."""
 EVENT_VALUE_RULE_PRICE_TIMES_QUANTITY: EventValueRule.ValueType  # 2
 """The price times the quantity of the event."""
 EVENT_VALUE_RULE_VALUE: EventValueRule.ValueType  # 3
@@ -112,7 +112,7 @@ class _AttributeTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attribu
     """A list of texts."""
 
 class AttributeType(_AttributeType, metaclass=_AttributeTypeEnumTypeWrapper):
-    """What the values of an attribute are."""
+    """Type of the values of an attribute."""
 
 ATTRIBUTE_TYPE_UNSPECIFIED: AttributeType.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error."""
@@ -174,13 +174,13 @@ class Shop(_message.Message):
     """
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """BCP 47 tags of the languages that the shop speaks, its own first; at most 32, each once. A tag that
-        is none, or a repeated one, is an `INVALID_ARGUMENT` error. If empty, the shop has not said.
+        """BCP 47 tags of the shop's languages, the default first; at most 32, each once. An invalid or
+        repeated tag is an `INVALID_ARGUMENT` error. If empty, the shop has not said.
         """
 
     @_builtins.property
     def event_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventType]:
-        """What events of each type are to the shop; at most 64, each name once. An event of another type is
+        """The event types of the shop; at most 64, each name once. An event of another type is
         stored and counts for nothing. If empty at creation, `view`, `click`, `add_to_cart`, `purchase` and
         `rating` with the weights 1, 1, 3, 5 and 5.
         """
@@ -223,7 +223,7 @@ Global___Shop: _TypeAlias = Shop  # noqa: Y015
 
 @_typing.final
 class EventType(_message.Message):
-    """What an event of one type is to a shop."""
+    """Weight and meaning of one type of events in a shop."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -236,15 +236,16 @@ class EventType(_message.Message):
     `INVALID_ARGUMENT` error.
     """
     weight: _builtins.float
-    """What an event of the type says about taste, from -1,000 to 1,000. Below 0, it speaks against the
-    item; 0, the default, says nothing. Outside the range, an `INVALID_ARGUMENT` error is returned.
+    """Weight of an event of the type as evidence that the user likes the item, from -1,000 to 1,000.
+    Below 0, the event is evidence against the item; at 0, the default, it does not count.
+    Outside the range, an `INVALID_ARGUMENT` error is returned.
     """
     role: Global___EventRole.ValueType
-    """What the event means, whatever its name. If unset, what the name says where it is `view`, `click`,
+    """Meaning of the event, whatever its name. If unset, the one that the name implies for `view`, `click`,
     `add_to_cart`, `purchase`, `refund`, `search` or `rating`, otherwise `EVENT_ROLE_OTHER`.
     """
     value_rule: Global___EventValueRule.ValueType
-    """How the value of an event counts. If unset, what the name says: price times quantity for
+    """How the value of an event counts. If unset, as the name implies: price times quantity for
     `purchase` and `refund`, the value for `rating`, otherwise none.
     """
     def __init__(

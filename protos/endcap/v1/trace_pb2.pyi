@@ -28,15 +28,15 @@ class _RungOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RungOutco
     RUNG_OUTCOME_UNSPECIFIED: _RungOutcome.ValueType  # 0
     """Not set. Never returned."""
     RUNG_OUTCOME_FILLED: _RungOutcome.ValueType  # 1
-    """It filled the answer."""
+    """The rung filled the answer."""
     RUNG_OUTCOME_SHORT: _RungOutcome.ValueType  # 2
-    """It gave fewer items than were missing, and the next rung was asked."""
+    """The rung gave fewer items than were missing, and the next rung was asked."""
     RUNG_OUTCOME_EMPTY: _RungOutcome.ValueType  # 3
-    """It gave nothing, as for a new user without a history, and the next rung was asked."""
+    """The rung gave no item, as for a new user without a history, and the next rung was asked."""
     RUNG_OUTCOME_FAILED: _RungOutcome.ValueType  # 4
-    """It failed, and the next rung was asked. `Degradation` says why."""
+    """The rung failed, and the next rung was asked. `Degradation` says why."""
     RUNG_OUTCOME_SKIPPED: _RungOutcome.ValueType  # 5
-    """It was not asked: its strategy is suspended after failures, no time was left, or its model was
+    """The rung was not asked: its strategy is suspended after failures, no time was left, or its model was
     never trained, which degrades no answer.
     """
 
@@ -46,15 +46,15 @@ class RungOutcome(_RungOutcome, metaclass=_RungOutcomeEnumTypeWrapper):
 RUNG_OUTCOME_UNSPECIFIED: RungOutcome.ValueType  # 0
 """Not set. Never returned."""
 RUNG_OUTCOME_FILLED: RungOutcome.ValueType  # 1
-"""It filled the answer."""
+"""The rung filled the answer."""
 RUNG_OUTCOME_SHORT: RungOutcome.ValueType  # 2
-"""It gave fewer items than were missing, and the next rung was asked."""
+"""The rung gave fewer items than were missing, and the next rung was asked."""
 RUNG_OUTCOME_EMPTY: RungOutcome.ValueType  # 3
-"""It gave nothing, as for a new user without a history, and the next rung was asked."""
+"""The rung gave no item, as for a new user without a history, and the next rung was asked."""
 RUNG_OUTCOME_FAILED: RungOutcome.ValueType  # 4
-"""It failed, and the next rung was asked. `Degradation` says why."""
+"""The rung failed, and the next rung was asked. `Degradation` says why."""
 RUNG_OUTCOME_SKIPPED: RungOutcome.ValueType  # 5
-"""It was not asked: its strategy is suspended after failures, no time was left, or its model was
+"""The rung was not asked: its strategy is suspended after failures, no time was left, or its model was
 never trained, which degrades no answer.
 """
 Global___RungOutcome: _TypeAlias = RungOutcome  # noqa: Y015
@@ -117,7 +117,7 @@ Global___Trace: _TypeAlias = Trace  # noqa: Y015
 
 @_typing.final
 class RungTrace(_message.Message):
-    """What one rung of the ladder did."""
+    """Result of one rung of the ladder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,7 +133,7 @@ class RungTrace(_message.Message):
     strategy: _builtins.str
     """Name of the strategy."""
     outcome: Global___RungOutcome.ValueType
-    """How it ended."""
+    """Outcome of the rung."""
     detail: _builtins.str
     """What happened, in English; empty where there is nothing to add. Never an exception's text."""
     milliseconds: _builtins.float
@@ -163,7 +163,7 @@ Global___RungTrace: _TypeAlias = RungTrace  # noqa: Y015
 
 @_typing.final
 class FilterTrace(_message.Message):
-    """What one filter removed."""
+    """Items that one filter removed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -191,7 +191,7 @@ Global___FilterTrace: _TypeAlias = FilterTrace  # noqa: Y015
 
 @_typing.final
 class RuleTrace(_message.Message):
-    """What one rule did."""
+    """Effect of one rule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -201,10 +201,10 @@ class RuleTrace(_message.Message):
     rule: _builtins.str
     """Name of the rule as the placement holds it."""
     changed_count: _builtins.int
-    """Items that it filtered, lifted, buried, capped, placed or pinned."""
+    """Items that the rule filtered, lifted, buried, capped, placed or pinned."""
     detail: _builtins.str
-    """What it counted, such as `lifted 3, buried 1`. A diversity rule is soft: `crowded 2` says that two items
-    are placed nearer to alike ones than it asks, because the candidates held none less alike.
+    """Counts of the rule, such as `lifted 3, buried 1`. A diversity rule is soft: `crowded 2` says that two items
+    are placed nearer to alike ones than the rule asks, because the candidates held none less alike.
     """
     def __init__(
         self,
@@ -237,7 +237,7 @@ class DroppedItem(_message.Message):
     `duplicate`, `not_finite`, `capped` or `rule`. New causes may be added.
     """
     rung: _builtins.int
-    """Place in the ladder of the rung that named it, from 0. Unset where the caller named it."""
+    """Place in the ladder of the rung that named the item, from 0. Unset where the caller named the item."""
     def __init__(
         self,
         *,

@@ -15,7 +15,7 @@ from endcap.sdk.snapshot import Snapshot, conform, event_schema, item_table, use
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseHistories:
-    """The events before the question, of the user of each case."""
+    """The history of each case: the events of its user before the query."""
 
     events: EventColumns
     """Case after case, oldest first within a case."""
@@ -44,7 +44,7 @@ class CaseHistories:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cases:
-    """Questions that are asked under the same conditions."""
+    """Test queries under the same conditions."""
 
     name: str
     """``all``, ``new_users``, ``new_items``."""
@@ -52,7 +52,7 @@ class Cases:
     histories: CaseHistories
 
     targets: Ragged
-    """The rows that would be right, distinct within a case and never none."""
+    """The rows of the relevant items: distinct within a case, at least one a case."""
 
     eligible: NDArray[np.bool_]
     """Which items are ranked; ``(items,)``."""
@@ -72,7 +72,7 @@ class EvaluationData:
     name: str
 
     protocol: str
-    """How it was split, in words for the report."""
+    """The split, in words for the report."""
 
     items: ItemColumns
 
@@ -80,7 +80,7 @@ class EvaluationData:
     """The events that models may be trained on, in time order."""
 
     as_of: int
-    """Unix milliseconds of every question; no event of ``events`` is later."""
+    """Unix milliseconds of every query; no event of ``events`` is later."""
 
     groups: tuple[Cases, ...]
     """The cases; the first group is the headline."""
@@ -89,14 +89,14 @@ class EvaluationData:
     """Items that a user has an event of these types with are not recommended to that user again."""
 
     def view(self) -> CatalogView:
-        """Return the catalog as it stood when the models were fitted."""
+        """Return the catalog as it was when the models were trained."""
         return build_view(self.items, self.events, version=f"{self.name}, {self.protocol}", as_of=self.as_of)
 
     def snapshot(self, folder: Path) -> Snapshot:
         """Write the training events as a snapshot, which every trainer reads.
 
         Args:
-            folder: Where; it must not exist yet.
+            folder: The folder to write; it must not exist yet.
         """
         import polars as pl
 

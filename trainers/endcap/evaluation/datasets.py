@@ -72,7 +72,7 @@ def require_columns(path: Path, table: "pl.DataFrame", columns: tuple[str, ...])
     """Refuse a table that lacks a column.
 
     Raises:
-        InvalidInput: Names the missing columns.
+        InvalidInput: A column is missing; the message names it.
     """
     missing = [column for column in columns if column not in table.columns]
     if missing:

@@ -1,4 +1,4 @@
-"""Judges a strategy on evaluation data, through the very calls that serve it."""
+"""Evaluates a strategy on a data set, through the same calls that serve requests."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,13 +29,13 @@ from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores
 
 
 BATCH_SIZE = 256
-"""How many queries a strategy is asked at once."""
+"""Queries in one call of a strategy."""
 
 TIMED_QUERIES = 100
-"""How many queries are asked one by one to learn how long an answer takes."""
+"""Queries asked one by one to measure the time of an answer."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of cases done and of all cases."""
+"""A callback that gets the number of cases done and the number of all cases."""
 
 
 def _no_progress(_done: int, _total: int) -> None:
@@ -54,21 +54,21 @@ def evaluate(
 ) -> Report:
     """Ask a strategy every case and measure its answers.
 
-    A strategy that scores is ranked in full; one that does not is judged by its lists, and the report says
+    A strategy that scores is ranked in full; one that does not is tested by its lists, and the report says
     so. Items that are not eligible, that the user has seen, or that the strategy does not score are not
     ranked.
 
     Args:
-        strategy: What is judged; it must answer ``Task.FOR_YOU``.
+        strategy: The strategy to evaluate; it must answer ``Task.FOR_YOU``.
         view: The catalog at ``data.as_of``, its rows in the order of ``data.items``.
-        data: What it is judged on.
+        data: The test cases and their targets.
         name: What the report calls the strategy.
         cutoffs: The depths of the metrics; lists are as long as the deepest.
         seed: Fixes the bootstrap, and the samples of diversity and timing.
-        progress: Told how far the evaluation is.
+        progress: Called after each batch.
 
     Raises:
-        InvalidInput: The strategy does not answer the task, or the view is another catalog's.
+        InvalidInput: The strategy does not answer the task, or the view holds other items than the data.
     """
     if Task.FOR_YOU not in strategy.tasks:
         raise InvalidInput(f"{name} does not answer the task {Task.FOR_YOU}: evaluate a strategy that does")
@@ -178,7 +178,7 @@ def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
 
 
 def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
-    """Lay rankings side by side; a row that must not be shown leaves its place empty."""
+    """Lay rankings side by side; an item that must not be shown leaves its position empty."""
     lists = np.full((len(queries), queries[0].limit), UNKNOWN, np.int32)
     for row, ranking, query in zip(lists, rankings, queries, strict=True):
         shown = ranking.rows[: query.limit]

@@ -1,4 +1,4 @@
-"""How sure a mean is: percentile bootstrap over cases."""
+"""Confidence intervals of means: percentile bootstrap over cases."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,8 @@
 """Accuracy of rankings: hit rate, recall, precision, NDCG and MRR, exact under ties.
 
-Items of equal score stand in no order of their own, so each metric is its expected value over a
-uniformly random order of every group of tied items. Everything follows from two numbers a target:
-how many items are certainly before it, and how many share its place.
+Items of equal score have no order, so each metric is its expected value over a
+uniformly random order of every group of tied items. Two numbers a target suffice:
+how many items are certainly ranked before it, and how many share its score.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from endcap.sdk.vocabulary import Rows, Scores
 
 
 UNRANKED = np.iinfo(np.int64).max // 2
-"""The place of a target that the ranking does not hold: beyond every cutoff."""
+"""The rank of a target that the ranking does not hold: beyond every cutoff."""
 
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranks:
-    """Where the targets stand; one entry a flat position of the targets."""
+    """The ranks of the targets; one entry a flat position of the targets."""
 
     before: NDArray[np.int64]
     """How many items are certainly ranked before the target; ``UNRANKED`` for a target not ranked at all."""
@@ -76,7 +76,7 @@ def accuracy(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int]) -> dict[str,
     ``min(k, targets)`` targets on top. ``mrr@k`` is one over the rank of the first target, 0 beyond ``k``.
 
     Args:
-        ranks: Where the targets stand.
+        ranks: The ranks of the targets.
         targets: One list of distinct item rows a case, none empty.
         cutoffs: The values of ``k``, each at least 1.
     """

@@ -22,11 +22,11 @@ def read_data_set(folder: Path, *, seed: int = 0) -> DataSet:
     """Read a data set, whatever its format.
 
     Args:
-        folder: Where it lies.
+        folder: The folder of the data set.
         seed: Fixes the permutation of items and users.
 
     Raises:
-        InvalidInput: The folder holds none of the known formats, or a file is not what it should be.
+        InvalidInput: The folder holds none of the known formats, or a file cannot be read in its format.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder} is not a folder: name the folder that holds the data set")

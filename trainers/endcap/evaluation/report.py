@@ -18,7 +18,7 @@ class SliceReport:
     """The accuracy on one part of the cases."""
 
     cases: int
-    """How many cases take part."""
+    """Number of cases."""
 
     metrics: Mapping[str, Measure]
     """By metric and cutoff: ``ndcg@10``."""
@@ -32,16 +32,16 @@ class Report:
     data: str
 
     protocol: str
-    """How the data were split."""
+    """The split of the data."""
 
     scored: bool
-    """True when all items were ranked by score; False when only the strategy's lists could be judged."""
+    """True when all items were ranked by score; False when only the strategy's lists could be tested."""
 
     items: int
-    """How many items are ranked."""
+    """Number of ranked items."""
 
     events: int
-    """How many events were fitted on."""
+    """Number of training events."""
 
     slices: Mapping[str, SliceReport]
     """``all`` is the headline."""
@@ -97,13 +97,13 @@ def table(
     ]
     blocks.append(_aligned([header, *rows]))
     if not all(report.scored for report in reports):
-        blocks.append("* judged by its lists alone: it does not score every item")
+        blocks.append("* tested by its lists alone: it does not score every item")
     return "\n\n".join(blocks)
 
 
 def _title(report: Report) -> str:
     return (
-        f"{report.data}: {report.protocol}; {report.events:,} events fitted, {report.items:,} items ranked;"
+        f"{report.data}: {report.protocol}; {report.events:,} training events, {report.items:,} items ranked;"
         " means with 95 % intervals"
     )
 

@@ -1,4 +1,4 @@
-"""Splits: what may be fitted on, what is asked, and what would be right."""
+"""Splits: divide a data set into training events, test queries and their targets."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,24 +18,24 @@ from endcap.sdk.vocabulary import Rows
 
 
 class Setting(StrEnum):
-    """Which events a number may rest on."""
+    """The events that models may be trained on, and those that are the targets."""
 
     STRICT = "strict"
-    """Parameters are fitted without the validation events; the history given at test time has them."""
+    """Models are trained without the validation events; the history of a test query holds them."""
 
     REFIT = "refit"
-    """Parameters are fitted with the validation events too."""
+    """Models are trained on the validation events too."""
 
     VALIDATION = "validation"
     """The validation events are the targets: for choosing parameters."""
 
 
 UNDATED = 946_684_800_000
-"""Unix milliseconds that stand for now where a data set has no times. A user's events lie a millisecond
+"""The present in Unix milliseconds for a data set without times. A user's events lie a millisecond
 apart before it: their order holds, and no two ages differ by as much as a day."""
 
 WINDOW_DAYS = 30
-"""How long a dated log is judged when no dates are given."""
+"""Length of the test period of a dated log when no dates are given."""
 
 
 def read_evaluation_data(
@@ -46,18 +46,18 @@ def read_evaluation_data(
     until: datetime | None = None,
     seed: int = 0,
 ) -> EvaluationData:
-    """Read a data set and split it as its kind is judged.
+    """Read a data set and split it as its kind requires.
 
     Args:
-        folder: Where it lies; ``readers.FORMATS`` lists what may lie there.
+        folder: The folder of the data set; ``readers.FORMATS`` lists the files that it may hold.
         setting: For sequences and dated logs.
-        cutoff: Dated logs only: models are fitted on what came before. By default the last
-            30 days are judged, and with ``Setting.VALIDATION`` the 30 days before them.
-        until: Dated logs only: what came at or after it is left out. Dates without a zone are UTC.
+        cutoff: Dated logs only: models are trained on the events before it. By default the last
+            30 days are the test period, and with ``Setting.VALIDATION`` the 30 days before them.
+        until: Dated logs only: events at or after it are left out. Dates without a zone are UTC.
         seed: Fixes the permutation of items and users.
 
     Raises:
-        InvalidInput: The folder holds no data set, or the split leaves nothing to fit on or to judge.
+        InvalidInput: The folder holds no data set, or the split leaves no events to train or to test on.
     """
     data_set = read_data_set(folder, seed=seed)
     match data_set:
@@ -78,12 +78,12 @@ def read_evaluation_data(
 def leave_one_out(data_set: Sequences, setting: Setting = Setting.STRICT) -> EvaluationData:
     """Hold out the last item of each sequence as the target, the one before it for validation.
 
-    A sequence of fewer than three items has nothing to spare: it is fitted on, and not judged.
+    A sequence of fewer than three items is too short to hold one out: it is used for training only.
     """
     sequences = data_set.sequences
     lengths = sequences.lengths[sequences.owners]
     until_end = sequences.offsets[1:][sequences.owners] - 1 - np.arange(len(sequences.flat))
-    judged = lengths >= 3
+    tested = lengths >= 3
     events = EventColumns(
         users=sequences.owners,
         rows=sequences.flat,
@@ -91,93 +91,93 @@ def leave_one_out(data_set: Sequences, setting: Setting = Setting.STRICT) -> Eva
         times=UNDATED - 1 - until_end,
     )
     target = 1 if setting is Setting.VALIDATION else 0
-    fitted = 1 if setting is Setting.REFIT else 2
+    train = 1 if setting is Setting.REFIT else 2
     users = np.flatnonzero(sequences.lengths >= 3)
-    fitted_events = in_time_order(select(events, ~judged | (until_end >= fitted)))
+    train_events = in_time_order(select(events, ~tested | (until_end >= train)))
     if not len(users):
         raise InvalidInput(
             f"{data_set.name} has no sequence of at least three items to hold one out of: collect more"
         )
-    targets = Ragged(sequences.flat[judged & (until_end == target)], np.arange(len(users) + 1))
-    histories = CaseHistories.of_users(select(events, judged & (until_end > target)), users)
+    targets = Ragged(sequences.flat[tested & (until_end == target)], np.arange(len(users) + 1))
+    histories = CaseHistories.of_users(select(events, tested & (until_end > target)), users)
     return EvaluationData(
         name=data_set.name,
         protocol=f"leave one out, {setting}",
         items=data_set.items,
-        events=fitted_events,
+        events=train_events,
         as_of=UNDATED,
-        groups=(_headline(histories, targets, np.ones(len(data_set.items.ids), np.bool_), fitted_events),),
+        groups=(_headline(histories, targets, np.ones(len(data_set.items.ids), np.bool_), train_events),),
     )
 
 
 def next_in_session(data_set: Sessions) -> EvaluationData:
     """Predict the item that follows each prefix of a session.
 
-    Nothing is masked, for visitors return to what they saw.
+    No item is masked, for visitors return to items that they saw.
     """
     prefixes = data_set.prefixes
-    fitted_events = in_time_order(_views(data_set.sessions))
+    train_events = in_time_order(_views(data_set.sessions))
     histories = CaseHistories(_views(prefixes), prefixes.offsets)
     targets = Ragged(data_set.targets, np.arange(len(prefixes) + 1))
     return EvaluationData(
         name=data_set.name,
         protocol="next item of a session",
         items=data_set.items,
-        events=fitted_events,
+        events=train_events,
         as_of=UNDATED,
-        groups=(_headline(histories, targets, np.ones(len(data_set.items.ids), np.bool_), fitted_events),),
+        groups=(_headline(histories, targets, np.ones(len(data_set.items.ids), np.bool_), train_events),),
         seen_types=frozenset(),
     )
 
 
 def by_time(data_set: Log, cutoff: int, until: int, *, target_type: str = "purchase") -> EvaluationData:
-    """Fit on what came before a moment, judge what users buy for the first time after it.
+    """Train on the events before a cutoff and test on first purchases after it.
 
-    The headline is the users known by then, and the items known by then. Users who first appear later are
-    the group ``new_users``; what known users buy of items that first appear later is ``new_items``, where
-    these items are ranked among all others.
+    The headline group holds the users and items that appear before the cutoff. Users who first appear later
+    are the group ``new_users``; purchases by known users of items that first appear later are ``new_items``,
+    where these items are ranked among all others.
 
     Args:
         data_set: The log.
-        cutoff: Unix milliseconds; events before it are fitted on.
+        cutoff: Unix milliseconds; models are trained on the events before it.
         until: Unix milliseconds; events at or after it are left out.
-        target_type: The event type that is predicted.
+        target_type: The event type of the targets.
 
     Raises:
-        InvalidInput: Nothing came before the cutoff, or no known user bought anything after it.
+        InvalidInput: No event is before the cutoff, or no known user makes a first purchase after it.
     """
     events, item_count = data_set.events, len(data_set.items.ids)
     before = events.times < cutoff
-    fitted, judged = select(events, before), select(events, ~before & (events.times < until))
-    known_items = np.bincount(fitted.rows, minlength=item_count) > 0
-    present_items = known_items | (np.bincount(judged.rows, minlength=item_count) > 0)
+    train, test = select(events, before), select(events, ~before & (events.times < until))
+    known_items = np.bincount(train.rows, minlength=item_count) > 0
+    present_items = known_items | (np.bincount(test.rows, minlength=item_count) > 0)
 
-    users, rows = _first_times(fitted, judged, target_type, item_count)
-    known_user, known_item = np.isin(users, fitted.users), known_items[rows]
+    users, rows = _first_times(train, test, target_type, item_count)
+    known_user, known_item = np.isin(users, train.users), known_items[rows]
     parts = {
         "all": (known_user & known_item, known_items),
         "new_users": (~known_user & known_item, known_items),
         "new_items": (known_user & ~known_item, present_items),
     }
-    if not len(fitted.rows) or not parts["all"][0].any():
+    if not len(train.rows) or not parts["all"][0].any():
         raise InvalidInput(
-            f"{data_set.name} has nothing to judge between {_date(cutoff)} and {_date(until)}:"
+            f"{data_set.name} has nothing to test on between {_date(cutoff)} and {_date(until)}:"
             " choose a cutoff with events before it and first purchases of known users after it"
         )
     groups = []
     for name, (chosen, eligible) in parts.items():
         case_users, counts = np.unique(users[chosen], return_counts=True)
-        histories = CaseHistories.of_users(fitted, case_users)
+        histories = CaseHistories.of_users(train, case_users)
         targets = Ragged(rows[chosen], offsets_of(counts))
         if name == "all":
-            groups.append(_headline(histories, targets, eligible, fitted))
+            groups.append(_headline(histories, targets, eligible, train))
         elif len(targets):
             groups.append(Cases(name, histories, targets, eligible))
     return EvaluationData(
         name=data_set.name,
-        protocol=f"by time, fitted before {_date(cutoff)}, judged until {_date(until)}",
+        protocol=f"by time, trained before {_date(cutoff)}, tested until {_date(until)}",
         items=data_set.items,
-        events=fitted,
+        events=train,
         as_of=cutoff,
         groups=tuple(groups),
         seen_types=frozenset({target_type}),
@@ -185,15 +185,15 @@ def by_time(data_set: Log, cutoff: int, until: int, *, target_type: str = "purch
 
 
 def _headline(
-    histories: CaseHistories, targets: Ragged, eligible: NDArray[np.bool_], fitted: EventColumns
+    histories: CaseHistories, targets: Ragged, eligible: NDArray[np.bool_], train: EventColumns
 ) -> Cases:
     """Make the first group, with its cold slices.
 
     Cold users are the quarter of the cases with the shortest histories, cold items the quarter of the items
-    with the fewest fitted events; ties with the last of them belong.
+    with the fewest training events; ties with the last of them belong.
     """
     lengths = np.diff(histories.offsets)
-    counts = np.bincount(fitted.rows, minlength=len(eligible))
+    counts = np.bincount(train.rows, minlength=len(eligible))
     short = lengths <= np.quantile(lengths, 0.25, method="lower")
     rare = counts <= np.quantile(counts[eligible], 0.25, method="lower")
     slices = {"cold_users": short[targets.owners], "cold_items": rare[targets.flat]}
@@ -201,15 +201,15 @@ def _headline(
 
 
 def _first_times(
-    fitted: EventColumns, judged: EventColumns, target_type: str, item_count: int
+    train: EventColumns, test: EventColumns, target_type: str, item_count: int
 ) -> tuple[NDArray[np.int64], Rows]:
-    """Return the distinct pairs of user and item that occur first among ``judged``, by user."""
+    """Return the distinct pairs of user and item that occur in ``test`` but not in ``train``, by user."""
 
     def pairs(events: EventColumns) -> NDArray[np.int64]:
         chosen = events.types == target_type
         return np.unique(events.users[chosen] * item_count + events.rows[chosen])
 
-    users, rows = np.divmod(np.setdiff1d(pairs(judged), pairs(fitted), assume_unique=True), item_count)
+    users, rows = np.divmod(np.setdiff1d(pairs(test), pairs(train), assume_unique=True), item_count)
     return users, rows.astype(np.int32)
 
 

@@ -1,10 +1,9 @@
-"""Collaborative mapping: what the same people choose, learned from what the items say of themselves.
+"""Content-to-collaborative mapping: learns from the items' contents which items the same people choose.
 
 In the manner of the two towers of Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
 recommendations" (RecSys 2019), with one tower for both sides. An item is the projection of its terms, and a
-user the weighted mean of the items chosen before. A softmax over the cosines of the user to all items is to
-find the one that was chosen next. An item has nothing of its own in it, so that what is learned about words
-holds for new items too.
+user the weighted mean of the items chosen before. A softmax over the cosines of the user to all items
+predicts the item chosen next. Items have no parameters of their own, so the mapping holds for new items too.
 """
 
 from itertools import pairwise
@@ -20,13 +19,13 @@ from endcap.trainers.trainer import Progress
 
 
 BATCH = 512
-"""How many positives one step looks at."""
+"""Positives in the batch of one step."""
 
 LONGEST = 50
-"""How many events of a history it looks at, the last ones."""
+"""At most this many events of a history are used, the last ones."""
 
 MOST_CHOICES = 20
-"""A user is drawn by the number of different items chosen, up to this one."""
+"""A user is drawn in proportion to the number of distinct items chosen, at most this many."""
 
 LEARNING_RATE = 0.003
 TEMPERATURE = 0.1
@@ -38,18 +37,18 @@ class CollaborativeMapping:
     """Learns a projection under which people's next choice lies near their former ones."""
 
     def __init__(self, weights: Tensor, start: Tensor, positives: EventColumns) -> None:
-        """Take the training data.
+        """Keep the training data.
 
         Args:
-            weights: What each term weighs in each item, ``(items, terms)``, sparse; the last ``BUCKETS``
+            weights: The weight of each term in each item, ``(items, terms)``, sparse; the last ``BUCKETS``
                 terms are the buckets of unknown words.
             start: The projection to begin with, ``(terms, embedding size)``.
-            positives: Who chose which item when.
+            positives: The events of users choosing items.
         """
         known = weights.shape[1] - BUCKETS
         self._start = start
         self._known = weights.index_select(1, torch.arange(known)).coalesce()
-        # Buckets stay as they are, for the next unknown word in one will be another.
+        # Buckets of unknown words are not trained: another unknown word will fall into the same bucket.
         unknown = weights.index_select(1, torch.arange(known, weights.shape[1]))
         self._fixed = unknown @ start[known:]  # (items, embedding size)
         by_user = np.lexsort((positives.times, positives.users))
@@ -73,7 +72,7 @@ class CollaborativeMapping:
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            progress(step / steps, f"learning taste, loss {loss.item():.2f}")
+            progress(step / steps, f"learning the collaborative mapping, loss {loss.item():.2f}")
         return torch.cat([projection.detach(), self._start[known:]])
 
     def _loss(self, projection: Tensor, generator: np.random.Generator, mask: torch.Generator) -> Tensor:
@@ -92,7 +91,7 @@ class CollaborativeMapping:
         )
         users = nn.functional.normalize(histories @ items)  # (targets, embedding size)
         cosines = users @ items.T  # (targets, items)
-        # What somebody has already is no wrong answer.
+        # Items of the history are no negatives: the user may choose them again.
         cosines = cosines.index_put((owners, rows), torch.tensor(-1.0))
         return nn.functional.cross_entropy(cosines / TEMPERATURE, targets)
 
@@ -100,8 +99,8 @@ class CollaborativeMapping:
         """Draw positives, and what their users chose before or with them.
 
         Returns:
-            Three numbers an event of a history, the choice that it belongs to, its item and its weight; and
-            the items chosen.
+            For each event of a history: the positive that the history precedes, the event's item and its
+            weight; and the item of each positive.
         """
         owners: list[NDArray[np.int64]] = []
         rows: list[Rows] = []

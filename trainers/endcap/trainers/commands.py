@@ -38,11 +38,11 @@ def train(
     output: Annotated[Path, typer.Option(help="The folder of all bundles.")],
     values: Values = None,
     measure: Annotated[
-        bool, typer.Option(help="First train without the last 30 days, and judge the strategies on them.")
+        bool, typer.Option(help="First train without the last 30 days, and test the strategies on them.")
     ] = True,
     against: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="A bundle that serves, to judge beside the new one."),
+        typer.Option(metavar="FOLDER", help="A bundle that serves, to test beside the new one."),
     ] = None,
 ) -> None:
     """Train strategies on a snapshot and write a bundle for each."""
@@ -82,17 +82,18 @@ def evaluate(
     *,
     strategies: Annotated[list[str], typer.Option("--strategy", help="May be given several times.")],
     setting: Annotated[
-        str, typer.Option(help="strict, refit or validation: what models may be fitted on.")
+        str, typer.Option(help="strict, refit or validation: the events to train and to test on.")
     ] = "strict",
     cutoff: Annotated[
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%d"],
-            help="Dated data: fit on what came before, instead of all but the last 30 days.",
+            help="Dated data: train on the events before it, instead of all but the last 30 days.",
         ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Dated data: leave out what came later.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Dated data: leave out later events."),
     ] = None,
     values: Values = None,
     metrics: Annotated[
@@ -101,7 +102,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the reports to this file.")] = None,
     chart: Annotated[Path | None, typer.Option(help="Draw the reports into this PNG file.")] = None,
 ) -> None:
-    """Train strategies on a part of a data set and judge them on the rest."""
+    """Train strategies on a part of a data set and test them on the rest."""
     with _errors_in_a_sentence():
         from endcap.evaluation import Setting, draw, read_evaluation_data, table
         from endcap.runtime.plugin_host import PluginHost
@@ -121,7 +122,7 @@ def evaluate(
 
 
 def read_values(settings: Sequence[str], strategies: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read ``strategy.name=value`` settings; a value is JSON where it is that, and text otherwise.
+    """Read ``strategy.name=value`` settings; a value that is no JSON is a text.
 
     Raises:
         InvalidInput: A setting has another form, or is for none of the strategies.
@@ -143,7 +144,7 @@ def read_values(settings: Sequence[str], strategies: Sequence[str]) -> dict[str,
 
 
 def _serving(folders: Sequence[Path], strategies: Sequence[str]) -> list[BundleManifest]:
-    """Open bundles whose hyperparameters can be followed; of the others say why not."""
+    """Open the bundles whose hyperparameters the trainers know, and report why the others are left out."""
     from endcap.trainers.measuring import read_hyperparameters
 
     serving = []
@@ -152,7 +153,7 @@ def _serving(folders: Sequence[Path], strategies: Sequence[str]) -> list[BundleM
             manifest = Bundle.open(folder).manifest
             read_hyperparameters(manifest.model, manifest.parameters)
         except EndcapError as error:
-            typer.echo(f"Not judged beside {folder}: {error}", err=True)
+            typer.echo(f"Not tested beside {folder}: {error}", err=True)
             continue
         if manifest.model not in strategies:
             raise InvalidInput(f"{folder} is of {manifest.model}, which is not among the strategies named")
@@ -191,7 +192,7 @@ def _known_metrics(reports: Sequence["Report"], metrics: str) -> list[str]:
 
 @contextmanager
 def _progress() -> Iterator["Stage"]:
-    """Show a bar for what is going on, which leaves nothing behind."""
+    """Show a progress bar that disappears at the end."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -15,7 +15,7 @@ from endcap.trainers.training import Training, train_bundle, trainer_names
 
 
 Stage: TypeAlias = Callable[[str, float, str], None]
-"""Called with the strategy, the share done of what it is at, and what that is."""
+"""A callback that gets the strategy, the share done of its current step, and the name of the step."""
 
 
 def compare(
@@ -28,14 +28,14 @@ def compare(
 ) -> list[Report]:
     """Evaluate strategies one after the other, all on the same cases.
 
-    Every model trained is at hand for every strategy, so that one that composes others works when they
-    are named too.
+    Each strategy may use every model trained here, so a strategy that composes others works if they are
+    named too.
 
     Args:
-        data: What they are fitted and judged on.
+        data: The training events and the test cases.
         strategies: Their names; one without a trainer runs as it is.
-        host: Where they come from.
-        stage: Told what is going on.
+        host: Holds the plugins that offer the strategies.
+        stage: Called with the progress.
         values: By strategy, the parameters of its trainer, or its own when it has none.
 
     Raises:

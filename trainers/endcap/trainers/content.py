@@ -1,4 +1,4 @@
-"""Content: from the terms and the price of an item to a vector, whether anybody chose the item yet or not.
+"""Content: turns the terms and the price of an item into a vector, even if nobody has chosen the item yet.
 
 An item's terms weigh ``(1 + ln count) · idf``, with ``idf = 1 + ln((1 + items) / (1 + items that hold the
 term))``. Its words and its labels are scaled to length 1 and √.2 (Salton and Buckley, "Term-weighting
@@ -8,7 +8,8 @@ approaches in automatic text retrieval", 1988), and multiplied by two projection
 "Indexing by latent semantic analysis", 1990). An item's vector is its row of ``U √S``: the plain ``U S``
 gives the frequent words more room than they need.
 
-*taste* starts from there and learns what the same people choose: see ``taste``.
+*collaborative* starts from the text projection and learns which contents the same people choose: see
+``collaborative_mapping``.
 
 *price* is a row of bumps over the logarithm of the price: the cosine of two prices is
 ``exp(−ln(p / q)² / .49)``, a half at a factor of 1.8.
@@ -49,16 +50,20 @@ class ContentParameters:
 
     embedding_size: int = parameter(
         128,
-        "Numbers in the text vector, and in the collaborative one; more keep finer differences.",
+        "Embedding size of the text vector and of the collaborative one; higher keeps finer differences and"
+        " needs more data.",
         minimum=1,
         maximum=1024,
     )
     terms: int = parameter(
-        50_000, "Vocabulary size: at most this many terms, those in most items first.", minimum=0
+        50_000,
+        "Vocabulary size: at most this many terms, those in most items first; higher adds rarer ones.",
+        minimum=0,
     )
     steps: int = parameter(
         800,
-        f"Training steps of the collaborative vector, {BATCH} positives each; 0 keeps the text vector.",
+        f"Training steps of the collaborative vector, {BATCH} positives each; higher fits positives closer,"
+        " 0 keeps the text vector.",
         minimum=0,
     )
     seed: int = parameter(0, "Seed of all random numbers.", minimum=0)
@@ -86,16 +91,16 @@ class ContentNetwork(nn.Module):
         self.register_buffer("projection", torch.zeros(len(idf), 2))
 
     def forward(self, terms: Tensor, counts: Tensor, prices: Tensor) -> Tensor:
-        """Return text, taste and price of each document, side by side.
+        """Return the text, collaborative and price parts of each document, side by side.
 
         Args:
             terms: The terms of all documents, ``(terms,)``.
             counts: How often each document holds each of them, ``(documents, terms)``.
             prices: ``(documents,)``; NaN where unknown.
         """
-        projected = self.weigh(terms, counts) @ self.projection[terms]  # (documents, text + taste)
-        text, taste = projected.chunk(2, dim=1)
-        return torch.cat([_unit(text), _unit(taste), self._bumps(prices)], dim=1)
+        projected = self.weigh(terms, counts) @ self.projection[terms]  # (documents, text + collaborative)
+        text, collaborative = projected.chunk(2, dim=1)
+        return torch.cat([_unit(text), _unit(collaborative), self._bumps(prices)], dim=1)
 
     def weigh(self, terms: Tensor, counts: Tensor) -> Tensor:
         """Return the weight of each term in each document, ``(documents, terms)``."""
@@ -112,7 +117,7 @@ class ContentNetwork(nn.Module):
 
 
 class ContentTrainer:
-    """Counts terms, decomposes their weights, and learns taste."""
+    """Counts terms, decomposes their weights, and learns the content-to-collaborative mapping."""
 
     name = "content"
     parameters: type[Any] = ContentParameters
@@ -120,7 +125,7 @@ class ContentTrainer:
     def train(
         self, interactions: Interactions, parameters: ContentParameters, progress: Progress
     ) -> TrainedModel:
-        """Learn from the items that somebody did something to."""
+        """Learn from the items that have events."""
         progress(0.0, "counting words")
         items, events = interactions.items, interactions.events
         view = build_view(items, events, version="training", as_of=interactions.as_of)
@@ -136,12 +141,12 @@ class ContentTrainer:
         weights = _weights(module, counts, len(index))
         progress(0.05, "decomposing")
         text = text_projection(weights, parameters.embedding_size, parameters.seed)
-        taste = CollaborativeMapping(weights, text, interactions.positives).learn(
+        collaborative = CollaborativeMapping(weights, text, interactions.positives).learn(
             steps=parameters.steps,
             seed=parameters.seed,
             progress=lambda share, what: progress(0.1 + 0.9 * share, what),
         )
-        module.projection = torch.cat([text, taste], dim=1)
+        module.projection = torch.cat([text, collaborative], dim=1)
         progress(1.0, "done")
 
         def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:

@@ -31,7 +31,7 @@ MAXIMUM_BYTES = 2**31 - 2**24
 
 RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-6
-"""How far the two may be apart: sums in another order differ by rounding."""
+"""Largest difference between the two outputs: sums in another order differ by rounding."""
 
 LENGTHS = (1, 2, 7, 40)
 """The lengths of the free dimensions that the gate tries."""
@@ -73,10 +73,10 @@ def to_onnx(trained: TrainedModel) -> bytes:
 
 
 def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> None:
-    """Refuse a graph that does not give what the module gives.
+    """Refuse a graph whose outputs differ from the module's.
 
     Raises:
-        BundleRefused: They differ by more than rounding, or in shape.
+        BundleRefused: The outputs differ by more than rounding, or in shape.
     """
     generator = np.random.default_rng(seed)
     for length in LENGTHS:
@@ -118,19 +118,19 @@ def export_bundle(
     """Write a bundle to ``parent/name/version`` once it has passed the parity gate.
 
     Args:
-        trained: What to export.
+        trained: The model to export.
         parent: The folder of all bundles.
         name: The name of the model and of its strategy.
-        parameters: What the trainer was given.
+        parameters: The trainer's parameters.
         snapshot: The fingerprint of the snapshot.
         created_time: Unix milliseconds.
-        metrics: What evaluation measured; they join those of the training.
-        compared: What it measured of others on the same days, by name.
-        host: Where the strategy comes from, whose answers become the golden queries.
+        metrics: Results of the evaluation; they join those of the training.
+        compared: Results of other models on the same days, by name.
+        host: Holds the plugin of the strategy, whose answers become the golden queries.
 
     Raises:
-        BundleRefused: The graph does not give what PyTorch gives.
-        InvalidInput: The model is too large.
+        BundleRefused: The outputs of the graph differ from PyTorch's.
+        InvalidInput: The weights are too large for one file.
     """
     onnx = to_onnx(trained)
     vocabulary = Vocabulary(trained.item_ids)

@@ -37,7 +37,7 @@ class Interactions:
         """Read a snapshot.
 
         Raises:
-            InvalidInput: It has no events.
+            InvalidInput: The snapshot has no events.
         """
         table = snapshot.scan("events").select("user", "item_id", "type", "time").collect()
         if table.is_empty():

@@ -1,4 +1,4 @@
-"""Item-kNN: how often two items occur together, divided by how popular either is. Nothing is iterated.
+"""Item-kNN: how often two items occur together, divided by how popular either is. No iterations.
 
 Similarities ``S[i, j] = C[i, j] / (p[i] ** a · p[j] ** b)``, source ``i``, candidate ``j``:
 
@@ -14,8 +14,8 @@ basket, after       Σ 1 / (1 + n) over baskets with both; p counts baskets     
 ==================  =============================================================  ====  ====
 
 *near* answers for-you and similar. *after* is directional and answers related: what follows in a sequence,
-and the share of the source's baskets that hold the candidate, so that the rare items of a cart, which say
-most, weigh most. A basket is what one user chose at one moment.
+and the share of the source's baskets that hold the candidate, so that the rare items of a cart, which are the
+most informative, weigh most. A basket holds the items that one user chose at one moment.
 
 Deshpande and Karypis, "Item-based top-N recommendation algorithms" (TOIS 2004), has this normalisation.
 """
@@ -44,14 +44,14 @@ class ItemKnnParameters:
 
     mode: str = parameter(
         "auto",
-        "What occurs together: neighbours in a 'sequence', or a customer's 'basket'. 'auto' is basket when"
-        " most events share their moment with another of the same user.",
+        "Co-occurrence: of near events in a 'sequence', or in a customer's 'basket'. 'auto' is basket if most"
+        " events share their moment with another of the same user.",
         choices=("auto", "sequence", "basket"),
     )
     max_neighbors: int = parameter(
         0,
-        "How many of an item's strongest neighbours are kept; 0 keeps all. Basket mode loses accuracy"
-        " below thousands, for rare items head its lists.",
+        "Neighbors k kept of each item, the most similar; higher is more accurate and larger, 0 keeps all."
+        " Basket mode needs thousands, for rare items head its lists.",
         minimum=0,
     )
 
@@ -69,8 +69,8 @@ class ItemKnnNetwork(nn.Module):
 
         Args:
             rows: The items of all profiles, ``(items of profiles,)``.
-            weights: What each counts in each profile, ``(profiles, items of profiles)``.
-            directional: Which profiles want the directional similarities, ``(profiles,)``.
+            weights: The weight of each item in each profile, ``(profiles, items of profiles)``.
+            directional: True for profiles that are scored by *after*, ``(profiles,)``.
         """
         near = weights @ self.near(rows)  # (profiles, items)
         after: Tensor = weights @ self.after(rows)  # (profiles, items)
@@ -93,7 +93,7 @@ class ItemKnnTrainer:
         similarities = sequence_similarities if mode == "sequence" else basket_similarities
         near, after = similarities(positives, item_count)
         if parameters.max_neighbors:
-            progress(0.7, "choosing neighbours")
+            progress(0.7, "choosing neighbors")
             near, after = (
                 strongest(near, parameters.max_neighbors),
                 strongest(after, parameters.max_neighbors),

@@ -1,4 +1,4 @@
-"""Matrix factorization of implicit feedback, with users that are folded in when they are asked about.
+"""Matrix factorization of implicit feedback; users are folded in when a query asks about them.
 
 Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008). With ``p = 1``
 where a user chose an item and 0 elsewhere, and the confidence ``c = 1 + α r``, it minimises
@@ -8,12 +8,12 @@ where a user chose an item and 0 elsewhere, and the confidence ``c = 1 + α r``,
 by alternating least squares: with the items fixed each user has a closed form (their equation 4), and the
 other way round. Here ``r`` is not a count but the recency ``.5 ** (age / half-life)`` of the last choice.
 
-A user's factors depend on nothing but the item factors and the user's own positives, so they are not kept.
-The graph solves for them again, by conjugate gradients, for anybody's history.
+A user's embedding depends on nothing but the item embeddings and the user's own positives, so it is not kept.
+The graph solves for it again, by conjugate gradients, for any history.
 
-With ``loss`` "bpr" the item factors then go on to rank: a part of everybody's positives is hidden, users are
-folded in from the rest, and the factors follow the gradient of ``−log σ(s (x·y[i] − x·y[j]))`` for hidden
-``i`` and random ``j`` (Rendle et al., "BPR", UAI 2009).
+With ``loss`` "bpr" the item embeddings are then trained to rank: a part of each user's positives is hidden,
+users are folded in from the rest, and the item embeddings follow the gradient of
+``−log σ(s (x·y[i] − x·y[j]))`` for hidden ``i`` and random ``j`` (Rendle et al., "BPR", UAI 2009).
 """
 
 from collections.abc import Callable, Iterator
@@ -58,38 +58,41 @@ class MatrixFactorizationParameters:
 
     embedding_size: int = parameter(
         64,
-        "Numbers in the vector of an item; more tell finer tastes apart and need more data.",
+        "Embedding size: numbers in the vector of an item; higher tells finer preferences apart and needs"
+        " more data.",
         minimum=1,
         maximum=1024,
     )
     regularization: float = parameter(
-        30.0, "L2 regularization λ; higher shrinks factors towards zero.", minimum=1e-6
+        30.0, "L2 regularization λ; higher shrinks embeddings towards zero.", minimum=1e-6
     )
     confidence: float = parameter(
         5.0,
-        "Confidence α: what a positive of this moment weighs beyond a missing one; higher fits it closer.",
+        "Confidence α: extra weight of a positive of age 0; higher fits positives closer.",
         minimum=0,
     )
     half_life_days: float = parameter(
-        30.0, "Half-life of the confidence in days; 0 weighs all positives alike.", minimum=0
+        30.0,
+        "Half-life of the confidence in days; higher keeps old positives, 0 weighs all alike.",
+        minimum=0,
     )
-    epochs: int = parameter(8, "Rounds of alternating least squares.", minimum=1)
+    epochs: int = parameter(8, "Rounds of alternating least squares; higher fits closer, slower.", minimum=1)
     loss: str = parameter(
         "squared",
-        "What is minimised: the 'squared' error, or after it the pairwise ranking loss 'bpr'.",
+        "Loss: the 'squared' error, or after it the pairwise ranking loss 'bpr'.",
         choices=("squared", "bpr"),
     )
-    seed: int = parameter(0, "Fixes the first factors, and what ranking hides.", minimum=0)
+    seed: int = parameter(0, "Seed of the initial embeddings and of the hidden positives.", minimum=0)
 
 
 class MatrixFactorizationNetwork(nn.Module):
     """Folds users in from their profiles and scores every item for them."""
 
     def __init__(self, items: Tensor, regularization: float, confidence: float) -> None:
-        """Keep the factors in two forms.
+        """Keep the item embeddings in two forms.
 
         Args:
-            items: ``Y``, ``(items, factors)``.
+            items: ``Y``, ``(items, embedding size)``.
             regularization: λ.
             confidence: α.
         """
@@ -107,15 +110,15 @@ class MatrixFactorizationNetwork(nn.Module):
             rows: The items of all profiles, ``(items of profiles,)``.
             weights: ``r`` of each item in each profile, 0 where the profile lacks it,
                 ``(profiles, items of profiles)``.
-            similar: Which profiles want the cosine, ``(profiles,)``.
+            similar: True for profiles that are scored by the cosine, ``(profiles,)``.
         """
-        items = self.whitened[rows]  # (items of profiles, factors)
+        items = self.whitened[rows]  # (items of profiles, embedding size)
         extra = self.confidence * weights  # (profiles, items of profiles)
         users = conjugate_gradients(
             lambda users: users + (extra * (users @ items.T)) @ items,
             ((weights > 0) + extra) @ items,
             FOLD_IN_STEPS,
-        )  # (profiles, factors)
+        )  # (profiles, embedding size)
         # Profiles are summed up first: the product of all their items with all items would be far larger.
         cosine = (weights @ self.unit[rows]) @ self.unit.T  # (profiles, items)
         return cosine.where(similar[:, None], users @ self.whitened.T)
@@ -130,7 +133,7 @@ class MatrixFactorizationTrainer:
     def train(
         self, interactions: Interactions, parameters: MatrixFactorizationParameters, progress: Progress
     ) -> TrainedModel:
-        """Find the item factors."""
+        """Find the item embeddings."""
         recency = recencies(interactions, parameters.half_life_days)
         items = factorize(recency, parameters, progress)
         if parameters.loss == "bpr":
@@ -153,7 +156,7 @@ class MatrixFactorizationTrainer:
 def factorize(
     recency: sparse.csr_array, parameters: MatrixFactorizationParameters, progress: Progress
 ) -> Tensor:
-    """Return the item factors of least squared error, ``(items, factors)``."""
+    """Return the item embeddings of least squared error, ``(items, embedding size)``."""
     generator = torch.Generator().manual_seed(parameters.seed)
     items = torch.randn(recency.shape[1], parameters.embedding_size, generator=generator)
     items *= 0.1 / parameters.embedding_size**0.5
@@ -176,43 +179,43 @@ def recencies(interactions: Interactions, half_life_days: float) -> sparse.csr_a
 
 
 def least_squares(
-    recency: sparse.csr_array, factors: Tensor, regularization: float, confidence: float
+    recency: sparse.csr_array, embeddings: Tensor, regularization: float, confidence: float
 ) -> Tensor:
     """Solve for one side of the factorization, the other side fixed.
 
     Args:
         recency: ``r``, ``(solved, fixed)``.
-        factors: Those of the fixed side, ``(fixed, factors)``.
+        embeddings: Those of the fixed side, ``(fixed, embedding size)``.
         regularization: λ.
         confidence: α.
 
     Returns:
-        ``(solved, factors)``; zeros for a row without any choice.
+        ``(solved, embedding size)``; zeros for a row without any choice.
     """
-    size = factors.shape[1]
-    solved = factors.new_zeros(recency.shape[0], size)
-    everything = factors.T @ factors + regularization * torch.eye(size)  # (factors, factors)
+    size = embeddings.shape[1]
+    solved = embeddings.new_zeros(recency.shape[0], size)
+    everything = embeddings.T @ embeddings + regularization * torch.eye(size)  # (size, size)
     for rows, places, filled in _batches(recency.indptr):
         columns = torch.from_numpy(recency.indices[places].astype(np.int64))  # (rows, length)
-        chosen = factors[columns]  # (rows, length, factors)
+        chosen = embeddings[columns]  # (rows, length, embedding size)
         known = torch.from_numpy(filled)  # (rows, length)
         extra = confidence * torch.from_numpy(recency.data[places]) * known  # (rows, length)
-        matrices = everything + chosen.mT @ (extra[..., None] * chosen)  # (rows, factors, factors)
-        right = (known + extra)[:, None] @ chosen  # (rows, 1, factors)
+        matrices = everything + chosen.mT @ (extra[..., None] * chosen)  # (rows, size, size)
+        right = (known + extra)[:, None] @ chosen  # (rows, 1, embedding size)
         triangles = torch.linalg.cholesky(matrices)
         solved[torch.from_numpy(rows)] = torch.cholesky_solve(right.mT, triangles)[..., 0]
     return solved
 
 
-def whiten(factors: Tensor, regularization: float) -> Tensor:
-    """Return ``W = Y L⁻ᵀ`` where ``L Lᵀ = YᵀY + λI``, ``(items, factors)``.
+def whiten(embeddings: Tensor, regularization: float) -> Tensor:
+    """Return ``W = Y L⁻ᵀ`` where ``L Lᵀ = YᵀY + λI``, ``(items, embedding size)``.
 
     With W in the place of Y, least squares has the identity where it had ``YᵀY + λI``: it gives other users
     and the same scores, and conjugate gradients need a few steps only.
     """
-    gram = factors.T @ factors + regularization * torch.eye(factors.shape[1])
+    gram = embeddings.T @ embeddings + regularization * torch.eye(embeddings.shape[1])
     triangle = torch.linalg.cholesky(gram)
-    whitened: Tensor = torch.linalg.solve_triangular(triangle, factors.T, upper=False)
+    whitened: Tensor = torch.linalg.solve_triangular(triangle, embeddings.T, upper=False)
     return whitened.T.contiguous()
 
 
@@ -222,7 +225,7 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps:
     Args:
         apply: Multiplies each row by its own A, which is symmetric and positive definite.
         right: ``(rows, size)``.
-        steps: How many.
+        steps: How many iterations.
     """
     solution, residual, direction = torch.zeros_like(right), right, right
     length = (residual * residual).sum(1, keepdim=True)  # (rows, 1)
@@ -242,27 +245,27 @@ def _learn_to_rank(
     parameters: MatrixFactorizationParameters,
     progress: Progress,
 ) -> Tensor:
-    """Lead the item factors on by the pairwise ranking loss, a choice weighing its recency."""
+    """Train the item embeddings further by the pairwise ranking loss, positives weighted by recency."""
     generator = np.random.default_rng(parameters.seed)
-    factors = nn.Parameter(items.clone())
-    optimizer = torch.optim.Adam([factors], lr=RANKING_RATE)
+    embeddings = nn.Parameter(items.clone())
+    optimizer = torch.optim.Adam([embeddings], lr=RANKING_RATE)
     for number in range(RANKING_ROUNDS):
         progress(number / RANKING_ROUNDS, "learning to rank")
         shown, hidden = hide(recency, generator)
-        users = least_squares(shown, factors.detach(), parameters.regularization, parameters.confidence)
+        users = least_squares(shown, embeddings.detach(), parameters.regularization, parameters.confidence)
         order = generator.permutation(hidden.nnz)
         for start in range(0, hidden.nnz, RANKING_BATCH):
             batch = order[start : start + RANKING_BATCH]
             others = torch.from_numpy(generator.integers(0, len(items), len(batch)))
-            better = factors[torch.from_numpy(hidden.col[batch].astype(np.int64))]  # (batch, factors)
-            asked = users[torch.from_numpy(hidden.row[batch].astype(np.int64))]  # (batch, factors)
-            lead = (asked * (better - factors[others])).sum(1)  # (batch,)
+            better = embeddings[torch.from_numpy(hidden.col[batch].astype(np.int64))]  # (batch, size)
+            asked = users[torch.from_numpy(hidden.row[batch].astype(np.int64))]  # (batch, size)
+            lead = (asked * (better - embeddings[others])).sum(1)  # (batch,)
             weights = torch.from_numpy(hidden.data[batch])
             loss = -(weights * nn.functional.logsigmoid(RANKING_SCALE * lead)).sum() / weights.sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    return factors.detach()
+    return embeddings.detach()
 
 
 def hide(
@@ -293,7 +296,7 @@ def _batches(
     order = order[lengths[order] > 0]
     start = 0
     while start < len(order):
-        # The last row of a batch is its longest, and says how long all are.
+        # The last row of a batch is its longest, and all rows are padded to its length.
         ahead = lengths[order[start : start + CELLS_AT_ONCE]]
         fitting = np.searchsorted(ahead * np.arange(1, len(ahead) + 1), CELLS_AT_ONCE, side="right")
         end = start + max(1, int(fitting))

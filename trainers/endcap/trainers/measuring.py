@@ -22,7 +22,7 @@ METRICS = ("recall@20", "ndcg@20", "hit@20")
 """The metrics that a bundle's manifest holds."""
 
 BASELINE = "popular"
-"""The strategy that knows nothing about a user; no other should measure worse."""
+"""The unpersonalised strategy; no other should measure worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Measured:
     metrics: Mapping[str, float]
 
     compared: Mapping[str, Mapping[str, float]]
-    """The same of others: of ``BASELINE``, and by ``MODEL@VERSION`` of the bundle that serves."""
+    """The same metrics of ``BASELINE`` and, by ``MODEL@VERSION``, of the bundle that serves."""
 
 
 def measure(
@@ -47,11 +47,11 @@ def measure(
     """Measure strategies, the baseline, and the hyperparameters of bundles.
 
     Args:
-        data: What they are fitted and judged on.
+        data: The training events and the test cases.
         strategies: Their names; each has a trainer.
         serving: Bundles of some of them.
-        host: Where they come from.
-        stage: Told what is going on.
+        host: Holds the plugins that offer the strategies.
+        stage: Called with the progress.
         values: By strategy, parameters of its trainer.
 
     Raises:
@@ -66,7 +66,7 @@ def measure(
         }
 
     measured = figures(strategies, values)
-    # Apart from the others, for one that composes strategies would make use of it.
+    # The baseline is measured apart, for a strategy that composes others would use its model.
     baseline = measured[BASELINE] if BASELINE in measured else figures([BASELINE], {})[BASELINE]
     hyperparameters = {bundle.model: bundle.parameters for bundle in serving}
     changed = any(
@@ -85,7 +85,7 @@ def read_hyperparameters(strategy: str, values: Mapping[str, Any]) -> Any:
     """Return all parameters of a strategy's trainer.
 
     Raises:
-        NotFound: Nothing trains it.
-        InvalidInput: The trainer does not know a parameter, or not this value of it.
+        NotFound: No trainer has the strategy's name.
+        InvalidInput: A parameter is unknown to the trainer, or its value is out of range.
     """
     return read_parameters(find_trainer(strategy).parameters, values)

@@ -1,14 +1,14 @@
-"""Next purchase: the linear model that predicts what a customer buys next, from all that came before.
+"""Next purchase: the linear model that predicts a customer's next purchases from all earlier ones.
 
 The snapshot's last weeks are cut into windows of equal length. With row ``u`` of ``S[k]`` the history of a
 customer before window ``k``, each product once and weighted by its age at that time, and row ``u`` of
-``T[k]`` what the customer bought in the window for the first time, it is the ridge regression
+``T[k]`` the products that the customer first bought in the window, the model is the ridge regression
 
     B = (Σ w[k] S[k]ᵀS[k] + λI)⁻¹ Σ w[k] S[k]ᵀT[k]
 
-where the weight ``w`` of a window halves with its age. A customer's scores are ``s B``. Where ``ease`` asks
-which products belong together, this asks which follow; its diagonal needs no care, as nothing is bought for
-the first time twice.
+where the weight ``w`` of a window halves with its age. A customer's scores are ``s B``. ``ease`` models
+which products belong together, this model which follow. Its diagonal needs no constraint, as no product is
+bought for the first time twice.
 """
 
 from collections.abc import Iterator
@@ -38,15 +38,17 @@ class NextPurchaseParameters:
         "L2 regularization λ, in customers; higher shrinks towards popularity.",
         minimum=1e-6,
     )
-    window_days: float = parameter(7.0, "How many days a window has.", minimum=1)
+    window_days: float = parameter(7.0, "Length of a window in days; higher looks further ahead.", minimum=1)
     windows: int = parameter(
-        8, "How many windows there are, back from the moment of the snapshot.", minimum=1
+        8, "Number of windows, back from the snapshot; higher trains on older purchases.", minimum=1
     )
     window_half_life_days: float = parameter(
-        8.0, "After how many days a window counts half; 0 lets all count alike.", minimum=0
+        8.0, "Half-life of a window's weight w in days; higher keeps old windows, 0 is no decay.", minimum=0
     )
     history_half_life_days: float = parameter(
-        240.0, "After how many days a product of the history counts half; 0 lets all count alike.", minimum=0
+        240.0,
+        "Half-life of an item's weight in days; higher keeps old items, 0 is no decay.",
+        minimum=0,
     )
 
 
@@ -76,8 +78,8 @@ class NextPurchaseTrainer:
         """Solve for the weights.
 
         Raises:
-            InvalidInput: There are too many items for one matrix, or nobody who had bought before bought
-                anything new in any window.
+            InvalidInput: There are more than ``MAXIMUM_ITEMS`` items, or no window holds a first purchase of
+                a customer with a history.
         """
         item_count = len(interactions.item_ids)
         if item_count > MAXIMUM_ITEMS:
@@ -129,14 +131,14 @@ def solve(windows: list[TrainingWindow], regularization: float) -> NDArray[np.fl
     """Return ``B``, ``(source, candidate)``.
 
     Args:
-        windows: What there is to learn from.
+        windows: The training windows.
         regularization: λ.
     """
     item_count = windows[0].history.shape[1]
     left = regularization * torch.eye(item_count, dtype=torch.float64)  # (items, items)
     right = torch.zeros_like(left)  # (items, items)
     for window in windows:
-        # Who bought nothing new in a window stayed away, which says nothing of taste.
+        # A customer without a new purchase in a window gives no evidence of preferences.
         active = np.flatnonzero(np.diff(window.bought.indptr))
         history, bought = window.history[active], window.bought[active]
         left += torch.from_numpy(window.weight * (history.T @ history).toarray())

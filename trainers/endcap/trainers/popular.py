@@ -2,8 +2,8 @@
 
 A user who last chose an item ``a`` days ago counts ``.5 ** (a / half_life)`` within the window, and a
 ten-thousandth beyond it. Ages are those of ``features.AGE_MIDPOINTS``. By default everybody within 30 days
-counts alike. With ``choose`` both numbers are found by recall@20 on the last 30 days of the snapshot: what
-known users chose for the first time then, ranked by what was known before.
+counts alike. With ``choose`` both numbers maximise recall@20 on the last 30 days of the snapshot. The targets
+are the items that known users chose for the first time in those days; the counts are of the days before.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ OLD = 1e-4
 VALIDATION_DAYS = 30
 CUTOFF = 20
 VALIDATION_USERS = 2000
-"""How many users at most the choice rests on."""
+"""At most this many users are in the validation set."""
 
 WINDOWS = (7, 14, 30, 90, 365)
 HALF_LIVES = (0.0, 3.0, 7.0, 14.0, 30.0, 90.0)
@@ -37,12 +37,12 @@ class PopularTrainingParameters:
     """Hyperparameters of ``popular``."""
 
     window_days: float = parameter(
-        30.0, "How many days a user counts; older users only break ties.", minimum=1
+        30.0, "Window in days; higher lets users of longer ago count, older ones only break ties.", minimum=1
     )
     half_life_days: float = parameter(
-        0.0, "After how many days a user counts half; 0 lets the whole window count alike.", minimum=0
+        0.0, "Half-life of a user's weight in days; higher decays slower, 0 is no decay.", minimum=0
     )
-    choose: bool = parameter(False, "Choose both on the last 30 days of the snapshot.")
+    choose: bool = parameter(False, "Choose window and half-life by recall@20 on the last 30 days.")
 
 
 class PopularNetwork(nn.Module):
@@ -70,7 +70,7 @@ class PopularTrainer:
         """Compute the weights.
 
         Raises:
-            InvalidInput: There is a choice to make, and nothing to make it on.
+            InvalidInput: ``choose`` is set, and no known user chose a new item in the last 30 days.
         """
         metrics = {}
         if parameters.choose:
@@ -112,14 +112,14 @@ def _choose(
             f"nobody known chose anything new in the last {VALIDATION_DAYS} days of the snapshot: set"
             " window_days and half_life_days instead of 'choose'"
         )
-    judged = np.random.default_rng(0).permutation(np.unique(new // item_count))[:VALIDATION_USERS]
+    tested = np.random.default_rng(0).permutation(np.unique(new // item_count))[:VALIDATION_USERS]
     users_by_age = _users_by_age(interactions, past, start)
     candidates = list(product(WINDOWS, HALF_LIVES))
     recalls = []
     for index, (window, half_life) in enumerate(candidates):
         progress(index / len(candidates), f"trying {window} days with half-life {half_life:g}")
         order = np.argsort(-(age_weights(window, half_life) @ users_by_age), kind="stable").astype(np.int32)
-        recalls.append(np.mean([_recall(order, user, seen, new, item_count) for user in judged.tolist()]))
+        recalls.append(np.mean([_recall(order, user, seen, new, item_count) for user in tested.tolist()]))
     best = int(np.argmax(recalls))
     window, half_life = candidates[best]
     return replace(parameters, window_days=float(window), half_life_days=half_life), float(recalls[best])
@@ -128,17 +128,17 @@ def _choose(
 def _recall(
     order: Rows, user: int, seen: NDArray[np.int64], new: NDArray[np.int64], item_count: int
 ) -> float:
-    """Return the share of a user's new items that head the order, once what the user had is taken out."""
-    had, wanted = (
+    """Return recall: the share of a user's new items in the head of the order without seen items."""
+    had, targets = (
         pairs[slice(*np.searchsorted(pairs, (user * item_count, (user + 1) * item_count)))] % item_count
         for pairs in (seen, new)
     )
     head = order[: CUTOFF + len(had)]
-    return float(np.isin(wanted, head[~np.isin(head, had)][:CUTOFF]).mean())
+    return float(np.isin(targets, head[~np.isin(head, had)][:CUTOFF]).mean())
 
 
 def _users_by_age(interactions: Interactions, past: NDArray[np.bool_], as_of: int) -> NDArray[np.float32]:
-    """Return the counts that the strategy saw at an earlier moment."""
+    """Return the counts as of an earlier moment."""
     events, count = interactions.events, len(interactions.item_ids)
     items = ItemColumns(
         ids=interactions.item_ids,

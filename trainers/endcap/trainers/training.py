@@ -29,7 +29,7 @@ class Training:
     """The bundle's folder."""
 
     seconds: float
-    """How long training and export took."""
+    """Duration of training and export."""
 
     peak_memory_mebibytes: float | None
     """The process's peak meanwhile; None where the system does not tell."""
@@ -45,7 +45,7 @@ def find_trainer(name: str) -> Trainer:
 
     Raises:
         NotFound: No trainer has this name.
-        InvalidInput: It cannot be imported.
+        InvalidInput: The trainer cannot be imported.
     """
     found = _entry_points()
     if name not in found:
@@ -73,19 +73,19 @@ def train_bundle(
 
     Args:
         name: The strategy.
-        snapshot: What there is to learn from.
+        snapshot: The training data.
         parent: The folder of all bundles.
-        host: Where the strategy comes from.
+        host: Holds the plugin that offers the strategy.
         created_time: Unix milliseconds.
-        progress: Told how far the training is.
+        progress: Called with the share done.
         values: Parameters of the trainer by name; the others keep their defaults.
-        metrics: What evaluation measured, for the manifest.
-        compared: What it measured of others on the same days, by name, for the manifest.
+        metrics: Results of the evaluation, for the manifest.
+        compared: Results of other models on the same days, by name, for the manifest.
 
     Raises:
-        NotFound: Nothing trains it.
+        NotFound: No trainer has this name.
         InvalidInput: The parameters are wrong, or do not suit the snapshot.
-        BundleRefused: The exported graph does not give what PyTorch gives.
+        BundleRefused: The outputs of the exported graph differ from PyTorch's.
     """
     trainer = find_trainer(name)
     parameters = read_parameters(trainer.parameters, values or {})

@@ -45,8 +45,8 @@ class SnapshotManifest:
         """Read the bytes of ``to_bytes``.
 
         Raises:
-            DataLoss: It is no manifest.
-            FailedPrecondition: It is one of another format version.
+            DataLoss: The bytes are not a manifest.
+            FailedPrecondition: The manifest has another format version.
         """
         try:
             document = json.loads(content)

@@ -1,4 +1,4 @@
-"""Where a snapshot lies: in a folder, or in an object store below a prefix.
+"""Places of snapshots: in a folder, or in an object store below a prefix.
 
 In both it appears whole or not at all. A folder is filled under another name and then renamed. In an object
 store, which cannot rename, the manifest comes last, and until then there is no snapshot.
@@ -47,11 +47,11 @@ def staging(place: Place) -> Iterator[Staging]:
     """Give a folder to fill, and publish what was kept when the block ends well; otherwise nothing is left.
 
     Args:
-        place: Where; there must be nothing yet.
+        place: A folder or prefix that must hold nothing yet.
 
     Raises:
-        InvalidInput: There is something.
-        AlreadyExists: Somebody else writes to the same prefix.
+        InvalidInput: The place already holds something.
+        AlreadyExists: Another process writes to the same prefix.
         FailedPrecondition: The bucket or the credentials are missing.
         Unavailable: The object store does not answer.
     """

@@ -24,7 +24,7 @@ class Snapshot:
     """A snapshot, opened."""
 
     folder: Path
-    """Where its files are; of one from an object store, a private copy that goes with this object."""
+    """The folder of the files; for an object store, a private copy that is deleted with this object."""
 
     manifest: SnapshotManifest
 
@@ -39,8 +39,8 @@ class Snapshot:
             place: A folder, or ``s3://BUCKET/PREFIX``.
 
         Raises:
-            InvalidInput: There is no snapshot, or no finished one.
-            FailedPrecondition: It was written in another format version, or the bucket or the credentials
+            InvalidInput: The place holds no finished snapshot.
+            FailedPrecondition: The snapshot has another format version, or the bucket or the credentials
                 are missing.
             DataLoss: A file is missing or was altered.
             Unavailable: The object store does not answer.

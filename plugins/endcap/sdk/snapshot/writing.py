@@ -39,9 +39,9 @@ class SnapshotWriter:
             rows: Columns as in its schema; events and exposures come in time order.
 
         Raises:
-            InvalidInput: The columns are others.
-            AlreadyExists: Somebody else writes to the same prefix of an object store.
-            FailedPrecondition: The object store refuses to store them.
+            InvalidInput: The columns differ from the schema of the table.
+            AlreadyExists: Another process writes to the same prefix of an object store.
+            FailedPrecondition: The object store refuses to store the rows.
             Unavailable: The object store does not answer.
         """
         self._tables[table].append(rows)
@@ -55,8 +55,8 @@ class SnapshotWriter:
             currency: ISO 4217 code of every price.
 
         Raises:
-            AlreadyExists: Somebody else writes to the same prefix of an object store.
-            FailedPrecondition: The object store refuses to store them.
+            AlreadyExists: Another process writes to the same prefix of an object store.
+            FailedPrecondition: The object store refuses to store the rows.
             Unavailable: The object store does not answer.
         """
         for table in self._tables.values():
@@ -119,8 +119,8 @@ def snapshot_writer(place: Place) -> Iterator[SnapshotWriter]:
         place: A folder that does not exist yet, or ``s3://BUCKET/PREFIX`` where there is nothing yet.
 
     Raises:
-        InvalidInput: There is something at the place already.
-        AlreadyExists: Somebody else writes to the same prefix.
+        InvalidInput: The place already holds something.
+        AlreadyExists: Another process writes to the same prefix.
         FailedPrecondition: The bucket or the credentials are missing.
         Unavailable: The object store does not answer.
     """

@@ -178,7 +178,7 @@ class SampleShop:
 
         Args:
             history: What the user did, oldest first, the last of it a day ago.
-            n: How many items are wanted.
+            n: Length of the list.
             history_type: The type of the history's events.
             task: The task.
             items: The item of the page, or the cart; they are excluded as well.
@@ -186,7 +186,7 @@ class SampleShop:
             relevance: How well the text of each candidate matches, for the task search.
             exclude: Items that must not be shown, beside those that are not available.
             text: What the user typed.
-            explain: Whether reasons are wanted.
+            explain: Whether to ask for reasons.
         """
         return Query(
             task=task,

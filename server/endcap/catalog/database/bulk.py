@@ -43,7 +43,7 @@ async def insert_rows(
     takes to store it.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         table: Where.
         rows: Values for all columns in the table's order, but for a key that the database counts up; as the
             driver takes them, so JSON is a text.

@@ -18,7 +18,7 @@ async def delete_rows(database: Database, table: Table, condition: ColumnElement
     """Delete rows in batches, with other writers' turns between, and return how many there were.
 
     Args:
-        database: Where.
+        database: The database.
         table: One with a ``sequence``.
         condition: What the rows meet.
     """

@@ -169,7 +169,7 @@ async def copy_rows(
     """Insert many rows by COPY, which takes half the time of as many INSERTs.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         table: Where.
         columns: Those that the rows have values for.
         rows: As the driver takes them, so JSON is a text.

@@ -150,7 +150,7 @@ async def store_events(
     """Store events that are not stored yet, with the users and visitors that they name.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         events: Any number, in the order that they are to have.
         rows: Those of ``event_row``, when they were made while another transaction was being written.

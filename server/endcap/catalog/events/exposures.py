@@ -121,7 +121,7 @@ async def exposed_items(
     """Return the items that a user or a visitor was shown: time and item id, the newest first.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
         user_id: None for nobody.
         visitor_id: None for nobody.

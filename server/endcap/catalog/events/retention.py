@@ -32,7 +32,7 @@ async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool =
     """Delete the events and exposures that a shop no longer keeps.
 
     Args:
-        database: Where.
+        database: The database.
         shop: The shop's id.
         now: Unix milliseconds; rows of a later time do not make others old.
         dry_run: Whether only to count.

@@ -69,7 +69,7 @@ class EventWriter:
         """Start writing.
 
         Args:
-            database: Where.
+            database: The database.
             on_commit: Called in the loop after each commit and before it is acknowledged, with a shop, its
                 new events in their order and its revision; so that what is held in memory has them.
             known: Returns whom a shop has, as far as that is known in memory.

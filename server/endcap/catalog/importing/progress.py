@@ -63,7 +63,7 @@ async def load_progress(*, connection: AsyncConnection, shop: str, file: str) ->
     """Return the progress of a file's import; None before it begins and after it ends.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
         file: The file's fingerprint.
     """

@@ -56,7 +56,7 @@ async def store_batch(
     """Store a batch.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop.
         batch: The rows.
         now: Unix milliseconds.
@@ -81,7 +81,7 @@ async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch:
     """Return the outcome that ``store_batch`` would have now, and store nothing.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop.
         batch: The rows.
     """

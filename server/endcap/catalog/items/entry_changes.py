@@ -56,7 +56,7 @@ async def change_items(
     """Apply changes to a shop's items in memory; nothing is stored.
 
     Args:
-        connection: One that holds the shop's revision, where the items are going to be stored.
+        connection: A connection that holds the shop's revision, where the items are going to be stored.
         shop: The shop.
         changes: By their place; of two changes of one id, the second changes what the first has made.
     """

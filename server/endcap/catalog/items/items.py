@@ -108,7 +108,7 @@ async def get_items(
     """Return by id those of the items that exist.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
         item_ids: Any number.
         columns: The only fields to read beside the id, the others having their defaults; None for all.
@@ -138,9 +138,9 @@ async def list_items(
     """Return a page of items in the order of their ids.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many at most.
+        limit: The largest number to return.
         after: The last id of the page before; empty for the first page.
         condition: What the rows must meet beyond that.
     """
@@ -165,7 +165,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
     stored and does not count: whoever takes items in rejects them before, by ``AttributeChecker``.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         items: What to store. New ones get the next rows of the view, in this order.
         now: Unix milliseconds.

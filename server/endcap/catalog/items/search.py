@@ -106,11 +106,11 @@ async def search_items(
     """Return the items of a shop that match a text, best first.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
         text: What somebody typed; nothing in it has a meaning but its words.
         allowed: Which items may be returned, by position; none beyond its end.
-        limit: How many at most.
+        limit: The largest number to return.
     """
     dialect = _DIALECTS[connection.dialect.name]
     values = {

@@ -62,7 +62,7 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
     """Make items found by the texts they have now; those whose words are the same cost a look only.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         items: As for ``searchable_texts``, each with its ``position``.
     """

@@ -43,7 +43,7 @@ async def read_changes_since(*, connection: AsyncConnection, shop: str, revision
     """Return the changes of a shop after a revision.
 
     Args:
-        connection: One that reads.
+        connection: A connection that reads.
         shop: The shop's id.
         revision: The one before.
 

@@ -100,7 +100,7 @@ async def remember_deleted(*, connection: AsyncConnection, shop: str, people: Pe
     """Keep people from being stored again.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The id of a shop that exists.
         people: Who was deleted.
     """
@@ -114,7 +114,7 @@ async def put_back(*, connection: AsyncConnection, shop: str, digests: Iterable[
     """Store tombstones, of which some may be there, that were made with the key of the shop.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The id of a shop that exists.
         digests: Theirs.
     """

@@ -59,7 +59,7 @@ async def forget_user(
     """Remove every trace of users, and of the visitors linked to them.
 
     Args:
-        database: Where.
+        database: The database.
         shop: The shop's id.
         named: The users; visitors among them go together with the users that they are linked to.
         allow_missing: Whether somebody without a trace counts as removed; their late events are refused.

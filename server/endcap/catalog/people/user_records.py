@@ -71,9 +71,9 @@ async def list_user_records(
     """Return a page of records in the order of the users' ids.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many at most.
+        limit: The largest number to return.
         after: The last id of the page before; empty for the first page.
         condition: What the rows must meet beyond that.
     """
@@ -96,7 +96,7 @@ async def upsert_user_records(
     """Create records or replace those of the same users; of one user given twice, the last counts.
 
     Args:
-        connection: One that holds the shop's revision, so that nobody else writes them meanwhile.
+        connection: A connection that holds the shop's revision, so that nobody else writes them meanwhile.
         shop: The shop's id.
         records: What to store.
         now: Unix milliseconds.

@@ -19,7 +19,7 @@ async def remember_users(*, connection: AsyncConnection, shop: str, created_time
     """Create the users that the shop does not know, each with a pseudonym key of its own.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         created_times: Unix milliseconds by user id.
     """
@@ -41,7 +41,7 @@ async def remember_visitors(
     """Create the visitors that the shop does not know, and link visitors to users.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         created_times: Unix milliseconds by visitor id.
         links: User ids, and Unix milliseconds of the links, by visitor id; a new link replaces the old one.
@@ -63,7 +63,7 @@ async def find_links(
     """Return the links of some users and of some visitors, each as the ids of visitor and user.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
         user_ids: Up to 10,000.
         visitor_ids: Up to 10,000.
@@ -90,9 +90,9 @@ async def list_user_ids(*, connection: AsyncConnection, shop: str, limit: int, a
     """Return a page of user ids, in order.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many at most.
+        limit: The largest number to return.
         after: The last id of the page before; empty for the first page.
     """
     query = (

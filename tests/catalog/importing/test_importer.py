@@ -266,8 +266,8 @@ async def test_a_user_who_was_deleted_does_not_come_back(catalog_database: Datab
 
     assert (report.events, report.duplicates) == (0, 1)
     assert report.rejected == {
-        "users.parquet: the user was deleted: send it no more": 1,
-        "events.parquet: the user was deleted: send it no more": 1,
+        "users.parquet: the user was deleted: do not send this user again": 1,
+        "events.parquet: the user was deleted: do not send this user again": 1,
     }
     assert report.users == 1
     async with catalog_database.read() as connection:

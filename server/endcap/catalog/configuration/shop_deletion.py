@@ -9,7 +9,7 @@ from endcap.catalog.database.tables import EVENTS, EXPOSURES, ITEM_TEXTS, METADA
 
 
 async def empty_shop(database: Database, shop: str) -> None:
-    """Delete the events, exposures and texts of a shop, possibly millions, in batches between other writes."""
+    """Delete the events, exposures and texts of a shop, possibly millions, in batches."""
     for table in (EVENTS, EXPOSURES, ITEM_TEXTS):
         await delete_rows(database, table, table.c.shop == shop)
 

@@ -124,7 +124,7 @@ class ShopSettings:
 
     @property
     def etag(self) -> str:
-        """Identifies the settings. Items and events do not change it, except values that define an attribute."""
+        """Identifies the settings. Items and events keep it, except values that define an attribute."""
         content = [settings_to_json(self), self.currency, dict(sorted(self.attributes.items()))]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -199,7 +199,7 @@ async def test_a_dry_run_looks_at_what_is_stored(shop_with_a_mug: Database, tmp_
     assert checked.rejected == {
         "items.csv: title is missing": 1,
         "users.csv: the user was deleted: do not send this user again": 1,
-        "events.csv: event_id is that of another event": 2,
+        "events.csv: event_id belongs to another event": 2,
         "events.csv: the user was deleted: do not send this user again": 1,
     }
 

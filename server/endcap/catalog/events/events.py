@@ -1,4 +1,4 @@
-"""Events: stored once each, in an order that every process sees."""
+"""Events: each is stored once, in an order that every process sees."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +24,13 @@ _Links: TypeAlias = dict[str, tuple[str, int]]
 
 
 class Attribution(StrEnum):
-    """What an event's attribution token says of it."""
+    """The result of comparing an event with its attribution token."""
 
     NONE = "none"
-    """There was no token."""
+    """The event has no token."""
 
     VALID = "valid"
-    """The answer showed the item, to the one who did it."""
+    """The answer showed the item to the person of the event."""
 
     FOREIGN_ITEM = "foreign_item"
     """The answer did not show the item."""
@@ -39,10 +39,10 @@ class Attribution(StrEnum):
     """The answer was for somebody else."""
 
     INVALID = "invalid"
-    """The shop did not make the token, which is not stored."""
+    """The shop did not make the token; the token is not stored."""
 
     UNCHECKED = "unchecked"
-    """The token came with an imported file, or the database did not tell who logged in."""
+    """The token came with an imported file, or the query for logins failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ class Event:
     attribution: Attribution = Attribution.NONE
 
     time_is_given: bool = True
-    """False when ``time`` is only that of the call, so that a repeated call is still the same event."""
+    """False if ``time`` is the time of the call, so that a repeated call still counts as the same event."""
 
 
-_AT_ONCE = 100  # rows that are read between two turns of the event loop: about a millisecond
+_AT_ONCE = 100  # rows read between two turns of the event loop: about a millisecond
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
@@ -96,10 +96,10 @@ class Outcome(StrEnum):
     """The same event was stored before."""
 
     CONFLICT = "conflict"
-    """Another event was stored before under this id; this one was not."""
+    """Another event was stored before under this id; this event was not stored."""
 
     USER_DELETED = "user_deleted"
-    """Its user or visitor was deleted: it was not stored."""
+    """The user or visitor of the event was deleted; the event was not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,36 +107,36 @@ class Stored:
     """The result of ``store_events``."""
 
     outcomes: tuple[Outcome, ...]
-    """One an event, in their order."""
+    """One outcome for each event, in the order of the events."""
 
     accepted: tuple[Event, ...]
-    """The events that were not stored before, in their order."""
+    """The newly stored events, in their order."""
 
     revision: int
-    """The shop's revision that holds all of them."""
+    """The shop's revision that holds all accepted events."""
 
 
-_ID, _TIME, _PROPERTIES = 1, 6, 13  # places in a row
+_ID, _TIME, _PROPERTIES = 1, 6, 13  # indices in a row
 
 Row: TypeAlias = tuple[Any, ...]
-"""A row of the table, as the driver takes it."""
+"""A row of the table, with values as the driver takes them."""
 
 
 class KnownPeople(Protocol):
-    """The people of a shop, as they are known in memory: it is quicker to ask than the database."""
+    """The people of a shop that are held in memory, where a lookup is faster than in the database."""
 
     @property
     def revision(self) -> int:
         """The last known revision of the shop."""
 
     def missing_users(self, user_ids: AbstractSet[str]) -> AbstractSet[str]:
-        """Return the users whom the shop may not have."""
+        """Return the users that are not known in memory."""
 
     def missing_visitors(self, visitor_ids: AbstractSet[str]) -> AbstractSet[str]:
-        """Return the visitors whom the shop may not have."""
+        """Return the visitors that are not known in memory."""
 
     def is_linked(self, visitor_id: str, user_id: str) -> bool:
-        """Say whether a visitor is linked to a user."""
+        """Return whether a visitor is linked to a user."""
 
 
 async def store_events(
@@ -152,9 +152,9 @@ async def store_events(
     Args:
         connection: A connection that writes.
         shop: The shop's id.
-        events: Any number, in the order that they are to have.
-        rows: Those of ``event_row``, when they were made while another transaction was being written.
-        known: People who need not be stored, unless somebody else has written to the shop since.
+        events: Any number of events, in the order to store them.
+        rows: The rows of the events as ``event_row`` makes them, if made in advance; None to make them here.
+        known: People who need not be stored; ignored if the shop has a later revision than ``known``.
 
     Raises:
         NotFound: The shop does not exist.
@@ -164,7 +164,7 @@ async def store_events(
     deleted = await find_deleted(connection=connection, shop=shop, named=named)
     if rows is None:
         rows = [event_row(shop, event) for event in events]
-    # Nearly always all of them are new: to ask first which are not would take as long as to store them.
+    # Nearly always all events are new, and a query for known ones would take as long as storing them.
     outcomes = _judge(events, rows, deleted, {})
     new = [(*row, revision + 1) for row in _accepted(rows, outcomes)]
     if await insert_rows(connection=connection, table=EVENTS, rows=new, changed=()) < len(new):
@@ -191,7 +191,7 @@ async def foresee_events(
 
 
 async def events_after(*, connection: AsyncConnection, shop: str, revision: int) -> list[tuple[int, Event]]:
-    """Return the events of later revisions than ``revision``, each with its own, in their order."""
+    """Return the events after a revision in order, each with the revision that stored it."""
     query = (
         select(EVENTS.c.revision, *(EVENTS.c[name] for name in _COLUMNS))
         .where(EVENTS.c.shop == shop, EVENTS.c.revision > revision)
@@ -206,7 +206,7 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
 
 
 def event_row(shop: str, event: Event) -> Row:
-    """Return the row of an event, but for its revision, which is the last column."""
+    """Return the row of an event, without its revision, which is the last column."""
     return (
         shop,
         event.event_id,
@@ -227,7 +227,7 @@ def event_row(shop: str, event: Event) -> Row:
 
 
 _APART = {"sequence", "properties", "attribution", "revision"}
-# In the order of ``event_row``, properties as their text.
+# Columns in the order of ``event_row``; properties as text.
 _ROWS = select(
     *(column for column in EVENTS.c if column.name not in _APART),
     cast(EVENTS.c.properties, String),
@@ -239,11 +239,11 @@ _ROWS = select(
 async def _stored_rows(
     connection: AsyncConnection, shop: str, events: Sequence[Event], revision: int
 ) -> dict[str, Row]:
-    """Return the rows that were stored under the ids of events up to a revision, by event id."""
+    """Return the rows stored up to a revision under the ids of events, by event id."""
     stored: dict[str, Row] = {}
     for chunk in in_chunks(list({event.event_id for event in events})):
         query = _ROWS.where(EVENTS.c.shop == shop, is_among(connection, EVENTS.c.event_id, chunk))
-        # Not a condition of the query: SQLite would go through all events of these revisions for it.
+        # Not a condition of the query: SQLite would scan all events of these revisions.
         rows = (row for *row, of in await connection.execute(query) if of <= revision)
         stored.update((row[_ID], tuple(row)) for row in rows)
     return stored
@@ -271,13 +271,13 @@ def _judge(
 
 
 def _repeats(event: Event, row: Row, stored: Row) -> bool:
-    """Say whether an event is the one that is stored, and not another one under its id.
+    """Return whether an event is equal to the stored event of the same id.
 
-    Its attribution may differ: a login between two calls links a visitor to a user.
+    The attribution may differ: a login between two calls links a visitor to a user.
     """
     if not event.time_is_given:
         row = (*row[:_TIME], stored[_TIME], *row[_TIME + 1 :])
-    # PostgreSQL spells numbers in its own way: 1e23 as an integer of 24 digits, which is another number.
+    # PostgreSQL spells numbers in its own way: 1e23 becomes an integer of 24 digits.
     read = partial(json.loads, parse_int=float)
     if row[:_PROPERTIES] != stored[:_PROPERTIES]:
         return False
@@ -290,7 +290,7 @@ def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator
 
 
 def _unknown(named: People, known: KnownPeople, links: _Links) -> People:
-    """Return those of the people of events whom, or whose link to a user, the shop may not have."""
+    """Return the people of events who, or whose link to a user, are not known in memory."""
     return People(
         frozenset(known.missing_users(named.users)),
         frozenset(known.missing_visitors(named.visitors)).union(
@@ -302,9 +302,9 @@ def _unknown(named: People, known: KnownPeople, links: _Links) -> People:
 async def _remember(
     connection: AsyncConnection, shop: str, events: Sequence[Event], named: People, links: _Links
 ) -> None:
-    """Store those people that events name."""
+    """Store the people in ``named``, with the times of their first events."""
     if named.users:
-        # From the last one, so that the first one of somebody counts.
+        # Reversed, so that the first event of each person counts.
         times = {event.user_id: event.time for event in reversed(events) if event.user_id in named.users}
         await remember_users(connection=connection, shop=shop, created_times=times)
     if named.visitors:
@@ -315,7 +315,7 @@ async def _remember(
 
 
 def _links(events: Sequence[Event]) -> _Links:
-    """Return the users that visitors are linked to after events, and when they were, by visitor id."""
+    """Return the user of each visitor after events and the time of the link, by visitor id."""
     links: _Links = {}
     for event in events:
         if event.visitor_id is not None and event.user_id is not None:

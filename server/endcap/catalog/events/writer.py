@@ -1,8 +1,8 @@
-"""The event writer: events are acknowledged once they are on disk, many callers a commit.
+"""The event writer: events are acknowledged once they are on disk; a commit serves many callers.
 
-Buffered events are acknowledged before, and share the commits of the others. Their callers hear of nothing
-that goes wrong later, so the writer tries again itself for as long as it runs, and takes in no more of them
-meanwhile, which bounds what it holds.
+Buffered events are acknowledged before they are on disk, and share the commits of other events. Their callers
+do not learn of later errors, so the writer retries for as long as it runs. It accepts no further buffered
+events meanwhile, which bounds their number.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from endcap.sdk.errors import EndcapError, Exhausted, NotFound, Unavailable
 _log = structlog.get_logger(__name__)
 
 GROUP_SIZE = 4_000
-"""Events a commit, unless one call alone brings more."""
+"""The largest number of events in a commit, unless a single call has more."""
 
 QUEUE_SIZE = 20_000
 """Events that may wait for a commit."""
 
 RETRY_SECONDS = 0.5
-"""Time between two attempts to write buffered events that the database did not take."""
+"""Seconds between two attempts to write buffered events that the database rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result of the events of one call, which are on disk."""
+    """The outcomes of the events of one call, which are on disk."""
 
     outcomes: tuple[Outcome, ...]
-    """One an event, in their order."""
+    """One outcome for each event, in the order of the events."""
 
     revision: int
-    """A revision of the shop that holds all that were accepted, now or before."""
+    """A revision of the shop that holds all accepted events, including earlier duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +70,22 @@ class EventWriter:
 
         Args:
             database: The database.
-            on_commit: Called in the loop after each commit and before it is acknowledged, with a shop, its
-                new events in their order and its revision; so that what is held in memory has them.
-            known: Returns whom a shop has, as far as that is known in memory.
-            on_lost: Called with a number of buffered events that will never be stored, when there are any.
+            on_commit: Called in the event loop after each commit and before the acknowledgement, with a shop,
+                its new events in their order and its revision; it updates the state in memory.
+            known: Returns the users and visitors of a shop that are held in memory.
+            on_lost: Called with the number of buffered events that will never be stored.
         """
         self._database = database
         self._on_commit = on_commit
         self._known = known
         self._on_lost = on_lost
         self._closing = False
-        self._stalled = False  # the database refused the last buffered events
-        self._refused: list[_Call] = []  # buffered, to be tried again
+        self._stalled = False  # the database rejected the last buffered events
+        self._refused: list[_Call] = []  # buffered calls to retry
         self._commits = GroupCommit(self._commit, group_size=GROUP_SIZE, queue_size=QUEUE_SIZE)
 
     def check_room(self, count: int) -> None:
-        """Refuse a number of events that would be refused now, before work is put into them.
+        """Reject a call of ``count`` events early if the queue has no room for it.
 
         Raises:
             Exhausted: The queue is full.
@@ -96,7 +96,7 @@ class EventWriter:
     async def record(self, shop: str, events: Sequence[Event]) -> Recorded:
         """Record the events of one call, all of them or none.
 
-        An event whose id is taken rejects itself alone.
+        An event whose id belongs to another event is rejected alone.
 
         Raises:
             NotFound: The shop does not exist.
@@ -106,10 +106,10 @@ class EventWriter:
         return await self._commits.submit(_Call.of(shop, events), size=len(events))
 
     def buffer(self, shop: str, events: Sequence[Event]) -> None:
-        """Take in the events of one call, all of them or none, to be recorded within a second.
+        """Queue the events of one call, all of them or none, to be recorded within a second.
 
-        It takes longer while the database refuses writes. A crash loses them; so does an event whose id
-        is another event's, and what the database still refuses when the server stops.
+        Recording takes longer while the database rejects writes. Buffered events are lost in a crash, if
+        their id belongs to another event, or if the database still rejects them when the server stops.
 
         Raises:
             Exhausted: The queue is full.
@@ -129,7 +129,7 @@ class EventWriter:
         self._commits.enter(call, size=len(call.events)).add_done_callback(partial(self._settle, call))
 
     def _settle(self, call: _Call, result: "asyncio.Future[Recorded]") -> None:
-        """See to it that buffered events are stored, or count those that never will be."""
+        """Retry buffered events that could not be stored, or count them as lost."""
         error = result.exception()
         if error is None:
             self._stalled = False
@@ -176,7 +176,7 @@ class EventWriter:
                     continue
                 try:
                     self._on_commit(shop, result.accepted, result.revision)
-                except Exception:  # noqa: BLE001 - the events are on disk: they are acknowledged all the same
+                except Exception:  # noqa: BLE001 - the events are on disk, so they are acknowledged
                     _log.exception("listener failed", shop=shop, revision=result.revision)
         return [
             result

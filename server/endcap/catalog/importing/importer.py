@@ -1,7 +1,7 @@
-"""Import: files of items, users and events into a shop, in constant memory, on from where it was stopped.
+"""Import: files of items, users and events into a shop, in constant memory, resuming where it was stopped.
 
-A row that cannot be read costs itself alone: it goes to a file with the reason. The rows of a batch, and
-how far the file is read, are written in one transaction.
+A row that cannot be read is rejected alone: it goes to a file, with the reason. One transaction writes the
+rows of a batch and the position in the file.
 """
 
 import asyncio
@@ -31,41 +31,41 @@ class ImportStep:
     source: Source
 
     share: float
-    """The share of the file that is done, 0 to 1."""
+    """The share of the file that is done, from 0 to 1."""
 
     lines: int
-    """The number of its lines that are done."""
+    """The number of lines of the file that are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The result of an import in rows, including those from before it was stopped."""
+    """The result of an import as numbers of rows, including rows from before it was stopped."""
 
     items: int = 0
     users: int = 0
     events: int = 0
 
     duplicates: int = 0
-    """Events that were there before."""
+    """Events that were stored before."""
 
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """Rows that were left out, by file and reason."""
+    """Number of rejected rows, by file and reason."""
 
     resumed: bool = False
-    """Whether it had been stopped before."""
+    """Whether the import continued one that had been stopped."""
 
     notes: Sequence[str] = ()
     """Further notes for the operator."""
 
 
 def say_nothing(_: ImportStep) -> None:
-    """Let an import run in silence."""
+    """Report no progress."""
 
 
 async def import_folder(
     database: Database, shop: str, folder: Path, *, now: int, currency: str = ""
 ) -> ImportReport:
-    """Import the files of a folder that are named for what they hold; see ``import_files``."""
+    """Import the files of a folder that are named items, users and events; see ``import_files``."""
     return await import_files(database, shop, find_sources(folder), now=now, currency=currency)
 
 
@@ -82,20 +82,20 @@ async def import_files(
 ) -> ImportReport:
     """Import files into a shop that exists.
 
-    When it is stopped, whatever stops it, the next call with the same files goes on from there.
+    If the import is stopped for any reason, the next call with the same files resumes it.
 
     Args:
-        database: Where the shop is.
-        shop: Its id.
+        database: The database of the shop.
+        shop: The shop's id.
         sources: The files, in the order in which they are imported.
-        now: Unix milliseconds; the creation time of items and users that have none.
-        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
-        layout: What the files call their columns.
-        rejects: A file for the rows that are left out; it appears with the first one.
-        tell: Called after each batch.
+        now: Unix milliseconds; the creation time of items and users whose rows give none.
+        currency: ISO 4217 code of prices in rows without a currency; empty for the shop's currency.
+        layout: The names that the files give their columns.
+        rejects: A file for rejected rows, created with the first of them; None to write no file.
+        tell: Called with the progress after each batch.
 
     Raises:
-        InvalidInput: A file or a column is missing, or a file is not of its format.
+        InvalidInput: A file or a column is missing, or a file is malformed.
         FailedPrecondition: The file for rejected rows cannot be written.
         NotFound: The shop does not exist.
     """
@@ -103,7 +103,7 @@ async def import_files(
     async with database.read() as connection:
         into = await get_shop(connection=connection, shop=shop)
         resumed = await _resume(connection, shop, readers)
-    # What was written after the last commit is going to be written again.
+    # Rejects that were written after the last commit will be written again.
     kept = max(reader.progress.rejects_size for reader in readers)
     reject_file = RejectFile(rejects, size=kept)
     for reader in readers:
@@ -134,23 +134,23 @@ async def check_files(
     rejects: Path | None = None,
     tell: Callable[[ImportStep], None] = say_nothing,
 ) -> ImportReport:
-    """Read files as an import does, look at what is stored, and store nothing; see ``import_files``.
+    """Read files as an import does and compare them with the shop, but store nothing; see ``import_files``.
 
-    A row is compared with what is stored and with the rows before it that were read at the same time, which
-    are up to 10,000. What rows further up the files would change is not seen.
+    A row is compared with the stored state and with earlier rows of its batch of up to 10,000. Changes by
+    earlier batches are not seen.
 
     Args:
-        database: Where the shop is; None where there is none yet.
-        shop: Its id; one that does not exist is empty.
+        database: The database of the shop; None if the database does not exist yet.
+        shop: The shop's id; a shop that does not exist counts as empty.
         sources: The files.
         now: Unix milliseconds.
-        currency: ISO 4217 code of the prices of rows that name none.
-        layout: What the files call their columns.
-        rejects: A file for the rows that would be left out.
-        tell: Called after each batch.
+        currency: ISO 4217 code of prices in rows without a currency.
+        layout: The names that the files give their columns.
+        rejects: A file for the rows that would be rejected; None to write no file.
+        tell: Called with the progress after each batch.
 
     Raises:
-        InvalidInput: A file or a column is missing, or a file is not of its format.
+        InvalidInput: A file or a column is missing, or a file is malformed.
         FailedPrecondition: The file for rejected rows cannot be written.
     """
     readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]
@@ -175,7 +175,7 @@ async def _foresee(database: Database | None, shop: str, batch: Batch) -> BatchO
 
 
 async def _resume(connection: AsyncConnection, shop: str, readers: Sequence[SourceReader]) -> bool:
-    """Let readers begin where their import was stopped, and say whether one was."""
+    """Set readers to where their import was stopped, and return whether any was stopped."""
     found = False
     for reader in readers:
         progress = await load_progress(connection=connection, shop=shop, file=reader.fingerprint)
@@ -186,7 +186,7 @@ async def _resume(connection: AsyncConnection, shop: str, readers: Sequence[Sour
 
 
 async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
-    """Yield batches, and read the next one in a thread meanwhile."""
+    """Yield batches while a thread reads the next one."""
     upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
         while (batch := await upcoming) is not None:
@@ -197,7 +197,7 @@ async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
 
 
 def _note(reader: SourceReader, batch: Batch, written: BatchOutcome, reject_file: RejectFile) -> None:
-    """Write the rows of a batch that are left out, and count the others."""
+    """Write the rejected rows of a batch to their file, and update the reader's progress."""
     refused = [*batch.rejects]
     if written.refused:
         reasons = {place: (each.reason, each.complaint) for place, each in written.refused.items()}
@@ -239,7 +239,7 @@ def _report(readers: Sequence[SourceReader], *, resumed: bool, notes: Sequence[s
 
 
 def _unread(readers: Sequence[SourceReader]) -> Iterator[str]:
-    """Yield for each file the columns that nobody reads."""
+    """Yield a note for each file with columns that the import does not read."""
     for path in dict.fromkeys(reader.source.path for reader in readers):
         of_path = [reader for reader in readers if reader.source.path == path]
         read = frozenset[str]().union(*(reader.read_names for reader in of_path))

@@ -1,7 +1,7 @@
-"""The progress of an import, kept in the database with the rows that it has written.
+"""The progress of an import, stored in the database together with the imported rows.
 
-The position in a file is written in the transaction of the rows before it, so that after a crash the two
-agree. It is kept until the whole import is done.
+One transaction writes rows and the position after them in the file, so that both agree after a crash. The
+progress is kept until the whole import is done.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ class FileProgress:
     """Rows that were written."""
 
     duplicates: int = 0
-    """Events that were there before."""
+    """Events that were stored before."""
 
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """Rows that were left out, by reason."""
+    """Number of rejected rows, by reason."""
 
     rejects_size: int = 0
-    """Bytes of the file of rejected rows."""
+    """Size of the file of rejected rows, in bytes."""
 
 
 def fingerprint(path: Path, meaning: Iterable[str]) -> str:
-    """Return a fingerprint of a file: of its size, time, beginning and end.
+    """Return a fingerprint of a file, computed from its size, time, beginning and end.
 
     Args:
         path: The file.
-        meaning: What else decides how its rows are read.
+        meaning: Further texts that decide how the rows are read.
     """
     digest = hashlib.blake2b(digest_size=16)
     about = path.stat()
@@ -96,5 +96,5 @@ async def save_progress(*, connection: AsyncConnection, shop: str, file: str, pr
 
 
 async def forget_progress(*, connection: AsyncConnection, shop: str, files: Iterable[str]) -> None:
-    """Forget files that are imported whole, so that they can be imported again."""
+    """Delete the progress of files that are imported completely, so that they can be imported again."""
     await connection.execute(delete(IMPORTS).where(IMPORTS.c.shop == shop, IMPORTS.c.file.in_(list(files))))

@@ -1,4 +1,4 @@
-"""From a file to what an import stores: batch after batch, each with the rows that it cannot store."""
+"""Reading a source in batches: the changes and events to store, and the rows to reject."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,52 +21,52 @@ from endcap.catalog.items.entry_changes import Change
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What some lines of a file hold; of the first three, one has something, changes by their place."""
+    """The content of some lines: items, users or events. Changes are by place."""
 
     items: Mapping[int, Change] = field(default_factory=dict)
     users: Mapping[int, Change] = field(default_factory=dict)
     events: Sequence[Event] = ()
 
     texts: pl.DataFrame = field(kw_only=True)
-    """Every row, as texts, with its ``line``."""
+    """Every row as texts, with its ``line``."""
 
     lines: pl.Series = field(kw_only=True)
-    """Those of the rows that can be stored."""
+    """The line numbers of the valid rows."""
 
     rejects: Sequence[Reject] = field(kw_only=True)
-    """The other ones."""
+    """The rejected rows."""
 
     position: Position = field(kw_only=True)
     """The position of the next batch."""
 
 
 class SourceReader:
-    """Reads a source on from where its import is."""
+    """Reads a source, from the position of its progress."""
 
     def __init__(self, source: Source, layout: Layout, *, currency: str, now: int) -> None:
         """Open the file.
 
         Args:
             source: The file.
-            layout: What it calls its columns.
-            currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
-            now: Unix milliseconds, the moment that no event may lie far after.
+            layout: The names that the file gives its columns.
+            currency: ISO 4217 code of prices in rows without a currency; empty for the shop's currency.
+            now: Unix milliseconds; later events are rejected, beyond a tolerance.
 
         Raises:
-            InvalidInput: The file or a column is missing, it is not of its format, or the currency is none.
+            InvalidInput: The file or a column is missing, the file is malformed, or the currency is invalid.
         """
         check_currency(currency)
         self.source = source
         self._table = open_table_file(source.path)
         self.names = tuple(self._table.column_names())
-        """The columns that the file is known to have."""
+        """The known names of the file's columns."""
         self._columns = find_columns(source, self.names, layout, may_have_others=not self._table.has_header)
         self.read_names = frozenset(self._columns.values())
-        """Those that are read, and others that may come."""
+        """The names of columns that are read, including columns that only later rows may have."""
         self.fingerprint = fingerprint(source.path, (source.subject, str(layout), currency))
         self.progress = FileProgress()
         self.size = max(1, self._table.size)
-        """The size of the file, in the unit of the offset of its progress."""
+        """The size of the file, in the unit of ``progress.position.offset``."""
         self._values = layout.values.get(source.subject, {})
         self._currency = currency
         self._now = now
@@ -92,11 +92,11 @@ class SourceReader:
             )
 
     def rejects(self, batch: Batch, refused: Mapping[int, tuple[str, str]]) -> list[Reject]:
-        """Return rejects for rows that could be read and were not stored.
+        """Return rejects for valid rows that were not stored.
 
         Args:
             batch: The batch.
-            refused: Reason and complaint, by their places among the rows that can be stored.
+            refused: Reason and complaint, by place among the valid rows.
         """
         if not refused:
             return []
@@ -106,7 +106,7 @@ class SourceReader:
         return self._rejects(batch.texts.join(why, on="line"))
 
     def _given(self, chunk: Chunk) -> dict[int, frozenset[str]]:
-        """Return for each line the columns that it has, as the import calls them."""
+        """Return the columns that each line has, under the import's names."""
         lines = chunk.rows["line"].to_list()
         everywhere = frozenset(self._values)
         if chunk.names is None:
@@ -120,7 +120,7 @@ class SourceReader:
         rejects = []
         for row in bad.to_dicts():
             line, reason, complaint = row.pop("line"), row.pop("reason"), row.pop("complaint")
-            # Under the names of the file, where whoever mends it looks for them.
+            # Under the names of the file, since the file is what a person corrects.
             texts = {self._columns.get(name, name): text for name, text in row.items()}
             rejects.append(Reject(line, reason, row_text(texts), complaint))
         return rejects

@@ -240,7 +240,7 @@ def test_what_is_particular_goes_before_what_is_general() -> None:
 async def test_what_is_missing_is_named_with_what_is_there(
     catalog_database: Database, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidInput, match="holds no items, users or events"):
+    with pytest.raises(InvalidInput, match="holds no file named items, users or events"):
         await import_folder(catalog_database, "default", tmp_path, now=9)
 
     events = {"user_id": ["ann"], "item_id": ["mug"], "type": ["view"]}

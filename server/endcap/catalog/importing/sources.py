@@ -58,7 +58,8 @@ def find_sources(folder: Path) -> list[Source]:
         sources += [Source(subject, path) for path in found]
     if not sources:
         raise InvalidInput(
-            f"{folder} holds no file named items, users or events, with the ending {', '.join(FORMATS)}"
+            f"{folder} holds no file named items, users or events: name its files so,"
+            f" with one of the endings {', '.join(FORMATS)}"
         )
     return sources
 

@@ -171,7 +171,7 @@ async def test_an_etag_that_is_no_longer_current_changes_nothing(client: AsyncCl
 
     assert refused == (
         grpc.StatusCode.ABORTED,
-        "the etag is not the current one: somebody else has changed this, read it again",
+        "the etag is not current: somebody else has changed this object, read it again",
     )
     assert (await get(client, "default")).keep_events_days == after.keep_events_days == 90
 

@@ -39,7 +39,7 @@ _KINDS: Mapping[str, _BackupKind] = {"sqlite": sqlite_backup, "postgresql": post
 
 
 async def back_up(url: str, file: Path) -> None:
-    """Write the content of a database at one moment to a new file, which appears once it is complete and checked.
+    """Write the content of a database at one moment to a new file, which appears once it is checked.
 
     Servers may write meanwhile. Everything acknowledged before the call is in the file.
 

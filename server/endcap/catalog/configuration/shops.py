@@ -51,7 +51,7 @@ class ShopRecord(ShopSettings):
     with the id of a deleted one."""
 
     revision: int
-    """Number of the last write that changed the served content."""
+    """The number of writes that changed the served content."""
 
     created_time: int
     """Unix milliseconds."""

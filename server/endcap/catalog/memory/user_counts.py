@@ -1,9 +1,9 @@
 """The number of users by item and event type, updated with each event instead of counted anew.
 
 The sorted events of the histories are counted once: the base. Later events and links concern few people.
-Their contribution to the base is subtracted, and their current contribution is added. The result is exact, because
-a user's contribution depends only on the user's own events. The base is counted again when ages advance, or
-when many events have arrived since.
+Their contribution to the base is subtracted, and their current contribution is added. The result is exact,
+because a user's contribution depends only on the user's own events. The base is counted again when ages
+advance, or when many events have arrived since.
 """
 
 from collections.abc import Mapping

@@ -54,7 +54,7 @@ async def export_snapshot(database: Database, shop: str, place: Place) -> Snapsh
         place: A folder that does not exist yet, or ``s3://BUCKET/PREFIX`` with an unused prefix.
 
     Raises:
-        InvalidInput: The place exists already.
+        InvalidInput: The place is not empty.
         NotFound: The shop does not exist.
         AlreadyExists: Another process writes to the same prefix.
         FailedPrecondition: The bucket or the credentials are missing.

@@ -115,7 +115,7 @@ async def test_a_database_goes_back_to_its_backup_and_takes_events_again(
     await back_up(catalog_url, tmp_path / "backup")
     await record(catalog_database, [catalog_event("after")])
 
-    with pytest.raises(FailedPrecondition, match="say --replace"):
+    with pytest.raises(FailedPrecondition, match="allow this with --replace"):
         await restore(catalog_url, tmp_path / "backup")
     untouched = await stored(catalog_url)
     await restore(catalog_url, tmp_path / "backup", replace=True)
@@ -346,9 +346,9 @@ async def test_what_is_no_backup_is_refused(catalog_url: str, tmp_path: Path) ->
     other = b"PGDMP" if catalog_url.startswith("sqlite") else b"SQLite format 3\0"
     (tmp_path / "other").write_bytes(other + bytes(100))
 
-    with pytest.raises(NotFound, match=r"file .* does not exist: name one that 'endcap backup' wrote"):
+    with pytest.raises(NotFound, match=r"file .* does not exist: name a file that 'endcap backup' wrote"):
         await restore(catalog_url, tmp_path / "nothing")
-    with pytest.raises(InvalidInput, match="is no backup"):
+    with pytest.raises(InvalidInput, match="is not a backup"):
         await restore(catalog_url, tmp_path / "letter")
     with pytest.raises(InvalidInput, match="is a backup of"):
         await restore(catalog_url, tmp_path / "other")

@@ -129,7 +129,7 @@ def test_a_dry_run_needs_no_database(folder: Path) -> None:
     ("arguments", "said"),
     [
         (["import"], "name a folder, or files with --items"),
-        (["import", "nowhere"], "holds no items, users or events"),
+        (["import", "nowhere"], "holds no file named items, users or events"),
         (["import", "--items", "items.csv"], "items.csv is missing"),
         (["import", "--items", "items.csv", "--map", "sku"], "write it as item_id=StockCode"),
         (["import", "--items", "items.csv", "--currency", "!!!"], "must be an ISO 4217 code"),

@@ -93,5 +93,5 @@ def test_a_newer_schema_is_refused_with_what_to_do(file: Path, dry_run: bool) ->
         migrate(dry_run=dry_run)
 
     assert exit_.value.code == (
-        f"Error: the database has schema 9999, and this release knows {HEAD}: use a newer release of Endcap"
+        f"Error: the database has schema 9999, but this release knows {HEAD}: use a newer release of Endcap"
     )

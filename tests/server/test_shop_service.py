@@ -171,7 +171,7 @@ async def test_an_etag_that_is_no_longer_current_changes_nothing(client: AsyncCl
 
     assert refused == (
         grpc.StatusCode.ABORTED,
-        "the etag is not the current one: somebody else has changed this, read it again",
+        "the etag is not current: somebody else has changed this object, read it again",
     )
     assert (await get(client, "default")).keep_events_days == after.keep_events_days == 90
 
@@ -199,12 +199,12 @@ async def test_what_is_only_checked_is_not_stored(client: AsyncClient) -> None:
         ({"event_types": [{"name": "view", "weight": 1000.5}]}, "from -1000 to 1000"),
         ({"event_types": [{"name": "view", "weight": -1000.5}]}, "from -1000 to 1000"),
         ({"event_types": [{"name": "view", "weight": "NaN"}]}, "from -1000 to 1000"),
-        ({"event_types": [{"name": "Add to cart"}]}, "is no event type"),
+        ({"event_types": [{"name": "Add to cart"}]}, "is not an event type"),
         ({"event_types": [{"name": "view"}, {"name": "view"}]}, "list each name once"),
         ({"event_types": [{"name": "view", "role": 99}]}, "must be one of"),
         ({"event_types": [{"name": f"t{number}"} for number in range(65)]}, "at most 64"),
         ({"attributes": [{"name": "size"}]}, "must be one of"),
-        ({"attributes": [{"name": "Size", "type": 1}]}, "is no name of an attribute"),
+        ({"attributes": [{"name": "Size", "type": 1}]}, "is not a name of an attribute"),
         ({"attributes": [{"name": "size", "type": 1}] * 2}, "list each name once"),
         ({"max_event_age_days": -1}, "from 1 to 36500"),
         ({"keep_events_days": 29}, "must not be less than max_event_age_days"),

@@ -123,8 +123,12 @@ async def test_texts_in_other_languages_are_imported(shop_with_a_mug: Database, 
 @pytest.mark.parametrize(
     ("text", "currency", "reason"),
     [
-        ("item_id,price,currency\nmug,5,GBP\n", "", "currency is not that of the stored cost: write both"),
-        ("item_id,price\nmug,5\n", "GBP", "currency is not that of the stored cost: write both"),
+        (
+            "item_id,price,currency\nmug,5,GBP\n",
+            "",
+            "currency differs from that of the stored cost: write both",
+        ),
+        ("item_id,price\nmug,5\n", "GBP", "currency differs from that of the stored cost: write both"),
         ("item_id,expire_time\nmug,5\n", "", "expire_time must be later than available_time"),
     ],
 )
@@ -196,9 +200,9 @@ async def test_a_dry_run_looks_at_what_is_stored(shop_with_a_mug: Database, tmp_
     assert (checked.items, checked.users, checked.events, checked.duplicates) == (1, 1, 1, 2)
     assert checked.rejected == {
         "items.csv: title is missing": 1,
-        "users.csv: the user was deleted: send it no more": 1,
-        "events.csv: event_id is that of another event": 2,
-        "events.csv: the user was deleted: send it no more": 1,
+        "users.csv: the user was deleted: do not send this user again": 1,
+        "events.csv: event_id belongs to another event": 2,
+        "events.csv: the user was deleted: do not send this user again": 1,
     }
 
 

@@ -173,7 +173,7 @@ async def test_a_bad_cell_costs_its_row_and_nothing_else(
         (f"events.{ending}", 6, "value is not a finite number"),
         (f"events.{ending}", 8, "item_id has more than 128 characters"),
         (f"events.{ending}", 9, "time lies in the future"),
-        (f"events.{ending}", 7, "event_id is that of another event"),
+        (f"events.{ending}", 7, "event_id belongs to another event"),
     ]
     assert json.loads(rows[3]["row"])["time"] == "yesterday"
     assert sum(report.rejected.values()) == len(rows)
@@ -215,11 +215,14 @@ async def test_files_may_call_columns_as_they_like(catalog_database: Database, t
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("item_id", "'item_id' assigns nothing"),
-        ("item_id=", "assigns nothing"),
-        ("itemid=sku", "knows no column 'itemid': it knows item_id, title"),
-        ("users.item_id=sku", "knows no column 'users.item_id': it knows user_id, tags, language_code"),
-        ("orders.item_id=sku", "knows no column 'orders.item_id'"),
+        ("item_id", "'item_id' is not an assignment"),
+        ("item_id=", "is not an assignment"),
+        ("itemid=sku", "column 'itemid' does not exist: choose among item_id, title"),
+        (
+            "users.item_id=sku",
+            "column 'users.item_id' does not exist: choose among user_id, tags, language_code",
+        ),
+        ("orders.item_id=sku", "column 'orders.item_id' does not exist"),
     ],
 )
 def test_a_column_that_no_import_knows_is_named(text: str, said: str) -> None:
@@ -237,7 +240,7 @@ def test_what_is_particular_goes_before_what_is_general() -> None:
 async def test_what_is_missing_is_named_with_what_is_there(
     catalog_database: Database, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidInput, match="holds no items, users or events"):
+    with pytest.raises(InvalidInput, match="holds no file named items, users or events"):
         await import_folder(catalog_database, "default", tmp_path, now=9)
 
     events = {"user_id": ["ann"], "item_id": ["mug"], "type": ["view"]}
@@ -266,8 +269,8 @@ async def test_a_user_who_was_deleted_does_not_come_back(catalog_database: Datab
 
     assert (report.events, report.duplicates) == (0, 1)
     assert report.rejected == {
-        "users.parquet: the user was deleted: send it no more": 1,
-        "events.parquet: the user was deleted: send it no more": 1,
+        "users.parquet: the user was deleted: do not send this user again": 1,
+        "events.parquet: the user was deleted: do not send this user again": 1,
     }
     assert report.users == 1
     async with catalog_database.read() as connection:
@@ -320,7 +323,7 @@ async def test_only_a_file_of_rejected_rows_is_written_over(tmp_path: Path) -> N
     await check_files(None, "default", sources, now=9, rejects=rejects)
 
     assert rejects.read_bytes() == first
-    with pytest.raises(InvalidInput, match=r"events\.csv is no file of rejected rows"):
+    with pytest.raises(InvalidInput, match=r"events\.csv is not a file of rejected rows"):
         await check_files(None, "default", sources, now=9, rejects=tmp_path / "events.csv")
 
 

@@ -120,7 +120,7 @@ def test_a_line_that_is_no_row_costs_itself_alone(tmp_path: Path) -> None:
     assert [row[:2] for row in _rows(items)] == [(2, "mug"), (8, "cup")]
     assert _malformed(items) == [
         (3, "a quote is not closed, or something follows one"),
-        (4, "the line has 1 fields, and the header 2"),
+        (4, "the line has 1 fields, but the header has 2"),
         (5, "the line is not UTF-8"),
         (6, "the line is longer than 131072 bytes"),
         (7, "a quote is not closed, or something follows one"),

@@ -1,1 +1,1 @@
-"""Backup and restore."""
+"""Backup and restore of a database."""

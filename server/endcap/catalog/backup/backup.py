@@ -1,6 +1,6 @@
-"""Backups: everything that the database holds in one file, written and read back while servers run.
+"""Backups: the whole content of a database in one file, written and restored while servers run.
 
-The files of models are not in it: they are folders that never change, which can be copied as they are.
+A backup does not hold the files of models, which are folders that never change and can be copied as they are.
 """
 
 import os
@@ -25,32 +25,32 @@ class _BackupKind(Protocol):
 
     NAME: str
     MAGIC: bytes
-    """The first bytes of its backups."""
+    """The first bytes of a backup file of this kind."""
 
     async def back_up(self, url: URL, file: Path) -> None: ...
 
     async def check(self, file: Path) -> str | None: ...
 
     async def restore(self, url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
-        """Restore, and give a function the URL of a database that holds what was restored."""
+        """Restore, and call ``amend`` with the URL of a database that holds the restored content."""
 
 
 _KINDS: Mapping[str, _BackupKind] = {"sqlite": sqlite_backup, "postgresql": postgresql_backup}
 
 
 async def back_up(url: str, file: Path) -> None:
-    """Write what a database holds at one moment to a new file, which is there when it is whole and checked.
+    """Write the content of a database at one moment to a new file, which appears once it is checked.
 
-    Servers write on meanwhile. Whatever was acknowledged before the call is in the file.
+    Servers may write meanwhile. Everything acknowledged before the call is in the file.
 
     Args:
-        url: Of the database, as for ``open_database``.
-        file: A file that does not exist, in a folder that does.
+        url: The URL of the database, as for ``open_database``.
+        file: The new file, in an existing folder.
 
     Raises:
-        InvalidInput: The URL is not one of a database that Endcap knows, or the folder does not exist.
+        InvalidInput: The URL is not that of a supported database, or the folder does not exist.
         AlreadyExists: The file exists.
-        FailedPrecondition: The database does not exist, or a program that is needed is missing.
+        FailedPrecondition: The database does not exist, or a required program is missing.
         Exhausted: The disk is full.
         Unavailable: The database does not answer.
         DataLoss: The database is damaged.
@@ -71,26 +71,26 @@ async def back_up(url: str, file: Path) -> None:
 
 
 async def restore(url: str, file: Path, *, replace: bool = False) -> int:
-    """Bring a database to what a backup holds, and to the schema of this release.
+    """Restore a database from a backup, and migrate it to the schema of this release.
 
-    Nothing is changed unless the backup is whole. Servers that run take it over when they look for news.
-    Who was deleted from a shop that is replaced stays deleted: whom the backup holds of them is forgotten
-    again. A database without that shop knows of no deletions.
+    Nothing is changed unless the backup is complete. Running servers take over the restored content when they
+    next refresh. People who were deleted from a replaced shop stay deleted: they are forgotten again in the
+    restored content. A database without that shop has no record of deletions.
 
     Args:
-        url: Of the database, as for ``open_database``; a file is created where there is none.
+        url: Of the database, as for ``open_database``; a missing file is created.
         file: The backup.
-        replace: Whether shops that the database holds are replaced.
+        replace: Whether to replace shops that the database holds.
 
     Returns:
-        How many users and visitors of the backup were forgotten again.
+        The number of users and visitors of the backup that were forgotten again.
 
     Raises:
-        InvalidInput: The URL is not one of a database that Endcap knows, or the file is no backup of one.
+        InvalidInput: The URL is not that of a supported database, or the file is not a backup of its kind.
         NotFound: The file does not exist.
-        FailedPrecondition: The database holds shops, the backup is of a newer release, or a program that is
-            needed is missing.
-        Unavailable: The database does not answer, or others write all the time.
+        FailedPrecondition: The database holds shops, the backup is of a newer release, or a required
+            program is missing.
+        Unavailable: The database does not answer, or other writes kept the lock.
         Exhausted: The disk is full.
         DataLoss: The backup or the database is damaged.
     """
@@ -101,8 +101,8 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
     revisions, tombstones = await _look(parsed)
     if revisions and not replace:
         raise FailedPrecondition(
-            "the database holds shops, which a restore would replace: say --replace if they may go, or let"
-            " ENDCAP_DATABASE_URL name another one"
+            "the database holds shops, which a restore would replace: allow this with --replace, or set"
+            " ENDCAP_DATABASE_URL to another database"
         )
     count = 0
 
@@ -132,20 +132,20 @@ def _check_new(file: Path) -> None:
 
 def _check_kind(kind: _BackupKind, file: Path) -> None:
     if not file.is_file():
-        raise NotFound(f"file {file} does not exist: name one that 'endcap backup' wrote")
+        raise NotFound(f"file {file} does not exist: name a file that 'endcap backup' wrote")
     with file.open("rb") as content:
         start = content.read(16)
     for other in _KINDS.values():
         if start.startswith(other.MAGIC) and other is not kind:
             raise InvalidInput(
-                f"{file} is a backup of {other.NAME}: let ENDCAP_DATABASE_URL name a database of that kind"
+                f"{file} is a backup of {other.NAME}: set ENDCAP_DATABASE_URL to a database of that kind"
             )
     if not start.startswith(kind.MAGIC):
-        raise InvalidInput(f"{file} is no backup: name a file that 'endcap backup' wrote")
+        raise InvalidInput(f"{file} is not a backup: name a file that 'endcap backup' wrote")
 
 
 async def _look(url: URL) -> tuple[dict[str, int], list[DeletedPeople]]:
-    """Return the revisions of the shops that a database holds, and the tombstones there."""
+    """Return the revisions of the shops that a database holds, and its tombstones."""
     if url.get_backend_name() == "sqlite" and not sqlite.database_file(url).exists():
         return {}, []
     database = Database(url.render_as_string(hide_password=False))

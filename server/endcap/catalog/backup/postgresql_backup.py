@@ -19,20 +19,20 @@ NAME = "PostgreSQL"
 MAGIC = b"PGDMP"
 
 _ROWS = re.compile(r"^COPY .*alembic_version .*\n(\S+)\n", re.MULTILINE)
-_ANYBODYS = ("--no-owner", "--no-privileges")  # whoever restores it owns it
+_ANYBODYS = ("--no-owner", "--no-privileges")  # the user who restores the backup owns the tables
 
 
 async def back_up(url: URL, file: Path) -> None:
-    """Write a database to a new file, as one transaction sees it."""
+    """Write a database to a new file, in one transaction."""
     code, _ = await _run("pg_dump", "--format=custom", *_ANYBODYS, f"--file={file}", url=url)
     if code:
         raise FailedPrecondition(
-            "pg_dump failed, see above: it must reach the database, and be no older than its server"
+            "pg_dump failed, see above: pg_dump must reach the database and be no older than the server"
         )
 
 
 async def check(file: Path) -> str | None:
-    """Return the schema of a backup that is whole.
+    """Check that a backup is complete, and return its schema version.
 
     Raises:
         DataLoss: The backup is damaged.
@@ -40,20 +40,22 @@ async def check(file: Path) -> str | None:
     whole, _ = await _run("pg_restore", "--file=/dev/null", str(file))
     code, rows = await _run("pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(file))
     if whole or code:
-        raise DataLoss(f"{file} is damaged, or of a newer pg_dump than this pg_restore: see above")
+        raise DataLoss(
+            f"{file} is damaged, or was written by a newer pg_dump than this pg_restore: see above"
+        )
     found = _ROWS.search(rows)
     return None if found is None else found[1]
 
 
 async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
-    """Replace a database in one transaction; its schema is brought to that of the backup before.
+    """Replace the content of a database in one transaction, after migrating its schema to that of the backup.
 
-    It is amended in later ones, since only then it has the schema of this release.
+    Later transactions amend the content, since only then the database has the schema of this release.
     """
     text = url.render_as_string(hide_password=False)
     there, archived = await stored_schema(text), await check(file)
     if there is not None and archived is not None and there != archived:
-        # Tables that the backup does not know would keep those from going that it replaces.
+        # Tables that the backup does not hold would keep the tables that it replaces from being dropped.
         await migrate(text, target=archived)
     options = ("--single-transaction", "--clean", "--if-exists", "--exit-on-error", *_ANYBODYS)
     code, _ = await _run("pg_restore", *options, str(file), url=url)
@@ -64,7 +66,7 @@ async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]])
 
 
 async def _run(program: str, *arguments: str, url: URL | None = None) -> tuple[int, str]:
-    """Run a program of PostgreSQL, whose complaints the caller sees; return its exit code and output."""
+    """Run a program of PostgreSQL and return its exit code and output; its errors go to standard error."""
     if shutil.which(program) is None:
         raise FailedPrecondition(
             f"{program} is not on the PATH: install PostgreSQL's client programs, no older than the server"

@@ -1,4 +1,4 @@
-"""Backups of SQLite: a backup is a database file of its own."""
+"""Backups of SQLite: a backup is itself a database file."""
 
 import asyncio
 import shutil
@@ -21,7 +21,7 @@ MAGIC = b"SQLite format 3\0"
 
 
 async def back_up(url: URL, file: Path) -> None:
-    """Write a database to a new file, without the room that it does not use."""
+    """Write a database to a new file, without unused space."""
     source = database_file(url)
     if not source.exists():
         raise FailedPrecondition(f"{source} does not exist: create it with 'endcap migrate'")
@@ -29,7 +29,7 @@ async def back_up(url: URL, file: Path) -> None:
 
 
 async def check(file: Path) -> str | None:
-    """Return the schema of a backup that is whole.
+    """Check that a backup is complete, and return its schema version.
 
     Raises:
         DataLoss: The backup is damaged.
@@ -38,7 +38,7 @@ async def check(file: Path) -> str | None:
 
 
 async def restore(url: URL, file: Path, amend: Callable[[str], Awaitable[None]]) -> None:
-    """Replace a database in one transaction, amended; a file is created where there is none."""
+    """Replace a database in one transaction by the amended backup; create a missing file."""
     target = database_file(url)
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".restore-") as folder:
@@ -68,7 +68,7 @@ def _check(file: Path) -> str | None:
 
 
 def _replace(target: Path, copy: Path) -> None:
-    """Copy every page; others see the database as it was until the last one is there."""
+    """Copy every page; other processes see the old database until the last page is copied."""
     with (
         _our_errors(),
         closing(sqlite3.connect(copy)) as source,
@@ -77,7 +77,7 @@ def _replace(target: Path, copy: Path) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
         source.backup(connection)
-        # Nothing of what was there stays in the log, unless somebody still reads it.
+        # No old content stays in the log, unless another process still reads it.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

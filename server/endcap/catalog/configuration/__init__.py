@@ -1,1 +1,1 @@
-"""Shops, placements, rules and bundles as they are stored."""
+"""Shops, placements, rules and bundles, as the database stores them."""

@@ -1,9 +1,9 @@
 """Attribute definitions: the one type that each attribute of a shop's items has.
 
-An attribute is declared beforehand, or by the first value that is ever stored under its name. That is
-decided in the transaction that stores the value, which holds the shop's row, so every process finds the
-same type. A value of another type is rejected when it is written. One that was stored all the same, before
-the type was declared or changed, stays where it is and does not count: no filter, cap or snapshot sees it.
+An attribute is declared beforehand, or by the first value that is ever stored under its name. The transaction
+that stores the value decides the type; it holds the shop's row, so every process finds the same type. A value
+of another type is rejected when it is written. A value of another type that was stored before the type was
+declared or changed stays stored but does not count: filters, caps and snapshots ignore it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,11 +18,11 @@ from endcap.catalog.fields.attributes import AttributeValue, Moment
 
 
 MAX_DEFINITIONS = 1_000
-"""Attributes that a shop can have: each is a column of every view."""
+"""The largest number of attributes of a shop: each attribute is a column of every view."""
 
 
 class AttributeType(StrEnum):
-    """What the values of an attribute are."""
+    """The type of the values of an attribute."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -57,19 +57,19 @@ def type_of(value: AttributeValue) -> AttributeType:
 
 
 def counting(attributes: Mapping[str, _Value], types: AttributeTypes) -> dict[str, _Value]:
-    """Return the attributes that count: those whose values are of the attribute's type."""
+    """Return the attributes that count: their values have the defined type."""
     return {name: value for name, value in attributes.items() if types.get(name) is type_of(value)}
 
 
 async def read_attribute_types(*, connection: AsyncConnection, shop: str) -> dict[str, AttributeType]:
-    """Return the types of a shop's attributes, by name in order."""
+    """Return the types of a shop's attributes by name, in the order of the names."""
     return (await read_types_of_shops(connection=connection, shops=(shop,))).get(shop, {})
 
 
 async def read_types_of_shops(
     *, connection: AsyncConnection, shops: Iterable[str]
 ) -> dict[str, dict[str, AttributeType]]:
-    """Return the types of the attributes of shops, by shop; a shop without any is left out."""
+    """Return the types of attributes by shop; shops without attributes are left out."""
     query = (
         select(ATTRIBUTES.c.shop, ATTRIBUTES.c.name, ATTRIBUTES.c.type)
         .where(ATTRIBUTES.c.shop.in_(list(shops)))
@@ -84,10 +84,11 @@ async def read_types_of_shops(
 async def define_attributes(
     *, connection: AsyncConnection, shop: str, items: Iterable[Mapping[str, AttributeValue]]
 ) -> None:
-    """Define the attributes that no definition names by the first value of each.
+    """Define each attribute that is not defined yet by its first value.
 
     Args:
-        connection: One that holds the shop's revision, so that nobody else defines any meanwhile.
+        connection: A connection that holds the shop's revision, so that nobody else defines attributes
+            meanwhile.
         shop: The shop's id.
         items: The attributes of each item that is stored, in the order of the items.
     """
@@ -107,9 +108,9 @@ async def replace_definitions(*, connection: AsyncConnection, shop: str, types: 
     """Give a shop these definitions and no others.
 
     Args:
-        connection: One that holds the shop's revision.
+        connection: A connection that holds the shop's revision.
         shop: The shop's id.
-        types: By name.
+        types: The types of attributes, by name.
     """
     await connection.execute(delete(ATTRIBUTES).where(ATTRIBUTES.c.shop == shop))
     await _insert(connection, shop, types)

@@ -30,10 +30,10 @@ class PlacementChange:
     """The placement after; None where the change deleted it."""
 
     actor: str = ""
-    """The actor; empty where none is named."""
+    """The actor who made the change; empty if the call named none."""
 
     request_id: str = ""
-    """The call that made it."""
+    """The id of the call that made the change."""
 
 
 async def record_change(*, connection: AsyncConnection, shop: str, change: PlacementChange) -> None:
@@ -62,11 +62,11 @@ async def list_changes(
     """Return changes, the newest first.
 
     Args:
-        connection: One that reads.
+        connection: A connection that reads.
         shop: The shop's id.
-        limit: How many to return at most.
-        placement_id: Whose; empty for those of all placements.
-        below_revision: The revision that all of them are older than; None for the newest.
+        limit: The largest number to return.
+        placement_id: The placement whose changes to return; empty for all placements.
+        below_revision: Return only changes of earlier revisions; None for the newest changes.
     """
     query = (
         select(PLACEMENT_CHANGES)

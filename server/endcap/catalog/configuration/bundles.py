@@ -26,10 +26,10 @@ class BundleState(StrEnum):
     """Serving: one of each model."""
 
     RETIRED = "retired"
-    """Served before, and kept so that one can go back to it."""
+    """Served before, and kept for a rollback."""
 
     REFUSED = "refused"
-    """Was to serve, and could not be loaded."""
+    """Was to be activated, but could not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class RegisteredBundle:
     version: str
 
     path: str
-    """The folder of its files, relative to that of all bundles."""
+    """The folder of the bundle's files, relative to the folder of all bundles."""
 
     manifest: Mapping[str, Any]
-    """Its ``manifest.json``, as JSON values."""
+    """The bundle's ``manifest.json``, as JSON values."""
 
     checksum: str
     """SHA-256 of the manifest's bytes, in hexadecimal."""
@@ -51,7 +51,7 @@ class RegisteredBundle:
     size_bytes: int
 
     item_count: int
-    """Items that it knows."""
+    """The number of items that the model knows."""
 
     created_time: int
     """Unix milliseconds of its registration."""
@@ -59,13 +59,13 @@ class RegisteredBundle:
     state: BundleState = BundleState.REGISTERED
 
     refusal: str = ""
-    """Why it was refused; empty in any other state."""
+    """The error of the failed loading; empty in any other state than ``REFUSED``."""
 
     activated_time: int | None = None
-    """Unix milliseconds of its last activation; None if there was none."""
+    """Unix milliseconds of its last activation; None if the bundle was never active."""
 
     revision: int = 0
-    """Revision of the shop that made it serve or stop last; 0 if it never served."""
+    """Revision of the shop at which the bundle last started or stopped serving; 0 if it never served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +79,22 @@ class RegisteredModel:
 
     @property
     def active(self) -> RegisteredBundle | None:
-        """The one that serves."""
+        """The bundle that serves; None if no bundle of the model does."""
         return next((bundle for bundle in self.bundles if bundle.state is BundleState.ACTIVE), None)
 
     @property
     def retired(self) -> list[RegisteredBundle]:
-        """Those that served before, the one that stopped last first: a rollback goes back to it."""
+        """The bundles that served before, the last one to stop first: a rollback returns to that bundle."""
         retired = [bundle for bundle in self.bundles if bundle.state is BundleState.RETIRED]
         return sorted(retired, key=attrgetter("revision"), reverse=True)
 
     def surplus(self, kept: int) -> list[RegisteredBundle]:
-        """Return those that need not be kept any longer.
+        """Return the bundles that may be deleted.
 
         Args:
-            kept: How many to keep of those that served, the active one included. One that was never
-                tried is kept whatever the number; one that was refused goes when a newer one serves.
+            kept: Number of bundles to keep among those that served, the active one included. A bundle that
+                was never activated is always kept; a bundle that failed to load is deleted once a newer
+                one serves.
         """
         active = self.active
         refused = [
@@ -105,7 +106,7 @@ class RegisteredModel:
 
     @property
     def etag(self) -> str:
-        """Names the stored state."""
+        """Identifies the stored state."""
         states = "\n".join(f"{bundle.version} {bundle.state} {bundle.revision}" for bundle in self.bundles)
         return hashlib.sha256(states.encode()).hexdigest()[:16]
 
@@ -114,7 +115,7 @@ async def register_bundle(*, connection: AsyncConnection, shop: str, bundle: Reg
     """Add a bundle to a shop. It does not serve yet, so the shop's revision stays.
 
     Raises:
-        AlreadyExists: The shop has that version of the model.
+        AlreadyExists: The shop has that version of the model already.
         NotFound: The shop does not exist.
     """
     await lock_revision(connection=connection, shop=shop)
@@ -130,19 +131,19 @@ async def register_bundle(*, connection: AsyncConnection, shop: str, bundle: Reg
 async def activate_bundle(
     *, connection: AsyncConnection, shop: str, model: str, version: str, now: int, etag: str = ""
 ) -> RegisteredBundle:
-    """Let a bundle serve in place of the one of its model that did.
+    """Activate a bundle in place of the active bundle of its model.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         model: The model's name.
-        version: Which of its bundles.
+        version: The version to activate.
         now: Unix milliseconds.
-        etag: That of the model as last read; empty to overwrite whatever is there.
+        etag: The etag of the model as last read; empty to overwrite any state.
 
     Raises:
         NotFound: The shop has no such bundle.
-        Conflict: The model was changed since.
+        Conflict: The model was changed since ``etag`` was read.
     """
     revision = await advance_revision(connection=connection, shop=shop)
     await get_bundle(connection=connection, shop=shop, model=model, version=version)
@@ -164,7 +165,10 @@ async def activate_bundle(
 async def refuse_bundle(
     *, connection: AsyncConnection, shop: str, model: str, version: str, refusal: str
 ) -> None:
-    """Record that a bundle could not be loaded; an active one stays active, for it may serve elsewhere."""
+    """Record that a bundle could not be loaded.
+
+    An active bundle stays active because it may serve in another process.
+    """
     await connection.execute(
         update(BUNDLES)
         .where(
@@ -178,7 +182,7 @@ async def refuse_bundle(
 
 
 async def delete_bundle(*, connection: AsyncConnection, shop: str, model: str, version: str) -> None:
-    """Forget a bundle; its files are the caller's.
+    """Delete the entry of a bundle; the caller deletes its files.
 
     Raises:
         NotFound: The shop has no such bundle.
@@ -211,14 +215,17 @@ async def get_bundle(*, connection: AsyncConnection, shop: str, model: str, vers
 
 
 async def list_bundles(*, connection: AsyncConnection, shop: str) -> list[RegisteredBundle]:
-    """Return the bundles of a shop, by model and the newest version first."""
+    """Return the bundles of a shop in the order of the models, the newest version of each first."""
     query = select(BUNDLES).where(BUNDLES.c.shop == shop)
     query = query.order_by(BUNDLES.c.model, BUNDLES.c.version.desc())
     return [_bundle(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def swap_revisions(*, connection: AsyncConnection, shop: str, revision: int) -> set[int]:
-    """Return the revisions after one that made bundles serve or stop, as far as the bundles still show it."""
+    """Return the revisions after ``revision`` at which a bundle started or stopped serving.
+
+    A bundle records its last such revision only, so earlier ones may be missing.
+    """
     query = select(BUNDLES.c.revision).where(
         BUNDLES.c.shop == shop,
         BUNDLES.c.revision > revision,
@@ -231,7 +238,7 @@ async def get_model(*, connection: AsyncConnection, shop: str, model: str) -> Re
     """Return one model with its bundles.
 
     Raises:
-        NotFound: The shop has no bundle of it.
+        NotFound: The shop has no bundle of the model.
     """
     query = (
         select(BUNDLES)

@@ -1,4 +1,4 @@
-"""Placements: the named spots of a shop and what each asks for."""
+"""Placements: the named spots of a shop, each with its task, fallback ladder and rules."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +25,7 @@ class RungSpec:
     """JSON values by name."""
 
     timeout: int | None = None
-    """Milliseconds that it may take; None for what the deadline leaves."""
+    """Milliseconds that the strategy may take; None for the time that the deadline leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Placement:
     task: Task
 
     ladder: tuple[RungSpec, ...]
-    """The strategies, in the order that they are asked."""
+    """The strategies, in the order in which they are asked."""
 
     display_name: str = ""
 
@@ -47,10 +47,10 @@ class Placement:
     """The event types that make an item seen."""
 
     seen_window: int | None = None
-    """Milliseconds that events make an item seen for; None for ever."""
+    """Milliseconds after an event during which its item counts as seen; None for ever."""
 
     page_size: int = 10
-    """The page size where the request names none."""
+    """The page size if the request does not set one."""
 
     filter: str = ""
     """Condition that every item must meet, in the AIP-160 grammar."""
@@ -59,19 +59,19 @@ class Placement:
     """The rules of every answer; ``Rule`` describes their order."""
 
     created_time: int = 0
-    """Unix milliseconds; written by ``put_placement``, as are the next two."""
+    """Unix milliseconds. ``put_placement`` sets this field and the next two."""
 
     updated_time: int = 0
     revision: int = 0
 
     @property
     def etag(self) -> str:
-        """Names the stored state."""
+        """Identifies the stored state."""
         return str(self.revision)
 
 
 SHOWS_SEEN = frozenset({Task.RECENTLY_VIEWED, Task.SEARCH, Task.RANK})
-"""The tasks whose placements show items of the user's past unless they say otherwise."""
+"""The tasks whose placements show items of the user's past unless their settings exclude them."""
 
 _FOR_A_USER = (RungSpec("hybrid"), RungSpec("ease"), RungSpec("cold_start"), RungSpec("popular"))
 _ITEM_KNN_THEN_POPULAR = (RungSpec("item_knn"), RungSpec("popular"))
@@ -110,12 +110,12 @@ async def get_placement(*, connection: AsyncConnection, shop: str, placement_id:
     """
     placement = await find_placement(connection=connection, shop=shop, placement_id=placement_id)
     if placement is None:
-        raise NotFound(f"placement {placement_id!r} does not exist: create it, or ask for another one")
+        raise NotFound(f"placement {placement_id!r} does not exist: create it, or ask for another placement")
     return placement
 
 
 async def find_placement(*, connection: AsyncConnection, shop: str, placement_id: str) -> Placement | None:
-    """Return one placement, or None where the shop has none of that id."""
+    """Return one placement, or None if the shop has no placement of that id."""
     query = select(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
     row = (await connection.execute(query)).mappings().one_or_none()
     return None if row is None else placement_from_json(row)
@@ -127,10 +127,10 @@ async def list_placements(
     """Return the placements of a shop, by id.
 
     Args:
-        connection: One that reads.
+        connection: A connection that reads.
         shop: The shop's id.
-        after: The id behind which the list starts; empty for the first.
-        limit: How many to return at most; None for all.
+        after: The last id of the previous page; empty for the first page.
+        limit: The largest number to return; None for all.
     """
     query = (
         select(PLACEMENTS)
@@ -144,12 +144,12 @@ async def list_placements(
 async def put_placement(
     *, connection: AsyncConnection, shop: str, placement: Placement, now: int
 ) -> Placement:
-    """Create a placement or replace the one of that id.
+    """Create a placement, or replace the placement of the same id.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
-        placement: What to store; its times and revision are ignored.
+        placement: The placement to store; its times and revision are ignored.
         now: Unix milliseconds.
 
     Returns:
@@ -175,14 +175,14 @@ async def delete_placement(*, connection: AsyncConnection, shop: str, placement_
     revision = await advance_revision(connection=connection, shop=shop)
     statement = delete(PLACEMENTS).where(PLACEMENTS.c.shop == shop, PLACEMENTS.c.id == placement_id)
     if not (await connection.execute(statement)).rowcount:
-        raise NotFound(f"placement {placement_id!r} does not exist: list those that there are")
+        raise NotFound(f"placement {placement_id!r} does not exist: list the placements to see their ids")
     return revision
 
 
 async def insert_placements(
     *, connection: AsyncConnection, shop: str, placements: Iterable[Placement]
 ) -> None:
-    """Store placements as they are, in place of those of the same ids."""
+    """Store placements unchanged; they replace placements of the same ids."""
     values = [{"shop": shop} | placement_to_json(placement) for placement in placements]
     await upsert(connection=connection, table=PLACEMENTS, values=values)
 
@@ -202,7 +202,7 @@ def placement_to_json(placement: Placement) -> dict[str, Any]:
 
 
 def placement_from_json(values: Mapping[Any, Any]) -> Placement:
-    """Return the placement that ``placement_to_json`` was given."""
+    """Return the placement that ``placement_to_json`` encoded."""
     settings = dict(values["settings"])
     return Placement(
         id=values["id"],

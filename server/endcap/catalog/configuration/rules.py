@@ -1,6 +1,6 @@
-"""Rules: what a merchandiser asks of every answer of a placement, whatever the strategy.
+"""Rules: what a merchandiser demands of every answer of a placement, whatever the strategy.
 
-They are data here, stored with their placement; the server applies them.
+Rules are plain data here, stored with their placement; the server applies them.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class BoostRule:
     filter: str
 
     strength: float
-    """From -1 to 1, in the spread between the best and the worst score ranked."""
+    """From -1 to 1, as a share of the difference between the best and the worst ranked score."""
 
 
 class BiasTarget(StrEnum):
@@ -52,7 +52,7 @@ class BiasRule:
     target: BiasTarget
 
     strength: float
-    """From -1 (prefer less) to 1 (prefer more), as that of a boost."""
+    """From -1 (prefer low values) to 1 (prefer high values), on the scale of a boost's strength."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ class FatigueRule:
     """Times that an item may be shown before it is buried."""
 
     window: int = 7 * _DAY
-    """Milliseconds that exposures count for."""
+    """Milliseconds during which an exposure counts."""
 
     strength: float = 0.5
-    """From 0 to 1, as that of a boost, for each exposure beyond the count."""
+    """From 0 to 1, on the scale of a boost's strength, for each exposure beyond the count."""
 
 
 class DiversityMethod(StrEnum):
@@ -98,7 +98,7 @@ class DiversityRule:
     """Field or attribute to spread over, such as ``brand`` or ``attributes.colour``; for ``WINDOW``."""
 
     window: int = 3
-    """Items that no value may repeat within; for ``WINDOW``."""
+    """Number of consecutive items within which a value may not repeat; for ``WINDOW``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ class CapRule:
     maximum_count: int
 
     window: int | None = None
-    """Items of the stretch that is counted; None for the whole page."""
+    """Number of consecutive items that are counted; None for the whole page."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaRule:
-    """Reserves a share of a page for items that match, as far as there are any."""
+    """Reserves a share of a page for items that match, as far as such items exist."""
 
     kind: ClassVar[str] = "quota"
     filter: str
@@ -134,10 +134,10 @@ class PinRule:
     kind: ClassVar[str] = "pin"
 
     position: int
-    """From 1, the first."""
+    """Position on the page; 1 is the first."""
 
     item_id: str = ""
-    """The item; empty where ``filter`` says which."""
+    """The item to pin; empty if ``filter`` selects the item."""
 
     filter: str = ""
 
@@ -153,16 +153,16 @@ class Rule:
     """One rule of a placement."""
 
     name: str
-    """Unique within the placement; the trace calls the rule by it."""
+    """Unique within the placement; the trace refers to the rule by this name."""
 
     action: Action
     disabled: bool = False
 
     start_time: int | None = None
-    """Unix milliseconds from which it applies; None for at once."""
+    """Unix milliseconds from which the rule applies; None for at once."""
 
     end_time: int | None = None
-    """Unix milliseconds from which it no longer applies; None for never."""
+    """Unix milliseconds from which the rule no longer applies; None if it never ends."""
 
     def applies(self, time: int) -> bool:
         """Return whether the rule is in force at a moment, in Unix milliseconds."""
@@ -196,7 +196,7 @@ def rule_to_json(rule: Rule) -> dict[str, Any]:
 
 
 def rule_from_json(values: Mapping[str, Any]) -> Rule:
-    """Return the rule that ``rule_to_json`` was given."""
+    """Return the rule that ``rule_to_json`` encoded."""
     kind = values["kind"]
     action = dict(values["action"])
     if kind == BiasRule.kind:

@@ -22,16 +22,16 @@ class ShopChange:
     """Unix milliseconds."""
 
     before: Mapping[str, Any] | None
-    """The settings as JSON values; None where the shop was created."""
+    """The settings before, as JSON values; None where the change created the shop."""
 
     after: Mapping[str, Any]
-    """As ``before``."""
+    """The settings after the change, as JSON values."""
 
     actor: str = ""
-    """The actor; empty where none is named."""
+    """The actor who made the change; empty if the call named none."""
 
     request_id: str = ""
-    """The call that made it."""
+    """The id of the call that made the change."""
 
 
 def audited(settings: ShopSettings) -> dict[str, Any]:
@@ -53,9 +53,9 @@ async def list_shop_changes(*, connection: AsyncConnection, shop: str, limit: in
     """Return changes of a shop, the newest first.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many to return at most.
+        limit: The largest number to return.
     """
     changes = SHOP_CHANGES.c
     query = select(*(changes[name] for name in ShopChange.__slots__)).where(changes.shop == shop)

@@ -1,4 +1,4 @@
-"""Deleting a shop with every trace of it in the database."""
+"""Deletion of a shop and of every trace of it in the database."""
 
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,7 +9,7 @@ from endcap.catalog.database.tables import EVENTS, EXPOSURES, ITEM_TEXTS, METADA
 
 
 async def empty_shop(database: Database, shop: str) -> None:
-    """Delete the rows of a shop of which there may be millions, in batches that let other writers in."""
+    """Delete the events, exposures and texts of a shop, possibly millions, in batches."""
     for table in (EVENTS, EXPOSURES, ITEM_TEXTS):
         await delete_rows(database, table, table.c.shop == shop)
 
@@ -18,7 +18,7 @@ async def delete_shop(*, connection: AsyncConnection, shop: str) -> None:
     """Delete a shop and every row that belongs to it.
 
     Args:
-        connection: One that holds the shop's revision.
+        connection: A connection that holds the shop's revision.
         shop: The shop's id.
     """
     for table in reversed(METADATA.sorted_tables):

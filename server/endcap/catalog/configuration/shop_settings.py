@@ -1,4 +1,4 @@
-"""The settings of a shop: what holds for all that it sells and for all that people do there."""
+"""The settings of a shop, which apply to all of its items and events."""
 
 import hashlib
 import json
@@ -16,23 +16,23 @@ from endcap.sdk.errors import InvalidInput
 
 
 MAX_EVENT_AGE_DAYS = 30
-"""Age of the oldest event that a shop takes from a caller, unless it says otherwise."""
+"""The default of the greatest age, in days, of an event that a shop accepts from a caller."""
 
 MAX_EVENT_WEIGHT = 1_000.0
-"""The largest weight of an event, up or down."""
+"""The largest absolute weight of an event."""
 
 MAX_EVENT_TYPES = 64
-"""Event types that a shop can describe; others are stored too, and weigh nothing."""
+"""Event types that a shop can describe; events of other types are stored too, with weight 0."""
 
 MAX_LANGUAGES = 32
 """Languages that a shop can name."""
 
 LONGEST_AGE_DAYS = 36_500
-"""The longest time that a shop can set."""
+"""The greatest number of days that a shop can set."""
 
 
 class EventRole(StrEnum):
-    """What an event of a type means, whatever the shop calls it."""
+    """The meaning of an event type, whatever the shop calls the type."""
 
     OTHER = "other"
     VIEW = "view"
@@ -47,10 +47,10 @@ class ValueRule(StrEnum):
     """How the value of an event counts."""
 
     NONE = "none"
-    """It has none."""
+    """The event has no value."""
 
     PRICE_TIMES_QUANTITY = "price_times_quantity"
-    """The price times the quantity, both as the event has them."""
+    """The event's price times its quantity."""
 
     VALUE = "value"
     """The event's own ``value``."""
@@ -58,10 +58,10 @@ class ValueRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """What an event of one type is to a shop."""
+    """A shop's settings of one event type."""
 
     weight: float = 0.0
-    """What it says about taste; below 0 it speaks against the item, 0 says nothing."""
+    """Weight as evidence of taste: above 0 for the item, below 0 against it, 0 for no evidence."""
 
     role: EventRole = EventRole.OTHER
     value_rule: ValueRule = ValueRule.NONE
@@ -78,11 +78,11 @@ _ROLES: Mapping[str, tuple[EventRole, ValueRule]] = MappingProxyType(
         "rating": (EventRole.RATING, ValueRule.VALUE),
     }
 )
-"""Role and value rule of the types whose names say them."""
+"""Role and value rule of the event types with a standard name."""
 
 
 def event_type_named(name: str, weight: float) -> EventType:
-    """Return an event type of a weight, with the role and the value rule that its name says."""
+    """Return an event type of a weight, with the role and the value rule that belong to its name."""
     return EventType(weight, *_ROLES.get(name, ()))
 
 
@@ -94,28 +94,28 @@ DEFAULT_EVENT_TYPES: Mapping[str, EventType] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShopSettings:
-    """What somebody may set of a shop."""
+    """The settings of a shop that can be changed."""
 
     currency: str = ""
-    """ISO 4217 code that prices are compared and reported in; empty when not said."""
+    """ISO 4217 code that prices are compared and reported in; empty if unknown."""
 
     languages: tuple[str, ...] = ()
-    """BCP 47 tags of the languages that the shop speaks, its own first; empty when not said."""
+    """BCP 47 tags of the languages of the shop, the main one first; empty if unknown."""
 
     event_types: Mapping[str, EventType] = field(default_factory=lambda: DEFAULT_EVENT_TYPES)
-    """By name; an event of another type is stored and counts for nothing."""
+    """Event types by name; an event of another type is stored with weight 0."""
 
     attributes: AttributeTypes = field(default_factory=dict)
-    """The type of each attribute of items, by name; the first value of another one defines it."""
+    """The type of each attribute of items, by name; the first value of a new attribute defines its type."""
 
     max_event_age_days: int = MAX_EVENT_AGE_DAYS
-    """Age of the oldest event that is taken from a caller; an import takes older ones."""
+    """The greatest age of an event that is accepted from a caller; an import accepts older events."""
 
     keep_events_days: int = 0
-    """Days that events are kept; 0 for ever."""
+    """Days that events are kept; 0 keeps them for ever."""
 
     keep_exposures_days: int = 0
-    """Days that exposures are kept; 0 for ever."""
+    """Days that exposures are kept; 0 keeps them for ever."""
 
     @property
     def event_weights(self) -> dict[str, float]:
@@ -124,16 +124,16 @@ class ShopSettings:
 
     @property
     def etag(self) -> str:
-        """Names the settings; what a shop holds does not change it, but for attributes that values define."""
+        """Identifies the settings. Items and events keep it, except values that define an attribute."""
         content = [settings_to_json(self), self.currency, dict(sorted(self.attributes.items()))]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_settings(settings: ShopSettings) -> None:
-    """Refuse settings that a shop cannot have.
+    """Reject invalid settings of a shop.
 
     Raises:
-        InvalidInput: A setting is out of its range; ``field`` is its name in the contract.
+        InvalidInput: A setting is out of its range; ``field`` is the name of the setting in the API.
     """
     if settings.currency and not CURRENCY.fullmatch(settings.currency):
         raise InvalidInput("currency must be an ISO 4217 code, such as EUR", field="currency_code")
@@ -146,18 +146,18 @@ def check_settings(settings: ShopSettings) -> None:
         )
     for name in ("keep_events_days", "keep_exposures_days"):
         if not 0 <= getattr(settings, name) <= LONGEST_AGE_DAYS:
-            raise InvalidInput(f"{name} must be from 0, which is for ever, to {LONGEST_AGE_DAYS}", field=name)
+            raise InvalidInput(f"{name} must be from 0 (keep for ever) to {LONGEST_AGE_DAYS}", field=name)
     if 0 < settings.keep_events_days < settings.max_event_age_days:
-        # One that was deleted, and is sent again, would be taken for a new one.
+        # An event that was deleted and is sent again would be accepted as a new event.
         raise InvalidInput(
-            "keep_events_days must not be less than max_event_age_days: keep events for longer, or take only"
-            " younger ones",
+            "keep_events_days must not be less than max_event_age_days: keep events for longer, or"
+            " accept only younger events",
             field="keep_events_days",
         )
 
 
 def settings_to_json(settings: ShopSettings) -> dict[str, Any]:
-    """Return settings as JSON values, but for the currency and the attributes, which are stored apart."""
+    """Return settings as JSON values, except the currency and the attributes, which are stored apart."""
     return {
         "languages": list(settings.languages),
         "event_types": {
@@ -171,7 +171,7 @@ def settings_to_json(settings: ShopSettings) -> dict[str, Any]:
 
 
 def settings_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of ``ShopSettings`` that ``settings_to_json`` made JSON of, by name."""
+    """Return the values of ``ShopSettings`` that ``settings_to_json`` encoded, by name."""
     return {
         "languages": tuple(stored.get("languages", ())),
         "event_types": {
@@ -203,9 +203,11 @@ def _check_event_types(event_types: Mapping[str, EventType]) -> None:
     for name, event_type in event_types.items():
         if not EVENT_TYPE.fullmatch(name):
             raise InvalidInput(
-                f"{name!r} is no event type: write 1 to 64 of a-z, 0-9 and _", field="event_types"
+                f"{name!r} is not an event type: write 1 to 64 of a-z, 0-9 and _", field="event_types"
             )
-        if not -MAX_EVENT_WEIGHT <= event_type.weight <= MAX_EVENT_WEIGHT:  # as is no comparison with NaN
+        if (
+            not -MAX_EVENT_WEIGHT <= event_type.weight <= MAX_EVENT_WEIGHT
+        ):  # rejects NaN too, which compares as false
             raise InvalidInput(
                 f"the weight of {name} must be from {-MAX_EVENT_WEIGHT:g} to {MAX_EVENT_WEIGHT:g}",
                 field="event_types",
@@ -218,6 +220,6 @@ def _check_attributes(types: AttributeTypes) -> None:
     for name in types:
         if not is_attribute_name(name):
             raise InvalidInput(
-                f"{name!r} is no name of an attribute: write 1 to 64 of a-z, 0-9 and _, a letter first",
+                f"{name!r} is not a name of an attribute: write 1 to 64 of a-z, 0-9 and _, a letter first",
                 field="attributes",
             )

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 DEFAULT_SHOP = "default"
-"""The shop of a caller that names none."""
+"""The shop of a caller that does not name one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,11 @@ class ShopRecord(ShopSettings):
     id: str
 
     token_key: bytes
-    """Signs the tokens that the server hands out and gets back, 32 random bytes. No two shops have the same,
-    nor has a shop that takes the id of one that was deleted."""
+    """32 random bytes that sign the tokens of the server. Every shop has another key, and so does a new shop
+    with the id of a deleted one."""
 
     revision: int
-    """Counts the writes that change what is served."""
+    """The number of writes that changed the served content."""
 
     created_time: int
     """Unix milliseconds."""
@@ -60,13 +60,13 @@ async def create_shop(*, connection: AsyncConnection, shop: str, now: int, curre
     """Create a shop with the default settings and placements.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The id.
         now: Unix milliseconds.
-        currency: ISO 4217 code of its prices.
+        currency: ISO 4217 code of the shop's prices.
 
     Raises:
-        AlreadyExists: There is a shop of that id.
+        AlreadyExists: A shop of that id exists.
     """
     values = {
         "id": shop,
@@ -79,7 +79,7 @@ async def create_shop(*, connection: AsyncConnection, shop: str, now: int, curre
     try:
         await connection.execute(insert(SHOPS).values(values))
     except IntegrityError:
-        raise AlreadyExists(f"there is a shop {shop!r} already: choose another id") from None
+        raise AlreadyExists(f"shop {shop!r} already exists: choose another id") from None
     placements = [
         replace(placement, created_time=now, updated_time=now, revision=1) for placement in DEFAULT_PLACEMENTS
     ]
@@ -90,12 +90,12 @@ async def create_shop(*, connection: AsyncConnection, shop: str, now: int, curre
 async def change_shop(
     *, connection: AsyncConnection, shop: str, change: Callable[[ShopRecord], ShopRecord]
 ) -> tuple[ShopRecord, ShopRecord]:
-    """Change the settings of a shop, and return it as it was and as it is.
+    """Change the settings of a shop, and return the shop before and after the change.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The id.
-        change: Returns the shop with other settings; nobody else changes it meanwhile.
+        change: Takes the shop and returns it with new settings; nobody else changes the shop meanwhile.
 
     Raises:
         NotFound: The shop does not exist.
@@ -130,9 +130,9 @@ async def list_shops(
     """Return shops in the order of their ids.
 
     Args:
-        connection: Any.
-        after: The last id of the page before; empty for the first page.
-        limit: How many at most; None for all.
+        connection: A connection that reads or writes.
+        after: The last id of the previous page; empty for the first page.
+        limit: The largest number to return; None for all.
     """
     query = select(SHOPS).where(SHOPS.c.id > after).order_by(SHOPS.c.id).limit(limit)
     return await _shops(connection, (await connection.execute(query)).mappings().all())

@@ -1,1 +1,1 @@
-"""The engine, the tables and their migrations."""
+"""The database engine, the tables and their migrations."""

@@ -1,4 +1,4 @@
-"""Writing rows whether or not they exist; each database spells that its own way."""
+"""Writing many rows, new or existing; each database has its own SQL for this."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -19,10 +19,10 @@ from endcap.catalog.database.postgresql import copy_rows, keep_plans
 _Insert = sqlite.Insert | postgresql.Insert
 
 _MANY = 100
-"""Rows that are worth another word with the database."""
+"""Number of rows from which an extra statement pays off."""
 
 _SQLITE_ROWS = 256
-"""Rows a statement: one size for most of them, since to parse a new one takes longer than to run it."""
+"""Rows of a statement; one size for most statements, since parsing a new one takes longer than running it."""
 
 _INSERTS: Mapping[str, Callable[[Table], _Insert]] = {
     "sqlite": sqlite.insert,
@@ -37,18 +37,18 @@ async def insert_rows(
     rows: Sequence[tuple[Any, ...]],
     changed: tuple[str, ...] | None = None,
 ) -> int:
-    """Insert many rows the short way, and return how many were inserted or changed.
+    """Insert many rows fast, and return the number of inserted or changed rows.
 
-    The driver gets them as they are: SQLAlchemy takes longer to look at each value of a row than a database
-    takes to store it.
+    Rows go directly to the driver, because SQLAlchemy takes longer to process a row than a database takes to
+    store it.
 
     Args:
-        connection: One that writes.
-        table: Where.
-        rows: Values for all columns in the table's order, but for a key that the database counts up; as the
-            driver takes them, so JSON is a text.
-        changed: The columns that a row whose primary key is taken takes over, where the first of them is
-            another; empty to leave out a row that is there, by whatever key; None when no key can be taken.
+        connection: A connection that writes.
+        table: The table.
+        rows: Values for all columns in the table's order, except an autoincremented key; as the driver takes
+            them, so JSON is a text.
+        changed: Columns to update if the primary key exists and the first of these columns differs; empty to
+            skip a row that exists under any key; None if no row can exist.
     """
     if not rows:
         return 0
@@ -61,7 +61,7 @@ async def insert_rows(
         return len(rows)
     names = _given(table)
     keys = [names.index(key.name) for key in table.primary_key if key.name in names]
-    # Two writers that meet in the same rows wait for each other in one direction only.
+    # Sorted, two writers of the same rows cannot wait for each other in both directions.
     ordered = sorted(rows, key=itemgetter(*keys)) if keys else rows
     arrays = tuple(map(list, zip(*ordered, strict=True)))
     result = await connection.exec_driver_sql(_insert_arrays_text(table, changed), arrays)
@@ -74,10 +74,10 @@ async def _insert_values(
     rows: Sequence[tuple[Any, ...]],
     changed: tuple[str, ...] | None,
 ) -> int:
-    """Insert hundreds of rows a statement, and change threads once for all but the last.
+    """Insert hundreds of rows with each statement, and switch threads once for all but the last statement.
 
-    SQLite gives Python's lock away for each statement that it runs. With one a row, a busy event loop would
-    have its turn, of milliseconds, after every row.
+    SQLite releases Python's lock for each statement. With one statement a row, a busy event loop would take a
+    turn of milliseconds after every row.
     """
     count = 0
     starts = range(0, len(rows), _SQLITE_ROWS)
@@ -89,7 +89,7 @@ async def _insert_values(
 
 
 async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, or change those whose primary key is taken."""
+    """Insert rows, or update the rows whose primary key exists."""
     if values:
         changed = [column.name for column in table.columns if not column.primary_key]
         statement = _take_over(_INSERTS[connection.dialect.name](table), table, changed)
@@ -97,13 +97,13 @@ async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[
 
 
 def _given(table: Table) -> list[str]:
-    """Return the columns but for a key that the database counts up."""
+    """Return the columns, except an autoincremented key."""
     return [column.name for column in table.columns if column is not table.autoincrement_column]
 
 
 @cache
 def _insert_text(table: Table, changed: tuple[str, ...] | None, count: int) -> str:
-    # Inline: nobody asks for the keys that the database counted up.
+    # Inline: the autoincremented keys are not needed.
     statement = _insert("sqlite", table, changed).inline()
     text = str(statement.compile(dialect=SQLiteDialect_aiosqlite(), column_keys=_given(table)))
     row = f"({', '.join('?' * len(_given(table)))})"
@@ -112,7 +112,7 @@ def _insert_text(table: Table, changed: tuple[str, ...] | None, count: int) -> s
 
 @cache
 def _insert_arrays_text(table: Table, changed: tuple[str, ...]) -> str:
-    """Return the statement that takes one array a column: one plan for all rows, in half the time."""
+    """Return the statement that takes one array for each column: one plan for all rows, in half the time."""
     names = _given(table)
     arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
     rows = func.unnest(*arrays).table_valued(*names).render_derived()

@@ -1,4 +1,4 @@
-"""Types of columns that the databases spell each in its own way."""
+"""Column types that each database spells in its own way."""
 
 from sqlalchemy import JSON, BigInteger, Integer, String
 from sqlalchemy.dialects.postgresql import JSONB
@@ -11,4 +11,4 @@ ID = String().with_variant(String(collation="C"), "postgresql")
 """Ids are ordered by their bytes, whatever the language of the database: pages of lists rely on it."""
 
 SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite counts up only a primary key of type INTEGER."""
+"""SQLite increments only primary keys of type INTEGER."""

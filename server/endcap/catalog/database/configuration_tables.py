@@ -1,4 +1,4 @@
-"""The tables of what an operator sets up: shops, placements, bundles and imports."""
+"""The tables that operators configure: shops, placements, bundles and imports."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ class ShopTable(SQLModel, table=True):
 
     id: str = Field(sa_type=ID, primary_key=True)
     currency: str
-    """ISO 4217 code that prices are compared and reported in; empty when not said."""
+    """ISO 4217 code that prices are compared and reported in; empty if unknown."""
     settings: dict[str, Any] = Field(sa_type=JSON_VALUE)
-    token_key: bytes  # signs what the server hands out and gets back: attribution and page tokens
+    token_key: bytes  # signs attribution and page tokens
     revision: int = Field(sa_type=BigInteger)
-    """Counts the writes that change what is served."""
+    """The number of writes that changed the served content."""
     created_time: int = Field(sa_type=BigInteger)
 
 
@@ -49,7 +49,7 @@ class ShopChangeTable(SQLModel, table=True):
     revision: int = Field(sa_type=BigInteger, primary_key=True)
     time: int = Field(sa_type=BigInteger)
     actor: str
-    """The actor; empty where none is named."""
+    """The actor who made the change; empty if the call named none."""
     request_id: str
     before: dict[str, Any] | None = Field(sa_type=NULLABLE_JSON)
     after: dict[str, Any] = Field(sa_type=JSON_VALUE)
@@ -72,7 +72,7 @@ class PlacementTable(SQLModel, table=True):
 
 
 class PlacementChangeTable(SQLModel, table=True):
-    """A change of a placement; kept when the placement is gone."""
+    """A change of a placement; kept when the placement is deleted."""
 
     __tablename__ = "placement_changes"
     __table_args__ = (
@@ -85,14 +85,14 @@ class PlacementChangeTable(SQLModel, table=True):
     placement: str
     time: int = Field(sa_type=BigInteger)
     actor: str
-    """The actor; empty where none is named."""
+    """The actor who made the change; empty if the call named none."""
     request_id: str
     before: dict[str, Any] | None = Field(sa_type=NULLABLE_JSON)
     after: dict[str, Any] | None = Field(sa_type=NULLABLE_JSON)
 
 
 class BundleTable(SQLModel, table=True):
-    """A bundle that was offered to the shop; the database itself allows one active one a model."""
+    """A bundle that was offered to the shop; the database allows only one active bundle of each model."""
 
     __tablename__ = "bundles"
     __table_args__ = (
@@ -113,7 +113,7 @@ class BundleTable(SQLModel, table=True):
     path: str
     state: str
     refusal: str
-    """Why it was refused when it was last loaded; empty for any other state."""
+    """The error of the last loading; empty in any other state than refused."""
     manifest: dict[str, Any] = Field(sa_type=JSON_VALUE)
     checksum: str
     """SHA-256 of the manifest's bytes, in hexadecimal."""
@@ -122,23 +122,23 @@ class BundleTable(SQLModel, table=True):
     created_time: int = Field(sa_type=BigInteger)
     activated_time: int | None = Field(sa_type=BigInteger)
     revision: int = Field(sa_type=BigInteger)
-    """Of the change that last made it serve or stop; 0 if it never served."""
+    """The revision of the last change that started or stopped serving; 0 if it never served."""
 
 
 class ImportTable(SQLModel, table=True):
-    """The progress of a file's import, until it is done."""
+    """The progress of a file's import, kept until the import is done."""
 
     __tablename__ = "imports"
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="imports_shop_fkey"),)
 
     shop: str = Field(primary_key=True)
     file: str = Field(primary_key=True)
-    """Its fingerprint."""
+    """The file's fingerprint."""
     offset: int = Field(sa_type=BigInteger)
-    """In bytes, or in rows where its format counts these."""
+    """The offset in bytes, or in rows for formats that count rows."""
     line: int = Field(sa_type=BigInteger)
     stored: int = Field(sa_type=BigInteger)
     duplicates: int = Field(sa_type=BigInteger)
     rejected: dict[str, int] = Field(sa_type=JSON_VALUE)
-    """Rows by reason."""
+    """Number of rejected rows, by reason."""
     rejects_size: int = Field(sa_type=BigInteger)

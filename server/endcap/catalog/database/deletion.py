@@ -11,21 +11,21 @@ from endcap.catalog.database.membership import is_among
 
 
 BATCH_SIZE = 1_000
-"""Rows that one transaction deletes; other writers have their turn after each."""
+"""Rows that one transaction deletes; other writers get a turn after each transaction."""
 
 
 async def delete_rows(database: Database, table: Table, condition: ColumnElement[bool]) -> int:
-    """Delete rows in batches, with other writers' turns between, and return how many there were.
+    """Delete rows in batches, let other writers in between, and return the number of deleted rows.
 
     Args:
-        database: Where.
-        table: One with a ``sequence``.
-        condition: What the rows meet.
+        database: The database.
+        table: A table with a column ``sequence``.
+        condition: The condition of the rows to delete.
     """
     count = last = 0
     query = select(table.c.sequence).where(condition).order_by(table.c.sequence).limit(BATCH_SIZE)
     while True:
-        # They are looked for in a transaction that holds nobody up.
+        # The search runs in a reading transaction, which blocks no writer.
         async with database.read() as connection:
             found = await connection.execute(query.where(table.c.sequence > last))
             batch: Sequence[int] = found.scalars().all()
@@ -36,5 +36,5 @@ async def delete_rows(database: Database, table: Table, condition: ColumnElement
         async with database.write() as connection:
             statement = delete(table).where(is_among(connection, table.c.sequence, batch))
             count += (await connection.execute(statement)).rowcount
-        # Other processes poll for the lock: they are to find it free as often as not.
+        # Other processes poll for the lock, which should be free half of the time.
         await asyncio.sleep(time.monotonic() - started)

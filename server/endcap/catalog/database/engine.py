@@ -1,4 +1,4 @@
-"""The database: transactions that read, transactions that write, and errors in our own terms."""
+"""The database: reading and writing transactions, and driver errors as errors of ``endcap.sdk.errors``."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -18,7 +18,7 @@ from endcap.sdk.errors import DataLoss, InvalidInput, Unavailable
 _Result = TypeVar("_Result")
 
 LOCK_TIMEOUT = 5.0
-"""Seconds that a write waits for others to finish, unless told otherwise."""
+"""The default of the seconds that a write waits for other writes to finish."""
 
 
 class _DatabaseKind(Protocol):
@@ -37,21 +37,21 @@ _KINDS: Mapping[str, _DatabaseKind] = {"sqlite": sqlite, "postgresql": postgresq
 
 
 class Database:
-    """Hands out connections, each inside one transaction.
+    """Hands out connections, each in one transaction.
 
-    Errors of the driver leave it as those of ``endcap.sdk.errors``. Use it from one event loop.
+    Errors of the driver are raised as errors of ``endcap.sdk.errors``. Use a database from one event loop.
     """
 
     def __init__(self, url: str, *, lock_timeout: float = LOCK_TIMEOUT, migrating: bool = False) -> None:
         """Prepare connections.
 
         Args:
-            url: As for ``open_database``, which also looks at the schema.
-            lock_timeout: Seconds that a write waits for others to finish.
-            migrating: Whether the schema is changed.
+            url: The URL, as for ``open_database``, which also checks the schema.
+            lock_timeout: Seconds that a write waits for other writes to finish.
+            migrating: Whether to change the schema.
 
         Raises:
-            InvalidInput: The URL is not one of a database that Endcap knows.
+            InvalidInput: The URL is not that of a supported database.
             FailedPrecondition: The file does not exist, or cannot be written.
         """
         parsed = parse_url(url)
@@ -63,11 +63,11 @@ class Database:
         self._writers = asyncio.Semaphore(kind.WRITERS)
         self._lock_timeout = lock_timeout
         self.damaged = False
-        """Whether damage was met: what is stored there is not to be trusted before it is restored."""
+        """Whether damage was found: the content is not to be trusted before the database is restored."""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection that sees one state of the database, and must not write.
+        """Give a connection that sees one state of the database and must not write.
 
         Raises:
             Unavailable: The database does not answer, or every connection is in use.
@@ -84,11 +84,11 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection whose changes are durable when the block ends, and undone when it raises.
+        """Give a connection whose changes are durable when the block ends, and undone if the block raises.
 
         Raises:
-            Unavailable: Others wrote all the time, or the database does not answer: a commit that it did not
-                confirm may be there all the same.
+            Unavailable: Other writes kept the lock, or the database does not answer; an unconfirmed commit
+                may have been stored.
             Exhausted: The disk is full.
             DataLoss: The database is damaged where it was read.
         """
@@ -111,13 +111,13 @@ class Database:
     async def read_elsewhere(
         self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _Result]]
     ) -> _Result:
-        """Do reading that takes long in a thread with an event loop and a connection of its own.
+        """Run long reading in a separate thread with its own event loop and connection.
 
-        So that what the driver and Python make of many rows holds up nobody else. A call that is given up
-        ends the work too.
+        Processing many rows then does not block the caller's event loop. Cancelling the call cancels the
+        work too.
 
         Args:
-            work: Uses the connection alone, and nothing that belongs to another event loop.
+            work: The work; it may use the connection, but no object of another event loop.
 
         Raises:
             Unavailable: The database does not answer.
@@ -140,20 +140,20 @@ class Database:
             return await asyncio.to_thread(asyncio.run, read())
         except asyncio.CancelledError:
             for loop, task in tasks:
-                with suppress(RuntimeError):  # it is over by now
+                with suppress(RuntimeError):  # the loop is closed by now
                     loop.call_soon_threadsafe(task.cancel)
             raise
 
     async def erase_deleted(self, tables: Sequence[str]) -> bool:
-        """Take from the files what was deleted from tables, where others let it go, and from memory.
+        """Erase deleted rows of tables from the database's files, and from memory.
 
         Returns:
-            Whether that is done; if not, somebody reads an older state, or writes: try again.
+            Whether this succeeded. If False, a transaction reads an older state or writes: try again.
 
         Raises:
             Unavailable: The database does not answer.
         """
-        # A compiled statement keeps the values that the first one of its form had.
+        # A compiled statement keeps the values of its first execution.
         self._engine.clear_compiled_cache()
         return await self._kind.erase_deleted(self._engine, tables)
 
@@ -167,12 +167,12 @@ async def open_database(url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Data
 
     Args:
         url: ``sqlite:///`` and the path of a file, or ``postgresql://user:password@host/name``.
-        lock_timeout: Seconds that a write waits for others to finish.
+        lock_timeout: Seconds that a write waits for other writes to finish.
 
     Raises:
-        InvalidInput: The URL is not one of a database that Endcap knows.
+        InvalidInput: The URL is not that of a supported database.
         FailedPrecondition: The database or its schema is missing, the schema is older or newer, the user is
-            refused, or a file cannot be written.
+            rejected, or a file cannot be written.
         Unavailable: The database does not answer.
         DataLoss: The database is damaged.
     """
@@ -187,14 +187,14 @@ async def open_database(url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Data
 
 
 def parse_url(url: str) -> URL:
-    """Read the URL of a database.
+    """Parse the URL of a database.
 
     Raises:
-        InvalidInput: It is not one of a database that Endcap knows.
+        InvalidInput: The URL is not that of a supported database.
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # the second is that of a port which is no number
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
         parsed = None
     if parsed is None or parsed.get_backend_name() not in _KINDS:
         raise InvalidInput(

@@ -1,6 +1,6 @@
-"""Group commit: what concurrent callers hand in is committed together.
+"""Group commit: entries of concurrent callers are committed together.
 
-There is no timer where callers wait. While one group is being committed the next one fills, so that a lone
+Waiting callers need no timer: while one group is being committed the next group fills, so a lone
 caller waits for one commit and a thousand callers share one. (Gawlick and Kinkade, "Varieties of Concurrency
 Control in IMS/VS Fast Path", 1985.)
 """
@@ -31,7 +31,7 @@ class _WaitingEntry(Generic[Entry, Result]):
 
 
 class GroupCommit(Generic[Entry, Result]):
-    """Runs one commit after the other, each with everything that came in during the last."""
+    """Runs one commit after the other, each with the entries that arrived during the previous one."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class GroupCommit(Generic[Entry, Result]):
         """Start the task that commits.
 
         Args:
-            commit: Makes a group durable and returns one result an entry, or the error of that entry alone.
-                When it raises, nothing of the group was committed.
-            group_size: The sizes of one group's entries add up to no more, unless it is a single entry.
-            queue_size: The sizes of the entries that wait add up to no more.
-            pause: Seconds from one commit to the next, unless a whole group waits; for entries of ``offer``,
-                which nobody waits for.
-            retries: Seconds before each further attempt at a group that the database did not take because it
-                was busy, full or away; for entries of ``offer``. On closing, one more attempt is made.
-            on_dropped: Called with a number of entries of ``offer`` that will never be committed, and why.
+            commit: Makes a group durable and returns a result for each entry, or an error of the entry alone.
+                If it raises, no entry of the group was committed.
+            group_size: The largest sum of the sizes of a group's entries; a single entry may exceed it.
+            queue_size: The largest sum of the sizes of waiting entries.
+            pause: Seconds from one commit to the next, unless a whole group waits. For entries of ``offer``,
+                whose callers do not wait.
+            retries: Seconds before each further attempt at a group when the database was busy, full or
+                away. For entries of ``offer``; on closing, one more attempt is made.
+            on_dropped: Called with the number of entries of ``offer`` that are lost, and the cause.
         """
         self._on_dropped = on_dropped
         self._commit = commit
@@ -69,7 +69,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._task = asyncio.create_task(self._run(), name="group commit")
 
     def check_room(self, size: int) -> None:
-        """Refuse an entry that would be refused now, before work is put into it.
+        """Reject an entry of a size early if the queue has no room for it.
 
         Raises:
             Exhausted: Too many entries wait.
@@ -81,10 +81,10 @@ class GroupCommit(Generic[Entry, Result]):
             raise Exhausted("too many writes are waiting: send fewer at a time, and try again")
 
     def enter(self, entry: Entry, *, size: int = 1) -> asyncio.Future[Result]:
-        """Have an entry committed, and return its result to be.
+        """Queue an entry, and return the future of its result.
 
-        What the future raises is a refused commit: nothing of the entry is stored. A future that is
-        cancelled leaves its entry to be committed.
+        If the future raises, the commit failed and nothing of the entry is stored. Cancelling the future does
+        not withdraw the entry.
 
         Raises:
             Exhausted: Too many entries wait.
@@ -98,7 +98,7 @@ class GroupCommit(Generic[Entry, Result]):
     async def submit(self, entry: Entry, *, size: int = 1) -> Result:
         """Commit an entry and return its result.
 
-        A caller that is cancelled leaves its entry to be committed.
+        Cancelling the caller does not withdraw the entry.
 
         Raises:
             Exhausted: Too many entries wait.
@@ -108,7 +108,7 @@ class GroupCommit(Generic[Entry, Result]):
         return await self.enter(entry, size=size)
 
     def offer(self, entry: Entry, *, size: int = 1) -> None:
-        """Have an entry committed some time soon; the oldest ones are dropped when too many wait."""
+        """Queue an entry without waiting for it; the oldest entries are dropped when too many wait."""
         while self._queue and self._queued + size > self._queue_size:
             oldest = self._queue.popleft()
             self._queued -= oldest.size
@@ -156,7 +156,7 @@ class GroupCommit(Generic[Entry, Result]):
         except Exception as error:  # noqa: BLE001 - a bug of the commit must not end the task
             of_the_database = isinstance(error, EndcapError) and not isinstance(error, InvalidInput)
             if len(group) > 1 and not of_the_database:
-                # One entry that no database can hold must not fail those that came along with it.
+                # An entry that the database cannot store must not fail the other entries of its group.
                 for waiting in group:
                     await self._commit_group([waiting])
                 return
@@ -173,7 +173,7 @@ class GroupCommit(Generic[Entry, Result]):
                     waiting.result.set_result(result)
 
     async def _attempt(self, entries: Sequence[Entry]) -> Sequence[Result | EndcapError]:
-        """Commit a group, again and again while the database does not take it and attempts are left."""
+        """Commit a group, and retry while the database rejects it and attempts are left."""
         for seconds in self._retries:
             try:
                 return await self._commit(entries)

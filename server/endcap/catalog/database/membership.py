@@ -1,4 +1,4 @@
-"""Asking for the rows of many values; each database has its own way that stays fast."""
+"""Querying the rows of many values; each database has its own fast way."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _Value = TypeVar("_Value")
 
 CHUNK = 5_000
-"""Values a statement, where they may be many: far below what a database allows of parameters."""
+"""Values in a statement, far below the databases' limits of parameters."""
 
 
 def in_chunks(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
@@ -20,14 +20,14 @@ def in_chunks(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
 
 
 def is_among(connection: AsyncConnection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Return the condition that a column has one of some values.
+    """Return the condition that the value of a column is among some values.
 
-    For PostgreSQL one array is one short statement, and a list of parameters another one of every length.
+    PostgreSQL takes one array in one statement; a list of parameters would need a statement for every length.
 
     Args:
-        connection: The one that the condition is for.
+        connection: The connection that runs the query.
         column: A column of a table.
-        values: Up to 30,000, which is what SQLite takes.
+        values: At most 30,000 values, which is the limit of SQLite.
     """
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(values), ARRAY(column.type)))

@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this release."""
+"""Migrating a database to the schema of this release."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from endcap.catalog.database.schema import refuse_newer, schema_version
 
 
 async def migrate(url: str, *, target: str = HEAD) -> None:
-    """Bring a database to a schema; create a file, and its folder, where there is none.
+    """Migrate a database to a schema; create a missing file and its folder.
 
-    All revisions run in one transaction: a process that dies on the way leaves the old schema.
+    All revisions run in one transaction, so a process that dies midway leaves the old schema.
 
     Args:
-        url: As for ``open_database``.
-        target: The revision, the newest one unless told otherwise. With an earlier one than the database
-            has, what the later ones added is lost.
+        url: The URL, as for ``open_database``.
+        target: The revision to reach. An earlier revision than the database has loses the data that later
+            revisions added.
 
     Raises:
-        InvalidInput: The URL is not one of a database that Endcap knows.
+        InvalidInput: The URL is not that of a supported database.
         FailedPrecondition: The schema is newer than this release, or the database cannot be written.
         Unavailable: Another process is changing the schema, or the database does not answer.
     """

@@ -23,24 +23,24 @@ class Plan:
     """A migration: the schemas before and after, and its steps."""
 
     current: str | None
-    """The revision that the database has; None where it holds no schema."""
+    """The revision of the database; None if it holds no schema."""
 
     target: str
     """The revision of this release."""
 
     steps: tuple[MigrationStep, ...]
-    """In the order in which they are applied, all in one transaction; empty when there is nothing to do."""
+    """The steps in order, all in one transaction; empty if the schema is current."""
 
 
 async def plan_migration(url: str) -> Plan:
-    """Return the plan of ``migrate`` for a database, and change nothing.
+    """Return the plan of ``migrate`` for a database, without changing it.
 
     Args:
-        url: As for ``open_database``.
+        url: The URL, as for ``open_database``.
 
     Raises:
-        InvalidInput: The URL is not one of a database that Endcap knows.
-        FailedPrecondition: The schema is newer than this release, or the database refuses the user.
+        InvalidInput: The URL is not that of a supported database.
+        FailedPrecondition: The schema is newer than this release, or the database rejects the user.
         Unavailable: The database does not answer.
         DataLoss: The database is damaged.
     """
@@ -53,7 +53,7 @@ async def plan_migration(url: str) -> Plan:
 
 
 async def stored_schema(url: str) -> str | None:
-    """Return the schema version of a database, or None where there is none yet."""
+    """Return the schema version of a database, or None if it has no schema yet."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not sqlite.database_file(parsed).exists():
         return None

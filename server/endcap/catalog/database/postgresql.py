@@ -1,4 +1,4 @@
-"""PostgreSQL's own side: opening it, beginning transactions, mapping its errors."""
+"""PostgreSQL: opening a database, beginning transactions, mapping errors."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ READING: Mapping[str, object] = {"isolation_level": "REPEATABLE READ", "postgres
 """The execution options of a connection that sees one state and writes nothing."""
 
 WRITING: Mapping[str, object] = {"isolation_level": "READ COMMITTED", "endcap_writes": True}
-"""Those of a connection that is going to write: what it reads after it waited for a lock is new."""
+"""The execution options of a connection that writes: reads after waiting for a lock see new rows."""
 
 WRITERS = 5
-"""Transactions of this process that may write at a time; those of one shop wait for each other's rows."""
+"""Concurrent writing transactions of this process; those of one shop wait for each other's rows."""
 
 _CONNECTIONS = 2 * WRITERS
 _CONNECT_SECONDS = 5.0
@@ -32,11 +32,11 @@ _PARTING_SECONDS = 0.1
 _MIGRATION_LOCK = 0x656E_6463_6170  # "endcap"
 
 _REWRITTEN_BYTES = 64 << 20
-"""Size of the largest table that is written anew, with its indexes: half a second, measured in memory."""
+"""The largest table, with its indexes, that is rewritten: half a second, measured in memory."""
 
 _VACUUM_SECONDS = 3600.0
-_VACUUM_LOCK_SECONDS = 0.2  # whoever waits to lock a whole table has everybody else wait behind
-_SAMPLES = "pg_catalog.pg_statistic"  # what the planner knows of columns, values included
+_VACUUM_LOCK_SECONDS = 0.2  # a transaction that waits to lock a whole table blocks all others
+_SAMPLES = "pg_catalog.pg_statistic"  # the planner's samples of columns, values included
 _LOOKS, _LOOK_SECONDS = 20, 0.05
 
 _SEES_OLDER_STATE = """
@@ -56,14 +56,17 @@ _MEANINGS: Mapping[str, tuple[type[EndcapError], str]] = {
     "08": (Unavailable, _NO_ANSWER),
     "22021": (InvalidInput, _NO_NUL),
     "22P05": (InvalidInput, _NO_NUL),
-    "25006": (Unavailable, "the database takes no writes now: let the URL name the primary server"),
-    "28": (FailedPrecondition, "the database refuses the user or the password of its URL: correct them"),
+    "25006": (Unavailable, "the database takes no writes now: set the URL to the primary server"),
+    "28": (FailedPrecondition, "the database rejects the user or the password of its URL: correct them"),
     "3D000": (
         FailedPrecondition,
         "the database that the URL names does not exist: create it with 'createdb'",
     ),
     "40": (Unavailable, "another process changed the same rows of the database: try again"),
-    "42501": (FailedPrecondition, "the user of the database may not do this: let it own the database"),
+    "42501": (
+        FailedPrecondition,
+        "the user of the database lacks permission: make this user the owner of the database",
+    ),
     "53": (Unavailable, "the database has no connections or no memory left: try again, or give it more"),
     "53100": (Exhausted, "the disk of the database is full: free some space; nothing was stored"),
     "55P03": (Unavailable, "another process is writing to the database: try again"),
@@ -75,25 +78,25 @@ _MEANINGS: Mapping[str, tuple[type[EndcapError], str]] = {
 
 
 def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine:
-    """Create an engine that connects as it is needed.
+    """Create an engine that connects on demand.
 
     Args:
-        url: Of the database, with whatever ``libpq`` understands, such as ``sslmode``.
-        lock_timeout: Seconds to wait for what another transaction is writing.
-        migrating: Whether the schema is changed: statements may take as long as they need, and whoever
-            else wants to change it waits.
+        url: The URL of the database, with any options of ``libpq``, such as ``sslmode``.
+        lock_timeout: Seconds to wait for locks of other transactions.
+        migrating: Whether to change the schema: statements then have no time limit, and other migrations
+            wait.
     """
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     settings = {
-        # What is acknowledged is on disk, whatever the server does for others.
+        # Acknowledged writes are on disk, whatever the server's default is.
         "synchronous_commit": "on",
         "lock_timeout": f"{lock_timeout:g}s",
-        # A kept plan is for the table as it was then, and for any array: it may compare every row that came
-        # since with each of a thousand ids, which takes seconds.
+        # A cached plan fits the table of its time and any array: it may compare every row added since with
+        # each of a thousand ids, which takes seconds.
         "plan_cache_mode": "force_custom_plan",
     }
     if not migrating:
-        # A process that hangs within a transaction must not keep what it locked for ever.
+        # A process that hangs within a transaction must not keep its locks for ever.
         settings["idle_in_transaction_session_timeout"] = f"{_STATEMENT_SECONDS:g}s"
 
     async def connect() -> asyncpg.Connection:
@@ -121,16 +124,16 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
 
 
 async def erase_deleted(engine: AsyncEngine, tables: Sequence[str]) -> bool:
-    """Write small tables anew and vacuum large ones, and have the planner forget its samples of them.
+    """Rewrite small tables, vacuum large ones, and delete the planner's samples of them.
 
-    A vacuum frees the rows, yet bytes of them stay in the room that a page has left until other rows take it.
-    Nothing stays of a table that is written anew, but nobody else can use it meanwhile.
+    A vacuum frees rows, but their bytes stay in the free space of a page until other rows overwrite them.
+    Rewriting a table leaves no bytes, but locks the table meanwhile.
 
     Returns:
-        Whether it was done: not while somebody sees an older state, or uses a table for long.
+        Whether this succeeded. If False, a transaction sees an older state or holds a table for long.
     """
     async with engine.connect() as connection:
-        # By the driver's own connection, for SQLAlchemy would begin a transaction.
+        # On the driver's connection, because SQLAlchemy would begin a transaction.
         driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
         with _our_errors():
             await driver.execute(f"SET lock_timeout = '{_VACUUM_LOCK_SECONDS:g}s'")
@@ -143,7 +146,7 @@ async def erase_deleted(engine: AsyncEngine, tables: Sequence[str]) -> bool:
 
 
 async def _vacuum(driver: asyncpg.Connection, *tables: str, options: str = "ANALYZE FALSE") -> bool:
-    """Vacuum tables once nobody sees what is deleted by now; return whether it came to that."""
+    """Vacuum tables once no transaction sees deleted rows; return False if one still does."""
     now = await driver.fetchval("SELECT pg_current_xact_id()::xid::text")
     for _ in range(_LOOKS):
         if not await driver.fetchval(_SEES_OLDER_STATE, now):
@@ -159,7 +162,7 @@ async def _vacuum(driver: asyncpg.Connection, *tables: str, options: str = "ANAL
 
 
 async def keep_plans(connection: AsyncConnection) -> None:
-    """Let the rest of a transaction keep its plans, which halves what checking references costs many rows."""
+    """Let the rest of a transaction cache plans, which halves the cost of checking many references."""
     await connection.exec_driver_sql("SET LOCAL plan_cache_mode = auto")
 
 
@@ -169,14 +172,16 @@ async def copy_rows(
     """Insert many rows by COPY, which takes half the time of as many INSERTs.
 
     Args:
-        connection: One that writes.
-        table: Where.
-        columns: Those that the rows have values for.
-        rows: As the driver takes them, so JSON is a text.
+        connection: A connection that writes.
+        table: The table.
+        columns: The columns of the values.
+        rows: Rows of values as the driver takes them, so JSON is a text.
     """
     driver: Any = (await connection.get_raw_connection()).driver_connection
     if not driver.is_in_transaction():
-        await connection.exec_driver_sql("SELECT 1")  # SQLAlchemy begins no earlier than with a statement
+        await connection.exec_driver_sql(
+            "SELECT 1"
+        )  # SQLAlchemy begins the transaction with the first statement
     with _our_errors():
         await driver.copy_records_to_table(table.name, records=rows, columns=columns)
 
@@ -184,28 +189,28 @@ async def copy_rows(
 def _refuse_closed(
     connection: DBAPIConnection, _: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
-    # A server that was stopped has closed its connections, and the driver knows: the pool opens another one.
+    # A stopped server has closed its connections, which the driver notices: the pool opens another one.
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 def _hang_up(connection: DBAPIConnection, _: ConnectionPoolEntry, _error: BaseException | None) -> None:
-    # Whoever gives up a call waits until the server has given it up too, for two seconds if that hangs:
-    # more than the caller has.
+    # A cancelled call waits until the server has cancelled it too, up to two seconds if the server hangs:
+    # longer than the caller can wait.
     asyncio.get_running_loop().call_later(_PARTING_SECONDS, connection.driver_connection.terminate)
 
 
 def _meaning(context: ExceptionContext) -> EndcapError | None:
-    """Return the error that a failure of PostgreSQL means to a caller; None when it is a bug of ours."""
+    """Return the error that a failure of PostgreSQL means to a caller; None for a bug of Endcap."""
     error = context.original_exception
     if not isinstance(error, Exception):
-        return None  # a call that is given up, which costs the connection
-    # A connection that breaks may do so with an error of the driver that has no code.
+        return None  # a cancelled call, which loses the connection
+    # A broken connection may raise an error of the driver without a code.
     return Unavailable(_NO_ANSWER) if context.is_disconnect else _meaning_of(error)
 
 
 def _meaning_of(error: BaseException) -> EndcapError | None:
-    if isinstance(error, OSError):  # of the network; a statement that took too long is one of them
+    if isinstance(error, OSError):  # a network error, or the timeout of a statement
         return Unavailable(_NO_ANSWER)
     code = getattr(error, "sqlstate", None) or ""
     kind, message = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (None, "")
@@ -214,11 +219,13 @@ def _meaning_of(error: BaseException) -> EndcapError | None:
 
 @contextmanager
 def _our_errors() -> Iterator[None]:
-    """Around what goes to the driver itself."""
+    """Map errors of direct calls to the driver."""
     try:
         yield
     except asyncpg.ClientConfigurationError:
-        raise InvalidInput("the database URL holds something that PostgreSQL does not know") from None
+        raise InvalidInput(
+            "the database URL holds an option that PostgreSQL does not know: remove it"
+        ) from None
     except (OSError, asyncpg.PostgresError) as error:
         meant = _meaning_of(error)
         if meant is None:

@@ -1,7 +1,7 @@
-"""The revision of a shop: a number that every write to what is served counts up.
+"""The revision of a shop: a number that every write to the served content increments.
 
-Whoever writes holds the shop's row until the commit, so revisions appear in their order, and a process
-that has seen revision ``n`` needs only the rows of later ones.
+A writer holds the shop's row until the commit, so revisions become visible in order, and a process that has
+seen revision ``n`` needs only the rows of later revisions.
 """
 
 from sqlalchemy import Table, bindparam, case, select, update
@@ -12,17 +12,17 @@ from endcap.sdk.errors import Conflict, NotFound
 
 
 JUMP = 1_000_000
-"""A restore sets revisions on by this much, which is more than is written meanwhile."""
+"""The step by which a restore advances revisions, more than any number of writes meanwhile."""
 
 # Built once: every write of an event runs them.
 _OF_SHOP = SHOPS.c.id == bindparam("shop_id")
-# The weaker of PostgreSQL's locks for it: rows that only refer to the shop are written meanwhile.
+# PostgreSQL's weaker lock, so that rows that only refer to the shop can be written meanwhile.
 _LOCKED = select(SHOPS.c.revision).where(_OF_SHOP).with_for_update(key_share=True)
 _ADVANCED = update(SHOPS).where(_OF_SHOP).values(revision=SHOPS.c.revision + 1).returning(SHOPS.c.revision)
 
 
 async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
-    """Return the revision of a shop and let nobody else advance it before this transaction ends.
+    """Return the revision of a shop, and lock it until this transaction ends.
 
     Raises:
         NotFound: The shop does not exist.
@@ -31,7 +31,7 @@ async def lock_revision(*, connection: AsyncConnection, shop: str) -> int:
 
 
 async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
-    """Count the revision of a shop up and return it.
+    """Increment the revision of a shop and return it.
 
     Raises:
         NotFound: The shop does not exist.
@@ -40,9 +40,10 @@ async def advance_revision(*, connection: AsyncConnection, shop: str) -> int:
 
 
 async def jump_past(*, connection: AsyncConnection, shop: str, revision: int) -> None:
-    """Set a shop's revision so far past its own and another that nobody takes what follows for news of it.
+    """Set a shop's revision far past its own and another revision.
 
-    Processes that hold any revision up to about that one miss what lies between, and load the shop again.
+    Processes that hold an earlier revision then cannot account for the revisions between, and load the shop
+    again.
     """
     newest = case((SHOPS.c.revision > revision, SHOPS.c.revision), else_=revision)
     await connection.execute(update(SHOPS).where(_OF_SHOP).values(revision=newest + JUMP), {"shop_id": shop})
@@ -55,7 +56,7 @@ async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
 
 
 async def revisions_after(*, connection: AsyncConnection, table: Table, shop: str, revision: int) -> set[int]:
-    """Return the later revisions that rows of a table name."""
+    """Return the later revisions that occur in a table."""
     query = select(table.c.revision).where(table.c.shop == shop, table.c.revision > revision)
     return set((await connection.execute(query)).scalars())
 
@@ -67,14 +68,14 @@ def _existing(shop: str, revision: int | None) -> int:
 
 
 def check_etag(stored: str | None, etag: str) -> None:
-    """Refuse to change an object that is not in the state its writer has read.
+    """Reject a write to an object that has changed since its writer read it.
 
     Args:
-        stored: Names the object's state; None where the object does not exist.
-        etag: Names the state that the writer has read; empty to change any.
+        stored: The etag of the stored object; None if the object does not exist.
+        etag: The etag that the writer has read; empty to overwrite any state.
 
     Raises:
-        Conflict: The object is in another state.
+        Conflict: The object has another etag, or does not exist.
     """
     if etag and etag != stored:
-        raise Conflict("the etag is not the current one: somebody else has changed this, read it again")
+        raise Conflict("the etag is not current: somebody else has changed this object, read it again")

@@ -1,4 +1,4 @@
-"""The schema of a database, and whether this release can use it."""
+"""The schema version of a database, and checks that this release can use it."""
 
 from sqlalchemy import Connection, inspect, text
 
@@ -7,7 +7,7 @@ from endcap.sdk.errors import FailedPrecondition
 
 
 def schema_version(connection: Connection) -> str | None:
-    """Return the revision of the schema that a database holds, or None where it holds none."""
+    """Return the revision of the schema that a database holds, or None if it holds no schema."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -15,28 +15,27 @@ def schema_version(connection: Connection) -> str | None:
 
 
 def refuse_newer(found: str | None) -> None:
-    """Refuse a schema that a later release has written.
+    """Reject a schema of a later release.
 
     Raises:
-        FailedPrecondition: It is newer than this release.
+        FailedPrecondition: The schema is newer than this release.
     """
     if found is not None and found > HEAD:
         raise FailedPrecondition(
-            f"the database has schema {found}, and this release knows {HEAD}: use a newer release of Endcap"
+            f"the database has schema {found}, but this release knows {HEAD}: use a newer release of Endcap"
         )
 
 
 def require_current(found: str | None) -> None:
-    """Refuse every schema but that of this release.
+    """Reject every schema except that of this release.
 
     Raises:
-        FailedPrecondition: It is missing, older or newer.
+        FailedPrecondition: The schema is missing, older or newer.
     """
     refuse_newer(found)
     if found is None:
         raise FailedPrecondition("the database holds no schema: create it with 'endcap migrate'")
     if found < HEAD:
         raise FailedPrecondition(
-            f"the database has schema {found}, and this release needs {HEAD}:"
-            " bring it up to date with 'endcap migrate'"
+            f"the database has schema {found}, but this release needs {HEAD}: update it with 'endcap migrate'"
         )

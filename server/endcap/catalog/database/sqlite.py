@@ -1,4 +1,4 @@
-"""SQLite's own side: opening it, beginning transactions, mapping its errors."""
+"""SQLite: opening a database, beginning transactions, mapping errors."""
 
 import os
 import sqlite3
@@ -23,26 +23,26 @@ READING: Mapping[str, object] = {}
 """The execution options of a connection that sees one state and writes nothing."""
 
 WRITING: Mapping[str, object] = {"endcap_writes": True}
-"""Those of a connection that is going to write."""
+"""The execution options of a connection that writes."""
 
 WRITERS = 1
-"""Transactions of this process that may write at a time.
+"""Concurrent writing transactions of this process.
 
-SQLite polls for its lock with growing pauses; among our own writers a queue is faster and fair.
+SQLite polls for its lock with growing pauses; within one process a queue is faster and fair.
 """
 
 _PRIMARY_CODE = 0xFF
-_FILE = "endcap_file"  # where a connection notes which file it has open
+_FILE = "endcap_file"  # key under which a connection notes its open file
 
 
 def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> AsyncEngine:
-    """Create an engine whose every connection is durable.
+    """Create an engine with durable connections.
 
     Args:
-        url: Where the file is.
+        url: The URL of the file.
         lock_timeout: Seconds to wait while another process writes.
-        migrating: Whether the schema is changed: the file may be a new one, and references are not checked,
-            for a migration may rebuild a table.
+        migrating: Whether to change the schema: the file may be missing, and references are not checked
+            because a migration may rebuild a table.
 
     Raises:
         InvalidInput: The URL names no file.
@@ -54,13 +54,13 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
     elif not file.exists():
         raise FailedPrecondition(f"{file} does not exist: create it with 'endcap migrate'")
     _check_writable(file)
-    # A connection that is opened when the file is gone must not put an empty one in its place.
+    # A connection opened after the file was deleted must not create an empty file.
     path = f"file:{quote(str(file))}?mode={'rwc' if migrating else 'rw'}"
     engine = create_async_engine(
         "sqlite+aiosqlite:///file", async_creator=partial(connect, path, lock_timeout=lock_timeout)
     )
-    # WAL lets readers and the writer go on side by side; FULL syncs the log at every commit. What is deleted
-    # is overwritten with zeros, for it may be somebody who wants to be forgotten.
+    # WAL lets readers and the writer work concurrently; FULL syncs the log at every commit. Deleted rows are
+    # overwritten with zeros, because they may belong to a user who asked to be forgotten.
     pragmas = (
         "journal_mode=WAL",
         "synchronous=FULL",
@@ -81,12 +81,12 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
         _connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection
     ) -> None:
         if not _is_there(file, entry.info):
-            raise DisconnectionError  # the pool opens the file that is there now, if there is one
+            raise DisconnectionError  # the pool opens the current file, if any
 
     @event.listens_for(engine.sync_engine, "commit")
     def _refuse_to_lose(connection: Connection) -> None:
         if not _is_there(file, connection.info):
-            raise Unavailable("the database file was taken away or replaced: try again; nothing was stored")
+            raise Unavailable("the database file was deleted or replaced: try again; nothing was stored")
 
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "handle_error", _meaning)
@@ -94,18 +94,18 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
 
 
 async def erase_deleted(engine: AsyncEngine, _: Sequence[str]) -> bool:
-    """Cut the log to nothing, so that it holds no page of the past; the file has zeros for what was deleted.
+    """Truncate the log, so that it holds no old page; deleted rows in the file are zeros already.
 
     Returns:
-        Whether it was cut: not while somebody reads an older state, or writes.
+        Whether this succeeded. If False, a transaction reads an older state or writes.
     """
     async with engine.connect() as connection:
-        # By the driver's own connection, for SQLAlchemy would begin a transaction.
+        # On the driver's connection, because SQLAlchemy would begin a transaction.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         cursor = driver.cursor()
         await cursor.execute("PRAGMA busy_timeout")
         (timeout,) = await cursor.fetchone()
-        # Who waits here for a reader to end keeps writers waiting.
+        # Waiting here for a reader would block writers.
         await cursor.execute("PRAGMA busy_timeout = 0")
         try:
             await cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -127,7 +127,7 @@ def database_file(url: URL) -> Path:
 
 
 def meaning_of(cause: BaseException) -> EndcapError | None:
-    """Return the error that a failure of SQLite means to a caller; None when it is a bug of ours."""
+    """Return the error that a failure of SQLite means to a caller; None for a bug of Endcap."""
     if not isinstance(cause, sqlite3.DatabaseError):
         return None
     code = getattr(cause, "sqlite_errorcode", 0)
@@ -147,14 +147,14 @@ def _meaning(context: ExceptionContext) -> EndcapError | None:
 
 
 def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once when somebody else has written
-    # in between, whatever the timeout. One that takes the lock at the start waits for it.
+    # A transaction that reads first and writes later fails at once if another process wrote in between,
+    # whatever the timeout. A transaction that takes the lock at the start waits for it.
     writes = connection.get_execution_options().get("endcap_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return the identity of a file, which another file of its name does not have; None without a file."""
+    """Return the device and inode of a file, or None if the file does not exist."""
     try:
         found = file.stat()
     except OSError:
@@ -163,9 +163,9 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 
 def _is_there(file: Path, info: Mapping[Any, Any]) -> bool:
-    """Say whether the file that a connection has open is the one that has its name.
+    """Return whether a connection's open file is still the file of that name.
 
-    A file that was deleted takes writes for as long as it is open, and is gone with them afterwards.
+    A deleted file accepts writes for as long as it is open, and loses them afterwards.
     """
     found = _identity(file)
     return found is not None and found == info[_FILE]
@@ -175,5 +175,5 @@ def _check_writable(file: Path) -> None:
     for path in (file.parent, file):
         if path.exists() and not os.access(path, os.W_OK):
             raise FailedPrecondition(
-                f"{path} cannot be written: give this user the right, or choose another place"
+                f"{path} cannot be written: give this user permission, or choose another folder"
             )

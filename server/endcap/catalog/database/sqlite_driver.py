@@ -1,9 +1,8 @@
-"""A connection to SQLite that changes threads once for a statement.
+"""A connection to SQLite that switches threads once for each statement.
 
-aiosqlite does each of its calls in a thread of the connection's own: four of them for a statement, to create
-a cursor, execute, fetch and close. While the event loop is at work, each takes its turn with the loop for
-Python's lock, twice, and a turn is milliseconds. So a statement is executed, its first rows are fetched and
-it is done with in one call here.
+aiosqlite runs each call in the connection's own thread, and a statement needs four calls: create a cursor,
+execute, fetch and close. While the event loop is busy, each call waits twice for Python's lock, milliseconds
+each time. Here, one call executes a statement, fetches its first rows and closes it.
 """
 
 import sqlite3
@@ -15,31 +14,31 @@ import aiosqlite
 
 
 _FETCHED = 256
-"""Rows that come with a statement: all that most statements have, and few for one that is streamed."""
+"""Rows fetched together with a statement: all rows of most statements, and few for a streamed one."""
 
 _ALL = 2**31 - 1
-"""Rows that no statement has."""
+"""More rows than any statement returns."""
 
 
 async def connect(path: str, *, lock_timeout: float) -> aiosqlite.Connection:
     """Open a database.
 
     Args:
-        path: A URI of SQLite's, ``file:`` and a path.
+        path: A URI of SQLite: ``file:`` and a path.
         lock_timeout: Seconds to wait while another process writes.
     """
-    # Without an isolation level Python begins no transactions of its own. The thread that uses a connection
-    # is not the one that closes it when it is forgotten.
+    # Without an isolation level Python begins no transactions itself. A forgotten connection is closed by
+    # another thread than the one that used it.
     opened = partial(
         sqlite3.connect, path, uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
     )
     connection = Connection(opened, iter_chunk_size=_FETCHED)
-    connection._thread.daemon = True  # noqa: SLF001 - one that hangs must not keep the process from its end
+    connection._thread.daemon = True  # noqa: SLF001 - a thread that hangs must not keep the process from exiting
     return await connection
 
 
 class Connection(aiosqlite.Connection):
-    """A connection whose cursors are ours."""
+    """A connection with cursors of this module."""
 
     def cursor(self) -> "_Cursor":  # type: ignore[override]
         """Return a cursor, which does nothing before its first statement."""
@@ -47,7 +46,7 @@ class Connection(aiosqlite.Connection):
 
     @property
     def driver(self) -> sqlite3.Connection:
-        """The connection of the standard library; for its own thread."""
+        """The connection of the standard library; use it only in the connection's thread."""
         return self._conn
 
     async def run(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -55,12 +54,12 @@ class Connection(aiosqlite.Connection):
         await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
 
     async def commit(self) -> None:
-        """Commit; without a transaction there is nothing to change threads for."""
+        """Commit; without a transaction, do not switch threads."""
         if self.in_transaction:
             await super().commit()
 
     async def rollback(self) -> None:
-        """Roll back; without a transaction there is nothing to change threads for."""
+        """Roll back; without a transaction, do not switch threads."""
         if self.in_transaction:
             await super().rollback()
 
@@ -117,7 +116,7 @@ class _Cursor:
             self._more = False
             await self._connection.run(self._cursor.close)
 
-    # In the connection's thread.
+    # The methods below run in the connection's thread.
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> None:
         self._cursor = self._connection.driver.execute(statement, parameters)
@@ -132,5 +131,5 @@ class _Cursor:
     def _fetch(self, cursor: sqlite3.Cursor, count: int) -> None:
         rows = cursor.fetchmany(count)
         self._rows += rows
-        # A statement that was stepped past its last row is done with: it holds no lock, nothing is to close.
+        # A statement past its last row is finished: it holds no lock and needs no closing.
         self._more = len(rows) == count

@@ -22,7 +22,7 @@ from endcap.catalog.database.configuration_tables import ShopTable
 
 
 class ItemTable(SQLModel, table=True):
-    """Something that a shop sells. Deleting one keeps the row, for rows of views are positions."""
+    """An item of a shop. Deleting an item keeps its row, because rows of views are positions."""
 
     __tablename__ = "items"
     __table_args__ = (
@@ -34,7 +34,7 @@ class ItemTable(SQLModel, table=True):
     shop: str = Field(primary_key=True)
     id: str = Field(sa_type=ID, primary_key=True)
     position: int = Field(sa_type=BigInteger)
-    """The item's row in every view: counted from 0 in order of arrival, never given twice."""
+    """The item's row in every view: counted from 0 in the order of arrival, never reused."""
     title: str
     description: str
     language_code: str
@@ -47,7 +47,7 @@ class ItemTable(SQLModel, table=True):
     original_price_nanos: int | None = Field(sa_type=BigInteger)
     cost_nanos: int | None = Field(sa_type=BigInteger)
     currency: str
-    """Of all three amounts; empty for the shop's."""
+    """The currency of all three amounts; empty for the shop's currency."""
     image_uris: list[str] = Field(sa_type=JSON_VALUE)
     availability: str
     available_time: int | None = Field(sa_type=BigInteger)
@@ -60,7 +60,7 @@ class ItemTable(SQLModel, table=True):
 
 
 class ItemWriteTable(SQLModel, table=True):
-    """A revision that wrote items; kept for a while when later ones wrote the same."""
+    """A revision that wrote items; kept for a while, even if later revisions wrote the same items."""
 
     __tablename__ = "item_writes"
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="item_writes_shop_fkey"),)
@@ -85,7 +85,7 @@ class ItemTextTable(SQLModel, table=True):
     sequence: int | None = Field(
         default=None, sa_column=Column(SEQUENCE, primary_key=True, autoincrement=True)
     )
-    """Names the row in ``item_words``."""
+    """The id of the row in ``item_words``."""
     shop: str
     position: int = Field(sa_type=BigInteger)
     """The revision of the item."""
@@ -96,7 +96,7 @@ class ItemTextTable(SQLModel, table=True):
 
 
 class UserTable(SQLModel, table=True):
-    """Somebody known to the shop."""
+    """A user known to the shop."""
 
     __tablename__ = "users"
     __table_args__ = (ForeignKeyConstraint(["shop"], ["shops.id"], name="users_shop_fkey"),)
@@ -109,7 +109,7 @@ class UserTable(SQLModel, table=True):
 
 
 class VisitorTable(SQLModel, table=True):
-    """An anonymous visitor, and the user it turned out to be."""
+    """A visitor, and the user that the visitor is linked to."""
 
     __tablename__ = "visitors"
     __table_args__ = (
@@ -120,7 +120,7 @@ class VisitorTable(SQLModel, table=True):
     shop: str = Field(primary_key=True)
     id: str = Field(sa_type=ID, primary_key=True)
     user_id: str | None
-    """The user of the newest event that carried both."""
+    """The linked user: that of the newest event with both ids."""
     created_time: int = Field(sa_type=BigInteger)
     pseudonym_key: bytes
     linked_time: int | None = Field(sa_type=BigInteger)
@@ -141,7 +141,7 @@ class UserRecordTable(SQLModel, table=True):
     created_time: int = Field(sa_type=BigInteger)
     updated_time: int = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
-    """Counts the writes."""
+    """The number of writes."""
 
 
 class TombstoneTable(SQLModel, table=True):
@@ -169,7 +169,7 @@ class EventTable(SQLModel, table=True):
     sequence: int | None = Field(
         default=None, sa_column=Column(SEQUENCE, primary_key=True, autoincrement=True)
     )
-    """Orders the events as they were stored."""
+    """The order in which events were stored."""
     shop: str
     event_id: str
     type: str
@@ -186,7 +186,7 @@ class EventTable(SQLModel, table=True):
     order_id: str
     properties: dict[str, Any] = Field(sa_type=JSON_VALUE)
     attribution: str
-    """What the token says of the event."""
+    """The result of comparing the event with its token."""
     revision: int = Field(sa_type=BigInteger)
 
 
@@ -233,17 +233,17 @@ class ExposureTable(SQLModel, table=True):
     view: str
     bundles: dict[str, str] = Field(sa_type=JSON_VALUE)
     configuration: int = Field(sa_type=BigInteger)
-    """The shop's revision that last changed the placement; 0 where it was not recorded."""
+    """The shop's revision that last changed the placement; 0 if it was not recorded."""
     assignments: list[list[Any]] = Field(sa_type=JSON_VALUE)
-    """Experiment, variant and propensity of each."""
+    """Experiment, variant and propensity of each assignment."""
     candidates: bytes
-    """A hash of the set of items that the page was arranged from; empty where it was not recorded."""
+    """A hash of the set of candidates of the page; empty if it was not recorded."""
     item_ids: list[str] = Field(sa_type=JSON_VALUE)
-    """In the order shown."""
+    """The items in the order shown."""
     sources: list[list[Any]] = Field(sa_type=JSON_VALUE)
-    """Strategy, bundle, and how many items in a row came from them."""
+    """Strategy, bundle, and the number of consecutive items from them."""
     log_propensities: list[float | None] = Field(sa_type=JSON_VALUE)
-    """One an item; empty where chance played no part."""
+    """One value for each item; empty if the order was not random."""
     degraded: list[dict[str, Any]] = Field(sa_type=JSON_VALUE)
 
 

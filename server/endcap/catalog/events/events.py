@@ -1,4 +1,4 @@
-"""Events, in an order that every process sees."""
+"""Events: each is stored once, in an order that every process sees."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from endcap.catalog.database.tables import EVENTS
 
 
 class Attribution(StrEnum):
-    """What an event's attribution token says of it."""
+    """The result of comparing an event with its attribution token."""
 
     NONE = "none"
-    """There was no token."""
+    """The event has no token."""
 
     VALID = "valid"
-    """The answer showed the item, to the one who did it."""
+    """The answer showed the item to the person of the event."""
 
     FOREIGN_ITEM = "foreign_item"
     """The answer did not show the item."""
@@ -28,10 +28,10 @@ class Attribution(StrEnum):
     """The answer was for somebody else."""
 
     INVALID = "invalid"
-    """The shop did not make the token, which is not stored."""
+    """The shop did not make the token; the token is not stored."""
 
     UNCHECKED = "unchecked"
-    """The token came with an imported file, or the database did not tell who logged in."""
+    """The token came with an imported file, or the query for logins failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Event:
     attribution: Attribution = Attribution.NONE
 
     time_is_given: bool = True
-    """False when ``time`` is only that of the call, so that a repeated call is still the same event."""
+    """False if ``time`` is the time of the call, so that a repeated call still counts as the same event."""
 
 
-_AT_ONCE = 100  # rows that are read between two turns of the event loop: about a millisecond
+_AT_ONCE = 100  # rows read between two turns of the event loop: about a millisecond
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
@@ -85,18 +85,18 @@ class Outcome(StrEnum):
     """The same event was stored before."""
 
     CONFLICT = "conflict"
-    """Another event was stored before under this id; this one was not."""
+    """Another event was stored before under this id; this event was not stored."""
 
     USER_DELETED = "user_deleted"
-    """Its user or visitor was deleted: it was not stored."""
+    """The user or visitor of the event was deleted; the event was not stored."""
 
 
 Row: TypeAlias = tuple[Any, ...]
-"""A row of the table, as the driver takes it."""
+"""A row of the table, with values as the driver takes them."""
 
 
 async def events_after(*, connection: AsyncConnection, shop: str, revision: int) -> list[tuple[int, Event]]:
-    """Return the events of later revisions than ``revision``, each with its own, in their order."""
+    """Return the events after a revision in order, each with the revision that stored it."""
     query = (
         select(EVENTS.c.revision, *(EVENTS.c[name] for name in _COLUMNS))
         .where(EVENTS.c.shop == shop, EVENTS.c.revision > revision)
@@ -111,7 +111,7 @@ async def events_after(*, connection: AsyncConnection, shop: str, revision: int)
 
 
 def event_row(shop: str, event: Event) -> Row:
-    """Return the row of an event, but for its revision, which is the last column."""
+    """Return the row of an event, without its revision, which is the last column."""
     return (
         shop,
         event.event_id,

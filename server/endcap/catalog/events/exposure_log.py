@@ -1,7 +1,7 @@
-"""The exposure log: exposures are written off the request path, many a commit.
+"""The exposure log: exposures are written off the request path, many in each commit.
 
-A page that was served again with the same items was shown once; with other items the last one served counts,
-and the former is kept as superseded.
+A page that is served again with the same items counts as one exposure. If it is served again with other
+items, the last version counts, and the earlier one is kept as superseded.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ from endcap.sdk.errors import EndcapError, Unavailable
 
 
 GROUP_SIZE = 500
-"""Exposures a commit."""
+"""The largest number of exposures in a commit."""
 
 PAUSE = 0.1
-"""Seconds between commits: a commit a call would take as long as the call itself."""
+"""Seconds between commits; a commit for each call would take as long as the call itself."""
 
 RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further attempt at a commit that the database did not take."""
+"""Seconds before each further attempt at a commit that the database rejected."""
 
 QUEUE_SIZE = 10_000
 """Exposures that may wait for a commit."""
 
-_LOG_SECONDS = 1.0  # from the first loss to the line in the log that counts it and those after it
+_LOG_SECONDS = 1.0  # from the first loss to the log line that counts this loss and later ones
 
 _log = structlog.get_logger(__name__)
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -51,8 +51,8 @@ class ExposureLog:
 
         Args:
             database: Where exposures go.
-            on_lost: Called with a number of exposures that will never be written, for too many waited or the
-                database refused them again and again.
+            on_lost: Called with the number of exposures that are lost because too many waited or the database
+                rejected them repeatedly.
         """
         self._database = database
         self._on_lost = on_lost
@@ -67,7 +67,7 @@ class ExposureLog:
         )
 
     def record(self, exposure: Exposure) -> None:
-        """Write an exposure some time soon, unless its user or shop was deleted; never waits, never fails."""
+        """Queue an exposure, which is dropped if its user or shop was deleted; never wait, never fail."""
         self._commits.offer(exposure)
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class ExposureLog:
 
 
 class _ExposureKey(NamedTuple):
-    """Names an exposure within its shop."""
+    """Identifies an exposure within its shop."""
 
     request_id: str
     placement: str
@@ -106,12 +106,12 @@ class _ExposureKey(NamedTuple):
 
 
 async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exposure]) -> None:
-    """Store the exposures of one shop; those of one that was deleted are dropped.
+    """Store the exposures of one shop; drop them if the shop was deleted.
 
     Raises:
         Unavailable: Another process stored the same exposures at the same moment.
     """
-    # The lock lasts until the commit: nobody is deleted before.
+    # The lock lasts until the commit, so no person is deleted before it.
     locked = select(SHOPS.c.token_key).where(SHOPS.c.id == shop).with_for_update(read=True, key_share=True)
     token_key = (await connection.execute(locked)).scalar()
     if token_key is None:
@@ -129,7 +129,7 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
     for served in pages.values():
         served.sort(key=lambda each: each.time)
     former = [(key, each) for key, served in pages.items() for each in served[:-1]]
-    # Nearly always all of them are new: to ask first which are not would take as long as to store them.
+    # Nearly always all exposures are new, and a query for known ones would take as long as storing them.
     if await _insert(connection, [(key, served[-1]) for key, served in pages.items()]) < len(pages):
         former += await _supersede(connection, shop, pages)
     await _insert(connection, former, superseded=True)
@@ -138,10 +138,10 @@ async def _store(connection: AsyncConnection, shop: str, exposures: Sequence[Exp
 async def _supersede(
     connection: AsyncConnection, shop: str, pages: Mapping[_ExposureKey, Sequence[Exposure]]
 ) -> list[tuple[_ExposureKey, Exposure]]:
-    """Let the last exposure of each page take the place of a stored one, unless it repeats that one.
+    """Replace the stored exposure of each page by the last one served, unless both have the same items.
 
     Returns:
-        Those that are older than the stored ones.
+        The exposures that are older than the stored ones.
     """
     stored = await _stored(connection, shop, pages.keys())
     others = {key: served[-1] for key, served in pages.items() if not _is_stored(served, stored[key])}
@@ -154,7 +154,7 @@ async def _supersede(
 
 
 def _is_stored(served: Sequence[Exposure], stored: "_StoredExposure") -> bool:
-    """Say whether the last exposure of a page is stored, now or before; not so when others came between."""
+    """Return whether the last exposure of a page repeats the stored one, with no other served in between."""
     same = stored.item_ids == _item_ids(served[-1])
     return same and (len(served) == 1 or stored.time == served[-1].time)
 
@@ -162,13 +162,13 @@ def _is_stored(served: Sequence[Exposure], stored: "_StoredExposure") -> bool:
 async def _stored(
     connection: AsyncConnection, shop: str, keys: AbstractSet[_ExposureKey]
 ) -> dict[_ExposureKey, "_StoredExposure"]:
-    """Return the exposures that are stored under keys and count.
+    """Return the exposures that are stored under keys and not superseded.
 
     Raises:
-        Unavailable: One that was there is not any more.
+        Unavailable: Another process superseded or deleted an exposure meanwhile.
     """
     column = EXPOSURES.c
-    # Callers who always send the same request id have many under it: the units narrow them down.
+    # A caller may send the same request id always, so the units narrow the search down.
     query = select(*(column[name] for name in (*_ExposureKey._fields, *_StoredExposure._fields))).where(
         column.shop == shop,
         ~column.superseded,
@@ -201,7 +201,7 @@ async def _insert(
     *,
     superseded: bool = False,
 ) -> int:
-    # Sorted by key, two writers that meet in the same exposures wait for each other in one direction only.
+    # Sorted by key, two writers of the same exposures cannot wait for each other in both directions.
     rows = [_row(key, exposure, superseded) for key, exposure in sorted(exposures, key=lambda pair: pair[0])]
     return await insert_rows(connection=connection, table=EXPOSURES, rows=rows, changed=())
 

@@ -1,6 +1,6 @@
-"""Exposures: the record of what was shown, and to whom.
+"""Exposures: the records of the items that were shown to a person.
 
-One exposure is one page of one answer for one person: its shop, request, placement, unit and page name it.
+One exposure is one page of one answer for one person, identified by shop, request, placement, unit and page.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from endcap.catalog.database.tables import EXPOSURES
 
 
 MAX_EXPOSURES = 1_000
-"""Exposures of one person that ``exposed_items`` looks at, the newest ones."""
+"""The number of newest exposures of one person that ``exposed_items`` reads."""
 
 NOBODY = bytes(8)
 """The unit of an answer that names neither a user nor a visitor."""
@@ -29,10 +29,10 @@ class ExposedItem:
     strategy: str
 
     bundle: str = ""
-    """The bundle that the score comes from, as ``model@version``; empty where there is none."""
+    """The bundle that the score comes from, as ``model@version``; empty for a strategy without a bundle."""
 
     log_propensity: float | None = None
-    """Log-probability of the item in its position, given those above; None where chance played no part."""
+    """Log-probability of the item in its position, given those above it; None if the order was not random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """A part that failed while the list was made."""
+    """A strategy that failed while the list was made."""
 
     strategy: str
     cause: str
@@ -69,10 +69,10 @@ class Exposure:
     """The view's version."""
 
     bundles: Mapping[str, str]
-    """The generation: version by model."""
+    """The generation: the version of the bundle, by model."""
 
     items: tuple[ExposedItem, ...]
-    """In the order shown."""
+    """The items in the order shown."""
 
     user_id: str | None = None
     visitor_id: str | None = None
@@ -90,7 +90,7 @@ class Exposure:
     """The value of ``device`` in the context of the request."""
 
     candidates: bytes = b""
-    """Hash of the set of items that the page was arranged from."""
+    """Hash of the set of candidates of the page."""
 
     assignments: tuple[Assignment, ...] = ()
 
@@ -105,8 +105,8 @@ def unit_digest(key: bytes, user_id: str | None, visitor_id: str | None) -> byte
 
     Args:
         key: The shop's token key.
-        user_id: None for nobody.
-        visitor_id: Counts where there is no user; None for nobody.
+        user_id: The user; None if the answer names no user.
+        visitor_id: The visitor, used only without a user; None if the answer names no visitor.
     """
     if user_id:
         return hashlib.blake2b(user_id.encode(), key=key, person=b"unit user", digest_size=8).digest()
@@ -121,10 +121,10 @@ async def exposed_items(
     """Return the items that a user or a visitor was shown: time and item id, the newest first.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        user_id: None for nobody.
-        visitor_id: None for nobody.
+        user_id: The user; None for no user.
+        visitor_id: The visitor; None for no visitor.
         since: Unix milliseconds of the earliest exposure.
     """
     query = (
@@ -148,7 +148,7 @@ async def exposed_items(
 def read_items(
     item_ids: Sequence[str], sources: Sequence[tuple[str, str, int]], log_propensities: Sequence[float | None]
 ) -> list[ExposedItem]:
-    """Return the items of an exposure, in the order shown, as the columns of its row hold them."""
+    """Return the items of an exposure, in the order shown, from the columns of its row."""
     origins = chain.from_iterable([(strategy, bundle)] * count for strategy, bundle, count in sources)
     chances = log_propensities or [None] * len(item_ids)
     return [

@@ -1,10 +1,10 @@
-"""Retention: events and exposures go when they are older than their shop keeps them.
+"""Retention: events and exposures are deleted once they are older than their shop keeps them.
 
-Age counts back from the newest row of the shop, as it does in views. A clock that is wrong for a day deletes
-nothing that way, nor does a shop lose its past because it has closed.
+Age counts back from the newest row of the shop, as it does in views. A clock that is wrong for a day
+therefore deletes nothing, and a closed shop keeps its past.
 
-Users, visitors and what is linked stay. Processes leave events of that age out whenever they sort those that
-they have in memory, which they do within minutes.
+Users, visitors and their links stay. Processes drop events of that age from memory within minutes, when they
+sort their events.
 """
 
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool =
     """Delete the events and exposures that a shop no longer keeps.
 
     Args:
-        database: Where.
+        database: The database.
         shop: The shop's id.
         now: Unix milliseconds; rows of a later time do not make others old.
         dry_run: Whether only to count.
 
     Raises:
         NotFound: The shop does not exist.
-        Unavailable: Others wrote all the time, or the database does not answer; what was deleted before is.
-        Exhausted: The disk is full, and a deletion takes room in the log first.
+        Unavailable: Other writes kept the lock, or the database does not answer; earlier batches are gone.
+        Exhausted: The disk is full; a deletion needs room in the database's log.
     """
     async with database.read() as connection:
         about = await get_shop(connection=connection, shop=shop)
@@ -54,7 +54,7 @@ async def prune_shop(database: Database, shop: str, *, now: int, dry_run: bool =
 
 
 async def _cut(database: Database, table: Table, shop: str, days: int, now: int) -> ColumnElement[bool]:
-    """Return the condition that a row is older than the shop keeps it."""
+    """Return the condition that a row is older than the shop keeps rows of its table."""
     of_shop = table.c.shop == shop
     newest = select(func.max(table.c.time)).where(of_shop, table.c.time <= now)
     async with database.read() as connection:

@@ -1,8 +1,8 @@
-"""The event writer: events are acknowledged once they are on disk, many callers a commit.
+"""The event writer: events are acknowledged once they are on disk; a commit serves many callers.
 
-Buffered events are acknowledged before, and share the commits of the others. Their callers hear of nothing
-that goes wrong later, so the writer tries again itself for as long as it runs, and takes in no more of them
-meanwhile, which bounds what it holds.
+Buffered events are acknowledged before they are on disk, and share the commits of other events. Their callers
+do not learn of later errors, so the writer retries for as long as it runs. It accepts no further buffered
+events meanwhile, which bounds their number.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from endcap.sdk.errors import EndcapError, Exhausted, Unavailable
 _log = structlog.get_logger(__name__)
 
 GROUP_SIZE = 4_000
-"""Events a commit, unless one call alone brings more."""
+"""The largest number of events in a commit, unless a single call has more."""
 
 QUEUE_SIZE = 20_000
 """Events that may wait for a commit."""
 
 RETRY_SECONDS = 0.5
-"""Time between two attempts to write buffered events that the database did not take."""
+"""Seconds between two attempts to write buffered events that the database rejected."""
 
 
 class EventWriter:
@@ -58,7 +58,7 @@ class EventWriter:
         )
 
     def check_room(self, count: int) -> None:
-        """Refuse a number of events that would be refused now, before work is put into them.
+        """Reject a call of ``count`` events early if the queue has no room for it.
 
         Raises:
             Exhausted: The queue is full.
@@ -69,7 +69,7 @@ class EventWriter:
     async def record(self, shop: str, events: Sequence[Event], known: KnownPeople | None = None) -> Recorded:
         """Record the events of one call, all of them or none.
 
-        An event whose id is taken rejects itself alone.
+        An event whose id belongs to another event is rejected alone.
 
         Args:
             shop: The shop's id.
@@ -87,8 +87,8 @@ class EventWriter:
     def buffer(self, shop: str, events: Sequence[Event], known: KnownPeople | None = None) -> None:
         """Take in the events of one call, all of them or none, to be recorded within a second.
 
-        It takes longer while the database refuses writes. A crash loses them; so does an event whose id
-        is another event's, and what the database still refuses when the server stops.
+        Recording takes longer while the database rejects writes. Buffered events are lost in a crash, if
+        their id belongs to another event, or if the database still rejects them when the server stops.
 
         Args:
             shop: As for ``record``.

@@ -1,1 +1,1 @@
-"""What fields may hold, wherever they come from; no database in it."""
+"""The rules for field values, wherever the values come from; free of the database."""

@@ -1,7 +1,7 @@
-"""Attributes of items and users: values by name, as a caller gives them and as a table keeps them.
+"""Attributes of items and users: values by name, as a caller gives them and as a table stores them.
 
-A text, a number, a yes or no and several texts are kept as JSON has them, a moment as
-``{"time": <Unix milliseconds>}``, so that it is told from a number.
+Texts, numbers, booleans and lists of texts are stored as plain JSON. A moment is stored as
+``{"time": <Unix milliseconds>}`` to distinguish it from a number.
 """
 
 import re
@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 
 class Moment(int):
-    """A moment among attributes: Unix milliseconds, which is what filters and models take it for."""
+    """A moment as the value of an attribute, in Unix milliseconds; filters and models read it as a number."""
 
 
 AttributeValue: TypeAlias = str | bool | float | Moment | Sequence[str]
 """The value of one attribute."""
 
 EARLIEST, LATEST = -62_135_596_800_000, 253_402_300_799_999
-"""Unix milliseconds from the year 1 to the end of 9999, which is what a moment can be."""
+"""The earliest and the latest moment, in Unix milliseconds: the start of year 1 and the end of year 9999."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -33,16 +33,16 @@ def store_attributes(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]
 
 
 def load_attributes(stored: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """Return the attributes that ``store_attributes`` made JSON of; what it cannot have made is left out.
+    """Return the attributes that ``store_attributes`` encoded as JSON; skip all other values.
 
-    A database may hold what somebody else has written, and one odd value must not stop a whole shop.
+    Another program may have written to the database, and one odd value must not stop a whole shop.
     """
     values = ((name, load_attribute(value)) for name, value in stored.items() if is_attribute_name(name))
     return {name: value for name, value in values if value is not None}
 
 
 def load_attribute(stored: Any) -> AttributeValue | None:
-    """Return the attribute that a JSON value stands for, None where it stands for none."""
+    """Decode the JSON value of an attribute; None if the JSON value is not an attribute."""
     match stored:
         case str() | bool():
             return stored
@@ -56,9 +56,9 @@ def load_attribute(stored: Any) -> AttributeValue | None:
             return None
 
 
-@lru_cache(maxsize=4_096)  # a catalog has few names, each of them many times
+@lru_cache(maxsize=4_096)  # a catalog has few names, and each occurs many times
 def is_attribute_name(name: str) -> bool:
-    """Say whether a text can be the name of an attribute."""
+    """Return whether a text is a valid name of an attribute."""
     return _NAME.fullmatch(name) is not None
 
 

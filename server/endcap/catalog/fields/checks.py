@@ -1,6 +1,7 @@
 """Checks of the fields of items, users and events, for requests and files alike.
 
-One check of each rule, which names the field that breaks it; lengths are those of ``fields.limits``.
+Each rule has one check, and its error names the field that breaks the rule. Lengths come from
+``fields.limits``.
 """
 
 import re
@@ -31,7 +32,7 @@ def check_language(code: str, *, path: str) -> None:
     """Reject a language that is not a BCP 47 tag; it may be empty.
 
     Raises:
-        InvalidInput: The value is invalid.
+        InvalidInput: The language is too long or not a BCP 47 tag.
     """
     check_limit("language_code", code, path=path)
     if code and not LANGUAGE.fullmatch(code):
@@ -42,17 +43,17 @@ def check_currency(code: str, *, path: str = "currency") -> None:
     """Reject a currency that is not an ISO 4217 code; it may be empty.
 
     Raises:
-        InvalidInput: The value is invalid.
+        InvalidInput: The currency is not an ISO 4217 code.
     """
     if code and not CURRENCY.fullmatch(code):
         raise InvalidInput(f"{path} must be an ISO 4217 code, such as EUR", field=path)
 
 
 def check_image_uris(addresses: Sequence[str]) -> None:
-    """Refuse the address of an image that no shop front should open.
+    """Reject image addresses that a shop front should not open.
 
     Raises:
-        InvalidInput: One is no address of the web or of an object store.
+        InvalidInput: An address is not an https, http or s3 address.
     """
     for index, address in enumerate(addresses):
         if not _is_address(address):
@@ -61,28 +62,28 @@ def check_image_uris(addresses: Sequence[str]) -> None:
 
 
 def check_availability_times(available_time: int | None, expire_time: int | None) -> None:
-    """Refuse an item that expires before it is available.
+    """Reject an item that expires before it is available.
 
     Args:
-        available_time: Unix milliseconds, as is the next one; None for no bound.
-        expire_time: Must be later.
+        available_time: The start, in Unix milliseconds; None if the item was always available.
+        expire_time: The end, in Unix milliseconds; None if the item never expires.
 
     Raises:
-        InvalidInput: It is not.
+        InvalidInput: ``expire_time`` is not later than ``available_time``.
     """
     if available_time is not None and expire_time is not None and available_time >= expire_time:
         raise InvalidInput("expire_time must be later than available_time", field="expire_time")
 
 
 def check_attributes(attributes: Mapping[str, AttributeValue], *, field: str) -> None:
-    """Refuse values by name of which one is none.
+    """Reject attributes with an invalid name or value.
 
     Args:
-        attributes: The values.
-        field: ``attributes`` or ``properties``.
+        attributes: The values by name.
+        field: The field to name in the error: ``attributes`` or ``properties``.
 
     Raises:
-        InvalidInput: There are too many, a name is none, or a value is too long or out of range.
+        InvalidInput: The attributes are too many, a name is invalid, or a value is too long or out of range.
     """
     check_limit(field, attributes)
     for name, value in attributes.items():
@@ -107,7 +108,7 @@ def check_attribute_name(name: str, *, field: str) -> None:
     """Reject an invalid name of an attribute.
 
     Raises:
-        InvalidInput: The value is invalid.
+        InvalidInput: The name is not 1 to 64 of a-z, 0-9 and _, or does not start with a letter.
     """
     if not is_attribute_name(name):
         raise InvalidInput(
@@ -116,13 +117,14 @@ def check_attribute_name(name: str, *, field: str) -> None:
 
 
 def check_localized_texts(texts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse texts by language of which one is none.
+    """Reject localized texts with an invalid language, name or text.
 
     Args:
         texts: ``title`` and ``description`` by language.
 
     Raises:
-        InvalidInput: There are too many, a language is none, or a text has another name or is too long.
+        InvalidInput: The languages are too many, a language is not a BCP 47 tag, or a text has another name
+            or is too long.
     """
     field = "localized_texts"
     check_limit(field, texts)

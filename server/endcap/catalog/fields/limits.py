@@ -1,4 +1,4 @@
-"""The one table of limits, for requests, files and commands alike, and the checks of them."""
+"""The one table of limits, for requests, files and commands alike, and the checks that apply it."""
 
 from collections.abc import Sized
 from types import MappingProxyType
@@ -68,19 +68,19 @@ LIMITS = MappingProxyType(
         "context value": 256,
     }
 )
-"""The most characters or entries of each field."""
+"""The largest number of characters or entries, by field."""
 
 MAX_QUANTITY = 1_000_000
 """The largest quantity of an event; 0 stands for 1."""
 
 MAX_LEAD = 300_000
-"""Milliseconds that a past moment may lie in the future, for clocks differ."""
+"""Milliseconds that a past moment may lie in the future, because clocks differ."""
 
 MAX_REJECTIONS = 1_000
-"""Rejections that the answer to an import lists; it counts them all."""
+"""Rejections that the answer to an import lists; the answer counts all of them."""
 
 MAX_PAGE_SIZE = 100
-"""Entries of a page, and places of an answer that a rule may speak of."""
+"""Entries of a page, and positions of an answer that a rule may refer to."""
 
 MAX_PARAMETERS_BYTES = 16 * 1024
 """The largest encoded parameters of a strategy."""
@@ -92,7 +92,7 @@ MAX_RUNG_TIMEOUT = 10_000
 """Milliseconds that a rung of a ladder may be given."""
 
 MAX_FATIGUE_EXPOSURES = 1_000
-"""Exposures after which a rule of fatigue may begin."""
+"""The largest number of exposures before a rule of fatigue takes effect."""
 
 MAX_FATIGUE_WINDOW = 90 * 86_400_000
 """Milliseconds that a rule of fatigue may look back."""
@@ -106,9 +106,9 @@ def check_limit(field: str, value: Sized, *, path: str = "") -> None:
     """Reject a text or a list that is longer than its limit.
 
     Args:
-        field: Its name in the table.
+        field: The name of the field in the table.
         value: The text or the list.
-        path: Where it is in the request, when its name does not say so.
+        path: The path of the field in the request, if it differs from ``field``.
 
     Raises:
         LimitExceeded: The text or the list is too long.
@@ -125,9 +125,9 @@ def check_id(field: str, value: str, *, path: str = "") -> None:
     """Reject an id that is empty, too long, or holds control characters.
 
     Args:
-        field: Its name in the table.
+        field: The name of the field in the table.
         value: The id.
-        path: Where it is in the request, when its name does not say so.
+        path: The path of the field in the request, if it differs from ``field``.
 
     Raises:
         InvalidInput: The id is empty, too long, or holds control characters.
@@ -144,9 +144,9 @@ def check_text(field: str, value: str, *, path: str = "") -> None:
     """Reject a text that is too long or that PostgreSQL cannot store; it may be empty and have many lines.
 
     Args:
-        field: Its name in the table.
+        field: The name of the field in the table.
         value: The text.
-        path: Where it is in the request, when its name does not say so.
+        path: The path of the field in the request, if it differs from ``field``.
 
     Raises:
         InvalidInput: The text is too long or holds the character NUL.

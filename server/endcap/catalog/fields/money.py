@@ -1,4 +1,4 @@
-"""Amounts of money: whole billionths of a currency unit, so that none is ever rounded."""
+"""Amounts of money: whole billionths of a currency unit, so that amounts are never rounded."""
 
 from decimal import Decimal, InvalidOperation
 
@@ -6,7 +6,7 @@ from endcap.sdk.errors import InvalidInput
 
 
 NANOS = 1_000_000_000
-"""Billionths a unit."""
+"""Billionths in a currency unit."""
 
 MAX_UNITS = 9_223_372_035
 """The largest amount, in whole units: 64 bits hold no larger number of billionths."""
@@ -18,7 +18,7 @@ def to_nanos(amount: float | str | Decimal) -> int:
     A float stands for its shortest decimal spelling: 6.95 is exactly 6.95.
 
     Raises:
-        InvalidInput: It is not a number, or too large.
+        InvalidInput: The amount is not a number, or is too large.
     """
     try:
         value = Decimal(str(amount))
@@ -30,5 +30,5 @@ def to_nanos(amount: float | str | Decimal) -> int:
 
 
 def to_units(nanos: int) -> float:
-    """Return an amount in units, as close as a float comes."""
+    """Return an amount in currency units, as the nearest float."""
     return nanos / NANOS

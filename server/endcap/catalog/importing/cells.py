@@ -1,4 +1,4 @@
-"""Cells of a file: the text that stands in one, and what it may stand for."""
+"""Cells of a file: parsing their texts into typed values."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Kind(StrEnum):
     TYPE = "a type: write 1 to 64 of a-z, 0-9 and _"
     TEXT = "a text without NUL"
     TEXTS = "a list of texts: write them with | between, or as a JSON array"
-    ADDRESSES = "a list of addresses: write https, http or s3 ones, with | between or as a JSON array"
+    ADDRESSES = "a list of addresses: write https, http or s3 addresses with | between, or as a JSON array"
     LANGUAGE = "a language: write a BCP 47 tag, such as en-GB"
     LOCALIZED_TEXTS = 'a JSON object of texts by language, such as {"de": {"title": "Becher"}}'
     FLAG = "true or false"
@@ -41,31 +41,31 @@ class Kind(StrEnum):
     CURRENCY = "a currency: write an ISO 4217 code, such as EUR"
     TIME = "a time: write Unix milliseconds, or 2026-01-31T12:00:00Z"
     ATTRIBUTES = 'a JSON object of texts, numbers, true or false, lists of texts, and {"time": 1700000000000}'
-    PROPERTIES = "a JSON object of what attributes may be"
+    PROPERTIES = "a JSON object whose values are of the types of attributes"
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A column that was read."""
+    """A parsed column."""
 
     typed: pl.Series
-    """The parsed values; null where a text is not of the kind."""
+    """The parsed values; null where a text is empty or invalid."""
 
     complaints: pl.Series
-    """The further fault of such a text where it is known; else empty."""
+    """Details of the fault of an invalid text; empty if there are none."""
 
 
 def cell_type(kind: Kind) -> pl.DataType:
-    """Return the type of a column that was read; objects stay texts, for every one has its own types."""
+    """Return the type of a parsed column; JSON objects stay texts because their types vary by row."""
     return _TYPES.get(kind, pl.String())
 
 
 def read_cells(texts: pl.Series, kind: Kind) -> Cells:
-    """Give the cells of a column their type.
+    """Parse the cells of a column.
 
     Args:
-        texts: One a row, null where there is none.
-        kind: What the column holds.
+        texts: One text a row; null for an empty cell.
+        kind: The kind of the values.
     """
     if kind in _READERS:
         found = [_read(_READERS[kind], text) for text in texts]
@@ -79,23 +79,23 @@ def read_attributes(text: str) -> dict[str, AttributeValue]:
     """Return the attributes or properties that a cell holds.
 
     Raises:
-        InvalidInput: A value is none that an attribute can hold.
-        ValueError: It is no JSON object.
+        InvalidInput: A value has a type that attributes cannot have.
+        ValueError: The cell is not a JSON object.
     """
     attributes: dict[str, AttributeValue] = {}
     for name, value in _object(text).items():
         attribute = load_attribute(value)
         if attribute is None:
-            raise InvalidInput(f"the value of {name} is none of these", field=name)
+            raise InvalidInput(f"the value of {name} has none of these types", field=name)
         attributes[name] = attribute
     return attributes
 
 
 def read_localized_texts(text: str) -> dict[str, dict[str, str]]:
-    """Return the texts by language that a cell holds, without the empty ones.
+    """Return the texts by language that a cell holds, without empty texts.
 
     Raises:
-        ValueError: It holds something else.
+        ValueError: The cell is not a JSON object of objects of texts.
     """
     languages = _object(text)
     if not all(
@@ -118,7 +118,7 @@ _TYPES: Mapping[Kind, pl.DataType] = {
     Kind.AMOUNT: pl.Float64(),
     Kind.TIME: pl.Int64(),
 }
-"""The types of the columns that are no texts."""
+"""The types of the columns that are not texts."""
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 _TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -126,7 +126,7 @@ _ZONED_FORMATS = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
 
 
 def _printable(texts: pl.Series) -> pl.Series:
-    # Nearly every id is of plain letters, and Python need not look at it.
+    # Nearly every id is plain ASCII, which needs no loop in Python.
     if not texts.str.contains(r"[^ -~]").any():
         return texts
     return pl.Series(
@@ -172,7 +172,7 @@ def _time(text: pl.Expr) -> pl.Expr:
 
 
 def _calendar_times(text: pl.Expr) -> list[pl.Expr]:
-    """Read dates and times as ISO 8601 has them; those that name no zone are UTC."""
+    """Parse dates and times in ISO 8601; times without a zone are UTC."""
     spaced = text.str.replace("T", " ", literal=True)
     zoned = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _ZONED_FORMATS]
     plain = [spaced.str.to_datetime(form, time_unit="ms", strict=False) for form in _TIME_FORMATS]
@@ -191,11 +191,11 @@ _CASTS: Mapping[Kind, Callable[[pl.Expr], pl.Expr]] = {
     Kind.CURRENCY: _matching(CURRENCY.pattern),
     Kind.TIME: _time,
 }
-"""Readers of whole columns, by kind; a cell that cannot be read becomes null."""
+"""Parsers of whole columns, by kind; a cell that cannot be parsed becomes null."""
 
 
 def _read(read: Callable[[str], Any], text: str | None) -> tuple[Any, str]:
-    """Return the value of a cell, or None and what is wrong with it."""
+    """Return the value of a cell and no fault, or None and details of the fault."""
     if text is None:
         return None, ""
     try:
@@ -243,19 +243,19 @@ _READERS: Mapping[Kind, Callable[[str], Any]] = {
     Kind.ATTRIBUTES: _attributes("attributes"),
     Kind.PROPERTIES: _attributes("properties"),
 }
-"""Readers of single cells, by kind."""
+"""Parsers of single cells, by kind."""
 
 
 def _object(text: str) -> dict[str, Any]:
     value = _decode(text)
     if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004 - a cell that is wrong, and no mistake of a caller
+        raise ValueError  # noqa: TRY004 - the cell is wrong, not the caller
     _check_storable(text, value)
     return value
 
 
 def _check_storable(text: str, value: Any) -> None:
-    """Refuse half a character, which no database stores and which only an escape can spell; and NUL."""
+    """Reject NUL and lone surrogates, which only an escape can spell and which databases cannot store."""
     if "\0" in text:
         raise ValueError
     if "\\u" in text:

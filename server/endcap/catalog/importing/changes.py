@@ -46,12 +46,12 @@ def given_columns(
 def read_item_changes(
     rows: pl.DataFrame, given: Mapping[int, frozenset[str]], currency: str
 ) -> dict[int, Change]:
-    """Return the changes of items by good rows, by place.
+    """Return the changes of items in valid rows, by place.
 
     Args:
-        rows: With the columns of items.
-        given: For each line, the columns that it has, empty cells included.
-        currency: ISO 4217 code of the amounts of rows that name none; empty for the shop's.
+        rows: Valid rows, with the columns of items.
+        given: The columns that each line has, including empty cells.
+        currency: ISO 4217 code of amounts in rows without a currency; empty for the shop's currency.
     """
     return {
         place: Change(row["item_id"], _item_values(row, given[row["line"]], currency))
@@ -60,11 +60,11 @@ def read_item_changes(
 
 
 def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -> dict[int, Change]:
-    """Return the changes of users by good rows, by place.
+    """Return the changes of users in valid rows, by place.
 
     Args:
-        rows: With the columns of users.
-        given: For each line, the columns that it has, empty cells included.
+        rows: Valid rows, with the columns of users.
+        given: The columns that each line has, including empty cells.
     """
     return {
         place: Change(row["user_id"], _values(row, given[row["line"]]))
@@ -72,7 +72,7 @@ def read_user_changes(rows: pl.DataFrame, given: Mapping[int, frozenset[str]]) -
     }
 
 
-@lru_cache(maxsize=65_536)  # a shop has few prices, and the exact way to read one is slow
+@lru_cache(maxsize=65_536)  # a shop has few distinct prices, and exact parsing is slow
 def amount_nanos(amount: float | None) -> int | None:
     """Return an amount in billionths of a unit."""
     return None if amount is None else to_nanos(amount)

@@ -1,7 +1,7 @@
-"""Import: files of items, users and events into a shop, in constant memory, on from where it was stopped.
+"""Import: files of items, users and events into a shop, in constant memory, resuming where it was stopped.
 
-A row that cannot be read costs itself alone: it goes to a file with the reason. The rows of a batch, and
-how far the file is read, are written in one transaction.
+A row that cannot be read is rejected alone: it goes to a file, with the reason. One transaction writes the
+rows of a batch and the position in the file.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,16 +27,16 @@ class ImportStep:
     source: Source
 
     share: float
-    """The share of the file that is done, 0 to 1."""
+    """The share of the file that is done, from 0 to 1."""
 
     lines: int
-    """The number of its lines that are done."""
+    """The number of lines of the file that are done."""
 
 
 async def import_folder(
     database: Database, shop: str, folder: Path, *, now: int, currency: str = ""
 ) -> ImportReport:
-    """Import the files of a folder that are named for what they hold; see ``import_files``."""
+    """Import the files of a folder that are named items, users and events; see ``import_files``."""
     return await import_files(database, shop, find_sources(folder), now=now, currency=currency)
 
 
@@ -53,20 +53,20 @@ async def import_files(
 ) -> ImportReport:
     """Import files into a shop that exists.
 
-    When it is stopped, whatever stops it, the next call with the same files goes on from there.
+    If the import is stopped for any reason, the next call with the same files resumes it.
 
     Args:
-        database: Where the shop is.
-        shop: Its id.
+        database: The database of the shop.
+        shop: The shop's id.
         sources: The files, in the order in which they are imported.
-        now: Unix milliseconds; the creation time of items and users that have none.
-        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
-        layout: What the files call their columns.
-        rejects: A file for the rows that are left out; it appears with the first one.
-        tell: Called after each batch.
+        now: Unix milliseconds; the creation time of items and users whose rows give none.
+        currency: ISO 4217 code of prices in rows without a currency; empty for the shop's currency.
+        layout: The names that the files give their columns.
+        rejects: A file for rejected rows, created with the first of them; None to write no file.
+        tell: Called with the progress after each batch.
 
     Raises:
-        InvalidInput: A file or a column is missing, or a file is not of its format.
+        InvalidInput: A file or a column is missing, or a file is malformed.
         FailedPrecondition: The file for rejected rows cannot be written.
         NotFound: The shop does not exist.
     """
@@ -114,23 +114,23 @@ async def check_files(
     rejects: Path | None = None,
     tell: Callable[[ImportStep], None] = lambda _: None,
 ) -> ImportReport:
-    """Read files as an import does, look at what is stored, and store nothing; see ``import_files``.
+    """Read files as an import does and compare them with the shop, but store nothing; see ``import_files``.
 
-    A row is compared with what is stored and with the rows before it that were read at the same time, which
-    are up to 10,000. What rows further up the files would change is not seen.
+    A row is compared with the stored state and with earlier rows of its batch of up to 10,000. Changes by
+    earlier batches are not seen.
 
     Args:
-        database: Where the shop is; None where there is none yet.
-        shop: Its id; one that does not exist is empty.
+        database: The database of the shop; None if the database does not exist yet.
+        shop: The shop's id; a shop that does not exist counts as empty.
         sources: The files.
         now: Unix milliseconds.
-        currency: ISO 4217 code of the prices of rows that name none.
-        layout: What the files call their columns.
-        rejects: A file for the rows that would be left out.
-        tell: Called after each batch.
+        currency: ISO 4217 code of prices in rows without a currency.
+        layout: The names that the files give their columns.
+        rejects: A file for the rows that would be rejected; None to write no file.
+        tell: Called with the progress after each batch.
 
     Raises:
-        InvalidInput: A file or a column is missing, or a file is not of its format.
+        InvalidInput: A file or a column is missing, or a file is malformed.
         FailedPrecondition: The file for rejected rows cannot be written.
     """
     readers = [SourceReader(source, layout, currency=currency, now=now) for source in sources]

@@ -1,7 +1,7 @@
-"""The progress of an import, kept in the database with the rows that it has written.
+"""The progress of an import, stored in the database together with the imported rows.
 
-The position in a file is written in the transaction of the rows before it, so that after a crash the two
-agree. It is kept until the whole import is done.
+One transaction writes rows and the position after them in the file, so that both agree after a crash. The
+progress is kept until the whole import is done.
 """
 
 from collections import Counter
@@ -26,13 +26,13 @@ class FileProgress:
     """Rows that were written."""
 
     duplicates: int = 0
-    """Events that were there before."""
+    """Events that were stored before."""
 
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """Rows that were left out, by reason."""
+    """Number of rejected rows, by reason."""
 
     rejects_size: int = 0
-    """Bytes of the file of rejected rows."""
+    """Size of the file of rejected rows, in bytes."""
 
     def after(
         self,
@@ -59,7 +59,7 @@ async def load_progress(
     """Return how far files are imported, without those whose import was not begun, or is done.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
         files: The files' fingerprints.
     """
@@ -92,5 +92,5 @@ async def save_progress(*, connection: AsyncConnection, shop: str, file: str, pr
 
 
 async def forget_progress(*, connection: AsyncConnection, shop: str, files: Iterable[str]) -> None:
-    """Forget files that are imported whole, so that they can be imported again."""
+    """Delete the progress of files that are imported completely, so that they can be imported again."""
     await connection.execute(delete(IMPORTS).where(IMPORTS.c.shop == shop, IMPORTS.c.file.in_(list(files))))

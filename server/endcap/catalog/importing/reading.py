@@ -1,4 +1,4 @@
-"""From a file to what an import stores: batch after batch, each with the rows that it cannot store."""
+"""Reading a source in batches: the changes and events to store, and the rows to reject."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -20,17 +20,17 @@ from endcap.catalog.items.entry_changes import Change
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What some lines of a file hold; of the first three, one has something, changes by their place."""
+    """The content of some lines: items, users or events. Changes are by place."""
 
     items: Mapping[int, Change] = field(default_factory=dict)
     users: Mapping[int, Change] = field(default_factory=dict)
     events: Sequence[Event] = ()
 
     texts: pl.DataFrame = field(kw_only=True)
-    """Every row, as texts, with its ``line``."""
+    """Every row as texts, with its ``line``."""
 
     lines: pl.Series = field(kw_only=True)
-    """Those of the rows that can be stored."""
+    """The line numbers of the valid rows."""
 
     malformed: Sequence[Malformed] = field(kw_only=True)
     """The lines that are no rows."""
@@ -49,19 +49,19 @@ class Batch:
 
 
 class SourceReader:
-    """Reads a source on from where its import is."""
+    """Reads a source, from the position of its progress."""
 
     def __init__(self, source: Source, layout: Layout, *, currency: str, now: int) -> None:
         """Open the file.
 
         Args:
             source: The file.
-            layout: What it calls its columns.
-            currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
-            now: Unix milliseconds, the moment that no event may lie far after.
+            layout: The names that the file gives its columns.
+            currency: ISO 4217 code of prices in rows without a currency; empty for the shop's currency.
+            now: Unix milliseconds; later events are rejected, beyond a tolerance.
 
         Raises:
-            InvalidInput: The file or a column is missing, it is not of its format, or the currency is none.
+            InvalidInput: The file or a column is missing, the file is malformed, or the currency is invalid.
         """
         check_currency(currency)
         self.source = source

@@ -1,4 +1,4 @@
-"""The file of rejected rows, for people and for spreadsheets: CSV with file, line, reason and row."""
+"""The file of rejected rows, for people and spreadsheets: a CSV with file, line, reason and row."""
 
 import csv
 import json
@@ -20,34 +20,34 @@ _HEADER = ("file", "line", "reason", "row")
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was left out."""
+    """A rejected row."""
 
     line: int
     reason: str
     row: str
-    """As JSON where it has columns, else the beginning of its line."""
+    """The cells as JSON, or the beginning of the line if it has no columns."""
 
     complaint: str = ""
-    """The fault of this row, where the reason does not name it."""
+    """Details of this row's fault; empty if the reason is enough."""
 
 
 class RejectFile:
-    """Appends rejected rows to a file, which appears with the first one; or to none, where none is wanted."""
+    """Appends rejected rows to a file, which is created with the first row. Without a path, it drops them."""
 
     def __init__(self, path: Path | None, *, size: int) -> None:
-        """Go on after the rows that are known to be there; where none are, the file goes away.
+        """Cut the file to a size, after which rows are appended; a file that would be empty is deleted.
 
         Args:
-            path: Where; None for nowhere.
-            size: Bytes to keep; what was written after them is going to be written again.
+            path: The file; None to write no file.
+            size: Bytes to keep; rows after them will be written again.
 
         Raises:
-            InvalidInput: There is a file that holds something else.
-            FailedPrecondition: It cannot be written.
+            InvalidInput: The file exists and is not a file of rejected rows.
+            FailedPrecondition: The file cannot be written.
         """
         self._path = path
         self.lost = path is not None and (path.stat().st_size if path.exists() else 0) < size
-        """Whether rows that are known to have been written are not there."""
+        """Whether the file is shorter than ``size``, so that earlier rows are lost."""
         if path is None:
             return
         header = ",".join(_HEADER).encode()
@@ -56,7 +56,7 @@ class RejectFile:
                 with path.open("r+b") as stream:
                     if stream.read(len(header)) not in {header, b""}:
                         raise InvalidInput(
-                            f"{path} is no file of rejected rows: let --rejects name another file"
+                            f"{path} is not a file of rejected rows: name another file with --rejects"
                         )
                     stream.truncate(min(size, path.stat().st_size))
                 if size == 0:
@@ -66,7 +66,7 @@ class RejectFile:
 
     @property
     def size(self) -> int:
-        """The number of bytes written."""
+        """The size of the file in bytes."""
         return 0 if self._path is None or not self._path.exists() else self._path.stat().st_size
 
     def write(self, file: str, batch: Batch, refused: Mapping[int, RowRejection]) -> Counter[str]:
@@ -78,7 +78,7 @@ class RejectFile:
             refused: Why rows were not stored, by their places among those that can be.
 
         Raises:
-            FailedPrecondition: They cannot be written.
+            FailedPrecondition: The file of rejected rows cannot be written.
         """
         malformed = [Reject(found.line, found.reason, found.text) for found in batch.malformed]
         rejects = sorted([*malformed, *_rejects(batch.bad, batch.columns)], key=attrgetter("line"))
@@ -123,5 +123,5 @@ def _rejects(bad: pl.DataFrame, columns: Mapping[str, str]) -> list[Reject]:
 
 def _unwritable(path: Path, error: OSError) -> FailedPrecondition:
     return FailedPrecondition(
-        f"{path} cannot be written ({error.strerror}): let --rejects name a file that can"
+        f"{path} cannot be written ({error.strerror}): name a writable file with --rejects"
     )

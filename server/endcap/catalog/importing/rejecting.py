@@ -1,4 +1,4 @@
-"""Rows that may be wrong: a bad cell costs its row, and nothing else."""
+"""Sorting valid rows from invalid ones: a bad cell rejects its row, and no other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from endcap.catalog.importing.cells import Kind, cell_type, read_cells
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that an import knows."""
+    """A column that an import reads."""
 
     name: str
     kind: Kind
@@ -20,28 +20,28 @@ class Column:
     """Whether the file must have the column, and every row a value in it."""
 
     length: int = 128
-    """The most characters of an id or a text, or of each text of a list."""
+    """The largest number of characters of an id or text, or of each text of a list."""
 
     entries: int = 64
-    """The most texts of a list."""
+    """The largest number of texts of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """The rows of a chunk, the good ones and the others."""
+    """The rows of a chunk, separated into valid and invalid ones."""
 
     good: pl.DataFrame
-    """``line`` and every column, typed, null where the file has no value."""
+    """``line`` and every column, typed; null where the file has no value."""
 
     bad: pl.DataFrame
     """``line``, ``reason``, ``complaint`` and the columns that the file has, as texts.
 
-    A reason is one of few; the complaint says more of this row, or is empty.
+    The reason is one of few texts; the complaint adds details of this row, or is empty.
     """
 
 
 class _Flaw(NamedTuple):
-    """Something that rows must not be."""
+    """A fault of rows: its reason, its condition and its details."""
 
     reason: str
     condition: pl.Expr
@@ -51,12 +51,12 @@ class _Flaw(NamedTuple):
 def sift(
     rows: pl.DataFrame, columns: Sequence[Column], refusals: Mapping[str, pl.Expr] | None = None
 ) -> Sifted:
-    """Give cells their types, and set aside the rows that have one which cannot be given it.
+    """Parse cells into their types, and set aside rows with invalid cells.
 
     Args:
-        rows: ``line`` and those of the columns that the file has, as texts.
+        rows: ``line`` and the columns that the file has, as texts.
         columns: All columns.
-        refusals: What a row of typed columns must not be, by the reason that is given.
+        refusals: Conditions on typed columns of rows to reject, by reason.
     """
     known = [column for column in columns if column.name in rows.columns]
     limits = [flaw for column in known for flaw in _limits(column)]
@@ -90,7 +90,7 @@ def sift(
 
 
 def _limits(column: Column) -> list[_Flaw]:
-    """Return the conditions of a column's values that are too long or out of range."""
+    """Return the faults of a column's values that exceed the limits."""
     cell = pl.col(column.name)
     too_long = f"{column.name} has more than {column.length} characters"
     if column.kind in {Kind.ID, Kind.TEXT, Kind.LANGUAGE}:

@@ -22,7 +22,7 @@ class Subject(StrEnum):
 
 
 def _column(name: str, kind: Kind, *, required: bool = False) -> Column:
-    """Return a column, as long as the table of limits says."""
+    """Return a column with its limits from the table of limits."""
     length = LIMITS.get(f"{name} value", LIMITS.get(name, 0))
     return Column(name, kind, required, length=length, entries=LIMITS.get(name, 0))
 
@@ -79,14 +79,14 @@ ONE_OF_EACH: Mapping[Subject, tuple[str, ...]] = {
     Subject.USERS: (),
     Subject.EVENTS: ("user_id", "visitor_id"),
 }
-"""Columns of which every row needs at least one."""
+"""By subject, columns of which every row needs at least one."""
 
 
 def refusals(subject: Subject, now: int) -> dict[str, pl.Expr]:
-    """Return the rows that must be rejected although each cell is fine, by reason.
+    """Return the conditions of rows to reject although each of their cells is valid, by reason.
 
     Args:
-        subject: What the rows are.
+        subject: The subject of the rows.
         now: Unix milliseconds.
     """
     if subject is not Subject.EVENTS:
@@ -99,17 +99,17 @@ def refusals(subject: Subject, now: int) -> dict[str, pl.Expr]:
 
 
 def read_events(rows: pl.DataFrame, currency: str) -> list[Event]:
-    """Return the events of good rows.
+    """Return the events of valid rows.
 
-    An event without an id gets one from its line and its content: a file that is imported again adds
-    nothing, nor does one that has grown since but for its new lines.
+    An event without an id gets one from its line and content, so importing a file again adds nothing, and a
+    file that has grown adds only its new lines.
 
     Args:
-        rows: With the columns of events.
-        currency: ISO 4217 code of the prices of rows that name none; empty for the shop's.
+        rows: Valid rows, with the columns of events.
+        currency: ISO 4217 code of prices in rows without a currency; empty for the shop's currency.
     """
     names = [column.name for column in COLUMNS[Subject.EVENTS]]
-    # Named, so that a column which a later release knows as well changes no content.
+    # Names are included, so that a column added by a later release does not change the ids of other rows.
     cells = [pl.format(f"{name}={{}}", pl.col(name)) for name in names]
     contents = rows.select(pl.concat_str(cells, separator="\x1f", ignore_nulls=True)).to_series()
     event = _event_reader(currency)
@@ -159,5 +159,5 @@ def _event_reader(default_currency: str) -> Callable[..., Event]:
 
 def _line_id(line: int, content: str) -> str:
     digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
-    # Ids that ascend are stored several times faster than ids in no order.
+    # Ascending ids are stored several times faster than unordered ones.
     return f"row-{line:010d}-{digest}"

@@ -1,4 +1,4 @@
-"""The sources of an import: its files, and the meaning of their columns."""
+"""The sources of an import: files, and the mapping of their columns."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,12 +12,12 @@ from endcap.sdk.errors import InvalidInput
 
 
 Assignments = Mapping[Subject, Mapping[str, str]]
-"""Texts by column, for each subject."""
+"""Texts by column, by subject."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, and what its rows are."""
+    """A file, and the subject of its rows."""
 
     subject: Subject
     path: Path
@@ -25,13 +25,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns that the files call by other names."""
+    """The mapping from an import's columns to the columns of files."""
 
     names: Assignments = field(default_factory=dict)
-    """The names in the files."""
+    """The names in the files, by column."""
 
     values: Assignments = field(default_factory=dict)
-    """The values of columns that the files do not have."""
+    """Constant values of columns that the files lack, by column."""
 
     def __str__(self) -> str:
         return repr((self.names, self.values))
@@ -46,7 +46,7 @@ def find_sources(folder: Path) -> list[Source]:
     """Return the files of a folder that are named ``items``, ``users`` and ``events``.
 
     Raises:
-        InvalidInput: There is none, or there are two of one name.
+        InvalidInput: The folder has no such file, or two files of one name.
     """
     sources = []
     for subject in Subject:
@@ -58,30 +58,30 @@ def find_sources(folder: Path) -> list[Source]:
         sources += [Source(subject, path) for path in found]
     if not sources:
         raise InvalidInput(
-            f"{folder} holds no items, users or events: name its files so,"
-            f" with the ending {', '.join(FORMATS)}"
+            f"{folder} holds no file named items, users or events: name its files so,"
+            f" with one of the endings {', '.join(FORMATS)}"
         )
     return sources
 
 
 def parse_assignments(texts: Iterable[str]) -> Assignments:
-    """Read ``column=text``, which holds for every subject with that column, and ``subject.column=text``.
+    """Parse ``column=text``, for every subject with that column, and ``subject.column=text``.
 
     Raises:
-        InvalidInput: One is neither, or names no column.
+        InvalidInput: A text has neither form, or its column does not exist.
     """
     general: dict[Subject, dict[str, str]] = {subject: {} for subject in Subject}
     particular: dict[Subject, dict[str, str]] = {subject: {} for subject in Subject}
     for text in texts:
         target, equals, value = text.partition("=")
         if not equals or not value:
-            raise InvalidInput(f"{text!r} assigns nothing: write it as item_id=StockCode")
+            raise InvalidInput(f"{text!r} is not an assignment: write it as item_id=StockCode")
         scope, dot, name = target.rpartition(".")
         subjects = [subject for subject in Subject if not dot or subject == scope]
         having = [subject for subject in subjects if name in _names(subject)]
         if not having:
             known = dict.fromkeys(name for subject in subjects or Subject for name in _names(subject))
-            raise InvalidInput(f"an import knows no column {target!r}: it knows {', '.join(known)}")
+            raise InvalidInput(f"column {target!r} does not exist: choose among {', '.join(known)}")
         for subject in having:
             (particular if dot else general)[subject][name] = value
     return {subject: general[subject] | particular[subject] for subject in Subject}
@@ -113,7 +113,7 @@ def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str,
     if missing and found:
         raise InvalidInput(
             f"{file.path} has no column {missing[0]!r}: it has {', '.join(map(repr, found))};"
-            f" say which it is with --map {missing[0]}=NAME"
+            f" map one of these with --map {missing[0]}=NAME"
         )
     return columns
 

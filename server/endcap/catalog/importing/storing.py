@@ -1,4 +1,4 @@
-"""Stores the batches of an import, or foresees what storing them would do."""
+"""Storing the batches of an import, or predicting the outcome."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,31 +24,31 @@ from endcap.sdk.errors import EndcapError
 
 
 _REASONS: Mapping[Outcome, str] = {
-    Outcome.CONFLICT: "event_id is that of another event",
+    Outcome.CONFLICT: "event_id belongs to another event",
     Outcome.USER_DELETED: USER_DELETED,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RowRejection:
-    """Why a row was not stored."""
+    """The reason why a row was not stored."""
 
     reason: str
-    """One of few, by which rows are counted."""
+    """One of few texts, so that rows can be counted by it."""
 
     complaint: str = ""
-    """The fault of this row, where the reason does not name it."""
+    """Details of this row's fault; empty if the reason is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """The result of the rows of a batch that can be stored."""
+    """The outcome of the valid rows of a batch."""
 
     refused: Mapping[int, RowRejection] = field(default_factory=dict)
-    """Why rows were not stored, by their place."""
+    """The rows that were not stored, by place among the valid rows."""
 
     duplicates: int = 0
-    """Events that were there before."""
+    """Events that were stored before."""
 
 
 async def store_batch(
@@ -57,7 +57,7 @@ async def store_batch(
     """Store a batch.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop.
         batch: The rows.
         now: Unix milliseconds.
@@ -65,7 +65,7 @@ async def store_batch(
     if batch.events:
         stored = await store_events(connection=connection, shop=shop.id, events=batch.events)
         return _of_events(stored.outcomes)
-    # Nobody may change what is read until it is written.
+    # Nobody else may change entries between reading and writing them.
     await lock_revision(connection=connection, shop=shop.id)
     if batch.users:
         users, refused = await change_users(connection=connection, shop=shop, changes=batch.users)
@@ -79,10 +79,10 @@ async def store_batch(
 
 
 async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch: Batch) -> BatchOutcome:
-    """Return the outcome that ``store_batch`` would have now, and store nothing.
+    """Return the outcome that ``store_batch`` would have now, without storing anything.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop.
         batch: The rows.
     """

@@ -1,9 +1,9 @@
 """Changes of items and users, from requests and from files: one set of rules for both.
 
-A write names what it says of an entry; what it does not name stays as it is stored. A new item needs a title,
-for nobody can be shown one without; a title once given can be replaced and not taken away. The amounts of an
-item have one currency, its attributes the types that the shop gives them, an item does not expire before it
-is available, and nobody writes about a user who was deleted.
+A write changes only the fields that it names. A new item needs a title, because an item without one cannot be
+shown; a title can be replaced but not removed. The amounts of an item have one currency, its attributes have
+the types that the shop defines, an item does not expire before it is available, and a deleted user cannot be
+written.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,29 +26,29 @@ from endcap.sdk.errors import EndcapError, FailedPrecondition, InvalidInput
 
 Entry = TypeVar("Entry", Item, UserRecord)
 
-USER_DELETED = "the user was deleted: send it no more"
+USER_DELETED = "the user was deleted: do not send this user again"
 
 _AMOUNTS = ("price", "original_price", "cost")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a write says of one item or user."""
+    """A write to one item or user."""
 
     id: str
 
     values: Mapping[str, Any]
-    """Fields that are written whole, by name in ``Item`` or ``UserRecord``."""
+    """Values of fields that are written whole, by name in ``Item`` or ``UserRecord``."""
 
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Single entries of maps that are written, by field; None takes one away."""
+    """Entries to write into maps, by field; the value None removes an entry."""
 
     etag: str = ""
-    """The state that the writer has read; empty to change any."""
+    """The etag of the state that the writer has read; empty to overwrite any state."""
 
 
 Changed: TypeAlias = tuple[dict[str, Entry], dict[int, EndcapError]]
-"""Entries as they become, by id, and why the other changes are refused, by their place."""
+"""Changed entries by id, and the errors of rejected changes by place."""
 
 
 async def change_items(
@@ -57,9 +57,9 @@ async def change_items(
     """Apply changes to a shop's items in memory; nothing is stored.
 
     Args:
-        connection: One that holds the shop's revision, where the items are going to be stored.
+        connection: A connection; it holds the shop's revision if the items will be stored.
         shop: The shop.
-        changes: By their place; of two changes of one id, the second changes what the first has made.
+        changes: Changes by place; a second change of an id applies to the result of the first.
     """
     stored = await get_items(
         connection=connection, shop=shop.id, item_ids=[change.id for change in changes.values()]
@@ -90,12 +90,12 @@ def apply_changes(
     stored: Mapping[str, Entry],
     change_one: Callable[[Change, Entry | None], Entry],
 ) -> Changed[Entry]:
-    """Change entries one after the other.
+    """Apply changes to entries, one after the other.
 
     Args:
-        changes: By their place.
-        stored: The entries before, by id.
-        change_one: Returns what a change makes of an entry, which is None where none is stored.
+        changes: Changes by place.
+        stored: The stored entries, by id.
+        change_one: Returns the changed entry, given a change and the entry before, None if none is stored.
     """
     changed: dict[str, Entry] = {}
     refused: dict[int, EndcapError] = {}
@@ -113,8 +113,8 @@ def item_change(checker: AttributeChecker, *, currency: str) -> Callable[[Change
     """Return a function that applies a change to an item and checks its attributes.
 
     Args:
-        checker: Knows the attributes of the shop.
-        currency: The shop's.
+        checker: Holds the attribute definitions of the shop.
+        currency: The shop's currency, as an ISO 4217 code.
     """
 
     def change_one(change: Change, stored: Item | None) -> Item:
@@ -126,15 +126,16 @@ def item_change(checker: AttributeChecker, *, currency: str) -> Callable[[Change
 
 
 def changed_item(change: Change, stored: Item | None, currency: str) -> Item:
-    """Return an item as it becomes.
+    """Return an item after a change.
 
     Args:
-        change: What is written.
-        stored: The item as it is; None if there is none.
-        currency: The shop's.
+        change: The change.
+        stored: The stored item; None for a new item.
+        currency: The shop's currency, as an ISO 4217 code.
 
     Raises:
-        InvalidInput: What is written does not fit what is stored, or lacks the title of a new item.
+        InvalidInput: The item would have no title, would expire before it is available, or would have amounts
+            in two currencies.
     """
     before = Item(change.id) if stored is None else stored
     item = _replaced(before, change)
@@ -144,7 +145,7 @@ def changed_item(change: Change, stored: Item | None, currency: str) -> Item:
     if (before.currency or currency) != (item.currency or currency):
         for name in _AMOUNTS:
             if f"{name}_nanos" not in change.values and getattr(before, f"{name}_nanos") is not None:
-                raise InvalidInput(f"currency is not that of the stored {name}: write both", field=name)
+                raise InvalidInput(f"currency differs from that of the stored {name}: write both", field=name)
     return item
 
 

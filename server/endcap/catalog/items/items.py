@@ -1,4 +1,4 @@
-"""Items: what a shop sells."""
+"""Items: the things that a shop sells."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -25,7 +25,7 @@ class Availability(StrEnum):
     IN_STOCK = "in_stock"
 
     OUT_OF_STOCK = "out_of_stock"
-    """Cannot be bought now: never shown."""
+    """The item cannot be bought now and is never shown."""
 
     PREORDER = "preorder"
     BACKORDER = "backorder"
@@ -50,38 +50,38 @@ class Item:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
     price_nanos: int | None = None
-    """Billionths of a unit of ``currency``, as are the next two."""
+    """Billionths of a unit of ``currency``, like the next two amounts."""
 
     original_price_nanos: int | None = None
     cost_nanos: int | None = None
 
     currency: str = ""
-    """ISO 4217 code; empty for the shop's."""
+    """ISO 4217 code; empty for the shop's currency."""
 
     image_uris: tuple[str, ...] = ()
     availability: Availability = Availability.IN_STOCK
 
     available_time: int | None = None
-    """Unix milliseconds before which it is not shown."""
+    """Unix milliseconds before which the item is not shown; None if it was always available."""
 
     expire_time: int | None = None
-    """Unix milliseconds from which it is no longer shown."""
+    """Unix milliseconds from which the item is no longer shown; None if it never expires."""
 
     group_id: str = ""
-    """The product that it is a variant of; empty when it is none."""
+    """The product of which the item is a variant; empty if the item is not a variant."""
 
     created_time: int | None = None
-    """Unix milliseconds; None when writing keeps the stored time, or that of the first write."""
+    """Unix milliseconds; None in a write keeps the stored time, or sets the time of the write."""
 
     updated_time: int = 0
-    """Unix milliseconds of the last write; ignored when writing, as is the next one."""
+    """Unix milliseconds of the last write; writes ignore this field and the next one."""
 
     revision: int = 0
     """The shop's revision of the last write."""
 
     @property
     def etag(self) -> str:
-        """Names the stored state."""
+        """Identifies the stored state."""
         return str(self.revision)
 
 
@@ -95,7 +95,7 @@ _LOADERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "availability": Availability,
     }
 )
-"""What makes a field of what the database returns, where that is not the field itself."""
+"""Functions that convert a stored value to a field, for fields that are stored in another form."""
 
 
 async def get_items(
@@ -105,13 +105,13 @@ async def get_items(
     item_ids: Iterable[str],
     columns: Collection[str] | None = None,
 ) -> dict[str, Item]:
-    """Return by id those of the items that exist.
+    """Return the items that exist, by id.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        item_ids: Any number.
-        columns: The only fields to read beside the id, the others having their defaults; None for all.
+        item_ids: The ids to read; any number.
+        columns: The fields to read beside the id; other fields keep their defaults. None reads all fields.
     """
     read = [column for column in _COLUMNS if columns is None or column.name in {"id", *columns}]
     wanted = list(dict.fromkeys(item_ids))
@@ -138,11 +138,11 @@ async def list_items(
     """Return a page of items in the order of their ids.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many at most.
-        after: The last id of the page before; empty for the first page.
-        condition: What the rows must meet beyond that.
+        limit: The largest number to return.
+        after: The last id of the previous page; empty for the first page.
+        condition: A further condition that the rows must meet; None for no condition.
     """
     query = (
         select(*_COLUMNS)
@@ -159,15 +159,15 @@ async def list_items(
 
 
 async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterable[Item], now: int) -> int:
-    """Create items or replace those of the same ids; of one id given twice, the last counts.
+    """Create items, or replace the items of the same ids; if an id occurs twice, the last item counts.
 
-    The first value of an attribute that the shop does not define defines it. A value of another type is
-    stored and does not count: whoever takes items in rejects them before, by ``AttributeChecker``.
+    The first value of a new attribute defines the attribute's type. A value of another type is stored but
+    does not count; callers reject such values beforehand with ``AttributeChecker``.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
-        items: What to store. New ones get the next rows of the view, in this order.
+        items: The items to store. New items get the next rows of the view, in this order.
         now: Unix milliseconds.
 
     Returns:
@@ -207,7 +207,7 @@ async def upsert_items(*, connection: AsyncConnection, shop: str, items: Iterabl
 
 
 async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iterable[str], now: int) -> int:
-    """Delete those of the items that exist: they are never shown again, and their events stay.
+    """Delete the items that exist: they are never shown again, but their events stay.
 
     Returns:
         The shop's new revision.
@@ -231,7 +231,7 @@ async def delete_items(*, connection: AsyncConnection, shop: str, item_ids: Iter
 async def _positions(
     connection: AsyncConnection, shop: str, item_ids: list[str]
 ) -> dict[str, tuple[int, int]]:
-    """Return position and created time of the items that have a row, the deleted ones included."""
+    """Return position and created time by id of the items that have a row, including deleted items."""
     stored: dict[str, tuple[int, int]] = {}
     for chunk in in_chunks(item_ids):
         query = select(ITEMS.c.id, ITEMS.c.position, ITEMS.c.created_time).where(

@@ -1,14 +1,14 @@
 """Search: the items whose words match a text, best first.
 
-Matches come in tiers, each asked for only while items are missing:
+Matches come in tiers; a tier is queried only while items are missing:
 
-1. every word of the text, in any of its forms; those of which a title, in any language, has no other word
-   come first;
-2. every word, the last of them perhaps not typed to its end;
+1. every word of the text, in any of its forms; items come first if a title, in any language, has no other
+   word;
+2. every word, where the last word may be incomplete;
 3. some of the words.
 
-Within a tier the database ranks: SQLite by BM25, PostgreSQL by ``ts_rank``, which does not know how rare a
-word is. A word counts most in a title, less in a label, least in a description.
+Within a tier the database ranks: SQLite by BM25, PostgreSQL by ``ts_rank``, which ignores how rare a
+word is. A word weighs most in a title, less in a label, least in a description.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from endcap.sdk.text import tokenize
 
 
 MAX_WORDS = 64
-"""The number of distinct words of a text that are looked for; further words are ignored."""
+"""The largest number of distinct words of a query; further words are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Match:
     """Its row in every view."""
 
     score: float
-    """A whole number by how it matches, and above it the rank as a share of the best rank of the tier, at
-    most 1. The number is 3 where a title is the text, 2 for every word, 1 for every word but that the last
-    is only a beginning, 0 for some of the words."""
+    """A whole number for the kind of match plus the rank as a share of the best rank of the tier, at most 1.
+    The number is 3 if a title equals the text, 2 for every word, 1 for every word with the last one
+    incomplete, and 0 for some of the words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class _Dialect:
     """The SQL of a search on one database."""
 
     statement: TextClause
-    """Takes ``expression``, ``shop``, ``title``, which is a line, ``allowed``, which is a byte a position,
-    ``yes``, the byte of those that are, and ``limit``; gives positions, ranks above 0, and whether ``title``
-    is among the lines of the titles, best first."""
+    """Parameters: ``expression``, ``shop``, ``title`` (one line), ``allowed`` (one byte a position), ``yes``
+    (the byte of allowed positions) and ``limit``. Rows, best first: position, rank above 0, and whether
+    ``title`` is among the lines of the titles."""
 
     quote: str
     begins: str
-    """Follows a quoted word that need only be a beginning."""
+    """The suffix of a quoted word that may be incomplete."""
 
     and_: str
     or_: str
@@ -63,7 +63,7 @@ class _Dialect:
         return f"({self.or_.join(parts)})"
 
     def word(self, word: str) -> str:
-        # Words hold letters and digits only, so that nothing in them can end the quotes.
+        # Words hold only letters and digits, so a word cannot end the quotes.
         return f"{self.quote}{word}{self.quote}"
 
 
@@ -106,11 +106,11 @@ async def search_items(
     """Return the items of a shop that match a text, best first.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        text: What somebody typed; nothing in it has a meaning but its words.
-        allowed: Which items may be returned, by position; none beyond its end.
-        limit: How many at most.
+        text: The search text; only its words have a meaning.
+        allowed: Whether each item may be returned, by position; positions beyond the end are not allowed.
+        limit: The largest number to return.
     """
     dialect = _DIALECTS[connection.dialect.name]
     values = {
@@ -133,7 +133,7 @@ async def search_items(
 
 
 def _expressions(words: Sequence[str], dialect: _Dialect) -> Iterator[tuple[int, str]]:
-    """Yield the expression of each tier, and the whole number of its scores."""
+    """Yield the whole number of the scores of each tier, and the tier's expression."""
     if not words:
         return
     whole = [dialect.some([dialect.word(form) for form in word_forms(word)]) for word in words]

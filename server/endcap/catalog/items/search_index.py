@@ -1,7 +1,7 @@
-"""The index that search looks into: the words of every item, kept in step with the items.
+"""The search index: the words of every item, updated together with the items.
 
 A row of ``item_texts`` holds the words of one item, as ``endcap.sdk.text`` gives them, joined by spaces, so
-that no database cuts or folds them its own way. SQLite indexes the rows by FTS5, through triggers;
+that no database splits or folds the words in its own way. SQLite indexes the rows by FTS5, through triggers;
 PostgreSQL by a generated ``tsvector``.
 """
 
@@ -20,11 +20,11 @@ _TEXTS = ("title", "labels", "description")
 
 
 def word_forms(word: str) -> tuple[str, ...]:
-    """Return a word, followed by what may be its singular where it looks like an English plural.
+    """Return a word, followed by possible singulars if the word looks like an English plural.
 
-    Texts are indexed by all forms and searched for by any, so that ``mugs`` finds ``mug`` and the other way
-    round. ``boxes`` has ``boxe`` and ``box``, ``cookies`` has ``cookie`` and ``cooky``: a form that is no
-    word finds nothing.
+    Texts are indexed by all forms and searched by any form, so ``mugs`` finds ``mug`` and vice versa.
+    ``boxes`` yields ``boxe`` and ``box``, ``cookies`` yields ``cookie`` and ``cooky``; a form that is not a
+    word finds no item.
     """
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
         return (word,)
@@ -41,11 +41,11 @@ def indexed_words(*texts: str) -> str:
 
 
 def searchable_texts(item: Mapping[str, Any]) -> dict[str, str]:
-    """Return the words that find an item: those of its title, its labels and its description.
+    """Return the words that find an item, from its title, its labels and its description.
 
     Args:
-        item: Values of the table ``items`` by column. Texts in other languages count as its own; titles
-            stand each in a line, so that one can be told from the others.
+        item: Values of the table ``items`` by column. Localized texts are included; each title is a line of
+            its own, to keep titles apart.
     """
     localized = list(item["localized_texts"].values())
     titles = [item["title"], *(texts.get("title", "") for texts in localized)]
@@ -59,10 +59,10 @@ def searchable_texts(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence[Mapping[str, Any]]) -> None:
-    """Make items found by the texts they have now; those whose words are the same cost a look only.
+    """Index items by their current texts; items whose words are unchanged are only compared.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
         items: As for ``searchable_texts``, each with its ``position``.
     """
@@ -89,7 +89,7 @@ async def index_items(*, connection: AsyncConnection, shop: str, items: Sequence
 
 
 async def unindex_items(*, connection: AsyncConnection, shop: str, item_ids: Sequence[str]) -> None:
-    """Make items found no more."""
+    """Remove items from the index."""
     for chunk in in_chunks(item_ids):
         positions = select(ITEMS.c.position).where(
             ITEMS.c.shop == shop, is_among(connection, ITEMS.c.id, chunk)

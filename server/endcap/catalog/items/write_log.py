@@ -1,7 +1,7 @@
 """The log of writes to items, for processes that hold an earlier revision of the shop.
 
-An item says at which revision it was written last, so a later write hides an earlier one. That there was one
-is therefore noted beside it: whoever finds every revision accounted for knows that nothing else happened.
+An item records only the revision of its last write, so a later write hides an earlier one. The log therefore
+notes every revision that wrote items: a process that can account for every revision has missed no change.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from endcap.catalog.database.tables import ITEM_WRITES, ITEMS
 
 
 ItemRow: TypeAlias = Row[*tuple[Any, ...]]
-"""An item as a view needs it: a row of ``select_items``."""
+"""A row of ``select_items``: the columns of an item that a view needs."""
 
 KEPT_WRITES = 10_000
-"""Revisions after which a write is forgotten: a process that is further behind loads the shop again."""
+"""Revisions after which a note is deleted; a process that is further behind loads the shop again."""
 
-_AT_ONCE = 100  # rows that are decoded between two turns of the event loop: a millisecond and a half
+_AT_ONCE = 100  # rows decoded between two turns of the event loop: one and a half milliseconds
 
 
 def select_items(shop: str) -> Select[*tuple[Any, ...]]:
-    """Return the query for the items of a shop, the deleted ones included, in the order of their rows."""
+    """Return the query for the items of a shop, including deleted items, in the order of their rows."""
     return (
         select(
             ITEMS.c.position,
@@ -52,13 +52,13 @@ def select_items(shop: str) -> Select[*tuple[Any, ...]]:
 
 
 async def note_item_write(*, connection: AsyncConnection, shop: str, revision: int) -> None:
-    """Note that a revision wrote items, and forget old notes."""
+    """Note that a revision wrote items, and delete old notes."""
     old = ITEM_WRITES.c.revision <= revision - KEPT_WRITES
     await connection.execute(delete(ITEM_WRITES).where(ITEM_WRITES.c.shop == shop, old))
     await connection.execute(insert(ITEM_WRITES).values(shop=shop, revision=revision))
 
 
 async def changed_items(*, connection: AsyncConnection, shop: str, revision: int) -> Sequence[ItemRow]:
-    """Return the items that were written after a revision, as they are now, in the order of their rows."""
+    """Return the current state of the items written after a revision, in the order of their rows."""
     result = await connection.stream(select_items(shop).where(ITEMS.c.revision > revision))
     return [row async for partition in result.partitions(_AT_ONCE) for row in partition]

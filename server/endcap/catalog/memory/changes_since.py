@@ -1,4 +1,4 @@
-"""The changes of a shop, for a process that holds an earlier revision of it."""
+"""The changes of a shop, for a process that holds an earlier revision of the shop."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,13 +16,13 @@ from endcap.catalog.items.write_log import ItemRow, changed_items
 
 @dataclass(frozen=True, slots=True)
 class ShopChanges:
-    """The changes after one revision, up to another."""
+    """The changes of a shop after one revision, up to another."""
 
     shop: ShopRecord
-    """At the later revision."""
+    """The shop at the later revision."""
 
     events: Mapping[int, Sequence[Event]]
-    """By revision."""
+    """The new events, by revision."""
 
     rebuilds: AbstractSet[int]
     """Revisions that changed bundles or placements."""
@@ -31,11 +31,11 @@ class ShopChanges:
     """Revisions that wrote items."""
 
     items: Sequence[ItemRow]
-    """The items that were written, as they are now."""
+    """The current state of the items that were written."""
 
     @property
     def revisions(self) -> AbstractSet[int]:
-        """The revisions of which it is known what they changed."""
+        """The revisions whose changes are known."""
         return self.events.keys() | self.rebuilds | self.item_writes
 
 
@@ -43,9 +43,9 @@ async def read_changes_since(*, connection: AsyncConnection, shop: str, revision
     """Return the changes of a shop after a revision.
 
     Args:
-        connection: One that reads.
+        connection: A connection that reads.
         shop: The shop's id.
-        revision: The one before.
+        revision: The earlier revision.
 
     Raises:
         NotFound: The shop does not exist.

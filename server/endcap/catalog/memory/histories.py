@@ -1,8 +1,8 @@
-"""Histories: what every user and visitor of one shop did, in memory, as rows of one vocabulary.
+"""Histories: the events of every user and visitor of one shop, in memory, as rows of one vocabulary.
 
-Loaded events lie sorted in columns, 20 bytes each; what comes in later is kept in the order of arrival
-with an index by person, until ``adopt`` holds it sorted. A visitor's events stay the visitor's own: those of
-a user are put together from the user's and the linked visitors' when they are asked for, so a link costs
+Loaded events are kept sorted in columns, 20 bytes each. Later events are kept in the order of arrival, with
+an index by person, until ``adopt`` takes over a sorted copy. A visitor's events stay the visitor's own: the
+history of a user is assembled on request from the events of the user and of linked visitors, so a link costs
 nothing and can change.
 """
 
@@ -21,10 +21,10 @@ from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
 
 
 LENGTH = 1_000
-"""The number of events of a history that strategies get, the newest ones."""
+"""The number of newest events that a history gives to strategies."""
 
 SEEN_TYPES = ("purchase",)
-"""The event types that make an item seen, unless a placement names others."""
+"""The default of the event types that make an item seen."""
 
 _Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]  # rows, type codes, times
 
@@ -37,8 +37,8 @@ class Histories:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.revision = 0
-        """Every event of this revision of the shop and of earlier ones is in."""
-        self._ahead: set[int] = set()  # later revisions that are in, where one before is not
+        """The last revision of the shop up to which all events are included."""
+        self._ahead: set[int] = set()  # later revisions that are included although an earlier one is not
         self._vocabulary = vocabulary
         self.users: dict[str, int] = {}
         """The people who have events as users, by user id."""
@@ -46,7 +46,7 @@ class Histories:
         """Those who have events as visitors, by visitor id."""
         self._user_of = array("i")  # by person: the user whom the events count for, or the person's own
         self.epoch = 0
-        """Counts up when the sorted events are others."""
+        """A number that increases whenever the sorted events are replaced."""
         self._visitors_of: dict[int, set[int]] = {}
         self._type_codes: dict[str, int] = {}
         self._type_names = np.empty(0, np.str_)
@@ -55,7 +55,7 @@ class Histories:
         self._offsets = np.zeros(1, np.int64)
         self._sorted: _Columns = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64))
 
-        # In the order of arrival; _recent has the places of each person's events.
+        # In the order of arrival; _recent holds the indices of each person's events.
         self._recent: dict[int, array[int]] = {}
         self._new_people = array("i")
         self._new_rows = array("i")
@@ -70,20 +70,20 @@ class Histories:
         return len(self._sorted[0]) + len(self._new_rows)
 
     def append(self, events: Iterable[Event]) -> None:
-        """Add events; one that carries both a user and a visitor links the two."""
+        """Add events; an event with both a user and a visitor links the two."""
         self.extend(
             (event.user_id, event.visitor_id, event.item_id, event.type, event.time) for event in events
         )
 
     def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
-        """Add events as tuples of user id, visitor id, item id, type and time, which takes half the time."""
+        """Add events as tuples of user id, visitor id, item id, type and time, faster than ``append``."""
         first = len(self._new_rows)
         self.load(rows)
         for place in range(first, len(self._new_rows)):
             self._recent.setdefault(self._new_people[place], array("i")).append(place)
 
     def load(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
-        """Add events as ``extend`` does, that nobody asks for before all are sorted in."""
+        """Add events like ``extend`` but without an index; ``adopt`` must follow before they are read."""
         for user_id, visitor_id, item_id, event_type, time in rows:
             if user_id is None:
                 person = self._visitor(visitor_id or "")
@@ -98,7 +98,7 @@ class Histories:
                 self._append(person, row, type_code, time)
 
     def follow(self, vocabulary: Vocabulary) -> None:
-        """Use a vocabulary that holds further items after the last one, and add what waited for them."""
+        """Switch to a vocabulary with further items at the end, and add the events that waited for them."""
         for row in range(len(self._vocabulary), len(vocabulary)):
             waiting = self._waiting.pop(vocabulary.ids[row], ())
             for person, type_code, time in zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True):
@@ -106,7 +106,7 @@ class Histories:
         self._vocabulary = vocabulary
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
-        """Add the events of one revision, unless they are in; revisions may come in any order."""
+        """Add the events of one revision, unless they are included; revisions may come in any order."""
         if not self.has(revision):
             self.append(events)
             self._ahead.add(revision)
@@ -114,16 +114,16 @@ class Histories:
                 self.reach(self.revision + 1)
 
     def has(self, revision: int) -> bool:
-        """Say whether the events of a revision are in."""
+        """Return whether the events of a revision are included."""
         return revision <= self.revision or revision in self._ahead
 
     def reach(self, revision: int) -> None:
-        """Say that every event of ``revision`` and of earlier ones is in."""
+        """Note that all events up to a revision are included."""
         self.revision = max(self.revision, revision)
         self._ahead = {ahead for ahead in self._ahead if ahead > self.revision}
 
     def link(self, visitor_id: str, user_id: str) -> None:
-        """Say that a visitor is a user; a new link replaces the old one."""
+        """Link a visitor to a user; a new link replaces the old one."""
         visitor, user = self._visitor(visitor_id), self._user(user_id)
         before = self._user_of[visitor]
         if before != user:
@@ -153,8 +153,8 @@ class Histories:
     def of(self, user_id: str | None = None, visitor_id: str | None = None) -> History:
         """Return the newest ``LENGTH`` events of a person, oldest first.
 
-        A visitor that is linked is its user; one that is not adds its events to those of ``user_id``.
-        Unknown people have an empty history.
+        A linked visitor stands for its user; the events of an unlinked visitor are added to those of
+        ``user_id``. Unknown people have an empty history.
         """
         rows, types, times = self._columns(self._people(user_id, visitor_id), LENGTH)
         newest = np.argsort(times, kind="stable")[-LENGTH:]
@@ -168,7 +168,7 @@ class Histories:
         types: Sequence[str] = SEEN_TYPES,
         since: int = 0,
     ) -> Rows:
-        """Return the rows that a person has seen, ascending, each once.
+        """Return the rows that a person has seen, in ascending order without repeats.
 
         Args:
             user_id: As for ``of``.
@@ -182,7 +182,7 @@ class Histories:
         return seen
 
     def log(self) -> EventLog:
-        """Return all events as they are now, for another thread."""
+        """Return a copy of all events, for another thread."""
         return EventLog(
             epoch=self.epoch,
             revision=self.revision,
@@ -200,7 +200,7 @@ class Histories:
         )
 
     def adopt(self, events: SortedEvents) -> bool:
-        """Hold the events sorted from now on; return False where some were taken out meanwhile."""
+        """Take over sorted events; return False if the log they come from is outdated."""
         if events.epoch != self.epoch:
             return False
         done = events.recent_count
@@ -219,7 +219,7 @@ class Histories:
 
     @property
     def awaited(self) -> int:
-        """The last revision whose events are in, whether or not those of all earlier ones are."""
+        """The last revision whose events are included, even if earlier revisions are missing."""
         return max(self._ahead, default=self.revision)
 
     def _add(self, person: int, row: int, type_code: int, time: int) -> None:
@@ -289,7 +289,7 @@ class Histories:
         return people
 
     def _columns(self, people: Sequence[int], newest: int | None = None) -> _Columns:
-        """Return the events of people, in no order, cut to the newest ones of each when that is asked."""
+        """Return the events of people, unordered; with ``newest``, only that many newest events of each."""
         places = [slice(*self._offsets[person : person + 2]) for person in people if self._has_sorted(person)]
         if newest is not None:
             places = [slice(max(place.start, place.stop - newest), place.stop) for place in places]

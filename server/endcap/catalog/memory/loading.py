@@ -30,12 +30,12 @@ from endcap.sdk.catalog_view import CatalogView, EventColumns, build_view
 from endcap.sdk.vocabulary import UNKNOWN, Vocabulary
 
 
-_ROWS, _ITEMS = 2_000, 5_000  # rows, and items, that are Python objects at a time
+_ROWS, _ITEMS = 2_000, 5_000  # rows, and items, held as Python objects at a time
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedShop:
-    """A shop at one revision. The histories are in rows of the view."""
+    """A shop at one revision. The histories refer to items by rows of the view."""
 
     shop: ShopRecord
     timed_view: TimedView
@@ -48,15 +48,15 @@ class LoadedShop:
 
 
 async def load_shop(database: Database, shop: str, *, now: int) -> LoadedShop:
-    """Load a shop as one transaction sees it, in a thread of its own with a connection of its own.
+    """Load a shop in one transaction, in a separate thread with a separate connection.
 
-    The view counts ages back from the newest event, so that a shop whose events stopped some time ago still
-    has young ones.
+    The view counts ages back from the newest event, so a shop whose events stopped some time ago still has
+    recent ones.
 
     Args:
-        database: Where it is.
-        shop: Its id.
-        now: Unix milliseconds of the moment that says which items can be bought.
+        database: The database of the shop.
+        shop: The shop's id.
+        now: Unix milliseconds of the moment of availability.
 
     Raises:
         NotFound: The shop does not exist.
@@ -67,13 +67,13 @@ async def load_shop(database: Database, shop: str, *, now: int) -> LoadedShop:
 async def load_paid_prices(
     database: Database, shop: str, currency: str, vocabulary: Vocabulary
 ) -> NDArray[np.float64]:
-    """Return the median of what was paid for each item, in the shop's currency, read in a thread of its own.
+    """Return the median paid price of each item, in the shop's currency, read in a separate thread.
 
     Args:
-        database: Where it is.
+        database: The database of the shop.
         shop: The shop's id.
-        currency: ISO 4217 code of its prices.
-        vocabulary: The rows of its items.
+        currency: ISO 4217 code of the shop's prices.
+        vocabulary: The rows of the shop's items.
     """
     return await database.read_elsewhere(
         partial(_paid_prices, shop=shop, currency=currency, vocabulary=vocabulary)
@@ -116,7 +116,7 @@ async def _histories(
     )
     async for part in _partitions(connection, events):
         histories.load(part)
-    # The events give the same links, but for those whose events are no longer kept.
+    # Events give the same links, except links whose events are no longer kept.
     links = select(VISITORS.c.id, VISITORS.c.user_id).where(
         VISITORS.c.shop == shop.id, VISITORS.c.user_id.is_not(None)
     )
@@ -131,7 +131,7 @@ async def _histories(
 async def _paid_prices(
     connection: AsyncConnection, *, shop: str, currency: str, vocabulary: Vocabulary
 ) -> NDArray[np.float64]:
-    # Grouped in the database: an item has few prices, however often it was bought.
+    # Grouped in the database: an item has few distinct prices, however often it was bought.
     query = (
         select(EVENTS.c.item_id, EVENTS.c.price_nanos, func.count())
         .where(

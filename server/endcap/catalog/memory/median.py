@@ -9,13 +9,13 @@ from endcap.sdk.vocabulary import Rows
 def medians(
     rows: Rows, values: NDArray[np.float64], counts: NDArray[np.int64], row_count: int
 ) -> NDArray[np.float64]:
-    """Return the median of each row's values, the lower one of two that are in the middle.
+    """Return the median of each row's values; of two values in the middle, the lower one.
 
     Args:
         rows: The row that each value belongs to.
-        values: None of them NaN.
+        values: The values, without NaN.
         counts: How often each value occurs, at least once.
-        row_count: How many rows there are.
+        row_count: The number of rows.
 
     Returns:
         ``(row count,)``; NaN for a row without values.

@@ -1,4 +1,4 @@
-"""Bringing the view of a shop up to date with the items that were written since."""
+"""Updating the view of a shop with the items that were written since it was built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,22 +22,22 @@ from endcap.sdk.vocabulary import frozen
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedView:
-    """The items of a shop at one revision, and which can be bought at one moment."""
+    """The items of a shop at one revision, with their availability at one moment."""
 
     view: CatalogView
     schedule: Schedule
 
     changes_at: int
-    """Unix milliseconds of the first moment at which others can be bought."""
+    """Unix milliseconds of the next moment at which the availability changes."""
 
     revision: int
-    """That of the shop when items were written last."""
+    """The shop's revision of the last write of items."""
 
     counts: UserCounts
-    """Those of the view, at a revision of their own."""
+    """The user counts of the view, which have their own revision."""
 
     def expired(self, now: int) -> Rows:
-        """Return the rows that the view calls available and that can be bought no more at a moment.
+        """Return the rows that are available in the view but have expired at a moment.
 
         Args:
             now: Unix milliseconds of the moment.
@@ -67,7 +67,7 @@ def with_counts(timed_view: TimedView, shop: str, counts: UserCounts) -> TimedVi
     Args:
         timed_view: The items.
         shop: The shop's id.
-        counts: Of as many rows, or of fewer where some are new.
+        counts: The user counts; they have fewer rows than the view if some items are new.
     """
     users_by_age = {
         event_type: padded(users, len(timed_view.view), blank=0)
@@ -95,16 +95,16 @@ def with_paid_prices(timed_view: TimedView, paid_prices: NDArray[np.float64]) ->
 def update_timed_view(
     timed_view: TimedView, shop: ShopRecord, items: Sequence[ItemRow], *, now: int
 ) -> TimedView | None:
-    """Return the items of a shop at a later revision.
+    """Return the timed view of a shop at a later revision.
 
     Args:
-        timed_view: The items before.
+        timed_view: The timed view before.
         shop: The shop at the later revision.
-        items: What was written after the earlier one, in the order of the rows.
-        now: Unix milliseconds of the moment that says which items can be bought.
+        items: The items written after the earlier revision, in the order of the rows.
+        now: Unix milliseconds of the moment of availability.
 
     Returns:
-        None where only loading the shop again can tell, as for ``update_view``.
+        The timed view; None if the shop must be loaded again, as for ``update_view``.
     """
     rows = np.array([item.position for item in items], np.int32)
     schedule = timed_view.schedule.updated(rows, items)
@@ -122,13 +122,13 @@ def update_timed_view(
 
 
 def item_columns(items: Sequence[ItemRow], shop: ShopRecord, available: NDArray[np.bool_]) -> ItemColumns:
-    """Turn items into columns.
+    """Convert items to columns.
 
     Args:
         items: Rows of ``select_items``.
-        shop: Says in which currency amounts are compared, those in another one being unknown, and which
-            attributes there are of which types, values of other types being left out.
-        available: Which of them can be bought.
+        shop: The shop. Amounts in another currency than the shop's are unknown, and attribute values of
+            another type than defined are left out.
+        available: Whether each item can be bought.
     """
     return ItemColumns(
         ids=[item.id for item in items],
@@ -152,17 +152,17 @@ def item_columns(items: Sequence[ItemRow], shop: ShopRecord, available: NDArray[
 
 
 def view_version(shop: str, items: int, counts: int) -> str:
-    """Return the name of a shop's view: two views of one name say the same.
+    """Return the name of a shop's view; two views of one name have the same content.
 
     Args:
         shop: The shop's id.
-        items: The revision at which items were written last.
-        counts: The revision whose events are counted, all earlier ones included.
+        items: The revision of the last write of items.
+        counts: The last revision whose events are counted.
     """
     return f"{shop}@{max(items, counts)}" + (f"/{counts}" if counts < items else "")
 
 
 def _prices(items: Sequence[ItemRow], column: str, currency: str) -> NDArray[np.float64]:
-    """Return amounts in the shop's currency, NaN for none; those in another one cannot be compared."""
+    """Return amounts in the shop's currency; NaN for missing amounts and other currencies."""
     amounts = [getattr(item, column) if item.currency in {"", currency} else None for item in items]
     return np.array([np.nan if nanos is None else to_units(nanos) for nanos in amounts], np.float64)

@@ -1,9 +1,9 @@
-"""How many users did what to each item, brought up to date with each event instead of counted anew.
+"""The number of users by item and event type, updated with each event instead of counted anew.
 
-The sorted events of the histories are counted once: the base. Later events and links concern few people; what
-these people count for in the base is taken off, and what they count for now is put on. That is exact, for a
-user is counted by the user's own events alone. The base is counted again when ages move on, and when much
-has come in since.
+The sorted events of the histories are counted once: the base. Later events and links concern few people.
+Their contribution to the base is subtracted, and their current contribution is added. The result is exact,
+because a user's contribution depends only on the user's own events. The base is counted again when ages
+advance, or when many events have arrived since.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ from endcap.sdk.vocabulary import Rows, frozen
 
 
 AGE_STEP = 300_000
-"""Milliseconds in which ages move on: they count back from the newest event, rounded up to a whole step."""
+"""Milliseconds by which ages advance: they count back from the newest event, rounded up to a step."""
 
-_UNSORTED = 10_000  # events, besides a quarter of the sorted ones, that are added to a base at most
+_UNSORTED = 10_000  # the most unsorted events on top of a base, besides a quarter of the sorted ones
 
 _Counts: TypeAlias = Mapping[str, NDArray[np.int32]]
 
 
 @dataclass(frozen=True, slots=True)
 class EventColumnsByPerson:
-    """Events of numbered people; the numbers of users are those of the people who are users."""
+    """Events of numbered people; a user has the same number as a person."""
 
     people: NDArray[np.int32]
     rows: Rows
@@ -54,10 +54,10 @@ class EventColumnsByPerson:
 
 @dataclass(frozen=True, eq=False)
 class EventLog:
-    """All events of a shop as the histories had them at one moment, for another thread."""
+    """A copy of all events of a shop at one moment, for another thread."""
 
     epoch: int
-    """Names the sorted events: another one when they are sorted again, or somebody was forgotten."""
+    """Identifies the sorted events; changes when they are sorted again or a person is forgotten."""
 
     revision: int
     row_count: int
@@ -67,29 +67,29 @@ class EventLog:
     """The user that each person counts as."""
 
     offsets: NDArray[np.int64]
-    """Person ``p`` owns ``[offsets[p]:offsets[p + 1]]`` of what is sorted."""
+    """Person ``p`` owns ``[offsets[p]:offsets[p + 1]]`` of the sorted events."""
 
     columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
-    """What is sorted by person, then time: rows, types, times."""
+    """The events sorted by person, then time: rows, types, times."""
 
     recent: EventColumnsByPerson
-    """What came in since, in the order of arrival."""
+    """The later events, in the order of arrival."""
 
     @cached_property
     def sorted(self) -> EventColumnsByPerson:
-        """What is sorted."""
+        """The sorted events."""
         people = np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), np.diff(self.offsets))
         return EventColumnsByPerson(people, *self.columns)
 
     def newest(self) -> int:
-        """Return the time of the newest event, 0 where there is none."""
+        """Return the time of the newest event, or 0 without events."""
         times = (self.columns[2], self.recent.times)
         return max(int(each.max(initial=0)) for each in times)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SortedEvents:
-    """The events of a log sorted again: what the histories hold from now on in its place."""
+    """The events of a log after sorting, with which the histories replace their own."""
 
     epoch: int
     recent_count: int
@@ -99,7 +99,7 @@ class SortedEvents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UserCounts:
-    """Users by event type, age bucket and row, as ``CatalogView.users_by_age`` has them."""
+    """Number of users by event type, age bucket and row, as in ``CatalogView.users_by_age``."""
 
     users_by_age: _Counts
     as_of: int
@@ -107,18 +107,18 @@ class UserCounts:
     epoch: int
 
     base: _Counts
-    """Those of the sorted events alone."""
+    """The counts of the sorted events alone."""
 
     base_users: NDArray[np.int32]
     """The user that each person counted as in the base."""
 
     def are_of(self, epoch: int, revision: int) -> bool:
-        """Say whether they are those of the histories at an epoch and a revision."""
+        """Return whether the counts belong to the histories at an epoch and a revision."""
         return (self.epoch, self.revision) == (epoch, revision)
 
 
 def is_due(counts: UserCounts | None, log: EventLog) -> bool:
-    """Say whether the events are to be sorted, and all of them counted: ages moved on, or much came in."""
+    """Return whether to sort and count all events again: ages advanced, or many events arrived."""
     return (
         counts is None
         or counts.epoch != log.epoch
@@ -132,9 +132,9 @@ def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEve
 
     Args:
         log: The events.
-        keep_days: Events that are so many days older than the newest one are left out, as ``prune_shop``
-            deletes them; 0 for none.
-        now: Unix milliseconds; events of a later time do not make others old.
+        keep_days: Events more than this many days older than the newest are left out, as in ``prune_shop``;
+            0 keeps all.
+        now: Unix milliseconds; later events are ignored when the newest is determined.
     """
     events = log.sorted + log.recent
     if keep_days:
@@ -148,7 +148,7 @@ def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEve
 
 
 def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
-    """Return the counts of a log, from those of an earlier one where that is less work."""
+    """Return the counts of a log, updated from earlier counts where possible."""
     as_of = _as_of(log)
     if counts is None or counts.epoch != log.epoch or counts.as_of != as_of:
         base: _Counts = _count(log.sorted, log.users, log, as_of)
@@ -168,7 +168,7 @@ def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
 
 
 def _touched(log: EventLog, base_users: NDArray[np.int32]) -> NDArray[np.bool_] | None:
-    """Return the users whose events differ from those of the base; None where none do."""
+    """Return whether each user's events differ from the base; None if no user's do."""
     moved = np.flatnonzero(log.users[: len(base_users)] != base_users)
     if not len(moved) and not len(log.recent.people):
         return None
@@ -176,7 +176,7 @@ def _touched(log: EventLog, base_users: NDArray[np.int32]) -> NDArray[np.bool_] 
     touched[log.users[log.recent.people]] = True
     touched[log.users[moved]] = True
     touched[base_users[moved]] = True
-    # One who was linked counted as nobody else before: the events of each are told by both numbers.
+    # A person who was linked since counted as another user in the base, so both users are touched.
     known = log.recent.people[log.recent.people < len(base_users)]
     touched[base_users[known]] = True
     return touched
@@ -201,7 +201,7 @@ def _sum(base: _Counts, before: _Counts, after: _Counts, row_count: int) -> _Cou
         summed = np.zeros((AGE_BUCKETS, row_count), np.int32)
         for counts, sign in ((base, 1), (before, -1), (after, 1)):
             if name in counts:
-                count = counts[name]  # of fewer rows where some are new
+                count = counts[name]  # has fewer rows if some are new
                 summed[:, : count.shape[1]] += sign * count
         total[name] = frozen(summed)
     return total

@@ -1,7 +1,6 @@
-"""Tombstones: what is left of people who were deleted, so that nothing of them is stored again.
+"""Tombstones of deleted people, which keep their data from being stored again.
 
-A tombstone is a keyed hash of the id. The id is not in it, and only who holds the shop's key can ask whether
-an id is meant.
+A tombstone is a keyed hash of an id. It does not contain the id, and testing an id requires the shop's key.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ from endcap.catalog.database.tables import SHOPS, TOMBSTONES
 
 _DIGEST_BYTES = 16
 
-# Most shops have no tombstone: they pay for one look, and for no hashes.
+# Most shops have no tombstones; they need only this query and no hashes.
 _KEY_OF_TOMBSTONES = select(SHOPS.c.token_key).where(
     SHOPS.c.id == bindparam("shop_id"),
     exists(select(TOMBSTONES.c.digest).where(TOMBSTONES.c.shop == SHOPS.c.id)),
@@ -27,7 +26,7 @@ _KEY_OF_TOMBSTONES = select(SHOPS.c.token_key).where(
 
 
 class _Act(Protocol):
-    """Something that somebody did."""
+    """An event or exposure, which names a user, a visitor or both."""
 
     @property
     def user_id(self) -> str | None: ...
@@ -45,7 +44,7 @@ class People:
 
     @classmethod
     def of(cls, acts: Sequence[_Act]) -> Self:
-        """Return those who did something."""
+        """Return the people named by acts."""
         return cls(
             frozenset(act.user_id for act in acts if act.user_id is not None),
             frozenset(act.visitor_id for act in acts if act.visitor_id is not None),
@@ -57,14 +56,14 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class DeletedPeople:
-    """Those of a shop, with the key that says whom they mean."""
+    """The tombstones of a shop, with the key of their hashes."""
 
     shop: str
     key: bytes
     digests: frozenset[bytes]
 
     def among(self, people: People) -> People:
-        """Return those of some people that were deleted."""
+        """Return the deleted ones among some people."""
         return People(
             frozenset(each for each in people.users if _digest(self.key, "user", each) in self.digests),
             frozenset(each for each in people.visitors if _digest(self.key, "visitor", each) in self.digests),
@@ -72,7 +71,7 @@ class DeletedPeople:
 
 
 async def read_deleted_people(connection: AsyncConnection) -> list[DeletedPeople]:
-    """Return the tombstones of every shop that has any; of a schema without them there are none."""
+    """Return the tombstones of every shop that has any; empty if the schema has no table of them."""
     if not await connection.run_sync(lambda each: inspect(each).has_table(TOMBSTONES.name)):
         return []
     query = select(SHOPS.c.id, SHOPS.c.token_key, TOMBSTONES.c.digest).join_from(SHOPS, TOMBSTONES)
@@ -83,7 +82,7 @@ async def read_deleted_people(connection: AsyncConnection) -> list[DeletedPeople
 
 
 async def find_deleted(*, connection: AsyncConnection, shop: str, named: People) -> People:
-    """Return those of some people that were deleted."""
+    """Return the deleted ones among some people."""
     key = (await connection.execute(_KEY_OF_TOMBSTONES, {"shop_id": shop})).scalar()
     if key is None:
         return People()
@@ -97,12 +96,12 @@ async def find_deleted(*, connection: AsyncConnection, shop: str, named: People)
 
 
 async def remember_deleted(*, connection: AsyncConnection, shop: str, people: People) -> None:
-    """Keep people from being stored again.
+    """Store tombstones of people, so that they are not stored again.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The id of a shop that exists.
-        people: Who was deleted.
+        people: The deleted users and visitors.
     """
     key = (await connection.execute(select(SHOPS.c.token_key).where(SHOPS.c.id == shop))).scalar_one()
     digests = [_digest(key, "user", user_id) for user_id in people.users]
@@ -111,12 +110,12 @@ async def remember_deleted(*, connection: AsyncConnection, shop: str, people: Pe
 
 
 async def put_back(*, connection: AsyncConnection, shop: str, digests: Iterable[bytes]) -> None:
-    """Store tombstones, of which some may be there, that were made with the key of the shop.
+    """Store tombstones that were made with the shop's key; existing ones are kept.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The id of a shop that exists.
-        digests: Theirs.
+        digests: The keyed hashes.
     """
     rows = [(shop, digest) for digest in digests]
     await insert_rows(connection=connection, table=TOMBSTONES, rows=rows, changed=())

@@ -1,10 +1,10 @@
-"""Forgetting: every trace of a user leaves the database in one transaction, and none comes back.
+"""Forgetting: one transaction deletes every trace of a user, and tombstones keep new traces out.
 
-What goes is the record, the key behind the pseudonym, the linked visitors, and the events and exposures of
-all of them. What somebody else did on a device that is now linked to the user stays theirs and loses the
-device's id. A tombstone for each id, which does not hold it, keeps late events and exposures out.
+It deletes the record, the key of the pseudonym, the linked visitors, and the events and exposures of the user
+and of these visitors. Events of another user on a device that is now linked to the user stay with the other
+user but lose the device's id. A tombstone for each id, a keyed hash, rejects late events and exposures.
 
-What is deleted is still in the files: erase it afterwards, again and again until nobody sees it any more.
+Deleted rows remain in the database's files until ``erase_forgotten`` succeeds, which readers can delay.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ from endcap.sdk.errors import NotFound
 
 _Value = TypeVar("_Value", int, str)
 
-_TABLES = (USER_RECORDS, USERS, VISITORS, EVENTS, EXPOSURES)  # those that name people
+_TABLES = (USER_RECORDS, USERS, VISITORS, EVENTS, EXPOSURES)  # the tables that name people
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +34,23 @@ class Forgotten:
     """The people who were forgotten."""
 
     people: People
-    """The users and visitors, to be taken out of memory too."""
+    """The users and visitors, to be removed from memory too."""
 
     event_count: int
     exposure_count: int
 
     revision: int
-    """The shop's revision that knows nothing of them."""
+    """The shop's revision after the deletion."""
 
 
 @dataclass(slots=True)
 class _Events:
-    """Events that carry an id of somebody, by their sequence."""
+    """Events that carry an id of the people to forget, by sequence."""
 
     own: set[int] = field(default_factory=set)
 
     of_others: set[int] = field(default_factory=set)
-    """Those of other users that carry the id of a visitor."""
+    """Events of other users that carry the id of a visitor to forget."""
 
 
 async def forget_user(
@@ -59,23 +59,23 @@ async def forget_user(
     """Remove every trace of users, and of the visitors linked to them.
 
     Args:
-        database: Where.
+        database: The database.
         shop: The shop's id.
-        named: The users; visitors among them go together with the users that they are linked to.
-        allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
+        named: The users and visitors; a linked visitor is forgotten together with its user.
+        allow_missing: Whether a user without a trace counts as removed; late events are rejected anyway.
 
     Raises:
         NotFound: The user has no trace, or the shop does not exist.
     """
     found = _Events()
-    # There is no index of events by person, for every event would pay for it: all of them are looked
-    # through, before the transaction that keeps others from writing.
+    # Events have no index by person, since every event would pay for it. All events are scanned before the
+    # transaction that keeps others from writing.
     async with database.read() as connection:
         searched = (await get_shop(connection=connection, shop=shop)).revision
         expected = await _with_links(connection, shop, named)
         await _find_events(connection, shop, expected, found, after=0)
     async with database.write() as connection:
-        # The strongest lock: events and exposures are there before, or find the tombstones.
+        # The strongest lock: events and exposures are stored before it, or meet the tombstones.
         await connection.execute(select(SHOPS.c.id).where(SHOPS.c.id == shop).with_for_update())
         people = await _with_links(connection, shop, named)
         if people != expected:
@@ -85,14 +85,14 @@ async def forget_user(
 
 
 async def forget_again(database: Database, tombstones: DeletedPeople) -> int:
-    """Remove people from a shop, as it was restored, who were deleted since.
+    """Remove people from a restored shop who were deleted after its backup.
 
-    Late events of theirs are refused again, unless the shop has another key: it was made anew in between, and
-    only who is there by name is known.
+    Their late events are rejected again, unless the shop has another key. Such a shop was created anew in
+    between; then only people whom the backup names can be found.
 
     Args:
-        database: Where the shop may be.
-        tombstones: Those that the shop had.
+        database: The restored database, which may lack the shop.
+        tombstones: The tombstones of the shop before the restore.
 
     Returns:
         How many users and visitors were removed.
@@ -108,7 +108,7 @@ async def forget_again(database: Database, tombstones: DeletedPeople) -> int:
         named = tombstones.among(await _everybody(connection, shop))
         if not named:
             return 0
-        # A visitor takes nobody along here: they may have been somebody else's once, who was not deleted.
+        # A visitor's user stays: the visitor may once have been linked to a user who was not deleted.
         people = People(named.users, named.visitors | await _visitors_of(connection, shop, named.users))
         found = _Events()
         await _find_events(connection, shop, people, found, after=0)
@@ -117,10 +117,10 @@ async def forget_again(database: Database, tombstones: DeletedPeople) -> int:
 
 
 async def erase_forgotten(database: Database) -> bool:
-    """Take from the database's files what is left there of people who were forgotten.
+    """Erase remains of forgotten people from the database's files.
 
     Returns:
-        Whether nothing is left; if not, somebody reads an older state, or writes: try again.
+        Whether nothing is left. If False, a transaction reads an older state or writes: try again.
 
     Raises:
         Unavailable: The database does not answer.
@@ -132,7 +132,7 @@ async def erase_forgotten(database: Database) -> bool:
 
 
 async def _with_links(connection: AsyncConnection, shop: str, named: People) -> People:
-    """Return people with the users that the visitors are linked to, and with all visitors of the users."""
+    """Return people together with the users of the visitors, and all visitors of the users."""
     linked = select(VISITORS.c.user_id).where(
         VISITORS.c.shop == shop,
         is_among(connection, VISITORS.c.id, list(named.visitors)),
@@ -153,7 +153,7 @@ async def _visitors_of(connection: AsyncConnection, shop: str, users: frozenset[
 
 
 async def _everybody(connection: AsyncConnection, shop: str) -> People:
-    """Return whoever a shop names anywhere."""
+    """Return all users and visitors whom any table of a shop names."""
 
     async def named(*columns: Column[Any]) -> frozenset[str]:
         queries = [select(each).where(each.table.c.shop == shop, each.is_not(None)) for each in columns]
@@ -206,7 +206,7 @@ async def _forget(
 
 
 async def _forget_exposures(connection: AsyncConnection, shop: str, people: People) -> int:
-    """Delete exposures, and return how many."""
+    """Delete the exposures of people, and return their number."""
     of_shop = EXPOSURES.c.shop == shop
     count = 0
     for users in _chunks(people.users):

@@ -1,11 +1,11 @@
-"""Filters of users as conditions of SQL: by id, tags and language, for SQLite and PostgreSQL alike.
+"""Filters of users as SQL conditions: by id, tags and language, for SQLite and PostgreSQL.
 
 ::
 
     tags:vip AND NOT language_code = "de"
 
-The grammar is ``endcap.sdk.filter_grammar``'s. A record without a language is neither of a language nor of
-another one. Values only ever travel as parameters.
+``endcap.sdk.filter_grammar`` defines the grammar. A record without a language meets neither ``=`` nor ``!=``.
+Values are always passed as SQL parameters.
 """
 
 from collections.abc import Mapping
@@ -34,14 +34,14 @@ _FIELDS: Mapping[str, FieldType] = MappingProxyType(
 
 
 def user_condition(text: str, dialect: str) -> ColumnElement[bool]:
-    """Return the condition that the records meet which meet a filter; a blank one is met by all.
+    """Return a filter as a condition on user records; every record meets a blank filter.
 
     Args:
         text: The filter.
-        dialect: The database's name, as SQLAlchemy has it.
+        dialect: SQLAlchemy's name of the database: ``sqlite`` or ``postgresql``.
 
     Raises:
-        InvalidInput: The filter does not parse, or asks for anything but ids, tags and languages.
+        InvalidInput: The filter does not parse, or uses other fields than ids, tags and languages.
     """
     expression = parse(text)
     check_fields(expression, _FIELDS)
@@ -58,7 +58,7 @@ def _condition(expression: Expression, dialect: str) -> ColumnElement[bool]:
         case Not(operand):
             condition = not_(_condition(operand, dialect))
         case Literal(value):
-            refuse("users are looked for by a field: write id=, tags: or language_code=", value.position)
+            refuse("a filter of users needs fields: write id=, tags: or language_code=", value.position)
         case Comparison():
             condition = _compared(expression, dialect)
     return condition
@@ -67,12 +67,12 @@ def _condition(expression: Expression, dialect: str) -> ColumnElement[bool]:
 def _compared(comparison: Comparison, dialect: str) -> ColumnElement[bool]:
     column, value, is_not = _COLUMNS[comparison.field], comparison.value, Operator.NOT_EQUAL
     if value.has_wildcard:
-        refuse("* has no place in a filter of users: write the whole value", value.position)
+        refuse("a filter of users takes no *: write the whole value", value.position)
     if comparison.field != "tags":
         compared = column != value.text if comparison.operator == is_not else column == value.text
         return and_(column != "", compared)
     if comparison.operator == is_not:
-        refuse("tags take = and : only: write NOT tags:vip instead", comparison.position)
+        refuse("tags take only = and ':': write NOT tags:vip instead", comparison.position)
     if dialect == "postgresql":
         held: ColumnElement[bool] = type_coerce(column, JSONB).has_key(value.text)
         return held

@@ -1,4 +1,4 @@
-"""User records: what a shop says of its users. A user who only has events has none."""
+"""User records: the fields that a shop writes for its users. A user who only has events has no record."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from endcap.catalog.people.users import remember_users
 
 
 MAX_VISITORS = 100
-"""Linked visitors that a record names, those that were linked last."""
+"""The largest number of linked visitors that a record names; the newest links are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +28,27 @@ class UserRecord:
     language_code: str = ""
 
     created_time: int | None = None
-    """Unix milliseconds; None when writing keeps the stored time, or that of the first write."""
+    """Unix milliseconds; None in a write keeps the stored time, or sets the time of the write."""
 
     updated_time: int = 0
-    """Unix milliseconds of the last write; ignored when writing, as are the next ones."""
+    """Unix milliseconds of the last write; writes ignore this field and the next ones."""
 
     version: int = 0
-    """Counts the writes."""
+    """The number of writes."""
 
     visitor_ids: tuple[str, ...] = ()
     """The visitors that are linked to the user, the newest link first."""
 
     @property
     def etag(self) -> str:
-        """Names the stored state."""
+        """Identifies the stored state."""
         return str(self.version)
 
 
 async def get_user_records(
     *, connection: AsyncConnection, shop: str, user_ids: Iterable[str]
 ) -> dict[str, UserRecord]:
-    """Return by id the records of those of the users that have one."""
+    """Return the records of users by id; users without a record are left out."""
     wanted = list(dict.fromkeys(user_ids))
     found: dict[str, UserRecord] = {}
     for chunk in in_chunks(wanted):
@@ -71,11 +71,11 @@ async def list_user_records(
     """Return a page of records in the order of the users' ids.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many at most.
-        after: The last id of the page before; empty for the first page.
-        condition: What the rows must meet beyond that.
+        limit: The largest number to return.
+        after: The last id of the previous page; empty for the first page.
+        condition: A further condition that the rows must meet; None for no condition.
     """
     query = (
         select(USER_RECORDS)
@@ -93,12 +93,12 @@ async def list_user_records(
 async def upsert_user_records(
     *, connection: AsyncConnection, shop: str, records: Iterable[UserRecord], now: int
 ) -> None:
-    """Create records or replace those of the same users; of one user given twice, the last counts.
+    """Create records, or replace the records of the same users; if a user occurs twice, the last counts.
 
     Args:
-        connection: One that holds the shop's revision, so that nobody else writes them meanwhile.
+        connection: A connection that holds the shop's revision, so that nobody else writes records meanwhile.
         shop: The shop's id.
-        records: What to store.
+        records: The records to store.
         now: Unix milliseconds.
     """
     written = {record.id: record for record in records}
@@ -125,7 +125,7 @@ async def upsert_user_records(
 
 
 async def _records(connection: AsyncConnection, shop: str, rows: Sequence[RowMapping]) -> list[UserRecord]:
-    """Return the records of rows, with their visitors."""
+    """Return the records of rows, with the linked visitors."""
     place = func.row_number().over(
         partition_by=VISITORS.c.user_id,
         order_by=(func.coalesce(VISITORS.c.linked_time, 0).desc(), VISITORS.c.id),

@@ -1,4 +1,4 @@
-"""Users and visitors: who they are to the shop, and their pseudonyms outside of it."""
+"""Users and visitors: their ids, their links, and their pseudonyms in snapshots."""
 
 import hashlib
 import secrets
@@ -16,12 +16,12 @@ _KEY_BYTES = 16
 
 
 async def remember_users(*, connection: AsyncConnection, shop: str, created_times: Mapping[str, int]) -> None:
-    """Create the users that the shop does not know, each with a pseudonym key of its own.
+    """Create the users that the shop does not know, each with its own pseudonym key.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
-        created_times: Unix milliseconds by user id.
+        created_times: Creation times in Unix milliseconds, by user id.
     """
     keys = _new_keys(len(created_times))
     rows = [
@@ -41,10 +41,10 @@ async def remember_visitors(
     """Create the visitors that the shop does not know, and link visitors to users.
 
     Args:
-        connection: One that writes.
+        connection: A connection that writes.
         shop: The shop's id.
-        created_times: Unix milliseconds by visitor id.
-        links: User ids, and Unix milliseconds of the links, by visitor id; a new link replaces the old one.
+        created_times: Creation times in Unix milliseconds, by visitor id.
+        links: User id and time of the link in Unix milliseconds, by visitor id; a new link replaces the old.
     """
     keys = _new_keys(len(created_times))
     rows = []
@@ -60,13 +60,13 @@ async def remember_visitors(
 async def find_links(
     *, connection: AsyncConnection, shop: str, user_ids: Collection[str], visitor_ids: Collection[str]
 ) -> list[tuple[str, str]]:
-    """Return the links of some users and of some visitors, each as the ids of visitor and user.
+    """Return the links of some users and of some visitors, as pairs of visitor id and user id.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        user_ids: Up to 10,000.
-        visitor_ids: Up to 10,000.
+        user_ids: Users whose links to return; at most 10,000.
+        visitor_ids: Visitors whose links to return; at most 10,000.
     """
     query = select(VISITORS.c.id, VISITORS.c.user_id).where(
         VISITORS.c.shop == shop,
@@ -87,13 +87,13 @@ async def count_users(*, connection: AsyncConnection, shop: str) -> int:
 
 
 async def list_user_ids(*, connection: AsyncConnection, shop: str, limit: int, after: str = "") -> list[str]:
-    """Return a page of user ids, in order.
+    """Return a page of user ids, in ascending order.
 
     Args:
-        connection: Any.
+        connection: A connection that reads or writes.
         shop: The shop's id.
-        limit: How many at most.
-        after: The last id of the page before; empty for the first page.
+        limit: The largest number to return.
+        after: The last id of the previous page; empty for the first page.
     """
     query = (
         select(USERS.c.id).where(USERS.c.shop == shop, USERS.c.id > after).order_by(USERS.c.id).limit(limit)
@@ -107,5 +107,5 @@ def pseudonym(identifier: str, key: bytes) -> str:
 
 
 def _new_keys(count: int) -> list[bytes]:
-    randomness = secrets.token_bytes(count * _KEY_BYTES)  # one call of the system for all of them
+    randomness = secrets.token_bytes(count * _KEY_BYTES)  # one system call for all keys
     return [randomness[start : start + _KEY_BYTES] for start in range(0, len(randomness), _KEY_BYTES)]

@@ -1,1 +1,1 @@
-"""Reports about a shop's data, and its snapshot."""
+"""Reports about a shop's data, and the snapshot of a shop."""

@@ -1,4 +1,4 @@
-"""Counts a shop's data in the database; only the counts are loaded."""
+"""Counting a shop's data in the database; only the counts are loaded."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from endcap.catalog.reports.readiness import DAY, JUDGED_DAYS, Counts
 
 
 async def count_shop(*, connection: AsyncConnection, shop: str) -> Counts:
-    """Return a shop in numbers. It reads every event several times: a minute for ten million."""
+    """Return the counts of a shop. Reads every event several times: a minute for ten million events."""
     types = (
         select(EVENTS.c.type, func.count(), func.min(EVENTS.c.time), func.max(EVENTS.c.time))
         .where(EVENTS.c.shop == shop)
@@ -90,7 +90,7 @@ def _chosen(shop: str, learned: Sequence[str]) -> Select[*tuple[int, ...]]:
 
 
 def _choosers(shop: str, learned: Sequence[str], start: int) -> Select[*tuple[int, ...]]:
-    """Count choosers, their pairs, those with two items and more, and those with some before and after."""
+    """Count choosers, their pairs, choosers of two items or more, and choosers before and after ``start``."""
     who = func.coalesce(EVENTS.c.user_id, VISITORS.c.user_id, EVENTS.c.visitor_id)
     pairs = (
         select(

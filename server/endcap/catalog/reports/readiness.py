@@ -1,8 +1,8 @@
-"""Readiness: the families of strategies that a shop's data is enough for, from counts alone.
+"""Readiness: the families of strategies for which a shop's data is enough, judged from counts alone.
 
-The least and the recommended numbers of positives are those that Amazon Personalize asks of every shop:
-1,000 positives, 25 users who made two, and rather 50,000 and 1,000
-(https://docs.aws.amazon.com/personalize/latest/dg/domain-use-cases.html). The other limits are those of the
+The minimum and recommended numbers of positives are those of Amazon Personalize: at least 1,000 positives and
+25 users with two or more, better 50,000 and 1,000
+(https://docs.aws.amazon.com/personalize/latest/dg/domain-use-cases.html). The other limits come from the
 trainers and strategies that ship with Endcap.
 """
 
@@ -19,41 +19,41 @@ GOOD_POSITIVES = 50_000
 GOOD_RETURNING = 1_000
 
 LIST_LENGTH = 10
-"""Items of an answer, unless the caller asks for another number."""
+"""The default number of items in an answer."""
 
 MOST_DENSE_ITEMS = 20_000
-"""Items that a model of every two of them holds: ``ease`` and ``next_purchase``."""
+"""The largest number of items for models of all item pairs: ``ease`` and ``next_purchase``."""
 
 JUDGED_DAYS = 30
-"""The days that trainers hold back to measure what they have learned from the days before."""
+"""Days that trainers hold back to evaluate a model trained on the earlier days."""
 
 PURCHASE_DAYS = 56
-"""The days that ``next_purchase`` learns from: eight windows of seven."""
+"""Days of events that ``next_purchase`` needs: eight windows of seven days."""
 
 FEWEST_DESCRIBED = 0.5
-"""The share of items that need more than a title for ``content`` to tell items apart: half of a list."""
+"""The share of items that need more than a title, so that ``content`` can tell items apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A shop in numbers.
+    """The counts of a shop.
 
-    Positives are the events that trainers learn from: the purchases, or every event where there are none. A
+    Positives are the events that trainers learn from: purchases, or all events in a shop without purchases. A
     visitor who is linked to a user is that user.
     """
 
     items: int = 0
-    """Those that are not deleted."""
+    """Items that are not deleted."""
 
     described_items: int = 0
-    """Those with a description, a brand, categories or tags."""
+    """Items with a description, a brand, categories or tags."""
 
     users: int = 0
     visitors: int = 0
-    """Those that are no user."""
+    """Visitors who are not linked to a user."""
 
     events: Mapping[str, int] = field(default_factory=dict)
-    """By type."""
+    """Number of events by type."""
 
     first_time: int | None = None
     """Unix milliseconds of the oldest event."""
@@ -61,26 +61,26 @@ class Counts:
     last_time: int | None = None
 
     repeated_events: int = 0
-    """Events like another one in who, what, which and when."""
+    """Events that repeat another one of the same person, type, item and time."""
 
     unknown_events: int = 0
     """Events of items that the catalog does not hold."""
 
     unknown_items: int = 0
-    """The number of such items that they name."""
+    """The number of items that these events name."""
 
     positives: int = 0
     chosen_pairs: int = 0
-    """Choices that differ in who or in which, of items that the catalog holds."""
+    """Distinct pairs of a person and an item of the catalog in the positives."""
 
     chosen_items: int = 0
-    """Items of such pairs."""
+    """Distinct items of these pairs."""
 
     choosers: int = 0
-    """Users and visitors of such pairs."""
+    """Distinct users and visitors of these pairs."""
 
     returning: int = 0
-    """Choosers of two items and more."""
+    """Choosers of two items or more."""
 
     judged: int = 0
     """Choosers of the last 30 days who had chosen before."""
@@ -99,7 +99,7 @@ class Counts:
 
     @property
     def density(self) -> float:
-        """The share of all pairs of a chooser and an item that was chosen."""
+        """The chosen pairs as a share of all pairs of a chooser and an item."""
         return self.chosen_pairs / (self.choosers * self.items) if self.choosers and self.items else 0.0
 
 
@@ -108,7 +108,7 @@ class Level(StrEnum):
 
     ENOUGH = "enough"
     THIN = "thin"
-    """It works, and more data would make it better."""
+    """The strategies work, and more data would improve them."""
     TOO_LITTLE = "too little"
 
 
@@ -117,7 +117,7 @@ class ReadinessVerdict:
     """The verdict on the data for a family of strategies."""
 
     family: tuple[str, ...]
-    """Their names; or ``measuring``, which says how good they are."""
+    """The names of the strategies; or ``measuring``, the evaluation of models."""
 
     level: Level
     advice: str = ""
@@ -125,7 +125,7 @@ class ReadinessVerdict:
 
 
 def judge(counts: Counts) -> list[ReadinessVerdict]:
-    """Say for each family of strategies whether the data is enough, and what to do."""
+    """Judge for each family of strategies whether the data is enough, and advise what to do."""
     positives = _positives(counts)
     dense = positives if counts.items <= MOST_DENSE_ITEMS else _too_many_items(counts)
     next_purchase = dense if dense[0] is Level.TOO_LITTLE else _purchases(counts) or dense
@@ -198,7 +198,7 @@ def _too_many_items(counts: Counts) -> tuple[Level, str]:
 
 
 def _purchases(counts: Counts) -> tuple[Level, str] | None:
-    """Return the verdict on what ``next_purchase`` needs beside positives; None where it has it."""
+    """Return a verdict if the data lacks what ``next_purchase`` needs beside positives, else None."""
     if not counts.events.get("purchase"):
         return Level.TOO_LITTLE, "no event is a purchase: record purchases"
     if counts.days < PURCHASE_DAYS:

@@ -40,23 +40,23 @@ _ASSIGNMENT = ("experiment", "variant", "propensity")
 
 
 async def export_snapshot(database: Database, shop: str, place: Place) -> SnapshotManifest:
-    """Write a snapshot of a shop as of its newest event, as one transaction sees it.
+    """Write a snapshot of a shop as of its newest event, in one transaction.
 
-    Users, visitors and orders appear under pseudonyms, linked visitors under that of their user; whoever was
-    deleted does not appear. A deleted item is there and not available. Left out are events of items that the
-    catalog never held, and attribution tokens.
+    Users, visitors and orders appear under pseudonyms, and linked visitors under the pseudonym of their user.
+    Deleted people do not appear; deleted items appear as not available. The snapshot leaves out attribution
+    tokens and events of items that the catalog never held.
 
     Only the ids of users and visitors are held in memory all at once.
 
     Args:
-        database: Where the shop is.
-        shop: Its id.
-        place: A folder that does not exist yet, or ``s3://BUCKET/PREFIX`` where there is nothing yet.
+        database: The database of the shop.
+        shop: The shop's id.
+        place: A folder that does not exist yet, or ``s3://BUCKET/PREFIX`` with an unused prefix.
 
     Raises:
-        InvalidInput: There is something at the place already.
+        InvalidInput: The place is not empty.
         NotFound: The shop does not exist.
-        AlreadyExists: Somebody else writes to the same prefix.
+        AlreadyExists: Another process writes to the same prefix.
         FailedPrecondition: The bucket or the credentials are missing.
         Unavailable: The database or the object store does not answer.
     """
@@ -73,27 +73,27 @@ async def export_snapshot(database: Database, shop: str, place: Place) -> Snapsh
 
 @dataclass(frozen=True, slots=True)
 class _People:
-    """Who has a pseudonym. It is made of id and key when it is needed: keys are half as long."""
+    """The keys of pseudonyms. A pseudonym is computed when needed, since keys take half the memory."""
 
     user_keys: Mapping[str, bytes]
     visitor_keys: Mapping[str, bytes]
     links: Mapping[str, str]
-    """User ids by the visitors linked to them."""
+    """User ids, by linked visitor id."""
 
     def name(self, user_id: str | None, visitor_id: str | None) -> str | None:
-        """Return somebody's pseudonym; None for nobody that the shop knows."""
+        """Return the pseudonym of a person; None for a person whom the shop does not know."""
         identifier, key = self._key(user_id, visitor_id)
         return None if key is None else pseudonym(identifier, key)
 
     def order(self, user_id: str | None, visitor_id: str | None, order_id: str) -> str:
-        """Return the pseudonym of somebody's order; empty for none, and for nobody that the shop knows."""
+        """Return the pseudonym of a person's order; empty without an order or for an unknown person."""
         if not order_id:
             return ""
         _, key = self._key(user_id, visitor_id)
         return "" if key is None else pseudonym(f"order {order_id}", key)
 
     def _key(self, user_id: str | None, visitor_id: str | None) -> tuple[str, bytes | None]:
-        """Return under which id somebody is known, and the key; None for nobody that the shop knows."""
+        """Return the id and the key of a person; None for a person whom the shop does not know."""
         if user_id is None and visitor_id is not None:
             user_id = self.links.get(visitor_id)
             if user_id is None:
@@ -102,7 +102,7 @@ class _People:
 
 
 async def _newest(connection: AsyncConnection, shop: ShopRecord) -> int:
-    """Return the moment of the newest event; that at which the shop was created where there is none."""
+    """Return the time of the newest event, or the creation time of a shop without events."""
     query = select(func.max(EVENTS.c.time)).where(EVENTS.c.shop == shop.id)
     newest: int | None = (await connection.execute(query)).scalar()
     return shop.created_time if newest is None else newest
@@ -123,7 +123,7 @@ async def _write_people(connection: AsyncConnection, shop: str, writer: Snapshot
         )
         .join_from(USERS, USER_RECORDS, has_record, isouter=True)
         .where(user.shop == shop)
-        # By chance, so that not even the order says who is who.
+        # In random order, so that the order does not reveal who is who.
         .order_by(user.pseudonym_key)
     )
     async for partition in _partitions(connection, users):
@@ -191,7 +191,7 @@ async def _write_items(
 
 
 def _counted(attributes: str, shop: ShopRecord) -> str:
-    """Return the attributes of an item without those that do not count."""
+    """Return the attributes of an item that count."""
     if attributes == "{}":
         return attributes
     return json.dumps(store_attributes(counting(load_attributes(json.loads(attributes)), shop.attributes)))
@@ -217,7 +217,7 @@ async def _write_events(
             event.attribution,
         )
         .where(event.shop == shop.id, known)
-        # The database sorts on its disk what is too much for its memory.
+        # The database sorts on disk what does not fit its memory.
         .order_by(event.time, event.revision, event.sequence)
     )
     async for partition in _partitions(connection, query):
@@ -231,7 +231,7 @@ async def _write_events(
             )
             for user_id, visitor_id, *values, order_id, properties, attribution in partition
         ]
-        # Nobody's event may be of somebody who was deleted.
+        # An event of an unknown person may be of a deleted one.
         writer.append("events", _table(event_schema(), rows).filter(pl.col("user").is_not_null()))
 
 
@@ -278,7 +278,7 @@ async def _write_exposures(
 def _amount(
     nanos: ColumnElement[int], currency: ColumnElement[str], shop: ShopRecord
 ) -> ColumnElement[float]:
-    """Return an amount in the shop's currency; null for one in another, which cannot be compared."""
+    """Return an amount in the shop's currency; null for amounts in other currencies."""
     return case((currency.in_(("", shop.currency)), nanos / float(NANOS)))
 
 
@@ -290,12 +290,12 @@ async def _partitions(
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return a column of JSON as text, which polars reads faster than objects of Python."""
+    """Return a column of JSON as text, which polars parses faster than Python objects."""
     return cast(column, String)
 
 
 def _table(schema: pl.Schema, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
-    """Return rows as a table, whose lists, attributes and texts in other languages they hold as JSON."""
+    """Return rows as a table; the rows hold lists, attributes and localized texts as JSON."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
     return pl.DataFrame(
         [_column(name, kind, values) for (name, kind), values in zip(schema.items(), columns, strict=True)]
@@ -313,7 +313,7 @@ def _column(name: str, kind: pl.DataType, values: Sequence[Any]) -> pl.Series:
 
 
 def _attributes(stored: str) -> Mapping[str, TypedValue]:
-    if stored == "{}":  # as most are
+    if stored == "{}":  # as in most rows
         return {}
     attributes = load_attributes(json.loads(stored))
     return {

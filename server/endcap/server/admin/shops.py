@@ -48,7 +48,7 @@ class ShopEditor:
         if caller.validate_only:
             async with self.database.read() as connection:
                 if await _exists(connection, shop):
-                    raise AlreadyExists(f"there is a shop {shop!r} already: choose another id")
+                    raise AlreadyExists(f"shop {shop!r} already exists: choose another id")
             return _with_settings(
                 ShopRecord(id=shop, token_key=b"", revision=0, created_time=caller.time), settings
             )

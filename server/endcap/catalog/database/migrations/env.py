@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection that ``endcap.catalog.database.migration`` hands over."""
+"""Runs the revisions on the connection from ``endcap.catalog.database.migration``."""
 
 from alembic import context
 
@@ -8,7 +8,7 @@ from endcap.catalog.database.tables import METADATA
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    # SQLite changes most of a table only by building it anew.
+    # SQLite needs to rebuild a table for most changes.
     render_as_batch=True,
     transactional_ddl=True,
 )

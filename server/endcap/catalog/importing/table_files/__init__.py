@@ -1,1 +1,1 @@
-"""Files of rows, read piece by piece in constant memory, whatever their format: every cell is a text."""
+"""Files of rows in several formats, read piece by piece in constant memory; every cell is a text."""

@@ -29,7 +29,7 @@ _OPEN_QUOTE = "a quote is not closed, or something follows one"
 
 
 class CsvFile:
-    """A CSV file; the delimiter is the one that its header has most of."""
+    """A CSV file; its delimiter is the candidate that occurs most often in the header."""
 
     has_header = True
 
@@ -37,7 +37,7 @@ class CsvFile:
         """Read the header.
 
         Raises:
-            InvalidInput: There is none, or it cannot be read.
+            InvalidInput: The header is missing or cannot be read.
         """
         self.path = path
         self.size = path.stat().st_size
@@ -62,7 +62,7 @@ class CsvFile:
                 )
 
     def _header(self) -> tuple[list[str], str, Position]:
-        """Return the names, the delimiter, and where the rows begin."""
+        """Return the column names, the delimiter, and the position of the first row."""
         with open_text(self.path) as stream:
             line = LineReader(stream, START).read()
         if line is None or line.is_cut:
@@ -70,7 +70,7 @@ class CsvFile:
         try:
             text = line.data.decode()
         except UnicodeDecodeError:
-            raise InvalidInput(f"{self.path} is not UTF-8: save it as that") from None
+            raise InvalidInput(f"{self.path} is not UTF-8: save it as UTF-8") from None
         delimiter = max(_DELIMITERS, key=text.count)
         try:
             (names,) = csv.reader([text], delimiter=delimiter, strict=True)
@@ -80,7 +80,7 @@ class CsvFile:
 
 
 def _rows(feed: "_Feed", delimiter: str, width: int) -> Iterator[tuple[int, list[str]] | Malformed]:
-    """Yield the number of the first line and the fields of each row; empty lines are none."""
+    """Yield the number of the first line and the fields of each row; skip empty lines."""
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
     while True:
         feed.begin_row()
@@ -89,14 +89,14 @@ def _rows(feed: "_Feed", delimiter: str, width: int) -> Iterator[tuple[int, list
         except StopIteration:
             return
         except (csv.Error, UnicodeDecodeError, _NoRowError) as error:
-            # A quote that is never closed must cost its own line, and not all that follow.
+            # A quote that is never closed must reject only its own line, not all following lines.
             reason = _OPEN_QUOTE if feed.has_several_lines else _reason(error)
             yield feed.give_back().malformed(reason)
             continue
         if len(fields) == width:
             yield feed.first.number, fields
         elif fields:
-            yield feed.first.malformed(f"the line has {len(fields)} fields, and the header {width}")
+            yield feed.first.malformed(f"the line has {len(fields)} fields, but the header has {width}")
 
 
 def _reason(error: Exception) -> str:
@@ -108,11 +108,11 @@ def _reason(error: Exception) -> str:
 
 
 class _NoRowError(Exception):
-    """The line cannot be a row; the text says why."""
+    """The line cannot be a row; the message is the reason."""
 
 
 class _Feed:
-    """Gives lines to a ``csv.reader``, remembers those of the current row, and takes them back."""
+    """Feeds lines to a ``csv.reader``, and can feed the lines of the current row again."""
 
     def __init__(self, lines: LineReader) -> None:
         self._lines = lines
@@ -139,26 +139,26 @@ class _Feed:
 
     @property
     def first(self) -> Line:
-        """The first line of the row that was read last."""
+        """The first line of the current row."""
         return self._row[0]
 
     @property
     def has_several_lines(self) -> bool:
-        """Whether that row took more than one."""
+        """Whether the current row has more than one line."""
         return len(self._row) > 1
 
     @property
     def position(self) -> Position:
-        """The end of that row."""
+        """The position after the current row."""
         return START if self._last is None else self._last.position
 
     def begin_row(self) -> None:
-        """Forget the lines of the row before."""
+        """Forget the lines of the previous row."""
         self._row = []
         self._length = 0
 
     def give_back(self) -> Line:
-        """Have all lines of the row but the first read again, and return that one."""
+        """Return the first line of the current row, and feed its other lines again."""
         first, *others = self._row
         self._again.extendleft(reversed(others))
         self._row = [first]

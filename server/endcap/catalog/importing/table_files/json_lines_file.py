@@ -1,4 +1,4 @@
-"""JSON Lines files: an object a line, in UTF-8."""
+"""JSON Lines files: one object a line, in UTF-8."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from endcap.catalog.importing.table_files.table_file import (
 from endcap.catalog.importing.table_files.text_lines import TOO_LONG, Line, LineReader, open_text
 
 
-_SAMPLE = 1_000  # lines that are looked at for the names of columns
+_SAMPLE = 1_000  # lines that are read for the names of columns
 
 
 class JsonLinesFile:
-    """A JSON Lines file; an object has the columns that it has."""
+    """A JSON Lines file; each object may have other columns."""
 
     has_header = False
 
@@ -67,7 +67,7 @@ def _object(line: Line) -> dict[str, Any] | Malformed:
     try:
         value = _decode(line.data.decode())
         if b"\\u" in line.data:
-            json.dumps(value, ensure_ascii=False).encode()  # an escape can spell half a character
+            json.dumps(value, ensure_ascii=False).encode()  # an escape can spell a lone surrogate
     except UnicodeDecodeError:
         return line.malformed("the line is not UTF-8")
     except UnicodeEncodeError:

@@ -23,10 +23,10 @@ def open_table_file(path: Path) -> TableFile:
     """Open a file of rows.
 
     Raises:
-        InvalidInput: It is missing, cannot be read, or is of no format that is known.
+        InvalidInput: The file is missing or cannot be read, or its format is unknown.
     """
     if path.suffix not in FORMATS:
-        raise InvalidInput(f"{path} is of no known format: its name must end in {', '.join(FORMATS)}")
+        raise InvalidInput(f"{path} has an unknown format: its name must end in {', '.join(FORMATS)}")
     if not path.is_file():
         raise InvalidInput(f"{path} is missing: check its name and its folder")
     return FORMATS[path.suffix](path)

@@ -19,7 +19,7 @@ class ParquetFile:
         """Read the metadata of the file.
 
         Raises:
-            InvalidInput: It is no Parquet file.
+            InvalidInput: The file is not a Parquet file.
         """
         self.path = path
         try:
@@ -32,7 +32,7 @@ class ParquetFile:
     def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
         """Read the rest of the file; see ``TableFile``."""
         for offset in range(start.offset, self.size, CHUNK_SIZE):
-            # A slice reads those row groups, and of them those pages, that hold it.
+            # A slice reads only the row groups and pages that hold it.
             found = self._table.select(sources.values()).slice(offset, CHUNK_SIZE).collect()
             end = offset + found.height
             columns = {name: _texts(found[source]) for name, source in sources.items()}
@@ -54,7 +54,7 @@ def _json(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return lists and objects; a field of an object that has no value there is none of its fields."""
+    """Convert to plain lists and dicts; drop fields without a value."""
     if isinstance(value, pl.Series):
         return value.to_list()
     if isinstance(value, dict):

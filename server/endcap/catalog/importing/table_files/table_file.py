@@ -17,7 +17,7 @@ class Position:
     """The position of a reader in a file."""
 
     offset: int = 0
-    """In bytes, or in rows where the format counts these."""
+    """The offset in bytes, or in rows for formats that count rows."""
 
     line: int = 0
     """The number of the last line, or row, that was read."""
@@ -28,15 +28,15 @@ START = Position()
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A line that is no row."""
+    """A line that is not a row."""
 
     line: int
-    """From 1."""
+    """The line number, from 1."""
 
     reason: str
 
     text: str
-    """Its beginning."""
+    """The beginning of the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,17 @@ class Chunk:
     """Some rows of a file, in its order."""
 
     rows: pl.DataFrame
-    """``line``, from 1, and the columns that were asked for: texts, null where a cell is empty or missing.
+    """``line``, from 1, and the requested columns: texts, null where a cell is empty or missing.
     Lists and objects are JSON."""
 
     malformed: Sequence[Malformed]
-    """The lines between them that are no rows."""
+    """The lines between the rows that are not rows."""
 
     position: Position
     """The position of the next chunk."""
 
     names: Sequence[Collection[str]] | None = None
-    """For each row, what the file calls its columns; None where all rows have the same."""
+    """The file's column names in each row; None if all rows have the same columns."""
 
 
 class TableFile(Protocol):
@@ -63,20 +63,20 @@ class TableFile(Protocol):
     path: Path
 
     size: int
-    """The offset of its end."""
+    """The offset of the end of the file."""
 
     has_header: bool
-    """Whether it says which columns it has; else a row may have any."""
+    """Whether the file lists all of its columns; otherwise rows may have further columns."""
 
     names: Sequence[str]
     """The names of its columns, as far as they are known before it is read."""
 
     def chunks(self, sources: Mapping[str, str], start: Position) -> Iterator[Chunk]:
-        """Read the rest of it.
+        """Read the rest of the file, from a position.
 
         Args:
-            sources: For each column that the chunks are to have, its name in the file.
-            start: The position of an earlier chunk, or the start.
+            sources: The name in the file of each column of the chunks, by column.
+            start: The position of an earlier chunk, or ``START``.
         """
 
 
@@ -84,8 +84,8 @@ def text_frame(lines: Sequence[int], columns: Mapping[str, Sequence[str | None] 
     """Return the rows of a chunk; empty texts become null.
 
     Args:
-        lines: The number of each row's line.
-        columns: The texts of each column, one a row.
+        lines: The line number of each row.
+        columns: The texts by column, one text a row.
     """
     texts = [pl.Series(name, texts, dtype=pl.String) for name, texts in columns.items()]
     frame = pl.DataFrame([pl.Series("line", lines, dtype=pl.Int64), *texts])

@@ -1,4 +1,4 @@
-"""The lines of a text file, of bounded length, with where they end."""
+"""The lines of a text file, with bounded length and the position after each."""
 
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -8,11 +8,11 @@ from endcap.sdk.errors import InvalidInput
 
 
 MAX_LINE_BYTES = 131_072
-"""The longest line, and the longest row of several lines; what is longer is no row."""
+"""The longest line or row of several lines, in bytes; a longer one is rejected."""
 
 TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
 
-_SHOWN_BYTES = 1_000  # of a line that is no row
+_SHOWN_BYTES = 1_000  # of a line that is not a row
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -21,13 +21,13 @@ class Line(NamedTuple):
     """A line."""
 
     data: bytes
-    """With its ending; longer than ``MAX_LINE_BYTES`` where the line is, which is then cut."""
+    """The bytes with the line ending; a line that is too long is cut to ``MAX_LINE_BYTES`` + 1."""
 
     number: int
-    """From 1."""
+    """The line number, from 1."""
 
     end: int
-    """The offset of the next one."""
+    """The offset of the next line."""
 
     @property
     def position(self) -> Position:
@@ -40,7 +40,7 @@ class Line(NamedTuple):
         return len(self.data) > MAX_LINE_BYTES
 
     def malformed(self, reason: str) -> Malformed:
-        """Say that it is no row."""
+        """Return the line as one that is not a row, with the reason."""
         text = self.data[:_SHOWN_BYTES].decode(errors="replace").rstrip("\r\n")
         return Malformed(self.number, reason, text)
 
@@ -55,7 +55,7 @@ class LineReader:
         self._number = start.line
 
     def read(self) -> Line | None:
-        """Return the next line, None at the end of the file."""
+        """Return the next line, or None at the end of the file."""
         data = self._stream.readline(MAX_LINE_BYTES + 1)
         if not data:
             return None
@@ -76,7 +76,7 @@ def open_text(path: Path) -> BinaryIO:
     """Open a text file.
 
     Raises:
-        InvalidInput: It cannot be read, or is UTF-16.
+        InvalidInput: The file cannot be read, or is UTF-16.
     """
     try:
         stream = path.open("rb")

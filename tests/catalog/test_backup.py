@@ -298,7 +298,7 @@ async def test_a_backup_of_an_older_release_is_brought_up_to_date(
     assert await stored(catalog_url) == []
 
 
-async def test_a_backup_of_a_newer_release_is_refused(
+async def test_a_backup_of_a_newer_release_is_rejected(
     catalog_database: Database, catalog_url: str, another_url: str, tmp_path: Path
 ) -> None:
     async def set_version(version: str) -> None:
@@ -341,7 +341,7 @@ async def test_a_damaged_backup_changes_nothing(
     assert len(await stored(catalog_url)) == 500
 
 
-async def test_what_is_no_backup_is_refused(catalog_url: str, tmp_path: Path) -> None:
+async def test_what_is_no_backup_is_rejected(catalog_url: str, tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("Dear shop,")
     other = b"PGDMP" if catalog_url.startswith("sqlite") else b"SQLite format 3\0"
     (tmp_path / "other").write_bytes(other + bytes(100))

@@ -146,7 +146,7 @@ async def test_a_file_without_a_schema_names_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "remedy"), [("0000", "migrate"), ("9999", "newer release")])
-async def test_another_schema_is_refused(
+async def test_another_schema_is_rejected(
     catalog_database: Database, catalog_url: str, version: str, remedy: str
 ) -> None:
     async with catalog_database.write() as connection:
@@ -171,6 +171,6 @@ async def test_a_place_that_cannot_be_written_is_named(
     "url",
     ["mysql://host/endcap", "nonsense", "sqlite://", "sqlite:///:memory:", "postgresql://host:many/endcap"],
 )
-async def test_a_url_of_no_known_database_is_refused(url: str) -> None:
+async def test_a_url_of_no_known_database_is_rejected(url: str) -> None:
     with pytest.raises(InvalidInput, match="sqlite:///"):
         await open_database(url)

@@ -359,7 +359,7 @@ async def test_a_folder_that_cannot_be_written_is_named_at_the_start(file: Path)
                 await start
 
 
-async def test_a_schema_of_a_newer_release_is_refused_at_the_start(file: Path) -> None:
+async def test_a_schema_of_a_newer_release_is_rejected_at_the_start(file: Path) -> None:
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     application = Application(Settings(address="127.0.0.1:0", database_url=f"sqlite:///{file}"))

@@ -232,7 +232,7 @@ async def test_a_visitor_takes_the_user_along_that_they_are_linked_to(shop: Data
     assert forgotten.people == People(frozenset({IDS[0]}), frozenset(IDS[1:]))
 
 
-async def test_late_events_and_exposures_of_a_deleted_user_are_refused(
+async def test_late_events_and_exposures_of_a_deleted_user_are_rejected(
     shop: Database, catalog_event: MakeEvent
 ) -> None:
     await forget_user(shop, "default", ANN)

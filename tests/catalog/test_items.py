@@ -123,6 +123,6 @@ def test_amounts_of_money_are_exact(amount: float | str, nanos: int) -> None:
 
 
 @pytest.mark.parametrize("amount", ["a lot", float("nan"), float("inf"), 1e10])
-def test_what_is_no_amount_of_money_is_refused(amount: float | str) -> None:
+def test_what_is_no_amount_of_money_is_rejected(amount: float | str) -> None:
     with pytest.raises(InvalidInput):
         to_nanos(amount)

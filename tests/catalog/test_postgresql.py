@@ -388,7 +388,7 @@ async def test_three_that_migrate_at_once_do_it_once(empty_postgresql_url: str) 
     assert len({*transactions.values()}) == 1
 
 
-async def test_the_character_that_postgresql_cannot_store_is_refused_with_its_event_alone(
+async def test_the_character_that_postgresql_cannot_store_is_rejected_with_its_event_alone(
     database: Database,
 ) -> None:
     writer = EventWriter(database, lambda shop, events, revision: None)

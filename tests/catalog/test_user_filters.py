@@ -53,7 +53,7 @@ async def test_a_list_holds_the_users_who_meet_the_filter(
     "text",
     ["vip", "tags:v*", "tags:*", "tags != vip", "tags < 3", "id:a", "id > a", "attributes.x = 1", "a AND"],
 )
-def test_a_filter_beyond_ids_tags_and_languages_is_refused(text: str) -> None:
+def test_a_filter_beyond_ids_tags_and_languages_is_rejected(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         user_condition(text, "sqlite")
 

@@ -246,7 +246,7 @@ async def test_what_is_missing_is_named_with_what_is_there(
     events = {"user_id": ["ann"], "item_id": ["mug"], "type": ["view"]}
     folder = _write(tmp_path, items=ITEMS, events=events)
     with pytest.raises(
-        InvalidInput, match="no column 'time': it has 'user_id', 'item_id', 'type'; say which"
+        InvalidInput, match="no column 'time': it has 'user_id', 'item_id', 'type'; map one of these"
     ):
         await import_folder(catalog_database, "default", folder, now=9)
     assert await _items(catalog_database) == {}

@@ -95,7 +95,7 @@ def test_a_text_has_as_many_characters_as_its_column_allows(kind: Kind, text: st
     assert sifted.bad["reason"].to_list() == [reason]
 
 
-def test_a_row_needs_what_is_required_and_must_not_be_refused() -> None:
+def test_a_row_needs_what_is_required_and_must_not_be_rejected() -> None:
     columns = [Column("cell", Kind.NUMBER, required=True), Column("absent", Kind.TEXTS)]
 
     sifted = sift(_rows("1", None, "2", "x"), columns, {"cell is too large": pl.col("cell") > 1})

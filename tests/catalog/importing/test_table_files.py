@@ -146,7 +146,7 @@ def test_a_quote_that_is_never_closed_costs_a_bounded_search(tmp_path: Path) -> 
     assert (rows[0], len(rows)) == ((3, "pot", "Pot"), MAX_LINE_BYTES // 8 + 5)
 
 
-def test_deep_json_is_read_or_refused(tmp_path: Path) -> None:
+def test_deep_json_is_read_or_rejected(tmp_path: Path) -> None:
     lines = [f'{{"item_id": {"[" * depth}{"]" * depth}}}' for depth in (10, 500, 900, 2_000, 60_000)]
     file = _file(tmp_path / "items.jsonl", "\n".join(lines))
 
@@ -189,7 +189,7 @@ def test_reading_goes_on_from_the_position_of_any_chunk(tmp_path: Path, rows: li
         ("items.xlsx", "", "must end in .csv, .tsv, .jsonl, .ndjson, .parquet"),
     ],
 )
-def test_a_file_of_another_format_is_refused(
+def test_a_file_of_another_format_is_rejected(
     tmp_path: Path, name: str, content: str | bytes, said: str
 ) -> None:
     with pytest.raises(InvalidInput, match=said):

@@ -52,7 +52,7 @@ class Value:
     quoted: bool
 
     position: int = dataclasses.field(compare=False)
-    """Position of the text in the filter: characters before it."""
+    """Position of the value in the filter: characters before it."""
 
     @property
     def text(self) -> str:

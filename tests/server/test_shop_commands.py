@@ -148,7 +148,7 @@ def test_a_shop_is_deleted_once_somebody_says_so(run: Run) -> None:
         (("set", "--currency", "pounds"), "ISO 4217"),
         (("set", "third", "--currency", "EUR"), "shop 'third' does not exist"),
         (("show", "third"), "shop 'third' does not exist"),
-        (("create", "default"), "there is a shop 'default' already"),
+        (("create", "default"), "shop 'default' already exists"),
         (("create", "x" * 65), "at most 64"),
     ],
 )

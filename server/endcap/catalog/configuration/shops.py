@@ -80,7 +80,7 @@ async def create_shop(*, connection: AsyncConnection, shop: str, now: int, curre
     try:
         await connection.execute(insert(SHOPS).values(values))
     except IntegrityError:
-        raise AlreadyExists(f"there is a shop {shop!r} already: choose another id") from None
+        raise AlreadyExists(f"shop {shop!r} already exists: choose another id") from None
     placements = [
         replace(placement, created_time=now, updated_time=now, revision=1) for placement in DEFAULT_PLACEMENTS
     ]

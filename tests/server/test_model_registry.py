@@ -164,7 +164,7 @@ async def test_a_bundle_of_another_catalog_is_refused(
 ) -> None:
     foreign = make_bundle(tmp_path / "trained", [f"other-{number}" for number in range(20)])
 
-    with pytest.raises(BundleRefused, match="knows no item of the shop 'default'"):
+    with pytest.raises(BundleRefused, match="has no item of the shop 'default'"):
         await registry.register("default", foreign)
     with pytest.raises(NotFound, match="does not exist"):
         await registry.register("nowhere", foreign)

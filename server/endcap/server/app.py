@@ -126,7 +126,7 @@ class Application:
     async def _serve(
         self, parts: Parts, metrics: Metrics, opened: AsyncExitStack
     ) -> health.aio.HealthServicer:
-        """Listen, and return the function that reports health."""
+        """Listen, and return the servicer that reports health."""
         settings = self._settings
         interceptor = CallInterceptor(
             metrics,

@@ -53,7 +53,7 @@ class Batcher:
 
     The thread ends when nobody holds the batcher any more.
 
-    A broken or stuck strategy does not slow other callers down. A batch fails when the strategy raises or answers
+    A broken or stuck strategy delays no other caller. A batch fails when the strategy raises or answers
     nonsense, and when it runs longer than the limit of its rung; how long a query waited, and how long its
     caller would wait, do not count. While a batch is late, queries fail at once, and while failures in a row
     hold the circuit breaker open.

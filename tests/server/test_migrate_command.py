@@ -84,7 +84,7 @@ def test_postgresql_is_brought_to_the_schema_alike(
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_newer_schema_is_refused_with_what_to_do(file: Path, dry_run: bool) -> None:
+def test_a_newer_schema_is_rejected_with_what_to_do(file: Path, dry_run: bool) -> None:
     migrate()
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")

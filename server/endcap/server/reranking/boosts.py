@@ -33,7 +33,7 @@ class Boost:
         return np.where(context.mask(self.filter)[candidates.rows], self.strength, 0.0)
 
     def preferred(self, context: RerankContext, _: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Return the rows of the view that the rule lifts or does not bury; None where the rule has no effect."""
+        """Return the rows of the view that the rule lifts or does not bury; None for strength 0."""
         if not self.strength:
             return None
         matching = context.mask(self.filter)

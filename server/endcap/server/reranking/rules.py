@@ -163,10 +163,10 @@ class Rules:
     def rerank(self, candidates: ScoredCandidates, context: RerankContext) -> Reranked:
         """Make a page of candidates: the same one whenever they are the same.
 
-        Rules run in the order of ``endcap.v1.Rule``; ``placing`` describes how they interact. A page is short only
-        when no candidate is left that caps and groups let in. Then rows that are ``open``, added in a
-        tier above all others, make it longer: the items of the page stay, and the new ones follow. (A pin that
-        finds its item only among the rows added, or that stands nearer than it should while a cap
+        Rules run in the order of ``endcap.v1.Rule``; ``placing`` describes how they interact. A page is short
+        only when no candidate is left that caps and groups let in. Then rows that are ``open``, added in a
+        tier above all others, make it longer: the items of the page stay, and the new ones follow. (A pin
+        that finds its item only among the rows added, or that is nearer than it should be while a cap
         counts a stretch, may still shift what is on the page.)
         """
         relevance = candidates.scaled(candidates.scores)

@@ -20,7 +20,7 @@ def read_attributes(
         field: The map's name in the table of limits, and its path in the request.
 
     Raises:
-        InvalidInput: The values are too many, a name is invalid, or a value is missing, too long or infinite.
+        InvalidInput: Values are too many, a name is invalid, or a value is missing, too long or not finite.
     """
     check_limit(field, messages)  # before any is read
     values = {name: _read(message, path=f"{field}.{name}") for name, message in messages.items()}

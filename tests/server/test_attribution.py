@@ -78,7 +78,7 @@ def test_ten_thousand_other_items_are_foreign_to_an_answer() -> None:
     assert not any(answer.shows(KEY, f"other-{number}") for number in range(10_000))
 
 
-def test_a_token_of_another_shop_or_an_altered_one_is_refused() -> None:
+def test_a_token_of_another_shop_or_an_altered_one_is_rejected() -> None:
     written = token()
 
     for altered in (written[:-1] + ("A" if written[-1] != "A" else "B"), "", "AAAA", written + "A"):

@@ -31,14 +31,14 @@ def test_money_survives_the_way_in_and_out() -> None:
         money_pb2.Money(units=1, currency_code="eur"),
     ],
 )
-def test_money_that_is_none_is_refused(message: money_pb2.Money) -> None:
+def test_money_that_is_none_is_rejected(message: money_pb2.Money) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_money(message, field="cost")
 
     assert caught.value.field == "cost"
 
 
-def test_an_event_from_before_1970_is_refused() -> None:
+def test_an_event_from_before_1970_is_rejected() -> None:
     message = event_pb2.Event(event_id="1", type="view", item_id="mug", user_id="ann")
     message.time.seconds = -1
 
@@ -74,7 +74,7 @@ def test_properties_are_values_that_json_holds() -> None:
         (AttributeValue(time=Timestamp(nanos=-1)), "properties.x.time"),
     ],
 )
-def test_a_property_that_is_no_value_is_refused_by_its_name(value: AttributeValue, field: str) -> None:
+def test_a_property_that_is_no_value_is_rejected_by_its_name(value: AttributeValue, field: str) -> None:
     message = event_pb2.Event(
         event_id="1", type="view", item_id="mug", user_id="ann", properties={"x": value}
     )

@@ -67,7 +67,7 @@ def whole(tmp_path: Path) -> Path:
     return folder
 
 
-def test_views_of_long_ago_are_refused_aloud_until_the_shop_takes_them(settings: dict[str, str]) -> None:
+def test_views_of_long_ago_are_rejected_aloud_until_the_shop_takes_them(settings: dict[str, str]) -> None:
     with (
         serving(settings) as (_, port),
         Client(f"{HOST}:{port}") as client,

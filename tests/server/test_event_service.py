@@ -480,7 +480,7 @@ async def test_a_shop_says_how_old_events_may_be(url: str) -> None:
     assert [rejection.reason for rejection in refused.rejections] == ["TIME_TOO_OLD"]
 
 
-async def test_a_flood_of_events_is_refused_and_leaves_room_for_recommendations(url: str) -> None:
+async def test_a_flood_of_events_is_rejected_and_leaves_room_for_recommendations(url: str) -> None:
     writing = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     codes: list[grpc.StatusCode] = []
 
@@ -509,7 +509,7 @@ async def test_a_flood_of_events_is_refused_and_leaves_room_for_recommendations(
     assert len(await _stored(url)) == 4
 
 
-async def test_a_full_queue_refuses_events_and_takes_them_again_once_it_is_emptied(
+async def test_a_full_queue_rejects_events_and_takes_them_again_once_it_is_emptied(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_writer, "QUEUE_SIZE", 10)

@@ -248,7 +248,7 @@ async def test_fifty_megabytes_of_zeros_in_fifty_kilobytes_do_not_reach_their_me
     assert entered == ["home"]
 
 
-async def test_too_much_metadata_is_refused(served: Served) -> None:
+async def test_too_much_metadata_is_rejected(served: Served) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await served.recommend(metadata=[("padding", "x" * 20_000)])
 
@@ -349,7 +349,7 @@ async def test_a_batch_waits_longer_for_a_strategy_than_a_single_call(url: str, 
     assert [list(answer.response.degradations) for answer in answers] == [[], [], []]
 
 
-async def test_a_call_too_many_is_refused_at_once_with_when_to_come_back_and_health_still_answers(
+async def test_a_call_too_many_is_rejected_at_once_with_when_to_come_back_and_health_still_answers(
     url: str, blocking: Blocking
 ) -> None:
     async with serving(url, strategy_timeout_seconds=60.0, max_concurrent_calls=1) as served:

@@ -111,10 +111,10 @@ def test_a_dry_run_compares_with_what_is_stored(folder: Path) -> None:
     after = _call(*events, "--dry-run")
     untitled = _call("import", "--items", str(prices), "--dry-run")
 
-    assert "nothing stored is looked at: " in before
+    assert "stored data is ignored: " in before
     assert "0 users, 1 events, 0 events known before" in before
     assert "0 users, 0 events, 1 events known before" in after
-    assert "nothing stored is looked at" not in after
+    assert "stored data is ignored" not in after
     assert "rejected 1: prices.csv: title is missing" in untitled
     assert "note: prices.csv: not read: 'colour'" in untitled
 

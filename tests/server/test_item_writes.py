@@ -160,7 +160,7 @@ async def test_a_mask_creates_an_item_with_the_fields_it_names(client: AsyncClie
 
 
 @pytest.mark.parametrize("path", ["prize", "price.units", "attributes.", "title.x", ""])
-async def test_a_path_that_no_item_has_is_refused_and_nothing_is_stored(
+async def test_a_path_that_no_item_has_is_rejected_and_nothing_is_stored(
     client: AsyncClient, path: str
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -227,7 +227,7 @@ async def test_a_bad_item_rejects_itself_alone(
     assert [item.id for item in (await client.catalog.ListItems(ListItemsRequest())).items] == ["mug", "pot"]
 
 
-async def test_a_time_that_is_none_is_refused(client: AsyncClient) -> None:
+async def test_a_time_that_is_none_is_rejected(client: AsyncClient) -> None:
     response = await upsert(client, Item(id="mug", expire_time=Timestamp(nanos=-1)))
 
     assert [(each.reason, each.field) for each in response.rejections] == [("INVALID_VALUE", "expire_time")]
@@ -298,7 +298,7 @@ async def test_a_missing_item_is_deleted_only_where_that_is_allowed(client: Asyn
     assert refused.value.details() == "item 'mug' does not exist; set allow_missing to ignore this"
 
 
-async def test_a_batch_that_is_empty_or_too_large_is_refused_whole(client: AsyncClient) -> None:
+async def test_a_batch_that_is_empty_or_too_large_is_rejected_whole(client: AsyncClient) -> None:
     for items in ([], [Item(id=str(number), title="X") for number in range(1_001)]):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await upsert(client, *items)

@@ -95,7 +95,7 @@ async def test_what_nobody_waits_for_any_more_is_not_worked_out() -> None:
     assert second.threads == ["masks_0"]
 
 
-async def test_a_caller_of_many_new_filters_is_refused_and_known_ones_are_answered() -> None:
+async def test_a_caller_of_many_new_filters_is_rejected_and_known_ones_are_answered() -> None:
     masks, known = Masks(VIEW), counted("known")
     await masks.prepare([known])
     dear = [counted(f"dear {number}", waits=True) for number in range(MaskWorker.MAX_WAITING)]

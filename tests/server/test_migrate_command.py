@@ -49,7 +49,7 @@ def test_a_dry_run_prints_the_steps_and_creates_nothing(
     printed = capsys.readouterr().out.splitlines()
     assert not file.parent.exists()
     assert [line.split()[0] for line in printed[1:-1]] == [f"{n:04}" for n in range(1, int(HEAD) + 1)]
-    assert printed[-1] == f"nothing was changed: without --dry-run it gets schema {HEAD}"
+    assert printed[-1] == f"nothing was changed: without --dry-run the database gets schema {HEAD}"
 
 
 def test_a_database_that_is_up_to_date_is_left_as_it_is(
@@ -60,7 +60,7 @@ def test_a_database_that_is_up_to_date_is_left_as_it_is(
 
     migrate()
 
-    assert capsys.readouterr().out == f"the database has schema {HEAD}\nthere is nothing to do\n"
+    assert capsys.readouterr().out == f"the database has schema {HEAD}\nnothing to do\n"
 
 
 def test_postgresql_is_brought_to_the_schema_alike(
@@ -75,16 +75,16 @@ def test_postgresql_is_brought_to_the_schema_alike(
     assert steps == [f"{number:04}" for number in range(1, int(HEAD) + 1)] * 2
     assert [line for line in printed if not line.startswith("  ")] == [
         "the database has no schema",
-        f"nothing was changed: without --dry-run it gets schema {HEAD}",
+        f"nothing was changed: without --dry-run the database gets schema {HEAD}",
         "the database has no schema",
         f"the database has schema {HEAD}",
         f"the database has schema {HEAD}",
-        "there is nothing to do",
+        "nothing to do",
     ]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_newer_schema_is_refused_with_what_to_do(file: Path, dry_run: bool) -> None:
+def test_a_newer_schema_is_rejected_with_what_to_do(file: Path, dry_run: bool) -> None:
     migrate()
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -159,12 +159,12 @@ async def test_a_broken_bundle_leaves_nothing_behind(
     assert not kept.exists()
 
 
-async def test_a_bundle_of_another_catalog_is_refused(
+async def test_a_bundle_of_another_catalog_is_rejected(
     registry: ModelRegistry, make_bundle: MakeBundle, tmp_path: Path
 ) -> None:
     foreign = make_bundle(tmp_path / "trained", [f"other-{number}" for number in range(20)])
 
-    with pytest.raises(BundleRefused, match="knows no item of the shop 'default'"):
+    with pytest.raises(BundleRefused, match="has no item of the shop 'default'"):
         await registry.register("default", foreign)
     with pytest.raises(NotFound, match="does not exist"):
         await registry.register("nowhere", foreign)
@@ -238,7 +238,7 @@ async def test_a_rollback_to_files_that_are_gone_changes_nothing_that_serves(
     assert "are gone" in model.bundles[1].refusal
 
 
-async def test_a_bundle_that_was_altered_after_registration_is_refused_and_says_why(
+async def test_a_bundle_that_was_altered_after_registration_is_rejected_and_says_why(
     registry: ModelRegistry, database: Database, versions: list[Path], make_bundle: MakeBundle, kept: Path
 ) -> None:
     await _serve(registry, versions[0])
@@ -254,7 +254,7 @@ async def test_a_bundle_that_was_altered_after_registration_is_refused_and_says_
     assert (model.bundles[0].state, "was altered" in model.bundles[0].refusal) == (BundleState.REFUSED, True)
 
 
-async def test_another_whole_bundle_in_its_place_is_refused(
+async def test_another_whole_bundle_in_its_place_is_rejected(
     registry: ModelRegistry, versions: list[Path], kept: Path
 ) -> None:
     registered = await registry.register("default", versions[0])
@@ -280,7 +280,7 @@ async def test_a_shadow_load_checks_and_changes_nothing(
     assert (await _model(database)).etag == before
 
 
-async def test_an_outdated_etag_is_refused(
+async def test_an_outdated_etag_is_rejected(
     registry: ModelRegistry, database: Database, versions: list[Path]
 ) -> None:
     await _serve(registry, versions[0])

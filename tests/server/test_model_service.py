@@ -162,7 +162,7 @@ async def test_a_bundle_that_breaks_between_registration_and_activation_leaves_t
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "vocabulary.json"])
-async def test_a_flipped_bit_is_refused_at_registration_and_at_activation_while_the_old_one_serves(
+async def test_a_flipped_bit_is_rejected_at_registration_and_at_activation_while_the_old_one_serves(
     serving: Serving, name: str
 ) -> None:
     old, new = await serving.register(seed=1), await serving.register(seed=2)

@@ -27,7 +27,7 @@ def test_a_page_has_ten_entries_unless_told_otherwise_and_never_more_than_a_hund
     assert read_page_size(asked) == expected
 
 
-def test_a_negative_page_size_is_refused() -> None:
+def test_a_negative_page_size_is_rejected() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_page_size(-1)
 
@@ -44,31 +44,31 @@ def test_a_token_is_good_for_a_day_to_the_millisecond() -> None:
         read_page_token(KEY, DIGEST, TOKEN, NOW + DAY + 1)
 
 
-def test_a_token_of_another_shop_is_refused() -> None:
+def test_a_token_of_another_shop_is_rejected() -> None:
     with pytest.raises(InvalidInput, match="not made by this shop"):
         read_page_token(OTHER_KEY, DIGEST, TOKEN, NOW)
 
 
-def test_a_token_with_another_request_is_refused() -> None:
+def test_a_token_with_another_request_is_rejected() -> None:
     other = request_digest(ListPlacementChangesRequest(placement="home"), PAGING)
 
     with pytest.raises(InvalidInput, match="another request"):
         read_page_token(KEY, other, TOKEN, NOW)
 
 
-def test_a_token_that_is_too_long_is_refused_unread() -> None:
+def test_a_token_that_is_too_long_is_rejected_unread() -> None:
     with pytest.raises(InvalidInput, match="8193 characters"):
         read_page_token(KEY, DIGEST, "A" * 8193, NOW)
 
 
 @given(place=st.integers(0, len(TOKEN)), text=st.text(min_size=1, max_size=3))
-def test_a_token_with_anything_put_in_is_refused(place: int, text: str) -> None:
+def test_a_token_with_anything_put_in_is_rejected(place: int, text: str) -> None:
     with pytest.raises(InvalidInput):
         read_page_token(KEY, DIGEST, TOKEN[:place] + text + TOKEN[place:], NOW)
 
 
 @given(place=st.integers(0, len(TOKEN) - 1), letter=st.characters())
-def test_a_token_with_a_letter_changed_is_refused(place: int, letter: str) -> None:
+def test_a_token_with_a_letter_changed_is_rejected(place: int, letter: str) -> None:
     altered = TOKEN[:place] + letter + TOKEN[place + 1 :]
 
     if altered != TOKEN:

@@ -226,7 +226,7 @@ def _with_impossible_window(message: placement_pb2.Placement) -> None:
         (_with_impossible_window, "placement.seen.window"),
     ],
 )
-def test_times_that_json_cannot_write_are_refused(
+def test_times_that_json_cannot_write_are_rejected(
     spoil: Callable[[placement_pb2.Placement], None], field: str
 ) -> None:
     message = rule(filter={"filter": "a"})
@@ -293,7 +293,7 @@ def test_a_mask_writes_what_it_names_and_clears_what_is_not_set(paths: list[str]
 
 
 @pytest.mark.parametrize("path", ["", "name", "rules.name", "ladder[0]", "seen.", "seen.window.minutes", "*"])
-def test_a_path_that_is_no_field_is_refused(path: str) -> None:
+def test_a_path_that_is_no_field_is_rejected(path: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         read_update(STORED, shelf(), FieldMask(paths=["rules", path]))
 

@@ -160,7 +160,7 @@ async def test_another_server_knows_a_change_by_its_revision(settings: Settings,
     assert answer.revision == created.revision == 3
 
 
-async def test_an_id_that_is_taken_is_refused(client: AsyncClient) -> None:
+async def test_an_id_that_is_taken_is_rejected(client: AsyncClient) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await create(client, shelf(id="home"))
 
@@ -227,7 +227,7 @@ async def test_a_placement_of_another_shop_is_not_found(
         (shelf(exploration={"temperature": 1}), "UNIMPLEMENTED", ""),
     ],
 )
-async def test_what_cannot_serve_is_refused_whether_or_not_it_is_to_be_stored(
+async def test_what_cannot_serve_is_rejected_whether_or_not_it_is_to_be_stored(
     client: AsyncClient, placement: placement_pb2.Placement, code: str, field: str
 ) -> None:
     for validate_only in (True, False):
@@ -289,7 +289,7 @@ async def test_a_mask_writes_what_it_names_alone(client: AsyncClient) -> None:
     assert updated.placement == before
 
 
-async def test_an_unknown_path_or_another_task_is_refused(client: AsyncClient) -> None:
+async def test_an_unknown_path_or_another_task_is_rejected(client: AsyncClient) -> None:
     await create(client, shelf())
 
     for request, field in (
@@ -367,7 +367,7 @@ async def test_placements_are_listed_page_by_page_by_id(client: AsyncClient) -> 
     assert second.next_page_token == ""
 
 
-async def test_a_page_token_of_another_list_is_refused(client: AsyncClient) -> None:
+async def test_a_page_token_of_another_list_is_rejected(client: AsyncClient) -> None:
     page = await client.placements.ListPlacements(ListPlacementsRequest(page_size=1))
 
     for token in (page.next_page_token, page.next_page_token[:-1], "x" * 8193):

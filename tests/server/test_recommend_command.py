@@ -75,7 +75,7 @@ async def test_one_user_is_told_what_and_why(address: str, monkeypatch: pytest.M
     assert "3 items were eligible, 0 events were known" in result.output
 
 
-async def test_what_the_server_refuses_is_a_sentence(address: str) -> None:
+async def test_what_the_server_rejects_is_a_sentence(address: str) -> None:
     result = await asyncio.to_thread(CliRunner().invoke, app, ["attic", "--address", address])
 
     assert result.exit_code == 1
@@ -116,7 +116,7 @@ async def test_every_user_is_in_the_files_with_a_whole_list(address: str, tmp_pa
         ("search", "the task search needs what the user typed: send query"),
     ],
 )
-async def test_what_nobody_could_be_answered_is_refused_and_leaves_no_files(
+async def test_what_nobody_could_be_answered_is_rejected_and_leaves_no_files(
     address: str, tmp_path: Path, placement: str, reason: str
 ) -> None:
     folder = tmp_path / "answers"

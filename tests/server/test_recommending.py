@@ -79,7 +79,7 @@ async def test_a_filter_leaves_what_does_not_match_and_fills_the_page_with_what_
 
 
 @pytest.mark.parametrize("text", ["price <", "colour = 3", "cost < 5", '"', "x" * 4097])
-async def test_a_filter_that_cannot_be_understood_is_refused(client: AsyncClient, text: str) -> None:
+async def test_a_filter_that_cannot_be_understood_is_rejected(client: AsyncClient, text: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.recommend("home", filter=text)
 

@@ -141,7 +141,7 @@ async def test_a_changed_placement_is_another_configuration(client: AsyncClient,
         ("context", "the character NUL"),
     ],
 )
-async def test_a_text_that_no_database_can_hold_is_refused_and_costs_no_exposure(
+async def test_a_text_that_no_database_can_hold_is_rejected_and_costs_no_exposure(
     client: AsyncClient, database: Database, field: str, reason: str
 ) -> None:
     value: Any = {"device": "a\0b"} if field == "context" else "a\0b"

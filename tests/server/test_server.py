@@ -162,7 +162,7 @@ async def test_an_empty_catalog_gives_an_empty_answer(empty_client: AsyncClient)
         ({"candidate_item_ids": ["mug"]}, "candidate_item_ids"),
     ],
 )
-async def test_a_wrong_request_is_refused_with_the_field_named(
+async def test_a_wrong_request_is_rejected_with_the_field_named(
     shop_client: AsyncClient, fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -211,7 +211,7 @@ async def test_what_is_only_checked_is_not_stored(client: AsyncClient) -> None:
         ({"keep_exposures_days": 36_501}, "from 0"),
     ],
 )  # fmt: skip
-async def test_a_setting_that_cannot_be_is_refused_with_a_sentence(
+async def test_a_setting_that_cannot_be_is_rejected_with_a_sentence(
     client: AsyncClient, fields: Mapping[str, Any], complaint: str
 ) -> None:
     before = await get(client, "default")
@@ -228,7 +228,7 @@ async def test_a_setting_that_cannot_be_is_refused_with_a_sentence(
     assert await get(client, "default") == before
 
 
-async def test_what_is_not_there_is_not_found_and_what_is_taken_is_refused(client: AsyncClient) -> None:
+async def test_what_is_not_there_is_not_found_and_what_is_taken_is_rejected(client: AsyncClient) -> None:
     missing = [
         failure(get(client, "third")),
         failure(update(client, id="third")),

@@ -120,7 +120,7 @@ async def test_the_trace_says_why_candidates_of_the_caller_are_not_in_the_answer
 
 
 @pytest.mark.parametrize("code", ["not a lang!", "de_CH", "d", "english-", "de-CH\n"])
-async def test_a_language_that_is_no_tag_is_refused_with_an_example(client: AsyncClient, code: str) -> None:
+async def test_a_language_that_is_no_tag_is_rejected_with_an_example(client: AsyncClient, code: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.recommend("home", language_code=code)
     items = BatchUpsertItemsRequest(items=[StoredItem(id="cup", language_code=code)])

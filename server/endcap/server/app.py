@@ -33,7 +33,7 @@ from endcap.server.settings import Settings
 _OPTIONS = (
     # A second server on the same port would otherwise take part of the traffic in silence.
     ("grpc.so_reuseport", 0),
-    # The interceptor refuses a message that is too large with words; this is the wall behind it.
+    # The interceptor rejects a message that is too large with a clear error; this is the wall behind it.
     ("grpc.max_receive_message_length", MAX_INGEST_BYTES + 1024),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.max_connection_idle_ms", 300_000),
@@ -74,7 +74,7 @@ class Application:
         _log.info("serving", address=self._settings.address, port=self.port)
 
     async def stop(self) -> None:
-        """Say that no more calls are wanted, let those in flight finish, write what waits."""
+        """Reject new calls, let calls in flight finish, and write buffered data."""
         await self._opened.aclose()
 
     async def run(self) -> None:
@@ -126,7 +126,7 @@ class Application:
     async def _serve(
         self, parts: Parts, metrics: Metrics, opened: AsyncExitStack
     ) -> health.aio.HealthServicer:
-        """Listen, and return what says whether the server is well."""
+        """Listen, and return the servicer that reports health."""
         settings = self._settings
         interceptor = CallInterceptor(
             metrics,
@@ -159,7 +159,7 @@ class Application:
         settings, shops, database = self._settings, parts.shops, parts.database
 
         async def set_health(is_well: bool) -> None:
-            # Answers from memory go on; whoever looks at health sends callers to a server that is well.
+            # Answers from memory go on; a load balancer that checks health sends callers to a healthy server.
             state = health_pb2.HealthCheckResponse
             await health_servicer.set("", state.SERVING if is_well else state.NOT_SERVING)
 

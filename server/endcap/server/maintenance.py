@@ -99,13 +99,13 @@ async def refresh(shops: Shops, database: Database, *, seconds: float, view_max_
 
     Args:
         shops: The shops that are served.
-        database: Theirs.
+        database: The database of the shops.
         seconds: Rest until the next time, which is returned.
-        view_max_age: Seconds after which what no revision tells of is read again.
+        view_max_age: Seconds after which data without a revision is read again.
 
     Raises:
         DataLoss: The database was found to be damaged.
-        Exception: Every shop fails, one of them with this.
+        Exception: Every shop failed; this is the error of one.
     """
     error = await shops.refresh(view_max_age=view_max_age)
     if database.damaged:
@@ -131,7 +131,7 @@ async def erase(database: Database, left: asyncio.Event, *, seconds: float) -> f
 
     Args:
         database: The database.
-        left: Set by whoever leaves somebody there.
+        left: Set when deleted people may be left in the files.
         seconds: The shortest rest until the next time.
 
     Returns:

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
 
     max_concurrent_calls: int = Field(
-        256, gt=0, description="Calls in flight; more are refused at once with RESOURCE_EXHAUSTED."
+        256, gt=0, description="Calls in flight; more are rejected at once with RESOURCE_EXHAUSTED."
     )
 
     max_batch_size: int = Field(64, gt=0, description="Queries that one run of a strategy answers together.")
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
 
     view_max_age_seconds: float = Field(
-        300.0, gt=0, description="How often paid prices are taken anew, and bundles tried that were refused."
+        300.0, gt=0, description="How often paid prices are read again, and rejected bundles are tried again."
     )
 
     prune_seconds: float = Field(
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     reflection: bool = Field(False, description="Whether clients may ask the server for its contract.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe event that is logged."
+        "info", description="The lowest level that is logged."
     )
 
     @field_validator("address")
@@ -97,7 +97,7 @@ def read_settings() -> Settings:
     """Read the environment.
 
     Raises:
-        InvalidInput: A variable holds what its setting cannot be.
+        InvalidInput: A variable has an invalid value for its setting.
     """
     try:
         return Settings()

@@ -52,7 +52,7 @@ from endcap.server.reranking import NamedFilter, RerankContext, compile_rules
         (PinRule(1, item_id="mug", filter="price < 5"), "set one of them"),
     ],
 )
-def test_a_rule_that_could_never_run_is_refused_by_its_name(action: Action, message: str) -> None:
+def test_a_rule_that_could_never_run_is_rejected_by_its_name(action: Action, message: str) -> None:
     with pytest.raises(InvalidInput, match='rule "spring"') as refused:
         compile_rules([Rule("fine", FatigueRule()), Rule("spring", action, disabled=True)])
 
@@ -66,7 +66,7 @@ def test_names_are_unique_and_neither_empty_nor_long() -> None:
             compile_rules(rules)
 
 
-def test_a_rule_that_ends_before_it_starts_is_refused() -> None:
+def test_a_rule_that_ends_before_it_starts_is_rejected() -> None:
     with pytest.raises(InvalidInput, match="ends before it starts"):
         compile_rules([Rule("spring", FatigueRule(), start_time=5, end_time=5)])
 

@@ -51,7 +51,7 @@ class Caller:
     """When the answer must be there, by ``time.monotonic``; infinite where nobody waits for it."""
 
     actor: str = ""
-    """A name for the audit log; empty where nobody says."""
+    """A name for the audit log; empty if unknown."""
 
     role: Role = Role.ADMIN
 
@@ -60,7 +60,7 @@ class Caller:
 
 
 def require(caller: Caller, role: Role) -> None:
-    """Refuse a caller whose role does not allow a request.
+    """Reject a caller whose role does not allow a request.
 
     Args:
         caller: Who asks.

@@ -20,7 +20,7 @@ async def changing(database: Database, caller: Caller) -> AsyncIterator[AsyncCon
     """
     opened = database.read() if caller.validate_only else database.write()
     async with opened as connection:
-        if caller.validate_only:  # PostgreSQL locks nothing for those who only read
+        if caller.validate_only:  # PostgreSQL locks nothing for a reader
             await get_shop(connection=connection, shop=caller.shop)
         else:
             await lock_revision(connection=connection, shop=caller.shop)

@@ -50,7 +50,7 @@ class WriteOutcome:
     """Entries that were stored, or would have been."""
 
     refusals: Sequence[EntryRejection]
-    """Those that were not, in their order."""
+    """Entries that were rejected, in the order of the batch."""
 
     revision: int
     """The shop's revision that holds them; 0 if nothing was stored."""
@@ -62,7 +62,7 @@ async def write_items(database: Database, caller: Caller, sent: Sequence[Sent], 
     Args:
         database: Where.
         caller: Who writes them.
-        sent: As they came. Of one id sent twice, the first counts.
+        sent: The entries as sent; if an id comes twice, the first counts.
         read: Reads each.
 
     Raises:
@@ -89,18 +89,18 @@ async def write_users(database: Database, caller: Caller, sent: Sequence[Sent], 
 async def delete_item(
     database: Database, caller: Caller, item_id: str, *, etag: str = "", allow_missing: bool = False
 ) -> int:
-    """Delete an item, and return the revision of the shop that no longer holds it; 0 if none did.
+    """Delete an item, and return the revision of the shop without it; 0 if the item did not exist.
 
     Args:
         database: Where.
         caller: Who deletes it.
         item_id: Which one.
         etag: The state that the caller has read; empty to delete any.
-        allow_missing: Whether one that does not exist counts as deleted.
+        allow_missing: Whether an item that does not exist counts as deleted.
 
     Raises:
         NotFound: The item does not exist.
-        Conflict: Its state is not the one named by ``etag``.
+        Conflict: The item was changed since ``etag`` was read.
     """
     async with changing(database, caller) as connection:
         found = await get_items(connection=connection, shop=caller.shop, item_ids=[item_id])

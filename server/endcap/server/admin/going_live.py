@@ -9,12 +9,12 @@ from endcap.server.serving.shops import Shops
 async def go_live(shops: Shops, caller: Caller, revision: int) -> int:
     """Serve the bundles and placements that were stored, and return the revision that holds them.
 
-    The caller is answered in time: what is not served by half of the time left, the next refresh brings.
+    The caller waits for at most half of the time left; the next refresh brings what is missing by then.
 
     Args:
         shops: What this process serves.
-        caller: Who stored it.
-        revision: The shop's revision that holds it; 0 if nothing was stored.
+        caller: The caller who stored the change.
+        revision: The shop's revision that holds the change; 0 if nothing was stored.
 
     Raises:
         NotFound: The shop does not exist.

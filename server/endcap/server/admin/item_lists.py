@@ -1,4 +1,4 @@
-"""Lists of items by a filter, which means there what it means in answers: the mask over the shop's view."""
+"""Lists of items by a filter, evaluated as in answers: by the mask over the shop's view."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ async def list_matching_items(
 ) -> list[Item]:
     """Return a page of the items that meet a filter, in the order of their ids, as they are stored.
 
-    Items that were written before are among them, by whichever process: the view takes them in first, if half
+    The page includes items that any process wrote before the call: the view takes them in first, if half
     of the caller's time is enough for that.
 
     Args:
@@ -28,7 +28,7 @@ async def list_matching_items(
         database: Where the items are stored.
         caller: Who asks.
         filter_text: The filter; a blank one is met by every item.
-        limit: How many items at most.
+        limit: The most items to return.
         after: The last id of the page before; empty for the first page.
 
     Raises:
@@ -48,7 +48,7 @@ async def list_matching_items(
     ids = await asyncio.to_thread(_ids_after, view.vocabulary, masks.of(condition), after)
     found: list[Item] = []
     async with database.read() as connection:
-        while ids and len(found) < limit:  # of those that the view holds, some may be deleted
+        while ids and len(found) < limit:  # the view may hold items that were deleted since
             page, ids = ids[:limit], ids[limit:]
             items = await get_items(connection=connection, shop=shop.id, item_ids=page)
             found += [items[item_id] for item_id in page if item_id in items]

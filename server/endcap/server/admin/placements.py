@@ -30,7 +30,7 @@ from endcap.server.reranking import compile_rules
 
 
 class PlacementEditor:
-    """Changes placements in the database; what a process serves with, ``Shops`` changes.
+    """Changes placements in the database; ``Shops`` changes what a process serves.
 
     Every method raises ``NotFound`` for a shop that does not exist.
     """
@@ -41,13 +41,13 @@ class PlacementEditor:
         host: PluginHost,
         generation: Callable[[str], Generation] = lambda _shop: Generation.of(()),
     ) -> None:
-        """Change nothing yet.
+        """Set up the editor.
 
         Args:
             database: Where the shops are.
             host: Offers the strategies.
             generation: Returns the models that a shop serves with; without them, a strategy that needs one
-                is checked as far as its factory comes.
+                is checked until its factory asks for the model.
         """
         self._database = database
         self._host = host
@@ -57,14 +57,14 @@ class PlacementEditor:
         """Store a new placement, and return it as stored; only checked, it has the revision 0.
 
         Raises:
-            AlreadyExists: Its id is taken.
+            AlreadyExists: A placement with this id exists.
             FailedPrecondition: A strategy is not installed, or does not answer the task.
             InvalidInput: A parameter, a filter or a rule is wrong.
         """
         async with changing(self._database, caller) as connection:
             if await find_placement(connection=connection, shop=caller.shop, placement_id=placement.id):
                 raise AlreadyExists(
-                    f"there is a placement {placement.id!r} already: update it, or choose another id"
+                    f"placement {placement.id!r} already exists: update it, or choose another id"
                 )
             return await self._store(connection, caller, None, placement)
 
@@ -83,7 +83,7 @@ class PlacementEditor:
             NotFound: The placement does not exist.
             Conflict: Its state is not the one named by ``etag``.
             FailedPrecondition: A strategy is not installed, or does not answer the task.
-            InvalidInput: The task is another one, or a parameter, a filter or a rule is wrong.
+            InvalidInput: The task would change, or a parameter, a filter or a rule is invalid.
         """
         async with changing(self._database, caller) as connection:
             before = await get_placement(connection=connection, shop=caller.shop, placement_id=placement_id)
@@ -99,13 +99,13 @@ class PlacementEditor:
     async def delete(
         self, caller: Caller, placement_id: str, *, etag: str = "", allow_missing: bool = False
     ) -> int:
-        """Delete a placement, and return the revision of the shop that no longer holds it; 0 if none did.
+        """Delete a placement, and return the revision of the shop without it; 0 if it did not exist.
 
         Args:
             caller: Who deletes it.
             placement_id: Which one.
             etag: The state that the caller has read; empty to delete any.
-            allow_missing: Whether one that does not exist counts as deleted.
+            allow_missing: Whether a placement that does not exist counts as deleted.
 
         Raises:
             NotFound: The placement does not exist.
@@ -154,7 +154,7 @@ class PlacementEditor:
         with _within(f"{path}.parameters"):
             read_parameters(registration.parameters, rung.parameters)
             try:
-                # As serving does it: some values are refused by the strategy itself.
+                # As serving does it: a strategy rejects some values itself.
                 tasks = instances.tasks(rung.strategy, rung.parameters)
             except ModelMissing:
                 return  # until it is trained
@@ -188,7 +188,7 @@ async def _record(
 
 @contextmanager
 def _within(path: str) -> Iterator[None]:
-    """Name the field that is wrong by where it is in the request."""
+    """Prefix the field of an error with a path in the request."""
     try:
         yield
     except InvalidInput as error:

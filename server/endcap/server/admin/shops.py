@@ -1,6 +1,6 @@
 """Creating, changing and deleting shops, for the server and for commands alike.
 
-What a process serves with, ``endcap.server.serving.shops`` changes.
+``endcap.server.serving.shops`` changes what a process serves.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class ShopEditor:
             settings: Its settings.
 
         Raises:
-            AlreadyExists: Its id is taken.
+            AlreadyExists: A shop with this id exists.
             InvalidInput: A setting is out of its range.
         """
         shop = caller.shop
@@ -103,7 +103,7 @@ class ShopEditor:
         Args:
             caller: Who deletes it; the shop is theirs.
             etag: The state that the caller has read; empty to delete any.
-            allow_missing: Whether one that does not exist counts as deleted.
+            allow_missing: Whether a shop that does not exist counts as deleted.
 
         Raises:
             NotFound: The shop does not exist.
@@ -150,7 +150,7 @@ async def _exists(connection: AsyncConnection, shop: str) -> bool:
 
 @contextmanager
 def _within_shop() -> Iterator[None]:
-    """Name the setting that is wrong by where it is in the request."""
+    """Prefix the field of an error with the shop's path in the request."""
     try:
         yield
     except InvalidInput as error:

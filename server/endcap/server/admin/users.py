@@ -17,7 +17,7 @@ async def delete_user(
         shops: What this process serves.
         caller: Who deletes them.
         named: The users; visitors among them go together with the users that they are linked to.
-        allow_missing: Whether somebody without a trace counts as removed; their late events are refused.
+        allow_missing: Whether an unknown person counts as removed; their late events are rejected.
 
     Raises:
         NotFound: The user has no trace, or the shop does not exist.

@@ -24,7 +24,7 @@ def begin_call(caller: Caller, request: Any) -> None:
 
     Args:
         caller: Who makes the call, still without a request id.
-        request: The message, or the stream of messages, which names no request.
+        request: The message; or the stream of messages, which has no request id.
 
     Raises:
         InvalidInput: The request's id is too long or holds control characters.

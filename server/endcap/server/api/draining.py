@@ -1,9 +1,9 @@
-"""How a server stops without a call that hears anything but UNAVAILABLE, which clients may repeat elsewhere.
+"""Stops a server so that every cut-off call ends with UNAVAILABLE, which clients may repeat elsewhere.
 
 grpc's own stop answers CANCELLED, which clients do not repeat, to every call that it has read and not yet
 handed to us, and to those that reach it before the client has read its GOAWAY. On a busy server there always
-are some. So connections are closed under grpc before it is stopped: what it still says reaches nobody, and
-clients know a lost connection for UNAVAILABLE.
+are some. So connections are closed under grpc before it is stopped: its CANCELLED reaches nobody, and
+clients report a lost connection as UNAVAILABLE.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ _REFUSING_SECONDS = 0.1
 
 
 async def drain(server: grpc.aio.Server, interceptor: CallInterceptor, port: int, seconds: float) -> None:
-    """Refuse new calls, let those in flight finish, close all connections and stop.
+    """Reject new calls, let calls in flight finish, close all connections and stop.
 
     Args:
-        server: Listening.
+        server: The server, which is listening.
         interceptor: Knows the calls in flight.
         port: The port that the server listens on.
-        seconds: How long calls in flight may take.
+        seconds: Time that calls in flight get to finish.
     """
     interceptor.refuse_calls()
     with suppress(TimeoutError):

@@ -30,7 +30,7 @@ from endcap.server.metrics import Metrics
 SHOP_METADATA = "endcap-shop"
 
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
-"""Methods for those who look after the server: answered however busy it is, for as long as they are asked."""
+"""Methods for operators: exempt from admission and deadlines."""
 
 _INGEST_SHARE = 0.5
 """Share of the calls in flight that may take data in: a flood of events leaves room for answers."""
@@ -49,7 +49,7 @@ _UNREADABLE = errors.InvalidInput(
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Errors to statuses, identity, deadline, admission and metrics, in that order from outside in."""
+    """Applies error mapping, identity, deadline, admission and metrics, in that order from outside in."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             known_shops: The ids of the shops in memory, always current.
             meet: Called with the shop of a call that is not in memory, before the call is answered: the shop
                 may be new.
-            max_concurrent_calls: Calls in flight; more are refused.
+            max_concurrent_calls: The most calls in flight; more are rejected.
             default_deadline_seconds: Time of a call that has no deadline.
         """
         self._metrics = metrics
@@ -77,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._default_deadline_seconds = default_deadline_seconds
         self._max_ingest_calls = max(1, int(max_concurrent_calls * _INGEST_SHARE))
         self._in_flight = 0
-        self._taking_in = 0  # of those in flight
+        self._taking_in = 0  # calls in flight that take data in
         self._is_stopping = False
         self.idle = asyncio.Event()
         """Set while no call is in flight that was admitted before the server began to stop."""
@@ -135,7 +135,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         started = time.monotonic()
         code = grpc.StatusCode.OK
         ingest = takes_data_in(method)
-        is_new = not self._is_stopping  # a stopping server does not wait for calls that it refuses
+        is_new = not self._is_stopping  # a stopping server does not wait for calls that it rejects
         self._in_flight += is_new
         self._taking_in += ingest
         if is_new:

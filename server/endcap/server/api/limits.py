@@ -13,7 +13,7 @@ MAX_METADATA_BYTES = 8192
 
 
 def takes_data_in(method: str) -> bool:
-    """Say whether a method takes data in, which may come in floods.
+    """Return whether a method takes data in, which may come in floods.
 
     Args:
         method: The full name, ``/package.Service/Method``.

@@ -33,10 +33,10 @@ class ListPage:
     """A page that a client asks for, of a list whose entries come in the order of a cursor."""
 
     size: int
-    """Entries that it holds at most; read one more to know whether it is the last one."""
+    """The most entries of the page; read one more to know whether the page is the last one."""
 
     cursor: dict[str, Any]
-    """Its start, as JSON values; empty for the first page."""
+    """The cursor where the page starts, as JSON values; empty for the first page."""
 
     _key: bytes
     _digest: str
@@ -52,7 +52,7 @@ class ListPage:
             now: Unix milliseconds.
 
         Raises:
-            InvalidInput: The size is negative, the token none of this list, or a text too long.
+            InvalidInput: The size is negative, the token belongs to another list, or a text is too long.
         """
         digest = request_digest(request, _PAGING_FIELDS)
         token = request.page_token
@@ -65,8 +65,8 @@ class ListPage:
         """Return the entries of the page, and the token of the next one; empty on the last page.
 
         Args:
-            entries: Those from where the page starts, one more than it holds if there are so many.
-            cursor: Says where the list goes on after an entry.
+            entries: The entries from the start of the page on; one more than its size if the list goes on.
+            cursor: Returns the cursor of the page that follows an entry.
         """
         page = entries[: self.size]
         if len(entries) == len(page):
@@ -105,7 +105,7 @@ def page_token(key: bytes, digest: str, cursor: dict[str, Any], now: int) -> str
 
     Args:
         key: The shop's token key.
-        digest: The ``request_digest`` of the request that it goes on with.
+        digest: The ``request_digest`` that the next request must have.
         cursor: Where the page starts, as JSON values.
         now: Unix milliseconds.
     """
@@ -120,7 +120,7 @@ def read_page_token(key: bytes, digest: str, token: str, now: int) -> dict[str, 
     Args:
         key: The shop's token key.
         digest: The ``request_digest`` of the request that the token came with.
-        token: As it came.
+        token: The token as the client sent it.
         now: Unix milliseconds.
 
     Raises:

@@ -53,7 +53,7 @@ _Service: TypeAlias = tuple[ModuleType, Callable[[Any, grpc.aio.Server], None], 
 """The file of the contract that describes a service, what adds it to a server, and what answers its calls."""
 
 # The stubs declare a servicer abstract that lacks methods; at run time such a method raises
-# NotImplementedError, which callers are told as UNIMPLEMENTED.
+# NotImplementedError, which callers receive as UNIMPLEMENTED.
 _PLANNED: tuple[tuple[Callable[[Any, grpc.aio.Server], None], Callable[[], object]], ...] = (
     (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit_service_pb2_grpc.AuditServiceServicer),
     (
@@ -99,8 +99,8 @@ def add_services(server: grpc.aio.Server, parts: Parts, *, reflected: bool) -> N
 
     Args:
         server: Not started yet.
-        parts: What they are made from.
-        reflected: Whether the server tells whoever asks which services there are.
+        parts: The parts that the services call.
+        reflected: Whether server reflection lists the services.
     """
     services = _services(parts)
     for _, add, servicer in services:

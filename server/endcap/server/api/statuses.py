@@ -33,10 +33,10 @@ _log = structlog.get_logger(__name__)
 
 
 def known_error(error: Exception, method: str) -> errors.EndcapError:
-    """Return an error of ours for whatever a method raised; it never holds another exception's text.
+    """Return the error to send for an exception; it never holds the text of a foreign exception.
 
     Args:
-        error: What was raised. What is no error of ours is logged under an id, which the one returned names.
+        error: The exception. A foreign one is logged under an id that the returned error names.
         method: The method's full name, for the log.
     """
     if isinstance(error, errors.EndcapError):

@@ -24,7 +24,7 @@ async def backup(file: Annotated[Path, typer.Argument(help="A new file.")]) -> N
 
 @command
 async def restore(
-    file: Annotated[Path, typer.Argument(help="What 'endcap backup' wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file that 'endcap backup' wrote.")],
     *,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the shops that the database holds.")

@@ -45,7 +45,8 @@ async def import_folder(
         typer.Option("--map", help="What the files call a column: item_id=StockCode, or events.item_id=…"),
     ] = None,
     values: Annotated[
-        list[str] | None, typer.Option("--value", help="A column that they lack: type=purchase.")
+        list[str] | None,
+        typer.Option("--value", help="The value of a column that the files lack: type=purchase."),
     ] = None,
     rejects: Annotated[
         Path | None,
@@ -55,10 +56,11 @@ async def import_folder(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read everything, look at what is stored, and store nothing.")
+        bool,
+        typer.Option("--dry-run", help="Read all files, compare them with stored data, and store nothing."),
     ] = False,
 ) -> None:
-    """Import items, users and events into a shop, which is created where there is none.
+    """Import items, users and events into a shop, which is created if it does not exist.
 
     Files are CSV, JSON Lines or Parquet. An import that was stopped goes on when it is called again.
     """
@@ -134,20 +136,18 @@ def _rejects_path(sources: Sequence[Source], *, dry_run: bool) -> Path:
 
 
 async def _open_if_there(console: Console, url: str) -> Database | None:
-    """Open the database, or say that nothing stored is looked at."""
+    """Open the database; where that fails, print that stored data is ignored, and return None."""
     try:
         return await open_database(url)
     except (FailedPrecondition, Unavailable) as error:
-        console.print(f"nothing stored is looked at: {error}", markup=False)
+        console.print(f"stored data is ignored: {error}", markup=False)
         return None
 
 
 def _sources(folder: Path | None, files: Mapping[Subject, Path]) -> list[Source]:
     """Return the files of the folder, with those that are named in their place, by subject."""
     if folder is None and not files:
-        raise InvalidInput(
-            "there is nothing to import: name a folder, or files with --items, --users, --events"
-        )
+        raise InvalidInput("nothing to import: name a folder, or files with --items, --users, --events")
     found = {} if folder is None else {source.subject: source for source in find_sources(folder)}
     named = {subject: Source(subject, path) for subject, path in files.items()}
     chosen = found | named
@@ -156,7 +156,7 @@ def _sources(folder: Path | None, files: Mapping[Subject, Path]) -> list[Source]
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[ImportStep], None]]:
-    """Show a bar for each file, while the callable is told of every step."""
+    """Show a bar for each file, while the callable receives every step."""
     bars: dict[Source, TaskID] = {}
     columns = (
         TextColumn("{task.description}"),

@@ -22,9 +22,9 @@ async def migrate(
     for step in plan.steps:
         typer.echo(f"  {step.revision}  {step.summary}")
     if not plan.steps:
-        typer.echo("there is nothing to do")
+        typer.echo("nothing to do")
     elif dry_run:
-        typer.echo(f"nothing was changed: without --dry-run it gets schema {plan.target}")
+        typer.echo(f"nothing was changed: without --dry-run the database gets schema {plan.target}")
     else:
         await migration.migrate(url)
         typer.echo(f"the database has schema {plan.target}")

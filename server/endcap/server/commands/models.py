@@ -112,7 +112,7 @@ async def promote_folders(
     margin: GateMargin = DEFAULT_GATE.margin,
     shop: ShopOption = DEFAULT_SHOP,
 ) -> None:
-    """Serve with bundles that measure no worse than those that serve; say of the others why not."""
+    """Serve with bundles that measure no worse than the active ones; print why the others do not serve."""
     refused = False
     async with open_registry() as (registry, _):
         for folder in folders:
@@ -140,7 +140,7 @@ async def delete(
     """Delete a bundle that is not active, with its files."""
     named = _NAMED.fullmatch(bundle)
     if named is None:
-        raise InvalidInput(f"{bundle!r} is not MODEL@VERSION: 'endcap models list' shows what there is")
+        raise InvalidInput(f"{bundle!r} is not MODEL@VERSION: 'endcap models list' shows the bundles")
     async with open_registry() as (registry, _):
         await registry.delete(shop, named["model"], named["version"])
         typer.echo(f"deleted {bundle}")
@@ -153,11 +153,11 @@ async def prune(
     keep: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Bundles of each model that served to keep, instead of ENDCAP_KEPT_BUNDLES."
+            min=1, help="Bundles to keep of each model that served, instead of ENDCAP_KEPT_BUNDLES."
         ),
     ] = None,
 ) -> None:
-    """Delete the bundles that served longest ago, and files that belong to none."""
+    """Delete the bundles that served longest ago, and files that belong to no bundle."""
     async with open_registry() as (registry, _):
         for bundle in await registry.prune(shop, kept=keep):
             typer.echo(f"deleted {bundle.model}@{bundle.version}")

@@ -65,7 +65,7 @@ async def show(placement: PlacementArgument, shop: ShopOption = DEFAULT_SHOP) ->
 async def put(
     placement: PlacementArgument,
     *,
-    task: Annotated[Task | None, typer.Option(help="What kind of answer it wants.")] = None,
+    task: Annotated[Task | None, typer.Option(help="The kind of answer that the placement gives.")] = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="A strategy, in the order that they are asked.")
     ] = None,
@@ -73,10 +73,12 @@ async def put(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="JSON of the whole placement, rules included."),
     ] = None,
-    validate_only: Annotated[bool, typer.Option("--validate-only", help="Check and store nothing.")] = False,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Check only; store nothing.")
+    ] = False,
     shop: ShopOption = DEFAULT_SHOP,
 ) -> None:
-    """Create a placement, or change it: what the options name, or everything by a file."""
+    """Create a placement, or change the fields that the options name, or replace all of it by a file."""
     wanted = placement_pb2.Placement(
         task=write_task(task) if task else placement_pb2.Placement().task,
         ladder=[placement_pb2.Rung(strategy=name) for name in strategy or ()],
@@ -88,7 +90,7 @@ async def put(
         written.MergeFrom(wanted)
         wanted, mask = written, None
     if wanted.id not in {"", placement}:
-        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement!r}: name that one")
+        raise InvalidInput(f"{file} holds the placement {wanted.id!r}, not {placement!r}: name {wanted.id!r}")
     wanted.id = placement
     async with _opened(caller.shop) as database:
         editor = PlacementEditor(database, PluginHost.discover())
@@ -129,7 +131,7 @@ async def changes(
 
 @asynccontextmanager
 async def _opened(shop: str) -> AsyncIterator[Database]:
-    """Open the database, and see that it holds the shop."""
+    """Open the database, and check that the shop exists."""
     async with opened_database() as database:
         async with database.read() as connection:
             await get_shop(connection=connection, shop=shop)

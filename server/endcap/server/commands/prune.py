@@ -21,7 +21,7 @@ async def prune(
 ) -> None:
     """Delete the events and exposures that shops no longer keep, as 'endcap serve' does once a day.
 
-    'endcap shops set' says for how long each shop keeps them.
+    'endcap shops set' sets for how long each shop keeps them.
     """
     table = Table("Shop", "Events", "Exposures", title="would be deleted" if dry_run else "deleted")
     async with opened_database() as database:

@@ -37,7 +37,7 @@ def recommend(
     page_size: Annotated[int, typer.Option(help="Items a user; 0 for the placement's own number.")] = 0,
     shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP,
     address: Annotated[str, typer.Option(help="Where the server listens, instead of ENDCAP_ADDRESS.")] = "",
-    trace: Annotated[bool, typer.Option("--trace", help="Tell why the answer looks as it does.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Show how the answer came about.")] = False,
 ) -> None:
     """Ask a running server for recommendations."""
     request = RecommendRequest(

@@ -47,15 +47,15 @@ async def recommend_all(request: RecommendRequest, *, shop: str, address: str, f
     """Write the recommendations of every user of a shop; the folder appears whole or not at all.
 
     Args:
-        request: What is asked for each of them.
+        request: The request for each user; its user is filled in.
         shop: The shop's id.
         address: Where the server listens.
-        folder: A new one.
+        folder: The folder to create.
 
     Raises:
-        InvalidInput: No user could be answered such a request.
-        FailedPrecondition: None was answered.
-        Unavailable: The server did not answer to the end.
+        InvalidInput: The request is invalid for every user.
+        FailedPrecondition: No user got an answer.
+        Unavailable: The server stopped answering before the last user.
     """
     request.unrecorded = True
     await _check(request, shop, address)
@@ -100,7 +100,7 @@ async def recommend_all(request: RecommendRequest, *, shop: str, address: str, f
 
 
 async def _check(request: RecommendRequest, shop: str, address: str) -> None:
-    """Ask whether anybody could be answered such a request, before everybody is."""
+    """Check that the server accepts such a request, before it is sent for every user."""
     checked = RecommendRequest()
     checked.CopyFrom(request)
     checked.validate_only = True
@@ -114,7 +114,7 @@ async def _check(request: RecommendRequest, shop: str, address: str) -> None:
 async def _outcomes(
     database: Database, request: RecommendRequest, shop: str, address: str
 ) -> AsyncIterator[tuple[str, RecommendOutcome]]:
-    """Stream one request a user to the server, and give back what became of each."""
+    """Stream one request a user to the server, and yield the outcome of each."""
     waiting: deque[str] = deque()
 
     async def requests() -> AsyncIterator[StreamRecommendRequest]:

@@ -29,7 +29,8 @@ def retrain(
     strategies: Annotated[list[str], typer.Argument(help="The strategies to train, as for 'endcap train'.")],
     *,
     every: Annotated[
-        str, typer.Option(metavar="DURATION", help="Go on for ever, once in 30m, 6h or 1d; once if not said.")
+        str,
+        typer.Option(metavar="DURATION", help="Go on for ever, once in 30m, 6h or 1d; left out, train once."),
     ] = "",
     metric: GateMetric = DEFAULT_GATE.metric,
     margin: GateMargin = DEFAULT_GATE.margin,
@@ -46,7 +47,7 @@ def read_duration(text: str) -> float:
     """Return the seconds of a duration such as ``90s``, ``30m``, ``6h`` or ``1d``.
 
     Raises:
-        InvalidInput: The value is invalid.
+        InvalidInput: The text is not a number followed by s, m, h or d.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if found is None:
@@ -84,7 +85,7 @@ async def _retrain(
 
 
 async def _repeat(retraining: Retraining, seconds: float | None) -> None:
-    """Run one round, or one after the other, whatever becomes of each."""
+    """Run one round, or rounds for ever; a round that fails does not end them."""
     while True:
         started = time.monotonic()
         try:

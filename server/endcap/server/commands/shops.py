@@ -119,7 +119,7 @@ async def change(
     keep_events_days: KeepEventsOption = None,
     keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
-    """Change the settings of a shop: those that are named."""
+    """Change the named settings of a shop."""
     changes = _changes(
         weight,
         attribute,
@@ -130,7 +130,7 @@ async def change(
         keep_exposures_days=keep_exposures_days,
     )
     if changes == _Changes():
-        raise InvalidInput("there is nothing to change: name a setting, or call 'endcap shops show'")
+        raise InvalidInput("nothing to change: name a setting, or call 'endcap shops show'")
     changes.of(ShopSettings())
     async with _editing() as editor:
         changed = await editor.update(command_caller(shop), changes.of)
@@ -189,7 +189,7 @@ def _changes(
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """What options say of the settings of a shop; None and nothing for what stays."""
+    """The settings that options change; None or empty for settings that stay."""
 
     weights: Sequence[str] = ()
     attributes: Sequence[str] = ()
@@ -198,7 +198,7 @@ class _Changes:
     """Other settings, by name."""
 
     def of(self, stored: ShopSettings) -> ShopSettings:
-        """Return settings with what the options say in its place."""
+        """Return stored settings with the options applied."""
         event_types = dict(stored.event_types)
         for name, text in _pairs(self.weights, "weight", "TYPE=NUMBER, such as purchase=5"):
             try:

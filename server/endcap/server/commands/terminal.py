@@ -20,7 +20,7 @@ from endcap.server.settings import read_settings
 
 _Parameters = ParamSpec("_Parameters")
 
-_NOT_CONNECTED = "failed to connect"  # how gRPC begins, where no server has said a word
+_NOT_CONNECTED = "failed to connect"  # gRPC's text begins so where no server answered
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -57,7 +57,7 @@ async def opened_database() -> AsyncIterator[Database]:
 
 
 def command_caller(shop: str, *, validate_only: bool = False) -> Caller:
-    """Return the caller of a command: who runs it, under a new request id."""
+    """Return the caller of a command: the login name, under a new request id."""
     return Caller(
         shop,
         time=int(time.time() * 1000),
@@ -68,7 +68,7 @@ def command_caller(shop: str, *, validate_only: bool = False) -> Caller:
 
 
 def login_name() -> str:
-    """Return the login name of who runs a command; in a container, it may be empty."""
+    """Return the login name of the person who runs a command; in a container, it may be empty."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -84,8 +84,8 @@ def refusal(error: grpc.RpcError, address: str) -> EndcapError:
     """Return the error of a failed call, for the user of a command.
 
     Args:
-        error: Of a call.
-        address: Of the server that was called.
+        error: The error of the call.
+        address: The address of the server that was called.
     """
     details = str(error.details())
     if details.startswith(_NOT_CONNECTED):

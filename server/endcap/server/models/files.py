@@ -22,8 +22,8 @@ _DELETED = ".deleted-"
 class BundleFiles:
     """A folder of the server's own, ``SHOP/MODEL/VERSION`` in it.
 
-    It belongs to one database. Whoever keeps or discards folders holds the shop's row there meanwhile, so
-    that no two processes do.
+    It belongs to one database. A process that keeps or discards folders locks the shop's row there, so
+    that no two processes do so at once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class BundleFiles:
         """Copy a bundle to a folder of its own, and open the copy; end with ``keep`` or ``drop``.
 
         Raises:
-            BundleRefused: It is damaged, altered, not made for this release, or holds anything else.
+            BundleRefused: The bundle is damaged, altered, made for another release, or has extra files.
             Exhausted: The disk is full.
         """
         Bundle.open(source)
@@ -59,7 +59,7 @@ class BundleFiles:
 
         Args:
             staged: The copy.
-            name: By ``bundle_path``.
+            name: The bundle's path, as ``bundle_path`` returns it.
         """
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class LoadedModels:
         """Return the model of a bundle, verified, checked with its golden queries, and warm.
 
         Raises:
-            BundleRefused: Its files are gone, or are not what was registered, or it answers wrongly.
+            BundleRefused: The files are gone or differ from those registered, or a golden query fails.
         """
         model = self._models.get(bundle.path)
         if model is None:
@@ -54,12 +54,12 @@ class LoadedModels:
     async def generation(self, registered: Iterable[RegisteredModel], before: Generation) -> Generation:
         """Return the generation of the active bundles.
 
-        In place of a bundle that is refused, the model of its name that served before goes on serving; in
+        In place of a bundle that is rejected, the model of its name that served before goes on serving; in
         a process that has just started, the one that a rollback would go to.
 
         Args:
             registered: The shop's models.
-            before: What the shop serves with so far.
+            before: The generation that the shop serves with so far.
         """
         models: list[Model] = []
         unloadable: list[str] = []

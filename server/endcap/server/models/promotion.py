@@ -29,11 +29,11 @@ class Gate:
     def judge(self, candidate: BundleManifest, active: str | None) -> "PromotionVerdict":
         """Compare the metrics of a bundle with those of another on the same days.
 
-        What was not measured, or not on the same days, is not promoted: the operator may overrule the gate.
+        A candidate not measured, or not on the same days, is not promoted; the operator may overrule that.
 
         Args:
-            candidate: Of the bundle that is to serve.
-            active: The version that serves; None where none of the model does.
+            candidate: The manifest of the bundle that is to serve.
+            active: The version that serves; None if no bundle of the model serves.
         """
         value = candidate.metrics.get(self.metric, math.nan)
         if not math.isfinite(value):
@@ -70,10 +70,10 @@ async def promote(registry: ModelRegistry, shop: str, source: Path, gate: Gate) 
         registry: Keeps the shop's bundles.
         shop: The shop's id.
         source: The bundle's folder.
-        gate: What it must reach.
+        gate: The bar that the bundle must reach.
 
     Raises:
-        AlreadyExists: The shop has it; activate it by its version.
+        AlreadyExists: The bundle is registered already; activate it by its version.
         NotFound: The shop does not exist.
         Exhausted: The disk is full.
     """

@@ -56,7 +56,7 @@ class Activation:
 class ModelRegistry:
     """Brings bundles into service and takes them out, for the server and for commands alike.
 
-    It changes files and the database; what a process serves with, ``Shops`` changes.
+    It changes files and the database; ``Shops`` changes what a process serves with.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ModelRegistry:
         return folder
 
     async def active(self, shop: str, model: str) -> RegisteredBundle | None:
-        """Return the bundle of a model that is active; None where none is."""
+        """Return the bundle of a model that is active; None if no bundle is active."""
         async with self._database.read() as connection:
             try:
                 return (await get_model(connection=connection, shop=shop, model=model)).active
@@ -128,9 +128,9 @@ class ModelRegistry:
             validate_only: Check it, and change nothing.
 
         Raises:
-            BundleRefused: It is damaged, altered, made for another release or another catalog, or answers
-                wrongly.
-            AlreadyExists: The shop has it.
+            BundleRefused: The bundle is damaged, altered, made for another release or another catalog, or a
+                golden query fails.
+            AlreadyExists: The bundle is registered in the shop already.
             NotFound: The shop does not exist.
             Exhausted: The disk is full.
         """
@@ -153,7 +153,7 @@ class ModelRegistry:
         Raises:
             NotFound: The shop has no such bundle.
             Conflict: The model was changed since ``etag`` was read.
-            BundleRefused: It cannot be loaded, or answers wrongly.
+            BundleRefused: The bundle cannot be loaded, or a golden query fails.
         """
         registered, bundle = await self._read(shop, model, version, etag)
         return Activation(registered, 0, await self._models.load(bundle))
@@ -161,12 +161,12 @@ class ModelRegistry:
     async def activate(self, shop: str, model: str, version: str, *, etag: str = "") -> Activation:
         """Load a registered bundle, check it and warm it up, and make it the active one of its model.
 
-        Those that served longest ago are forgotten in the same breath, and their files are deleted.
+        The bundles that served longest ago are deleted in the same transaction, and their files after it.
 
         Raises:
             NotFound: The shop has no such bundle.
             Conflict: The model was changed since ``etag`` was read.
-            BundleRefused: It cannot be loaded, or answers wrongly; the one that was active stays active.
+            BundleRefused: The bundle cannot be loaded, or a golden query fails; the active bundle stays.
         """
         _, bundle = await self._read(shop, model, version, etag)
         try:
@@ -192,7 +192,7 @@ class ModelRegistry:
         Raises:
             NotFound: The shop has no such model.
             Conflict: The model was changed since ``etag`` was read, or meanwhile.
-            FailedPrecondition: No other bundle was active, or that one cannot be loaded any more.
+            FailedPrecondition: No other bundle was active before, or it cannot be loaded any more.
         """
         async with self._database.read() as connection:
             registered = await get_model(connection=connection, shop=shop, model=model)
@@ -210,7 +210,7 @@ class ModelRegistry:
             shop: The shop's id.
             model: The model's name.
             version: Which of its bundles.
-            allow_missing: Whether one that does not exist counts as deleted.
+            allow_missing: Whether a bundle that does not exist counts as deleted.
 
         Raises:
             NotFound: The shop has no such bundle.
@@ -232,7 +232,7 @@ class ModelRegistry:
             kept: How many bundles of each model that served to keep; None for the registry's own number.
 
         Returns:
-            Those deleted.
+            The deleted bundles.
         """
         kept = self._kept if kept is None else kept
         async with self._database.write() as connection:
@@ -245,7 +245,7 @@ class ModelRegistry:
         return deleted
 
     async def _sweep(self, shop: str) -> None:
-        """Collect garbage after an activation, which stands whether or not this succeeds."""
+        """Collect garbage after an activation; a failure does not undo the activation."""
         try:
             await self.collect_garbage(shop)
         except (EndcapError, OSError) as error:
@@ -285,7 +285,7 @@ class ModelRegistry:
                 if await get_items(connection=connection, shop=shop, item_ids=item_ids):
                     return
         raise BundleRefused(
-            f"the bundle knows no item of the shop {shop!r}: register it in the shop it was trained for"
+            f"the bundle has no item of the shop {shop!r}: register it in the shop it was trained for"
         )
 
     def _describe(self, shop: str, bundle: Bundle) -> RegisteredBundle:

@@ -27,8 +27,8 @@ class Train(Protocol):
         """Train, and write ``MODEL/VERSION`` folders.
 
         Args:
-            snapshot: What there is to learn from.
-            output: Where the bundles go.
+            snapshot: The folder of the snapshot to learn from.
+            output: The folder for the bundles.
             against: The bundles that serve, to judge on the same days.
         """
 
@@ -57,7 +57,7 @@ class Retraining:
             shop: The shop's id.
             models: The models' names.
             store: Where the bundles are left, in a folder of the shop's own.
-            gate: What a bundle must reach.
+            gate: The bar that a bundle must reach.
             kept: How many bundles of each model stay there, the newest ones.
         """
         self._database = database
@@ -77,14 +77,14 @@ class Retraining:
             Each new bundle, and whether it serves now.
 
         Raises:
-            EndcapError: The shop, its database or the training failed; what serves is as it was.
+            EndcapError: The shop, its database or the training failed; the active bundles stay.
         """
         with tempfile.TemporaryDirectory(prefix="endcap-retraining-") as folder:
             snapshot, trained = Path(folder) / "snapshot", Path(folder) / "trained"
             learned = _checksums(await export_snapshot(self._database, self._shop, snapshot))
             if learned == self._learned:
                 return
-            # Nobody else writes there: whatever comes to lie in it was trained on this shop.
+            # Nobody else writes there: every bundle in it was trained on this shop.
             trained.mkdir()
             await self._train(snapshot, trained, await self._serving())
             self._learned = learned

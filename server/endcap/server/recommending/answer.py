@@ -35,7 +35,7 @@ class RungOutcome:
     milliseconds: float = 0.0
 
     def count(self, ranked: int, dropped: tuple[Dropped, ...]) -> None:
-        """Count the items that the strategy named, and those of them that were dropped."""
+        """Count the items that the strategy named, and the dropped ones among them."""
         self.ranked += ranked
         self.dropped += dropped
         if self.dropped:
@@ -61,7 +61,7 @@ class RecommendedItem:
     reasons: tuple[Reason, ...]
 
     pinned: bool = False
-    """Whether a rule put it where it is, whatever the strategies say."""
+    """Whether a rule placed the item, regardless of the strategies' scores."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ class RecommendationAnswer:
     """The revision of the placement that answered."""
 
     candidates: Rows
-    """The items that the page was arranged from, fixed before anything is drawn; none twice."""
+    """The items that the page was arranged from, fixed before anything is drawn at random; each once."""
 
     history: int
     """Events of the user that the strategies saw."""

@@ -30,8 +30,8 @@ class Candidates:
 
         Args:
             query: The question; its limit is the size of the page.
-            rules: Those in force.
-            context: What the page is made for.
+            rules: The rules in force.
+            context: The circumstances that the page is made for.
         """
         self.query = query
         self.rows: Rows = NO_ROWS
@@ -42,7 +42,7 @@ class Candidates:
         """The rung that named each row."""
 
         self.tiers: Rows = NO_ROWS
-        """What was asked together: items of a lower tier stand before all of a higher one."""
+        """The tier of each row; items of a lower tier rank before all items of a higher one."""
 
         self._groups = context.view.groups
         self._fetches_more = rules.reranks or context.view.has_groups
@@ -139,7 +139,7 @@ class CandidateGenerator:
         """Ask each rung, from the best down, while candidates are missing or rules require some.
 
         Raises:
-            DeadlineExceeded: The time is over, and no rung has named anything.
+            DeadlineExceeded: The deadline passed before any rung named an item.
         """
         for index, rung in enumerate(self.rungs):
             if queries := candidates.queries():
@@ -150,10 +150,10 @@ class CandidateGenerator:
             raise DeadlineExceeded("the deadline passed before an answer was found: allow more time")
 
     async def top_up(self, candidates: Candidates, index: int, query: Query, *, missing: int) -> None:
-        """Ask one rung once more; what it names stands behind all that was named before.
+        """Ask one rung once more; its items rank behind all items named before.
 
         Args:
-            candidates: Those of the answer.
+            candidates: The candidates of the answer.
             index: The place of the rung in the ladder.
             query: The question.
             missing: How many items the page lacks.

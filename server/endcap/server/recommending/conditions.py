@@ -15,10 +15,10 @@ class Conditions:
     """The conditions of one answer, in the order in which they are applied."""
 
     named: Mapping[str, Filter]
-    """Those that the answer counts by name, ``placement`` before ``request``; of each, where there is one."""
+    """The conditions of placement and request that exist, which the answer counts by name, in that order."""
 
     ruled: Sequence[NamedFilter]
-    """Those of rules, which the answer counts among what rules did."""
+    """The conditions of rules, which the answer counts among the rules' outcomes."""
 
     filters: Sequence[Filter]
     """All conditions."""
@@ -32,7 +32,7 @@ class Conditions:
         return cls(named, ruled, [*named.values(), *(each.filter for each in ruled)])
 
     def removed(self, eligible: Eligible) -> dict[str, int]:
-        """Return by name how many rows each condition took away that none before it had.
+        """Return by name how many rows each condition removed that no earlier one had removed.
 
         Args:
             eligible: What the conditions let through.

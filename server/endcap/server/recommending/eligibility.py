@@ -22,8 +22,8 @@ class Asked:
     query: Query
 
     removed: dict[str, int]
-    """Rows that each step removed that none before it had removed, in the order applied. What the filters of
-    rules removed is not among them."""
+    """Rows that each step removed and no earlier one had, in the order applied; without those that the
+    filters of rules removed."""
 
     left: int
     """Rows that may be shown after all steps, those of rules included."""
@@ -59,7 +59,7 @@ def build_query(
         seen: The rows that count as seen by the user.
         expired: The rows that the view still calls available, and that can be bought no more.
         conditions: What every item must meet.
-        masks: Those of the view.
+        masks: The masks of the view.
         eligible: What the conditions let through.
         matches: What matches the text, for the task search.
         limit: How many items are wanted.
@@ -127,7 +127,7 @@ class Exclusions:
     """On the page already: the item of a product page, or the cart."""
 
     seen: Rows
-    """Bought by the user, or whatever else the placement calls seen."""
+    """Bought by the user, or seen by another definition of the placement."""
 
     shown: Rows
     """On the pages before."""
@@ -155,12 +155,12 @@ def eligibility(
 
     Args:
         eligible: What the filters let through; its mask is shared by all queries with the same ones.
-        candidates: The rows that meet the task's own condition; None where it has none.
+        candidates: The rows that meet the task's own condition; None if the task has no condition.
         exclusions: What this query leaves out.
         view: The view that all rows belong to.
 
     Returns:
-        What may be shown, and how many rows each step removed that none before it had removed.
+        What may be shown, and how many rows each step removed that no earlier one had removed.
     """
     removed: dict[str, int] = {}
     if candidates is not None:

@@ -65,7 +65,7 @@ class Items:
     """The items behind the rows of an answer."""
 
     items: Sequence[Item]
-    """One a row, in their order."""
+    """One item for each row, in the order of the rows."""
 
     failed: bool = False
     """Whether the database did not answer, so that the items are only what the view holds of them."""
@@ -109,7 +109,7 @@ class Lookups:
             shop: The shop's id.
             view: The view that the rows belong to.
             text: What the user typed.
-            allowed: The rows that may be returned; an item that was written a moment ago may have none yet.
+            allowed: The rows that may be returned; an item that was written a moment ago may have no row yet.
             deadline: When the answer must be there, by ``time.monotonic``.
         """
         try:

@@ -1,4 +1,4 @@
-"""The life of a request: what is asked, the ladder of strategies until the page is full, the rules."""
+"""The life of a request: the query, the ladder of strategies until the page is full, the rules."""
 
 import time
 from collections.abc import Callable, Iterable

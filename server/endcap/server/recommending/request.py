@@ -26,7 +26,7 @@ class RecommendationRequest:
     text: str = ""
 
     filter: Filter | None = None
-    """The condition that every item must meet; None for none."""
+    """The condition that every item must meet; None for no condition."""
 
     shown: tuple[int, ...] = ()
     """Rows on the pages before this one."""
@@ -37,12 +37,12 @@ class RecommendationRequest:
     context: Mapping[str, str] = field(default_factory=dict)
 
     language: str = ""
-    """BCP 47 tag of the language that the user reads; empty when the caller does not say."""
+    """BCP 47 tag of the language that the user reads; empty if unknown."""
 
     explain: bool = False
 
     trace: bool = False
-    """Whether to say what each rule did, which costs more than the rules themselves."""
+    """Whether to report what each rule did, which costs more than the rules themselves."""
 
     minimum_revision: int = 0
     """The answer must know every write up to this revision."""
@@ -51,7 +51,7 @@ class RecommendationRequest:
         """Check that the request holds what a task starts from.
 
         Raises:
-            InvalidInput: It does not, or names candidates for a task that takes none.
+            InvalidInput: What the task starts from is missing, or candidates are named for another task.
         """
         if task in {Task.SIMILAR, Task.RELATED} and not self.item_ids:
             raise InvalidInput(f"the task {task} starts from items: send item_ids", field="item_ids")
@@ -59,6 +59,6 @@ class RecommendationRequest:
             raise InvalidInput("the task search needs what the user typed: send query", field="query")
         if (task is Task.RANK) != bool(self.candidate_item_ids):
             raise InvalidInput(
-                "candidate_item_ids are required for the task rank and refused for any other",
+                "candidate_item_ids are required for the task rank and rejected for any other",
                 field="candidate_item_ids",
             )

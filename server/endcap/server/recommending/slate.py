@@ -64,7 +64,7 @@ class Slate:
         )
 
     def used(self, rung_count: int) -> NDArray[np.int64]:
-        """Return for each rung how many items of the page it named; pinned ones are nobody's."""
+        """Return for each rung how many items of the page it named; pinned items count for no rung."""
         named = self.candidates.rungs[self.reranked.order[~self.reranked.pinned]]
         return np.bincount(named, minlength=rung_count)
 
@@ -73,7 +73,7 @@ async def fill_slate(
     candidates: Candidates, generator: CandidateGenerator, rules: Rules, context: RerankContext
 ) -> Slate:
     """Make the page of the candidates, topped up from each rung once where caps or variants starve it."""
-    # Here the candidates are fixed: whatever is drawn at random is drawn from these.
+    # Here the candidates are fixed: random draws choose among these only.
     slate = await _rerank(candidates, rules, context)
     for index in range(len(generator.rungs)):
         further = slate.top_up()

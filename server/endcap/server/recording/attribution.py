@@ -21,7 +21,7 @@ from endcap.server.recording import tokens
 
 
 PURPOSE = "attribution_token"
-"""A token of another purpose is refused."""
+"""A token of another purpose is rejected."""
 
 _HEAD = struct.Struct(">Q8sB")
 _LENGTH = struct.Struct(">H")
@@ -31,7 +31,7 @@ _TURN = 50  # events that are marked before other calls get a turn
 
 @dataclass(frozen=True, slots=True)
 class AttributedAnswer:
-    """What an attribution token says of an answer."""
+    """The content of an attribution token."""
 
     request_id: str
     placement: str
@@ -49,7 +49,7 @@ class AttributedAnswer:
     """Experiments and their variants."""
 
     def shows(self, key: bytes, item_id: str) -> bool:
-        """Say whether an item was shown, as far as its hash can tell."""
+        """Return whether an item was shown, as far as its hash can tell."""
         digest = _item_digest(key, item_id)
         starts = range(0, len(self.items), _ITEM_BYTES)
         return any(self.items[start : start + _ITEM_BYTES] == digest for start in starts)
@@ -116,12 +116,12 @@ async def attribute_events(events: Mapping[int, Event], key: bytes) -> dict[int,
 
 
 def attribute(event: Event, key: bytes, *, linked: Collection[bytes] = ()) -> Event:
-    """Return an event marked by what its token says; without a token that cannot be read.
+    """Return an event marked by the content of its token; an unreadable token is left out.
 
     Args:
-        event: As it came.
+        event: The event as sent.
         key: The shop's token key.
-        linked: Units of the visitors and users that those of the event are linked to.
+        linked: Units of the visitors and users linked to the event's own.
     """
     if not event.attribution_token:
         return event

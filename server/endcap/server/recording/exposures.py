@@ -44,6 +44,6 @@ def candidates_digest(rows: Rows) -> bytes:
     """Return a hash of 8 bytes of a set of items, the same in every process, whatever their order.
 
     Args:
-        rows: Positions of the items, which never change; none twice.
+        rows: Positions of the items, which never change; each once.
     """
     return hashlib.blake2b(np.sort(rows).astype("<i4").tobytes(), digest_size=8).digest()

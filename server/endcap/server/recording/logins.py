@@ -26,7 +26,7 @@ async def recognize_logins(
 
     Args:
         events: All of one call, marked, by their place in it.
-        shop: Theirs.
+        shop: The id of their shop.
         database: Where links are stored.
     """
     foreign = {place: each for place, each in events.items() if each.attribution is Attribution.FOREIGN_UNIT}

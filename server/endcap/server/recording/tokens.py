@@ -21,8 +21,8 @@ def sign(key: bytes, purpose: str, content: bytes) -> str:
 
     Args:
         key: The shop's token key.
-        purpose: What the token is for; a token of one purpose is refused for another.
-        content: What it says.
+        purpose: What the token is for; a token of one purpose is rejected for another.
+        content: The bytes that the token carries.
     """
     return _encode(_VERSION + _signature(key, purpose, content) + content)
 
@@ -40,7 +40,7 @@ def verify(key: bytes, purpose: str, token: str) -> bytes:
     signature, content = raw[1 : 1 + _SIGNATURE_BYTES], raw[1 + _SIGNATURE_BYTES :]
     if raw[:1] != _VERSION or not hmac.compare_digest(signature, _signature(key, purpose, content)):
         raise _refused(purpose)
-    if _encode(raw) != token:  # base64 skips what is none of its letters
+    if _encode(raw) != token:  # base64 skips characters outside its alphabet
         raise _refused(purpose)
     return content
 

@@ -33,7 +33,7 @@ class Boost:
         return np.where(context.mask(self.filter)[candidates.rows], self.strength, 0.0)
 
     def preferred(self, context: RerankContext, _: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Return the rows of the view that the rule lifts or does not bury; None where it does neither."""
+        """Return the rows of the view that the rule lifts or does not bury; None for strength 0."""
         if not self.strength:
             return None
         matching = context.mask(self.filter)
@@ -42,11 +42,11 @@ class Boost:
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """Lifts or buries candidates by where they stand among those of their tier.
+    """Lifts or buries candidates by their rank for a target within their tier.
 
     With strength 1 the one that has most of the target rises by half the spread and the one that has least
     falls by as much; others lie between by their rank, so that one dear item does not make all others
-    alike. An item of which the target is unknown stays where it is.
+    alike. An item whose target is unknown keeps its rank.
     """
 
     order: ClassVar[int] = 1
@@ -64,9 +64,9 @@ class Bias:
         return shift
 
     def preferred(self, context: RerankContext, allowed: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Return the rows of the view that the rule lifts most: about a quarter of those that may be shown.
+        """Return the rows of the view that the rule lifts most: about a quarter of the eligible rows.
 
-        Where more than three quarters share the least of what is preferred, they are all others.
+        Where more than three quarters share the least preferred value, all other rows are returned.
         """
         read = _TARGETS[self.target]
         rows = np.flatnonzero(allowed).astype(np.int32)
@@ -99,7 +99,7 @@ class Fatigue:
         return shift
 
     def preferred(self, context: RerankContext, _: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Return the rows of the view that the user is not tired of; None where those are all."""
+        """Return the rows of the view that the user is not tired of; None where that is every row."""
         tired = [row for row, times in self._shown(context).items() if times > self.exposure_count]
         if not tired:
             return None
@@ -124,7 +124,7 @@ def _standing(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _discount(view: CatalogView, rows: Rows) -> NDArray[np.float64]:
-    """Return the reduction as a share of the original price; 0 where there is none."""
+    """Return the reduction as a share of the original price; 0 where the price is not reduced."""
     prices, originals = view.prices[rows], view.original_prices[rows]
     reduced = originals > prices
     discount = np.where(np.isnan(prices), np.nan, 0.0)

@@ -1,4 +1,4 @@
-"""From rules as data to rules that run: filters parsed, attributes found, every number in its range."""
+"""Compiles rules: parses filters, finds attributes and checks the range of every number."""
 
 from collections.abc import Sequence
 from typing import NoReturn
@@ -111,7 +111,7 @@ def _filter(text: str) -> Filter:
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:  # so that NaN is refused too
+    if not least <= value <= most:  # so that NaN is rejected too
         _refuse(f"{name} is {value}; use {least} to {most}")
 
 

@@ -1,4 +1,4 @@
-"""Diversity by similarity: which item next, given those that are on the page.
+"""Diversity by similarity: which item comes next, given the items on the page.
 
 Both methods weigh relevance, scaled to [0, 1], against similarity by ``level``: with 0 the order stays that
 of relevance, with 1 relevance decides nothing but ties.
@@ -38,7 +38,7 @@ class Dispersion(ABC):
         """Take an item onto the page."""
 
     def best(self, start: int, choice: NDArray[np.bool_]) -> tuple[int, bool]:
-        """Return the item that is worth most next, and whether none is unlike those on the page.
+        """Return the item that is worth most next, and whether every item is like one on the page.
 
         Args:
             start: Where the part of the ranking that is chosen from begins.

@@ -1,4 +1,4 @@
-"""What each rule did to a page, in numbers: words belong to who shows them."""
+"""What each rule did to a page, in numbers; clients put them into words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -43,7 +43,7 @@ class Quota:
 
     def count(self, page_size: int) -> int:
         """Return the places reserved on a page."""
-        return int(self.share * page_size + 1e-9)  # so that 0.29 of 100 is 29, whatever its binary form
+        return int(self.share * page_size + 1e-9)  # so that 0.29 of 100 is 29 despite binary rounding
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 The best item that is still allowed takes the next place. What is allowed, and what is best:
 
 - **One of a group.** Of the variants of one product, one is on the page; this holds for pins too.
-- **Pins** stand at their places before anything else is placed. A pinned item stays whatever the caps say,
+- **Pins** are placed before anything else. Caps do not remove a pinned item,
   but caps and quotas count it; a slot takes the best match that the caps let in. Where a page ends before
   the place of a pin, the pinned item moves up to the end.
 - **Caps** are kept exactly by all other items.
@@ -29,7 +29,7 @@ from endcap.server.reranking.ranked import RankedCandidates
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilledPage:
-    """A page as it was filled. Rules go by their names."""
+    """A page as it was filled. Rules are identified by their names."""
 
     indices: list[int]
     """Into the ranking, by place."""
@@ -69,7 +69,7 @@ class _Filling:
         self._windows = {
             name: Tally(rule.limit, ranking) for name, rule in rules.items() if isinstance(rule, Window)
         }
-        # The last rule that weighs similarity decides the order, whatever those before it say.
+        # The last rule that weighs similarity decides the order, regardless of earlier such rules.
         similarity = [(name, rule) for name, rule in rules.items() if isinstance(rule, SimilarityDiversity)]
         self._dispersion = similarity[-1][1].method(ranking, similarity[-1][1].level) if similarity else None
         self._dispersing = similarity[-1][0] if similarity else ""
@@ -107,7 +107,7 @@ class _Filling:
         return FilledPage(places, self._pins, self._caps, self._crowded, capped)
 
     def _pin(self, pins: Mapping[str, Pin]) -> None:
-        """Set the pinned items at their places: first those named by id, which caps do not hold back."""
+        """Set the pinned items at their places: first the items named by id, which caps do not hold back."""
         for name, pin in sorted(pins.items(), key=lambda named: not isinstance(named[1].target, str)):
             if pin.place >= self._size or pin.place in self._ahead:
                 continue

@@ -35,7 +35,7 @@ class RerankContext:
 
 @dataclass(frozen=True, eq=False)
 class ScoredCandidates:
-    """The items that a page is made from, in any order; equal scores stand in the order given."""
+    """The items that a page is made from, in any order; equal scores keep the order given."""
 
     rows: Rows
     """Each at most once."""
@@ -44,7 +44,7 @@ class ScoredCandidates:
     """Finite; comparable only within a tier."""
 
     tiers: NDArray[np.int32]
-    """Items of a lower tier stand before all items of a higher one, whatever the boosts; only quotas and pins
+    """Items of a lower tier rank before all items of a higher one, regardless of boosts; only quotas and pins
     reach beyond. A tier is what one strategy named at one time."""
 
     def __len__(self) -> int:

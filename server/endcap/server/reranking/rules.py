@@ -1,4 +1,4 @@
-"""The rules of a placement, compiled, and what they make of candidates."""
+"""The rules of a placement, compiled: they re-rank candidates into a page."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class RequiredCandidates:
     """What the candidates should hold beside the best items, so that a rule finds what it asks for."""
 
     rows: NDArray[np.bool_]
-    """The rows of the view that it asks for."""
+    """The rows of the view that the rule asks for."""
 
     count: int
     """How many of them, the best first."""
@@ -44,7 +44,7 @@ class RequiredCandidates:
     """How many other rows may be shown."""
 
     is_hard: bool
-    """Whether strategies further down the ladder are asked too, where those above know too few."""
+    """Whether lower strategies of the ladder are asked too, where higher ones know too few such rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Rules:
 
     @cached_property
     def conditions(self) -> tuple[Filter, ...]:
-        """Every filter that a rule names, whatever it does with what matches."""
+        """Every filter that a rule names, for whatever purpose."""
         conditions: list[Filter] = []
         for compiled in self.compiled:
             match compiled.action:
@@ -163,10 +163,10 @@ class Rules:
     def rerank(self, candidates: ScoredCandidates, context: RerankContext) -> Reranked:
         """Make a page of candidates: the same one whenever they are the same.
 
-        Rules run in the order of ``endcap.v1.Rule``; ``page`` tells how they meet. A page is short only
-        when no candidate is left that caps and groups let in. Then rows that are ``open``, added in a
-        tier above all others, make it longer: what stood on the page stays, and they follow. (A pin that
-        finds its item only among the rows added, or that stands nearer than it should while a cap
+        Rules run in the order of ``endcap.v1.Rule``; ``placing`` describes how they interact. A page is short
+        only when no candidate is left that caps and groups let in. Then rows that are ``open``, added in a
+        tier above all others, make it longer: the items of the page stay, and the new ones follow. (A pin
+        that finds its item only among the rows added, or that is nearer than it should be while a cap
         counts a stretch, may still shift what is on the page.)
         """
         relevance = candidates.scaled(candidates.scores)

@@ -44,7 +44,7 @@ class _Batch:
 
     @property
     def limit(self) -> float:
-        """Seconds that the batch may run: those of its most patient rung."""
+        """Seconds that the batch may run: the longest limit among its rungs."""
         return max(each.limit for each in self.waiting)
 
 
@@ -53,7 +53,7 @@ class Batcher:
 
     The thread ends when nobody holds the batcher any more.
 
-    A broken or stuck strategy slows nobody down. A batch fails when the strategy raises or answers
+    A broken or stuck strategy delays no other caller. A batch fails when the strategy raises or answers
     nonsense, and when it runs longer than the limit of its rung; how long a query waited, and how long its
     caller would wait, do not count. While a batch is late, queries fail at once, and while failures in a row
     hold the circuit breaker open.
@@ -76,7 +76,7 @@ class Batcher:
         self._max_waiting = max_waiting
         self._observe_batch = observe_batch
         self._waiting: deque[_WaitingQuery] = deque()
-        self._batch: _Batch | None = None  # the one that runs
+        self._batch: _Batch | None = None  # the batch that runs
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"strategy-{name}")
 
     async def ask(

@@ -1,4 +1,4 @@
-"""A circuit breaker (Nygard, "Release It!"): who fails again and again is left alone for a while.
+"""A circuit breaker (Nygard, "Release It!"): a strategy that keeps failing is not called for a while.
 
 It is *closed* while all is well. After five failures in a row it is *open*, and nothing is let through.
 Five seconds after the last failure it is *half-open*: one try, the probe, is let through; its success closes
@@ -14,7 +14,7 @@ OPEN_SECONDS = 5.0
 
 
 class BreakerState(IntEnum):
-    """What a circuit breaker lets through; the values are those of its metric, the worst the highest."""
+    """The state of a circuit breaker; the values are those of its metric, the worst the highest."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -22,7 +22,7 @@ class BreakerState(IntEnum):
 
 
 class CircuitBreaker:
-    """Counts failures in a row, and says whether the next try may be made."""
+    """Counts failures in a row, and decides whether the next try may be made."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.state = BreakerState.CLOSED
@@ -33,7 +33,7 @@ class CircuitBreaker:
     def admits(self) -> bool:
         """Return whether a try may be made now; in half-open state, True for the probe alone.
 
-        Who is told True must make the try and report how it ended.
+        A caller that gets True must make the try and report how it ended.
         """
         if self.state is BreakerState.OPEN and self._clock() >= self._opened_at + OPEN_SECONDS:
             self.state = BreakerState.HALF_OPEN

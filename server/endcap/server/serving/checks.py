@@ -1,4 +1,4 @@
-"""What a plugin returned, checked: whatever it did, an answer holds nothing that is not allowed."""
+"""Checks on plugin results: items that a strategy must not return are dropped from the answer."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from endcap.sdk import NO_RANKING, Query, Ranking, Reason, Rows
 
 
-_KIND = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a reason, as the contract has it
+_KIND = re.compile(
+    r"(?=.{1,64}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*"
+)  # the kind of a reason, as the contract defines it
 _LONGEST_REASON = 200
 
 
@@ -24,7 +26,7 @@ class Dropped:
     ``capped``; of the caller's the name of a filter, or ``rule``."""
 
     rows: NDArray[np.integer[Any]]
-    """As a strategy named them, some may be none of the view."""
+    """As the strategy named them; some may lie outside the view."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +42,7 @@ class CheckedRanking:
 
 
 def checked(ranking: Ranking, query: Query) -> CheckedRanking:
-    """Drop the items that a strategy must not return, whatever the plugin did.
+    """Drop the items that a strategy must not return.
 
     Returns:
         The ranking without foreign, ineligible and repeated rows and without scores that are no
@@ -83,20 +85,20 @@ def checked(ranking: Ranking, query: Query) -> CheckedRanking:
 def _sound_reasons(
     reasons: object, kept: NDArray[np.intp], ranked: int, row_count: int
 ) -> tuple[tuple[Reason, ...], ...]:
-    """Return the reasons of the rows that are kept; none unless every ranked row has its own."""
+    """Return the reasons of the rows that are kept; empty unless every ranked row has its own."""
     if not isinstance(reasons, tuple | list) or len(reasons) != ranked:
         return ()
     return tuple(tuple(_sound(reasons[place], row_count)) for place in kept)
 
 
 def _sound(reasons: object, row_count: int) -> Iterator[Reason]:
-    """Yield those of an item's reasons that can be sent: a kind, rows as evidence, a short text."""
+    """Yield the reasons of an item that can be sent: a kind, rows as evidence, a short text."""
     for reason in reasons if isinstance(reasons, tuple | list) else ():
         try:
             kind, evidence = reason.kind, np.asarray(reason.evidence)
             is_kind = _KIND.fullmatch(kind)
             text = str.encode(reason.text).decode()
-        except Exception:  # noqa: BLE001, S112 - what stands in a reason's place may raise whatever it likes
+        except Exception:  # noqa: BLE001, S112 - a plugin's object may raise any error
             continue
         are_rows = evidence.ndim == 1 and (evidence.dtype.kind in "iu" or not len(evidence))
         is_short = len(text) <= _LONGEST_REASON

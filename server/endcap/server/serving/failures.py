@@ -1,4 +1,4 @@
-"""Failures that cost a rung, never the call: the answer is made without it, and says so."""
+"""Failures of a rung: the answer is made without the rung and marked as degraded."""
 
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ class Failure(StrEnum):
 
 
 class RungFailed(Exception):
-    """A rung of a ladder cannot answer. Costs the rung, never the call."""
+    """A rung of a ladder cannot answer; the call goes on without it."""
 
     def __init__(self, failure: Failure, message: str) -> None:
         super().__init__(message)

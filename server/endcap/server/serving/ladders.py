@@ -18,7 +18,7 @@ from endcap.server.serving.failures import Failure
 
 
 FLOOR = "popular"
-"""The strategy that stands under every ladder whose task it can answer; it serves from memory."""
+"""The strategy appended to every ladder whose task it can answer; it serves from memory."""
 
 NO_RULES = Rules(())
 
@@ -36,12 +36,12 @@ class Rung:
     """The batcher of the strategy; None where it cannot be asked."""
 
     failure: Failure | None = Failure.STRATEGY_MISSING
-    """Why it cannot be asked; None where its model was never trained, which degrades no answer."""
+    """Why the strategy cannot be asked; None where its model was never trained, which degrades no answer."""
 
     detail: str = ""
 
     timeout: float | None = None
-    """Seconds that it may take; None for the server's own limit."""
+    """Seconds that the strategy may take; None for the server's own limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,7 +53,7 @@ class MaskWorker:
         self._waiting = 0
 
     def start(self, condition: Filter, view: CatalogView) -> "_Work":
-        """Begin to work out a mask, after those that wait.
+        """Begin to work out a mask, after the masks that wait.
 
         Raises:
             Exhausted: Too many wait.
@@ -88,7 +88,7 @@ class _Work:
 
 
 class Masks:
-    """The masks of one view: those that placements need, and those that calls asked for last.
+    """The masks of one view: the masks that placements need, and the masks that calls asked for last.
 
     Use it from one event loop.
     """

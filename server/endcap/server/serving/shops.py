@@ -1,4 +1,4 @@
-"""Every shop in memory: what its answers are made from, and how that is kept fresh."""
+"""Every shop in memory: the state that its answers are made from, kept fresh."""
 
 import asyncio
 import time
@@ -86,8 +86,8 @@ class Shops:
         """Return a shop.
 
         Raises:
-            NotFound: No shop has that id.
-            Unavailable: It cannot be loaded at the moment.
+            NotFound: The shop does not exist.
+            Unavailable: The shop cannot be loaded at the moment.
         """
         if shop not in self._shops:
             if shop in self._failing:
@@ -111,7 +111,7 @@ class Shops:
                         yield rung.strategy, rung.batcher.breaker.state
 
     async def meet(self, shop_id: str) -> None:
-        """Load a shop that was created since the last look; do nothing where there is none of that id.
+        """Load a shop that was created since the last look; do nothing if no shop has the id.
 
         Raises:
             Unavailable: The database does not answer.
@@ -131,7 +131,7 @@ class Shops:
         A shop that fails is tried again later, and keeps no other from being refreshed.
 
         Args:
-            view_max_age: Seconds after which paid prices and refused bundles are read again.
+            view_max_age: Seconds after which paid prices and rejected bundles are read again.
 
         Returns:
             The error of one shop where every one fails; otherwise None.
@@ -200,7 +200,7 @@ class Shops:
                 shop.state = await self._states.with_timed_view(shop.state, timed_view)
 
     async def _renew(self, shop: ServedShop) -> None:
-        """Read again what no revision tells of: what was paid, and bundles that could not be loaded."""
+        """Read again data without a revision: paid prices, and bundles that could not be loaded."""
         view = shop.state.view
         paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
         async with shop.catching_up:

@@ -21,7 +21,7 @@ from endcap.server.serving.state import ShopState
 
 
 class StateBuilder:
-    """Builds states of all shops; keeps none."""
+    """Builds the states of all shops, and keeps no state itself."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
 
-_under_way: "set[asyncio.Task[Any]]" = set()  # asyncio itself forgets those that nobody waits for
+_under_way: "set[asyncio.Task[Any]]" = set()  # asyncio itself forgets tasks that nobody waits for
 
 
 async def answer_within(seconds: float, work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -18,10 +18,10 @@ async def answer_within(seconds: float, work: Coroutine[Any, Any, Answer]) -> An
 
     Args:
         seconds: How long to wait.
-        work: What to wait for.
+        work: The work to wait for.
 
     Raises:
-        TimeoutError: The time is over.
+        TimeoutError: The work took longer than ``seconds``.
     """
     task = asyncio.create_task(work)
     task.add_done_callback(_note_failure)

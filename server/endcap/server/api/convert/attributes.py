@@ -16,11 +16,11 @@ def read_attributes(
     """Read values by name.
 
     Args:
-        messages: As they came.
+        messages: The values as sent.
         field: The map's name in the table of limits, and its path in the request.
 
     Raises:
-        InvalidInput: There are too many, a name is invalid, or a value is missing, too long or not a number.
+        InvalidInput: Values are too many, a name is invalid, or a value is missing, too long or not finite.
     """
     check_limit(field, messages)  # before any is read
     values = {name: _read(message, path=f"{field}.{name}") for name, message in messages.items()}

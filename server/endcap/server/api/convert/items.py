@@ -29,7 +29,7 @@ _IGNORED = ("id", "update_time", "etag")
 def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], Change]:
     """Return a function that reads the items of a write, of the fields that it names.
 
-    The reader takes an item as it came, of which what is output only is ignored, and the time in Unix
+    The reader takes an item as sent, whose output-only fields are ignored, and the time in Unix
     milliseconds. It raises ``InvalidInput`` where a field is missing, too long or out of range, and names the
     field as from the item on.
 
@@ -37,7 +37,7 @@ def item_reader(mask: FieldMask | None) -> Callable[[item_pb2.Item, int], Change
         mask: The fields to write; None for all.
 
     Raises:
-        InvalidInput: A path is none of a field of items that can be written.
+        InvalidInput: A path of the mask names no writable field of items.
     """
     selection = read_selection(
         mask, fields=(*_READERS, *_AMOUNTS, "create_time"), maps=_MAPS, ignored=_IGNORED

@@ -15,7 +15,7 @@ def read_path(path: str) -> str:
     """Check the path of a folder in the bundle store.
 
     Raises:
-        InvalidInput: It is empty, too long, absolute, or holds what no such path holds.
+        InvalidInput: The path is empty, too long or absolute, or has an invalid character or a dot segment.
     """
     check_id("path", path)
     if _PATH.fullmatch(path) is None or not {".", ".."}.isdisjoint(path.split("/")):

@@ -22,7 +22,7 @@ def read_money(message: money_pb2.Money, *, field: str) -> Money:
     """Read an amount that must not be negative.
 
     Raises:
-        InvalidInput: It is negative, too large, or its nanos are no part of a unit.
+        InvalidInput: The amount is negative or too large, or its nanos are a unit or more.
     """
     if not (0 <= message.units <= MAX_UNITS and 0 <= message.nanos < NANOS):
         raise InvalidInput(

@@ -42,7 +42,7 @@ def read_placement(message: placement_pb2.Placement) -> Placement:
     """Read a placement and check its fields; whether what it names exists is not looked at.
 
     Args:
-        message: As it came; what is output only is ignored.
+        message: The placement as sent; output-only fields are ignored.
 
     Raises:
         InvalidInput: A field is missing, too long or out of range.
@@ -97,12 +97,12 @@ def read_update(stored: Placement, message: placement_pb2.Placement, mask: Field
     """Apply an update to a stored placement, and check the result.
 
     Args:
-        stored: What stays as it is where the mask names nothing.
-        message: What takes the place of what the mask names; a field that it has not set is cleared.
+        stored: The stored placement, which keeps the fields that the mask does not name.
+        message: The new values of the fields that the mask names; an unset field is cleared.
         mask: Paths of fields, such as ``rules`` or ``seen.window``; None for all of them.
 
     Raises:
-        InvalidInput: A path is none of a field of placements, or the placement is wrong.
+        InvalidInput: A path names no field of placements, or the result is not a valid placement.
         Unsupported: It explores.
     """
     if mask is None:

@@ -43,7 +43,7 @@ def read_request(
     """Read a Recommend request and check it against the limits.
 
     Args:
-        message: As it came.
+        message: The request as sent.
         caller: Who asks.
         shown: The rows on the pages before, which its token names.
 
@@ -103,10 +103,10 @@ def write_response(
 
     Args:
         request: What was asked.
-        answer: What was found.
-        state: What it was made from.
+        answer: The answer to it.
+        state: The shop's state that the answer was made from.
         items: The fields of items that the answer carries, by item id; empty where none are wanted.
-        revision: The shop's revision that it knows.
+        revision: The shop's revision that the answer knows.
         attribution_token: Names the answer.
         next_page_token: Asks for the next page; empty on the last one.
         trace_milliseconds: Time that the answer took, when the trace is wanted.

@@ -19,8 +19,8 @@ def write_rejection(index: int, entry_id: str, error: EndcapError) -> rejection_
     """Write why an item or a user was not stored.
 
     Args:
-        index: Its place in the request.
-        entry_id: As sent.
+        index: The entry's place in the request, from 0.
+        entry_id: The entry's id as sent.
         error: What is wrong with it.
     """
     reason = next(name for kind, name in _REASONS if isinstance(error, kind))

@@ -34,11 +34,11 @@ def read_rules(messages: Sequence[rule_pb2.Rule], *, path: str) -> tuple[Rule, .
     """Read the rules of a placement; whether their filters and attributes exist is not looked at.
 
     Args:
-        messages: As they came.
-        path: Where they are in the request.
+        messages: The rules as sent.
+        path: The path of the rules in the request.
 
     Raises:
-        InvalidInput: There are too many, two have one name, or a field is missing or out of range.
+        InvalidInput: The rules are too many, two share a name, or a field is missing or out of range.
     """
     check_limit("rules", messages, path=path)
     rules: dict[str, Rule] = {}

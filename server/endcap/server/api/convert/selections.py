@@ -32,13 +32,13 @@ def read_selection(
 
     Args:
         mask: Paths of fields, such as ``price`` or ``attributes.colour``; None for all fields.
-        fields: Those that can be chosen.
-        maps: Those among them whose entries can be named.
-        ignored: Fields that are there and that no write changes.
+        fields: The fields that can be chosen.
+        maps: The fields whose entries can be named one by one.
+        ignored: Output-only fields, which a mask may name without effect.
         name: The field of the request that holds the mask.
 
     Raises:
-        InvalidInput: A path is none of them, or there are too many.
+        InvalidInput: A path names no such field, or the paths are too many.
     """
     if mask is None:
         return Selection(frozenset(fields), {})

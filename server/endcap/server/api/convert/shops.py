@@ -43,7 +43,7 @@ def read_new_shop(message: shop_pb2.Shop) -> ShopSettings:
     """Read the settings of a shop that is created: without event types, it gets the default ones.
 
     Raises:
-        InvalidInput: An enumeration or a name is wrong; ranges are looked at by whoever stores the settings.
+        InvalidInput: An enumeration or a name is invalid. Ranges are checked when the settings are stored.
     """
     return _read(message, event_types=None if message.event_types else DEFAULT_EVENT_TYPES)
 
@@ -52,12 +52,12 @@ def read_update(stored: ShopSettings, message: shop_pb2.Shop, mask: FieldMask | 
     """Read the settings that a stored shop gets.
 
     Args:
-        stored: What stays as it is where the mask names nothing.
-        message: What takes the place of what the mask names.
+        stored: The stored settings, which stay where the mask does not name them.
+        message: The new values of the settings that the mask names.
         mask: Names of fields, such as ``event_types``; None for all of them.
 
     Raises:
-        InvalidInput: A path is none of a field of shops, or as for ``read_new_shop``.
+        InvalidInput: A path names no writable field of shops, or ``read_new_shop`` would raise it.
     """
     if mask is None:
         return _read(message)

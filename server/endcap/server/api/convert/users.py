@@ -27,7 +27,7 @@ def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], Change
         mask: The fields to write; None for all.
 
     Raises:
-        InvalidInput: A path is none of a field of users that can be written.
+        InvalidInput: A path of the mask names no writable field of users.
     """
     selection = read_selection(mask, fields=(*_READERS, "create_time"), maps=_MAPS, ignored=_IGNORED)
     return partial(_read, selection)

@@ -176,8 +176,8 @@ def _read_ids(ids: Iterable[str], field: str) -> list[str]:
     """Return the ids of a request, each once.
 
     Args:
-        ids: As they came.
-        field: What each is called, as ``item_id``.
+        ids: The ids as sent.
+        field: The name of one id, such as ``item_id``.
     """
     path = f"{field}s"
     wanted = list(dict.fromkeys(required(path, list(ids), limit=f"get_{path}")))

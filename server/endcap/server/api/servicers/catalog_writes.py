@@ -37,7 +37,7 @@ async def upsert(shops: Shops, database: Database, request: Any, field: str) -> 
         field: The name of the entries, ``items`` or ``users``.
 
     Raises:
-        InvalidInput: There are no or too many entries, or another field is wrong.
+        InvalidInput: The entries are missing or too many, or another field is invalid.
     """
     caller, _ = caller_and_shop(shops)
     make_reader, write = _WRITING[field]

@@ -45,7 +45,7 @@ class EventServicer(EventServiceServicer):
     ) -> pb.RecordEventsResponse:
         """Record events; each is accepted or rejected alone.
 
-        Buffered ones are answered before anybody looks whether their ids are taken.
+        Buffered ones are answered before their ids are checked for duplicates.
         """
         caller = current_caller.get()
         shop = self._shops.get(caller.shop)

@@ -50,7 +50,7 @@ class RecommendationServicer(RecommendationServiceServicer):
     ) -> None:
         self._shops = shops
         self._pipeline = pipeline
-        # Requests of a batch wait for one another: a rung that is merely busy with them is not given up.
+        # Requests of a batch wait for one another: a rung that is merely busy with them has not failed.
         self._batch_pipeline = replace(pipeline, rung_timeout=seconds_per_request / 2)
         self._exposures = exposures
         self._seconds_per_request = seconds_per_request
@@ -114,7 +114,7 @@ class RecommendationServicer(RecommendationServiceServicer):
     async def _outcome(
         self, request: pb.RecommendRequest, caller: Caller, request_id: str
     ) -> pb.RecommendOutcome:
-        """Answer one request of many, whatever becomes of it."""
+        """Answer one request of many; an error becomes its outcome."""
         deadline = min(caller.deadline, time.monotonic() + self._seconds_per_request)
         try:
             caller = identified(replace(caller, deadline=deadline), request, default=request_id)

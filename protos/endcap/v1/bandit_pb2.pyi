@@ -30,7 +30,7 @@ class _BanditMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BanditMe
     """In proportion to the probability that a variant is the best (Thompson, 1933)."""
 
 class BanditMethod(_BanditMethod, metaclass=_BanditMethodEnumTypeWrapper):
-    """How a bandit allocates."""
+    """Policy by which a bandit allocates."""
 
 BANDIT_METHOD_UNSPECIFIED: BanditMethod.ValueType  # 0
 """Not set: treated as `BANDIT_METHOD_THOMPSON`."""
@@ -48,7 +48,7 @@ class Bandit(_message.Message):
     FLOOR_FIELD_NUMBER: _builtins.int
     UPDATE_INTERVAL_FIELD_NUMBER: _builtins.int
     method: Global___BanditMethod.ValueType
-    """How shares follow the results. The decision metric is the reward, and must be of the kind
+    """Policy by which shares follow the results. The decision metric is the reward, and must be of the kind
     `METRIC_KIND_CONVERSION`.
     """
     floor: _builtins.float
@@ -57,7 +57,7 @@ class Bandit(_message.Message):
     """
     @_builtins.property
     def update_interval(self) -> _duration_pb2.Duration:
-        """How often shares are worked out again, from 5 minutes to 7 days. If unset, 1 hour."""
+        """Interval between two computations of the shares, from 5 minutes to 7 days. If unset, 1 hour."""
 
     def __init__(
         self,

@@ -154,7 +154,7 @@ class ListItemsRequest(_message.Message):
     filter: _builtins.str
     """Condition in the AIP-160 filter grammar, at most 4,096 characters, such as
     `brand = "Acme" AND price < 20`, with the fields and the meaning of the filter of `Recommend`.
-    What does not parse is an `INVALID_ARGUMENT` error. If empty, all items are returned.
+    A filter that cannot be parsed is an `INVALID_ARGUMENT` error. If empty, all items are returned.
     """
     request_id: _builtins.str
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""

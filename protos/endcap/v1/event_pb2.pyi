@@ -94,7 +94,7 @@ class Event(_message.Message):
     A negative or infinite number, NaN or one above 1,000,000 is rejected (`INVALID_QUANTITY`).
     """
     value: _builtins.float
-    """How much the user liked the item, as an event of type `rating` says it; any finite number
+    """The rating that the user gave the item, for an event of type `rating`; any finite number
     (`INVALID_VALUE`). If unset, the event has none; 0 is a value.
     """
     attribution_token: _builtins.str

@@ -162,7 +162,7 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def ramp(self) -> _containers.RepeatedCompositeFieldContainer[Global___RampStep]:
-        """How the allocation grows by itself after the start, at most 16 steps, each later and larger
+        """Steps by which the allocation grows by itself after the start, at most 16 steps, each later and larger
         than the one before. If empty, the allocation is reached at once.
         """
 
@@ -339,7 +339,7 @@ Global___RampStep: _TypeAlias = RampStep  # noqa: Y015
 
 @_typing.final
 class Decision(_message.Message):
-    """How an experiment ended."""
+    """Decision that ended an experiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -44,7 +44,7 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """Units were not split as they should be: no figure can be trusted."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
-    """What the results of an experiment allow to be said."""
+    """The verdict that the results of an experiment allow."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
 """Not set. Never returned."""
@@ -82,7 +82,7 @@ class _MetricOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricO
     """Worse; for a guardrail, worse than its margin."""
 
 class MetricOutcome(_MetricOutcome, metaclass=_MetricOutcomeEnumTypeWrapper):
-    """What can be said of a difference."""
+    """The verdict on a difference."""
 
 METRIC_OUTCOME_UNSPECIFIED: MetricOutcome.ValueType  # 0
 """Not set: the first variant, which is compared with nothing."""
@@ -98,7 +98,7 @@ Global___MetricOutcome: _TypeAlias = MetricOutcome  # noqa: Y015
 
 @_typing.final
 class ExperimentResults(_message.Message):
-    """What an experiment has shown so far."""
+    """The results of an experiment so far."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -119,7 +119,7 @@ class ExperimentResults(_message.Message):
     segment: _builtins.str
     """Identifier of the segment that the results are of; empty for all units."""
     verdict: Global___Verdict.ValueType
-    """What the results allow to be said."""
+    """The verdict that the results allow."""
     explanation: _builtins.str
     """The verdict in a sentence, in English."""
     @_builtins.property
@@ -132,7 +132,7 @@ class ExperimentResults(_message.Message):
 
     @_builtins.property
     def preference(self) -> Global___PreferenceResult:
-        """Which list was preferred. Set for interleaving only."""
+        """The preferred list. Set for interleaving only."""
 
     @_builtins.property
     def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___BanditAllocation]:
@@ -166,7 +166,7 @@ Global___ExperimentResults: _TypeAlias = ExperimentResults  # noqa: Y015
 
 @_typing.final
 class VariantResult(_message.Message):
-    """What one variant of an experiment achieved."""
+    """The results of one variant of an experiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -185,7 +185,7 @@ class VariantResult(_message.Message):
     """Share of these answers that were degraded, from 0 to 1."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricResult]:
-        """What was measured, one a metric, in the experiment's order."""
+        """The measurements, one a metric, in the experiment's order."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class MetricResult(_message.Message):
     adjusted_p_value: _builtins.float
     """The same after the correction for several comparisons; unset where `p_value` is."""
     outcome: Global___MetricOutcome.ValueType
-    """What can be said of the difference."""
+    """The verdict on the difference."""
     @_builtins.property
     def interval(self) -> Global___Interval:
         """Interval of `relative_difference` at the plan's significance level; unset where that is."""
@@ -353,7 +353,7 @@ Global___SampleRatioCheck: _TypeAlias = SampleRatioCheck  # noqa: Y015
 
 @_typing.final
 class PreferenceResult(_message.Message):
-    """Which variant's items users of an interleaved answer preferred."""
+    """The variant whose items users of an interleaved answer preferred."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -425,7 +425,7 @@ Global___PairPreference: _TypeAlias = PairPreference  # noqa: Y015
 
 @_typing.final
 class BanditAllocation(_message.Message):
-    """What a bandit gives to one variant, and why."""
+    """The share that a bandit gives to one variant, with its reason."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

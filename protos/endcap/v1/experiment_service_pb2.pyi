@@ -964,7 +964,7 @@ class PlanExperimentRequest(_message.Message):
 
     @_builtins.property
     def history(self) -> _duration_pb2.Duration:
-        """How far back the placement's own past is looked at for means and variances, from 1 to 90 days.
+        """Length of the placement's own past that gives means and variances, from 1 to 90 days.
         If unset, 28 days. Without any past, a `FAILED_PRECONDITION` error is returned.
         """
 
@@ -1002,7 +1002,7 @@ class PlanExperimentResponse(_message.Message):
     detectable_effect: _builtins.float
     """The effect that the plan finds in 14 days, as a share of the first variant's mean."""
     interval_widening: _builtins.float
-    """How much wider the method's interval is than that of one test at the end: 1 for
+    """Width of the method's interval relative to that of one test at the end: 1 for
     `ANALYSIS_METHOD_FIXED_HORIZON`.
     """
     def __init__(

@@ -42,7 +42,7 @@ class Holdout(_message.Message):
     """
     @_builtins.property
     def placements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldPlacement]:
-        """What units that are held out see, one a placement, at most 100. A placement that is not named
+        """The rungs that held-out units see, one a placement, at most 100. A placement that is not named
         is served to them as to all others.
         """
 

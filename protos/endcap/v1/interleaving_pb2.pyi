@@ -33,7 +33,7 @@ class _InterleavingMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_In
     """
 
 class InterleavingMethod(_InterleavingMethod, metaclass=_InterleavingMethodEnumTypeWrapper):
-    """How lists are interleaved."""
+    """Method of interleaving."""
 
 INTERLEAVING_METHOD_UNSPECIFIED: InterleavingMethod.ValueType  # 0
 """Not set: treated as `INTERLEAVING_METHOD_TEAM_DRAFT`."""
@@ -74,10 +74,10 @@ class Interleaving(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
     method: Global___InterleavingMethod.ValueType
-    """How lists are mixed. Filters and rules are applied to every list first."""
+    """Method that mixes the lists. Filters and rules are applied to every list first."""
     @_builtins.property
     def credits(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """What an event of a type on an item is worth to the variant that put it there, by event type: at
+        """Worth of an event on an item to the variant that put it there, by event type: at
         most 16, each above 0 and at most 1,000. If empty, 1 for a `click`.
         """
 

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Key(_message.Message):
-    """What a caller shows to be let in. Its secret is returned once, when it is made."""
+    """A credential of a caller. Its secret is returned once, when the key is made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -172,7 +172,7 @@ class CreateKeyResponse(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """What callers show, in the form `Bearer <secret>`. The server keeps a hash of it only."""
+    """The credential that callers send, in the form `Bearer <secret>`. The server keeps a hash of it only."""
     request_id: _builtins.str
     """The identifier of the call: that of the request, or the one generated."""
     @_builtins.property
@@ -278,7 +278,7 @@ class RotateKeyRequest(_message.Message):
     """Identifier of the call, at most 128 characters, for logs. If empty, the server generates one."""
     @_builtins.property
     def overlap(self) -> _duration_pb2.Duration:
-        """How long the old secret is still taken, up to 30 days. If unset, 1 day; 0 refuses it at once."""
+        """Time for which the old secret is still taken, up to 30 days. If unset, 1 day; 0 refuses it at once."""
 
     def __init__(
         self,

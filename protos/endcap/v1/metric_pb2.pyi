@@ -36,7 +36,7 @@ class _MetricRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricRole
     """Must not get worse than its margin. Watched with an always-valid test."""
 
 class MetricRole(_MetricRole, metaclass=_MetricRoleEnumTypeWrapper):
-    """What a metric of an experiment is for."""
+    """The role of a metric in an experiment."""
 
 METRIC_ROLE_UNSPECIFIED: MetricRole.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error."""
@@ -59,7 +59,7 @@ class _MetricKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricKind
     METRIC_KIND_CONVERSION: _MetricKind.ValueType  # 1
     """1 if the unit has at least one such event, otherwise 0."""
     METRIC_KIND_COUNT: _MetricKind.ValueType  # 2
-    """How many such events the unit has."""
+    """The number of such events of the unit."""
     METRIC_KIND_SUM: _MetricKind.ValueType  # 3
     """The amount of such events, added up."""
     METRIC_KIND_RATIO: _MetricKind.ValueType  # 4
@@ -70,14 +70,14 @@ class _MetricKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricKind
     """A figure of the server's own work."""
 
 class MetricKind(_MetricKind, metaclass=_MetricKindEnumTypeWrapper):
-    """How the events of a unit become one figure."""
+    """The way in which the events of a unit become one figure."""
 
 METRIC_KIND_UNSPECIFIED: MetricKind.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error."""
 METRIC_KIND_CONVERSION: MetricKind.ValueType  # 1
 """1 if the unit has at least one such event, otherwise 0."""
 METRIC_KIND_COUNT: MetricKind.ValueType  # 2
-"""How many such events the unit has."""
+"""The number of such events of the unit."""
 METRIC_KIND_SUM: MetricKind.ValueType  # 3
 """The amount of such events, added up."""
 METRIC_KIND_RATIO: MetricKind.ValueType  # 4
@@ -108,7 +108,7 @@ class _MetricAmountEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricAm
     """The value, such as a rating."""
 
 class MetricAmount(_MetricAmount, metaclass=_MetricAmountEnumTypeWrapper):
-    """What is added up of an event."""
+    """The quantity of an event that is added up."""
 
 METRIC_AMOUNT_UNSPECIFIED: MetricAmount.ValueType  # 0
 """Not set: 1 an event."""
@@ -170,7 +170,7 @@ class _MetricDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metri
     """Less is better."""
 
 class MetricDirection(_MetricDirection, metaclass=_MetricDirectionEnumTypeWrapper):
-    """Which way of a metric is better."""
+    """The direction of a metric that is better."""
 
 METRIC_DIRECTION_UNSPECIFIED: MetricDirection.ValueType  # 0
 """Not set: treated as `METRIC_DIRECTION_HIGHER`."""
@@ -209,9 +209,9 @@ class Metric(_message.Message):
     kind: Global___MetricKind.ValueType
     """Required. How events become a figure."""
     amount: Global___MetricAmount.ValueType
-    """What a sum or a ratio adds up of each event. Required for `METRIC_KIND_SUM`."""
+    """The quantity of each event that a sum or a ratio adds up. Required for `METRIC_KIND_SUM`."""
     serving_figure: Global___ServingFigure.ValueType
-    """What of the server's own work is measured. Required for `METRIC_KIND_SERVING`, and an
+    """The property of the server's own work that is measured. Required for `METRIC_KIND_SERVING`, and an
     `INVALID_ARGUMENT` error for any other.
     """
     attributed_only: _builtins.bool
@@ -223,13 +223,13 @@ class Metric(_message.Message):
     tails. If zero, 100: no cap.
     """
     direction: Global___MetricDirection.ValueType
-    """Which way is better."""
+    """The direction that is better."""
     minimum_detectable_effect: _builtins.float
     """Smallest difference worth finding, as a share of the first variant's mean, above 0 and at most
     10. Required for the decision metric; the planner works with it.
     """
     margin: _builtins.float
-    """How much worse, as a share of the first variant's mean, a guardrail may be, from 0 to 1: the
+    """Tolerated loss of a guardrail, as a share of the first variant's mean, from 0 to 1: the
     test is one of non-inferiority. For guardrails only. If zero, 0.02.
     """
     @_builtins.property
@@ -246,13 +246,13 @@ class Metric(_message.Message):
 
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """How long after a unit's first exposure its events count, from 1 hour to 90 days. If unset,
+        """Time after a unit's first exposure in which its events count, from 1 hour to 90 days. If unset,
         until the experiment stops. Events before the first exposure never count.
         """
 
     @_builtins.property
     def covariate_window(self) -> _duration_pb2.Duration:
-        """How far before its first exposure a unit's own past is used to reduce the variance (CUPED),
+        """Length of a unit's own past before its first exposure that reduces the variance (CUPED),
         from 1 to 90 days. If unset, it is not. Units without a past form a stratum of their own.
         """
 

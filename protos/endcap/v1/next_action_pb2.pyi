@@ -32,7 +32,7 @@ class NextAction(_message.Message):
     or `free_delivery`. Events name it back, so one name always stands for the same action.
     """
     cost: _builtins.float
-    """What the action costs the shop, in whole units of its currency, from 0 to 1,000,000."""
+    """Cost of the action to the shop, in whole units of its currency, from 0 to 1,000,000."""
     placement: _builtins.str
     """Placement whose items the action would show, at most 128 characters. If empty, it shows none."""
     def __init__(
@@ -63,7 +63,7 @@ class RankedAction(_message.Message):
     name: _builtins.str
     """Name of the action."""
     expected_value: _builtins.float
-    """What it is expected to bring less its cost, in whole units of the shop's currency."""
+    """Expected return of the action less its cost, in whole units of the shop's currency."""
     propensity: _builtins.float
     """Probability, above 0 and at most 1, that the action stands here given those above it."""
     @_builtins.property

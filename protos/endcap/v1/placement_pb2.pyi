@@ -96,7 +96,7 @@ class Placement(_message.Message):
 
     @_builtins.property
     def seen(self) -> Global___SeenPolicy:
-        """Which items of the user's past are left out."""
+        """The items of the user's past that are left out."""
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Rule]:
@@ -224,7 +224,7 @@ Global___SeenPolicy: _TypeAlias = SeenPolicy  # noqa: Y015
 
 @_typing.final
 class Exploration(_message.Message):
-    """How answers explore: after boosts, the order is drawn by the Plackett-Luce model over the items
+    """Exploration of answers: after boosts, the order is drawn by the Plackett-Luce model over the items
     still allowed, and the log-propensity of each position is kept with the exposure.
     """
 

@@ -37,7 +37,7 @@ class _QueryMatchEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QueryMatch
     """The query holds all words of the rule's, in any order."""
 
 class QueryMatch(_QueryMatch, metaclass=_QueryMatchEnumTypeWrapper):
-    """How a query is compared with that of a rule."""
+    """The comparison of a query with that of a rule."""
 
 QUERY_MATCH_UNSPECIFIED: QueryMatch.ValueType  # 0
 """Not set: treated as `QUERY_MATCH_EXACT`."""
@@ -51,7 +51,7 @@ Global___QueryMatch: _TypeAlias = QueryMatch  # noqa: Y015
 
 @_typing.final
 class QueryRule(_message.Message):
-    """What a merchandiser asks of searches for certain queries."""
+    """A merchandiser's rule for searches with certain queries."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -73,13 +73,13 @@ class QueryRule(_message.Message):
     starting with a letter.
     """
     match: Global___QueryMatch.ValueType
-    """How a query is compared with `queries`."""
+    """The comparison of a query with `queries`."""
     placement: _builtins.str
     """Identifier of the placement that it holds on, at most 128 characters. If empty, on all that
     search.
     """
     replacement_query: _builtins.str
-    """What is searched for instead, at most 256 characters. If empty, what was typed."""
+    """The text that is searched for instead, at most 256 characters. If empty, the typed one."""
     redirect_uri: _builtins.str
     """Address that the shop front should go to instead of showing items, at most 2,048 characters. If
     empty, none.

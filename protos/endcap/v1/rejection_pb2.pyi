@@ -40,7 +40,7 @@ class Rejection(_message.Message):
     empty where no single field is.
     """
     message: _builtins.str
-    """What is wrong and what to do, in English, for people to read."""
+    """The fault and its remedy, in English, for people to read."""
     def __init__(
         self,
         *,

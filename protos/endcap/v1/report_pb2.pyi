@@ -33,7 +33,7 @@ class _ReportKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportKind
     Dimensions: `placement`, `strategy`, `experiment`, `variant`, `device`.
     """
     REPORT_KIND_SERVING: _ReportKind.ValueType  # 2
-    """How answers were made: calls, latency, degraded and short answers, rungs that failed.
+    """Facts of serving: calls, latency, degraded and short answers, rungs that failed.
     Dimensions: `placement`, `strategy`, `cause`.
     """
     REPORT_KIND_CATALOG: _ReportKind.ValueType  # 3
@@ -43,7 +43,7 @@ class _ReportKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportKind
     REPORT_KIND_SEARCH: _ReportKind.ValueType  # 4
     """Queries, how often they were searched for, and those without results. Dimensions: `query`, `language`."""
     REPORT_KIND_RULES: _ReportKind.ValueType  # 5
-    """How often each rule changed an answer and what that led to. Dimensions: `placement`, `rule`."""
+    """The number of answers that each rule changed, and their results. Dimensions: `placement`, `rule`."""
     REPORT_KIND_DATA_QUALITY: _ReportKind.ValueType  # 6
     """Faults of the shop's data that hold models back: events without a token, items without a title, late
     and rejected events. Dimensions: `event_type`.
@@ -59,7 +59,7 @@ REPORT_KIND_PERFORMANCE: ReportKind.ValueType  # 1
 Dimensions: `placement`, `strategy`, `experiment`, `variant`, `device`.
 """
 REPORT_KIND_SERVING: ReportKind.ValueType  # 2
-"""How answers were made: calls, latency, degraded and short answers, rungs that failed.
+"""Facts of serving: calls, latency, degraded and short answers, rungs that failed.
 Dimensions: `placement`, `strategy`, `cause`.
 """
 REPORT_KIND_CATALOG: ReportKind.ValueType  # 3
@@ -69,7 +69,7 @@ Dimensions: `category`, `brand`.
 REPORT_KIND_SEARCH: ReportKind.ValueType  # 4
 """Queries, how often they were searched for, and those without results. Dimensions: `query`, `language`."""
 REPORT_KIND_RULES: ReportKind.ValueType  # 5
-"""How often each rule changed an answer and what that led to. Dimensions: `placement`, `rule`."""
+"""The number of answers that each rule changed, and their results. Dimensions: `placement`, `rule`."""
 REPORT_KIND_DATA_QUALITY: ReportKind.ValueType  # 6
 """Faults of the shop's data that hold models back: events without a token, items without a title, late
 and rejected events. Dimensions: `event_type`.

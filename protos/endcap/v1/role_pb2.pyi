@@ -38,7 +38,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """May do all that any role may, and manage shops and keys and delete people. For operators."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """What a caller may do. A key holds one role or several."""
+    """The rights of a caller. A key holds one role or several."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error where a role is required. No method has it."""

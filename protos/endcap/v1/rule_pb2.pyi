@@ -32,10 +32,10 @@ class _BiasTargetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BiasTarget
     BIAS_TARGET_MARGIN: _BiasTarget.ValueType  # 2
     """Price less cost of one unit. An item without a cost counts as average."""
     BIAS_TARGET_DISCOUNT: _BiasTarget.ValueType  # 3
-    """How far the price lies below the original price."""
+    """The discount: the share by which the price lies below the original price."""
 
 class BiasTarget(_BiasTarget, metaclass=_BiasTargetEnumTypeWrapper):
-    """What a bias looks at."""
+    """The property of an item that a bias reads."""
 
 BIAS_TARGET_UNSPECIFIED: BiasTarget.ValueType  # 0
 """Not set: an `INVALID_ARGUMENT` error."""
@@ -44,7 +44,7 @@ BIAS_TARGET_PRICE: BiasTarget.ValueType  # 1
 BIAS_TARGET_MARGIN: BiasTarget.ValueType  # 2
 """Price less cost of one unit. An item without a cost counts as average."""
 BIAS_TARGET_DISCOUNT: BiasTarget.ValueType  # 3
-"""How far the price lies below the original price."""
+"""The discount: the share by which the price lies below the original price."""
 Global___BiasTarget: _TypeAlias = BiasTarget  # noqa: Y015
 
 class _DiversityMethod:
@@ -63,7 +63,7 @@ class _DiversityMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Diver
     """Determinantal point process, greedy (Chen, Zhang and Zhou, 2018)."""
 
 class DiversityMethod(_DiversityMethod, metaclass=_DiversityMethodEnumTypeWrapper):
-    """How a diversity rule spreads an answer."""
+    """Method by which a diversity rule spreads an answer."""
 
 DIVERSITY_METHOD_UNSPECIFIED: DiversityMethod.ValueType  # 0
 """Not set: treated as `DIVERSITY_METHOD_WINDOW`."""
@@ -77,7 +77,7 @@ Global___DiversityMethod: _TypeAlias = DiversityMethod  # noqa: Y015
 
 @_typing.final
 class Rule(_message.Message):
-    """What a merchandiser asks of every answer of a placement, whatever the strategy.
+    """A merchandiser's rule for every answer of a placement, whatever the strategy.
 
     Rules run in this order, not in that of the list: filters, boosts and biases, fatigue,
     diversity, caps, quotas, pins. Rules of one kind run in the order of the list.
@@ -265,7 +265,7 @@ class FatigueRule(_message.Message):
     """Strength from 0 to 1, as in `BoostRule`, of each exposure beyond the count. If zero, 0.5."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """How far back exposures count, up to 90 days. If unset, 7 days."""
+        """Age up to which exposures count, at most 90 days. If unset, 7 days."""
 
     def __init__(
         self,
@@ -293,9 +293,9 @@ class DiversityRule(_message.Message):
     ATTRIBUTE_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     method: Global___DiversityMethod.ValueType
-    """How to spread."""
+    """The method."""
     level: _builtins.float
-    """How much relevance may be given up, from 0 (nothing) to 1. For MMR and DPP. If zero, 0.3."""
+    """Weight of diversity against relevance, from 0 (none) to 1. For MMR and DPP. If zero, 0.3."""
     attribute: _builtins.str
     """Field or attribute to spread over, such as `brand` or `attributes.colour`.
     Required for the window method, ignored by others.

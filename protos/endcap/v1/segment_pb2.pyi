@@ -129,7 +129,7 @@ class BehaviorCondition(_message.Message):
 
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """How far back events count, up to 730 days. If unset, without end."""
+        """Age up to which events count, at most 730 days. If unset, without end."""
 
     @_builtins.property
     def minimum_spend(self) -> _money_pb2.Money:

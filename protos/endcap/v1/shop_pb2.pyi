@@ -80,7 +80,7 @@ class _EventValueRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventV
     """The event's own `value`."""
 
 class EventValueRule(_EventValueRule, metaclass=_EventValueRuleEnumTypeWrapper):
-    """How the value of an event counts."""
+    """The rule by which the value of an event counts."""
 
 EVENT_VALUE_RULE_UNSPECIFIED: EventValueRule.ValueType  # 0
 """Not set: as the name of the type implies."""
@@ -245,7 +245,7 @@ class EventType(_message.Message):
     `add_to_cart`, `purchase`, `refund`, `search` or `rating`, otherwise `EVENT_ROLE_OTHER`.
     """
     value_rule: Global___EventValueRule.ValueType
-    """How the value of an event counts. If unset, as the name implies: price times quantity for
+    """The rule by which the value of an event counts. If unset, as the name implies: price times quantity for
     `purchase` and `refund`, the value for `rating`, otherwise none.
     """
     def __init__(

@@ -34,7 +34,7 @@ class _SynonymDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Syno
     """The terms also find what the replacements do, and not the other way round."""
 
 class SynonymDirection(_SynonymDirection, metaclass=_SynonymDirectionEnumTypeWrapper):
-    """Which way synonyms stand for one another."""
+    """The direction in which synonyms stand for one another."""
 
 SYNONYM_DIRECTION_UNSPECIFIED: SynonymDirection.ValueType  # 0
 """Not set: treated as `SYNONYM_DIRECTION_BOTH`."""
@@ -63,7 +63,7 @@ class Synonym(_message.Message):
     starting with a letter.
     """
     direction: Global___SynonymDirection.ValueType
-    """Which way the words stand for one another."""
+    """The direction in which the words stand for one another."""
     language_code: _builtins.str
     """Language that they hold in, as a BCP 47 tag of at most 35 characters. If empty, in all."""
     etag: _builtins.str
@@ -78,7 +78,7 @@ class Synonym(_message.Message):
 
     @_builtins.property
     def replacements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the terms also find, at most 32 of at most 128 characters each. Required for
+        """The words that the terms also find, at most 32 of at most 128 characters each. Required for
         `SYNONYM_DIRECTION_ONE`, and an `INVALID_ARGUMENT` error otherwise.
         """
 

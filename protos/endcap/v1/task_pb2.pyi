@@ -40,7 +40,7 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """The items that the user looked at, newest first."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
-    """What kind of answer a placement wants.
+    """The kind of answer that a placement wants.
 
     A value that the server does not know is an `INVALID_ARGUMENT` error.
     """

@@ -41,7 +41,7 @@ class _RungOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RungOutco
     """
 
 class RungOutcome(_RungOutcome, metaclass=_RungOutcomeEnumTypeWrapper):
-    """How a rung of the ladder ended."""
+    """The outcome of a rung of the ladder."""
 
 RUNG_OUTCOME_UNSPECIFIED: RungOutcome.ValueType  # 0
 """Not set. Never returned."""
@@ -135,7 +135,7 @@ class RungTrace(_message.Message):
     outcome: Global___RungOutcome.ValueType
     """Outcome of the rung."""
     detail: _builtins.str
-    """What happened, in English; empty where there is nothing to add. Never an exception's text."""
+    """An explanation in English; empty where there is nothing to add. Never an exception's text."""
     milliseconds: _builtins.float
     """Time until the rung had its answer, in milliseconds, waiting for other queries included."""
     ranked_count: _builtins.int

@@ -22,6 +22,7 @@ from endcap.server.maintenance import Maintenance
 from endcap.server.serving import shops as shops_module
 from endcap.server.settings import Settings
 from endcap.v1.event_pb2 import Event
+from endcap.v1.shop_service_pb2 import DeleteShopRequest
 
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -111,6 +112,24 @@ async def test_a_shop_that_cannot_be_loaded_keeps_no_other_from_serving_and_is_t
                 found = await shown(application, "another")
                 break
         assert len(found) == 9
+    finally:
+        await application.stop()
+
+
+async def test_a_deleted_shop_that_could_not_be_loaded_is_not_found(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(database, "another")
+    monkeypatch.setattr(shops_module, "load_shop", broken("another"))
+    application = Application(settings)
+    await application.start()
+    try:
+        async with client(application) as operator:
+            await operator.shops.DeleteShop(DeleteShopRequest(shop="another"), timeout=30)
+
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await shown(application, "another")
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     finally:
         await application.stop()
 

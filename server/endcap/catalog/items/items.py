@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, func, select, true, update
+from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import define_attributes
@@ -133,7 +133,6 @@ async def list_items(
     shop: str,
     limit: int,
     after: str = "",
-    condition: ColumnElement[bool] | None = None,
 ) -> list[Item]:
     """Return a page of items in the order of their ids.
 
@@ -142,7 +141,6 @@ async def list_items(
         shop: The shop's id.
         limit: The largest number to return.
         after: The last id of the previous page; empty for the first page.
-        condition: A further condition that the rows must meet; None for no condition.
     """
     query = (
         select(*_COLUMNS)
@@ -150,7 +148,6 @@ async def list_items(
             ITEMS.c.shop == shop,
             ITEMS.c.id > after,
             ITEMS.c.deleted.is_(False),
-            true() if condition is None else condition,
         )
         .order_by(ITEMS.c.id)
         .limit(limit)

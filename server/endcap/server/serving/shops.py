@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from endcap.catalog.configuration.shops import list_shops
+from endcap.catalog.configuration.shops import get_shop, list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import JUMP
 from endcap.catalog.events.events import Event
@@ -118,12 +118,14 @@ class Shops:
         """
         if shop_id in self._shops or shop_id in self._failing:
             return
-        async with self._database.read() as connection:
-            is_stored = any(shop.id == shop_id for shop in await list_shops(connection=connection))
-        if is_stored:
-            async with self._refreshing:
-                if shop_id not in self._shops:
-                    await self._attempt(shop_id, self._add(shop_id))
+        try:
+            async with self._database.read() as connection:
+                await get_shop(connection=connection, shop=shop_id)
+        except NotFound:
+            return
+        async with self._refreshing:
+            if shop_id not in self._shops:
+                await self._attempt(shop_id, self._add(shop_id))
 
     async def refresh(self, *, view_max_age: float) -> Exception | None:
         """Take in what other processes wrote, and let items come and go whose time has come.
@@ -140,7 +142,7 @@ class Shops:
             held = {shop.id: shop.revision for shop in self._shops.values()}
             async with self._database.read() as connection:
                 stored = await list_shops(connection=connection)
-            for gone in self._shops.keys() - {about.id for about in stored}:
+            for gone in (self._shops.keys() | self._failing.keys()) - {about.id for about in stored}:
                 self.close(gone)
             for about in stored:
                 shop = self._shops.get(about.id)
@@ -234,6 +236,7 @@ class Shops:
 
     def close(self, shop: str) -> None:
         """Serve a shop no longer that was deleted, and forget it."""
+        self._failing.pop(shop, None)
         if shop in self._shops:
             release(self._shops.pop(shop).state)
         self.left_in_files.set()  # the files may hold its people

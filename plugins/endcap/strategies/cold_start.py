@@ -1,4 +1,4 @@
-"""Cold start: rules in turn, for visitors of whom little is known and shops that have trained nothing.
+"""Cold start: rules in turn, for little-known visitors and for shops that have trained nothing.
 
 Rules are tried in order; the first that matches ranks the item. The parameters name the rules and their
 order; below them all stands the fallback, popularity, so that a list is full whatever the shop knows.

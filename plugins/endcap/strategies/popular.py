@@ -81,7 +81,7 @@ class Popular:
         else:
             with suppress(ModelMissing):
                 self._model = resources.model("popular")
-        # What all queries of a view share: the popularity of every item, and its trend.
+        # Shared by all queries of a view: the popularity of every item, and its trend.
         self._common: WeakKeyDictionary[CatalogView, tuple[Scores, Scores]] = WeakKeyDictionary()
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:

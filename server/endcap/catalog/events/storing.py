@@ -1,4 +1,4 @@
-"""Storing events: each once, with the people whom it names."""
+"""Stores events: each once, with the people that it names."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,11 +47,11 @@ class KnownPeople(Protocol):
 
     @property
     def users(self) -> Mapping[str, int]:
-        """The users whom the shop has for certain, by their ids."""
+        """The users that the shop certainly has, by their ids."""
 
     @property
     def visitors(self) -> Mapping[str, int]:
-        """The visitors whom the shop has for certain, by their ids."""
+        """The visitors that the shop certainly has, by their ids."""
 
     def is_linked(self, visitor_id: str, user_id: str) -> bool:
         """Say whether a visitor is linked to a user."""

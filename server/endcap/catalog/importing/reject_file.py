@@ -115,7 +115,7 @@ def _rejects(bad: pl.DataFrame, columns: Mapping[str, str]) -> list[Reject]:
     rejects = []
     for row in bad.to_dicts():
         line, reason, complaint = row.pop("line"), row.pop("reason"), row.pop("complaint")
-        # Under the names of the file, where whoever mends it looks for them.
+        # Under the names of the file, which is where the operator looks to mend it.
         texts = {columns.get(name, name): text for name, text in row.items() if text is not None}
         rejects.append(Reject(line, reason, json.dumps(texts, ensure_ascii=False), complaint))
     return rejects

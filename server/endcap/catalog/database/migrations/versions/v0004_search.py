@@ -160,7 +160,7 @@ def _give_shops_the_placement() -> None:
     op.bulk_insert(placements, values)
 
 
-# What items are found by, as it was when this was written: later releases cut and fold words as they like.
+# The words that find items, as of this migration: later releases cut and fold words as they like.
 
 _MAX_WORD_LENGTH = 64
 

@@ -67,7 +67,7 @@ def downgrade() -> None:
     """Leave the words as they are: the release before reads lines as it reads spaces."""
 
 
-# What items are found by, as it was when this was written: later releases cut and fold words as they like.
+# The words that find items, as of this migration: later releases cut and fold words as they like.
 
 _MAX_WORD_LENGTH = 64
 

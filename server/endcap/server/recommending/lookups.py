@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isnan
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -14,7 +16,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.events.exposures import exposed_items
 from endcap.catalog.fields.money import NANOS
 from endcap.catalog.items.items import Availability, Item, get_items
-from endcap.catalog.items.search import Match, search_items
+from endcap.catalog.items.search import search_items
 from endcap.sdk import CatalogView, Rows, Scores
 from endcap.sdk.errors import EndcapError
 from endcap.sdk.vocabulary import Vocabulary
@@ -25,6 +27,8 @@ from endcap.server.serving.waiting import answer_within
 MAX_MATCHES = 2_100
 """Items that one search ranks, the best that its filters let through: as many as all pages of an answer show,
 as a request may exclude, and a page."""
+
+_Found = TypeVar("_Found")
 
 _SECONDS = 0.25  # the longest that an answer waits for the database
 
@@ -90,11 +94,13 @@ class Lookups:
             since: Unix milliseconds of the earliest exposure.
             deadline: When the answer must be there, by ``time.monotonic``.
         """
-        try:
-            work = self._exposed(shop, user_id or None, visitor_id or None, since)
-            exposed = await answer_within(_patience(deadline), work)
-        except (TimeoutError, EndcapError) as error:
-            _log.warning("exposures_unknown", shop=shop, reason=str(error))
+        exposed = await self._answer(
+            "exposures_unknown",
+            shop,
+            deadline,
+            partial(exposed_items, user_id=user_id or None, visitor_id=visitor_id or None, since=since),
+        )
+        if exposed is None:
             return Exposures(failed=True)
         return Exposures(
             [(shown, vocabulary.row(item_id)) for shown, item_id in exposed if item_id in vocabulary]
@@ -112,10 +118,9 @@ class Lookups:
             allowed: The rows that may be returned; an item that was written a moment ago may have no row yet.
             deadline: When the answer must be there, by ``time.monotonic``.
         """
-        try:
-            found = await answer_within(_patience(deadline), self._found(shop, text, allowed))
-        except (TimeoutError, EndcapError) as error:
-            _log.warning("search_failed", shop=shop, reason=str(error))
+        query = partial(search_items, text=text, allowed=allowed, limit=MAX_MATCHES)
+        found = await self._answer("search_failed", shop, deadline, query)
+        if found is None:
             rows, relevance = await asyncio.to_thread(match_titles, view, text)
             best = np.flatnonzero(allowed[rows])[:MAX_MATCHES]
             return Matches(rows[best], relevance[best], failed=True)
@@ -145,35 +150,28 @@ class Lookups:
             deadline: When the answer must be there, by ``time.monotonic``.
         """
         ids = [view.vocabulary.ids[row] for row in rows]
-        found: Mapping[str, Item] = {}
-        failed = False
-        try:
-            found = await answer_within(_patience(deadline), self._items(shop, ids, columns))
-        except (TimeoutError, EndcapError) as error:
-            _log.warning("items_unknown", shop=shop, reason=str(error))
-            failed = True
+        query = partial(get_items, item_ids=ids, columns=columns)
+        found = await self._answer("items_unknown", shop, deadline, query)
+        known = found or {}
         return Items(
-            [found.get(item_id) or _viewed_item(view, row) for item_id, row in zip(ids, rows, strict=True)],
-            failed,
+            [known.get(item_id) or _viewed_item(view, row) for item_id, row in zip(ids, rows, strict=True)],
+            failed=found is None,
         )
 
-    async def _items(self, shop: str, item_ids: list[str], columns: Collection[str]) -> dict[str, Item]:
-        async with self._database.read() as connection:
-            return await get_items(connection=connection, shop=shop, item_ids=item_ids, columns=columns)
+    async def _answer(
+        self, event: str, shop: str, deadline: float, query: Callable[..., Awaitable[_Found]]
+    ) -> _Found | None:
+        """Return what a query finds in a shop; None if the database does not answer, which is logged."""
 
-    async def _exposed(
-        self, shop: str, user_id: str | None, visitor_id: str | None, since: int
-    ) -> list[tuple[int, str]]:
-        async with self._database.read() as connection:
-            return await exposed_items(
-                connection=connection, shop=shop, user_id=user_id, visitor_id=visitor_id, since=since
-            )
+        async def ask() -> _Found:
+            async with self._database.read() as connection:
+                return await query(connection=connection, shop=shop)
 
-    async def _found(self, shop: str, text: str, allowed: NDArray[np.bool_]) -> list[Match]:
-        async with self._database.read() as connection:
-            return await search_items(
-                connection=connection, shop=shop, text=text, allowed=allowed, limit=MAX_MATCHES
-            )
+        try:
+            return await answer_within(_patience(deadline), ask())
+        except (TimeoutError, EndcapError) as error:
+            _log.warning(event, shop=shop, reason=str(error))
+            return None
 
 
 def _patience(deadline: float) -> float:

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.fields.checks import check_image_uris, check_localized_texts
 from endcap.catalog.fields.limits import check_id, check_limit, check_text
@@ -18,6 +17,7 @@ from endcap.server.api.convert.entries import Readers, read_labels, read_languag
 from endcap.server.api.convert.fields import Fields
 from endcap.server.api.convert.money import read_money, write_money
 from endcap.server.api.convert.selections import Selection, read_selection
+from endcap.server.api.convert.times import write_time
 from endcap.v1 import item_pb2, money_pb2
 
 
@@ -152,14 +152,6 @@ def _write_money(nanos: int | None, item: Item, currency: str) -> money_pb2.Mone
     return None if nanos is None else write_money(nanos, item.currency or currency)
 
 
-def _write_time(milliseconds: int | None) -> Timestamp | None:
-    if milliseconds is None:
-        return None
-    time = Timestamp()
-    time.FromMilliseconds(milliseconds)
-    return time
-
-
 _WRITERS: Mapping[str, Callable[[Item, str], Any]] = MappingProxyType(
     {
         "id": lambda item, _: item.id,
@@ -180,10 +172,10 @@ _WRITERS: Mapping[str, Callable[[Item, str], Any]] = MappingProxyType(
         "original_price": lambda item, currency: _write_money(item.original_price_nanos, item, currency),
         "image_uris": lambda item, _: item.image_uris,
         "availability": lambda item, _: f"AVAILABILITY_{item.availability.name}",
-        "available_time": lambda item, _: _write_time(item.available_time),
-        "expire_time": lambda item, _: _write_time(item.expire_time),
-        "create_time": lambda item, _: _write_time(item.created_time),
-        "update_time": lambda item, _: _write_time(item.updated_time),
+        "available_time": lambda item, _: write_time(item.available_time),
+        "expire_time": lambda item, _: write_time(item.expire_time),
+        "create_time": lambda item, _: write_time(item.created_time),
+        "update_time": lambda item, _: write_time(item.updated_time),
         "etag": lambda item, _: item.etag,
     }
 )

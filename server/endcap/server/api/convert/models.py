@@ -2,9 +2,10 @@
 
 import re
 
-from endcap.catalog.configuration.bundles import BundleState, RegisteredBundle, RegisteredModel
+from endcap.catalog.configuration.bundles import RegisteredBundle, RegisteredModel
 from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.sdk.errors import InvalidInput
+from endcap.server.api.convert.times import write_time
 from endcap.v1 import model_pb2
 
 
@@ -52,10 +53,10 @@ def write_model(model: RegisteredModel) -> model_pb2.Model:
 def write_bundle(bundle: RegisteredBundle) -> model_pb2.Bundle:
     """Write a bundle."""
     manifest = bundle.manifest
-    message = model_pb2.Bundle(
+    return model_pb2.Bundle(
         model=bundle.model,
         version=bundle.version,
-        state=_state(bundle.state),
+        state=model_pb2.BundleState.Value(f"BUNDLE_STATE_{bundle.state.name}"),
         refusal=bundle.refusal,
         metrics=manifest["metrics"],
         snapshot=manifest["snapshot"],
@@ -63,12 +64,6 @@ def write_bundle(bundle: RegisteredBundle) -> model_pb2.Bundle:
         size_bytes=bundle.size_bytes,
         item_count=bundle.item_count,
         kind=model_pb2.BUNDLE_KIND_STRATEGY,
+        create_time=write_time(manifest["created_time"]),
+        activate_time=write_time(bundle.activated_time),
     )
-    message.create_time.FromMilliseconds(manifest["created_time"])
-    if bundle.activated_time is not None:
-        message.activate_time.FromMilliseconds(bundle.activated_time)
-    return message
-
-
-def _state(state: BundleState) -> "model_pb2.BundleState.ValueType":
-    return model_pb2.BundleState.Value(f"BUNDLE_STATE_{state.name}")

@@ -22,6 +22,8 @@ from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, Unsupported
 from endcap.server.api.convert.fields import Fields
 from endcap.server.api.convert.rules import read_rules, write_rule
+from endcap.server.api.convert.selections import copy_field
+from endcap.server.api.convert.times import write_duration, write_time
 from endcap.server.api.paging import DEFAULT_PAGE_SIZE
 from endcap.v1 import placement_pb2, placement_service_pb2, task_pb2
 
@@ -77,7 +79,7 @@ def read_placement(message: placement_pb2.Placement) -> Placement:
 
 def write_placement(placement: Placement) -> placement_pb2.Placement:
     """Write a placement; one that is not stored has no etag."""
-    message = placement_pb2.Placement(
+    return placement_pb2.Placement(
         id=placement.id,
         display_name=placement.display_name,
         task=write_task(placement.task),
@@ -86,11 +88,10 @@ def write_placement(placement: Placement) -> placement_pb2.Placement:
         page_size=placement.page_size,
         filter=placement.filter,
         rules=map(write_rule, placement.rules),
+        create_time=write_time(placement.created_time),
+        update_time=write_time(placement.updated_time),
         etag=placement.etag if placement.revision else "",
     )
-    message.create_time.FromMilliseconds(placement.created_time)
-    message.update_time.FromMilliseconds(placement.updated_time)
-    return message
 
 
 def read_update(stored: Placement, message: placement_pb2.Placement, mask: FieldMask | None) -> Placement:
@@ -113,20 +114,19 @@ def read_update(stored: Placement, message: placement_pb2.Placement, mask: Field
             raise InvalidInput(
                 f"update_mask has the path {path!r}, which is no field of a placement", field="update_mask"
             )
-        _copy_field(path.split("."), message, merged)
+        copy_field(path.split("."), message, merged)
     return read_placement(merged)
 
 
 def write_change(change: PlacementChange) -> placement_service_pb2.PlacementChange:
     """Write an entry of the audit log."""
-    message = placement_service_pb2.PlacementChange(
+    return placement_service_pb2.PlacementChange(
+        time=write_time(change.time),
         actor=change.actor,
         before=write_placement(change.before) if change.before else None,
         after=write_placement(change.after) if change.after else None,
         request_id=change.request_id,
     )
-    message.time.FromMilliseconds(change.time)
-    return message
 
 
 def write_task(task: Task) -> "task_pb2.Task.ValueType":
@@ -145,11 +145,9 @@ def _read_rung(message: placement_pb2.Rung, fields: Fields) -> RungSpec:
 
 
 def _write_rung(rung: RungSpec) -> placement_pb2.Rung:
-    message = placement_pb2.Rung(strategy=rung.strategy)
+    message = placement_pb2.Rung(strategy=rung.strategy, timeout=write_duration(rung.timeout))
     if rung.parameters:
         message.parameters.update(dict(rung.parameters))
-    if rung.timeout is not None:
-        message.timeout.FromMilliseconds(rung.timeout)
     return message
 
 
@@ -192,26 +190,8 @@ def _read_seen(message: placement_pb2.SeenPolicy, task: Task, fields: Fields) ->
 
 def _write_seen(placement: Placement) -> placement_pb2.SeenPolicy:
     excludes = placement.exclude_seen
-    message = placement_pb2.SeenPolicy(
+    return placement_pb2.SeenPolicy(
         mode=placement_pb2.SEEN_MODE_EXCLUDE if excludes else placement_pb2.SEEN_MODE_INCLUDE,
         event_types=placement.seen_types,
+        window=write_duration(placement.seen_window),
     )
-    if placement.seen_window is not None:
-        message.window.FromMilliseconds(placement.seen_window)
-    return message
-
-
-def _copy_field(path: list[str], source: Any, target: Any) -> None:
-    """Make one field of a message what it is in another one."""
-    *parents, name = path
-    for parent in parents:
-        source, target = getattr(source, parent), getattr(target, parent)
-    field = target.DESCRIPTOR.fields_by_name[name]
-    value = getattr(source, name)
-    target.ClearField(name)
-    if field.is_repeated:
-        getattr(target, name).MergeFrom(value)
-    elif field.message_type is None:
-        setattr(target, name, value)
-    elif source.HasField(name):
-        getattr(target, name).CopyFrom(value)

@@ -23,6 +23,7 @@ from endcap.catalog.configuration.rules import (
 from endcap.catalog.fields.limits import MAX_FATIGUE_EXPOSURES, MAX_FATIGUE_WINDOW, MAX_PAGE_SIZE, check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.fields import Fields, enum_prefix
+from endcap.server.api.convert.times import write_time
 from endcap.v1 import rule_pb2
 
 
@@ -53,10 +54,12 @@ def read_rules(messages: Sequence[rule_pb2.Rule], *, path: str) -> tuple[Rule, .
 
 def write_rule(rule: Rule) -> rule_pb2.Rule:
     """Write a rule."""
-    message = rule_pb2.Rule(name=rule.name, disabled=rule.disabled)
-    for field, time in (("start_time", rule.start_time), ("end_time", rule.end_time)):
-        if time is not None:
-            getattr(message, field).FromMilliseconds(time)
+    message = rule_pb2.Rule(
+        name=rule.name,
+        disabled=rule.disabled,
+        start_time=write_time(rule.start_time),
+        end_time=write_time(rule.end_time),
+    )
     _write_action(rule.action, getattr(message, rule.action.kind))
     return message
 

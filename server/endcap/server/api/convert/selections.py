@@ -1,7 +1,8 @@
-"""Which fields of an entry a mask names."""
+"""The fields that a mask names: read from the mask, and copied from one message to another."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -54,3 +55,25 @@ def read_selection(
             )
     whole = frozenset(fields).intersection(mask.paths)
     return Selection(whole, {field: frozenset(entries[field]) for field in entries.keys() - whole})
+
+
+def copy_field(path: Sequence[str], source: Any, target: Any) -> None:
+    """Make one field of a message what it is in another one: an unset field is cleared.
+
+    Args:
+        path: The names of the field and of the messages around it, the outermost first.
+        source: The message to copy from.
+        target: The message to change, of the same type.
+    """
+    *parents, name = path
+    for parent in parents:
+        source, target = getattr(source, parent), getattr(target, parent)
+    field = target.DESCRIPTOR.fields_by_name[name]
+    value = getattr(source, name)
+    target.ClearField(name)
+    if field.is_repeated:
+        getattr(target, name).MergeFrom(value)
+    elif field.message_type is None:
+        setattr(target, name, value)
+    elif source.HasField(name):
+        getattr(target, name).CopyFrom(value)

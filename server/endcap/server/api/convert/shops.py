@@ -19,6 +19,7 @@ from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.fields.limits import check_limit
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.fields import Fields
+from endcap.server.api.convert.selections import copy_field
 from endcap.v1 import shop_pb2
 
 
@@ -70,8 +71,7 @@ def read_update(stored: ShopSettings, message: shop_pb2.Shop, mask: FieldMask | 
             raise InvalidInput(
                 f"update_mask has the path {path!r}; use {', '.join(_WRITTEN)}", field="update_mask"
             )
-        merged.ClearField(path)  # type: ignore[arg-type]
-        merged.MergeFrom(_only(message, path))
+        copy_field([path], message, merged)
     return _read(merged)
 
 
@@ -83,17 +83,6 @@ def write_shop(shop: ShopRecord) -> shop_pb2.Shop:
     message.etag = shop.etag if shop.revision else ""
     message.create_time.FromMilliseconds(shop.created_time)
     return message
-
-
-def _only(message: shop_pb2.Shop, name: str) -> shop_pb2.Shop:
-    """Return a message with one of the fields."""
-    found = shop_pb2.Shop()
-    value: Any = getattr(message, name)
-    if message.DESCRIPTOR.fields_by_name[name].is_repeated:
-        getattr(found, name).MergeFrom(value)
-    else:
-        setattr(found, name, value)
-    return found
 
 
 def _read(message: shop_pb2.Shop, *, event_types: Any = None) -> ShopSettings:

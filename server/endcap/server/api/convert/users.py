@@ -13,6 +13,7 @@ from endcap.server.api.convert.attributes import read_named_attributes, write_at
 from endcap.server.api.convert.entries import Readers, read_labels, read_language, read_values
 from endcap.server.api.convert.fields import Fields
 from endcap.server.api.convert.selections import Selection, read_selection
+from endcap.server.api.convert.times import write_time
 from endcap.v1 import user_pb2
 
 
@@ -35,18 +36,16 @@ def user_reader(mask: FieldMask | None) -> Callable[[user_pb2.User, int], Change
 
 def write_user(value: UserRecord) -> user_pb2.User:
     """Write a user."""
-    message = user_pb2.User(
+    return user_pb2.User(
         id=value.id,
         tags=value.tags,
         attributes={name: write_attribute(each) for name, each in value.attributes.items()},
         language_code=value.language_code,
         visitor_ids=value.visitor_ids,
+        create_time=write_time(value.created_time),
+        update_time=write_time(value.updated_time),
         etag=value.etag,
     )
-    if value.created_time is not None:
-        message.create_time.FromMilliseconds(value.created_time)
-    message.update_time.FromMilliseconds(value.updated_time)
-    return message
 
 
 def _read(selection: Selection, message: user_pb2.User, now: int) -> Change:

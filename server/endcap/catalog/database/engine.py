@@ -1,8 +1,8 @@
 """The database: reading and writing transactions, and driver errors as errors of ``endcap.sdk.errors``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import URL, make_url
@@ -73,14 +73,9 @@ class Database:
             Unavailable: The database does not answer, or every connection is in use.
             DataLoss: The database is damaged where it was read.
         """
-        try:
+        with self._our_errors():
             async with self._reading.connect() as connection:
                 yield connection
-        except PoolTimeout as error:
-            raise _all_in_use() from error
-        except DataLoss:
-            self.damaged = True
-            raise
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -98,13 +93,9 @@ class Database:
         except TimeoutError:
             raise Unavailable("the database is busy with other writes: try again") from None
         try:
-            async with self._writing.begin() as connection:
-                yield connection
-        except PoolTimeout as error:
-            raise _all_in_use() from error
-        except DataLoss:
-            self.damaged = True
-            raise
+            with self._our_errors():
+                async with self._writing.begin() as connection:
+                    yield connection
         finally:
             self._writers.release()
 
@@ -161,6 +152,17 @@ class Database:
         """Close every connection."""
         await self._engine.dispose()
 
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        """Remember damage, and map the error of a pool without a free connection."""
+        try:
+            yield
+        except PoolTimeout as error:
+            raise Unavailable("every connection to the database is in use: try again") from error
+        except DataLoss:
+            self.damaged = True
+            raise
+
 
 async def open_database(url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Database:
     """Open a database that holds the schema of this release.
@@ -201,7 +203,3 @@ def parse_url(url: str) -> URL:
             "the database URL must look like sqlite:///folder/endcap.db or postgresql://user@host/endcap"
         )
     return parsed
-
-
-def _all_in_use() -> Unavailable:
-    return Unavailable("every connection to the database is in use: try again")

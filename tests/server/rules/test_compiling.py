@@ -23,7 +23,7 @@ from endcap.catalog.configuration.rules import (
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.filters import parse_filter
 from endcap.sdk.testing import SampleItem, catalog
-from endcap.server.reranking import NamedFilter, RerankContext, compile_rules
+from endcap.server.reranking import RerankContext, compile_rules
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_only_the_rules_in_force_count() -> None:
     spring = Rule("spring", FilterRule("price < 5"), start_time=10, end_time=20)
     rules = compile_rules([spring, Rule("off", FatigueRule(), disabled=True)])
 
-    assert [named.name for named in rules.at(10).filters] == ["spring"]
-    assert rules.at(20).filters == ()
+    assert list(rules.at(10).filters) == ["spring"]
+    assert rules.at(20).filters == {}
     assert rules.at(10).needs_exposures == 0
 
 
 def test_filters_are_told_by_name_and_rerank_nothing() -> None:
     rules = compile_rules([Rule("cheap", FilterRule("price < 5")), Rule("toys", FilterRule('tags:"toy"'))])
 
-    assert rules.filters == (
-        NamedFilter("cheap", parse_filter("price < 5")),
-        NamedFilter("toys", parse_filter('tags:"toy"')),
-    )
+    assert rules.filters == {
+        "cheap": parse_filter("price < 5"),
+        "toys": parse_filter('tags:"toy"'),
+    }
     assert not rules.reranks
     assert rules.pinned_ids(10) == []
     assert compile_rules([Rule("cap", CapRule("brand", 1))]).reranks

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from endcap.sdk.filters import Filter
 from endcap.server.recommending.request import RecommendationRequest
-from endcap.server.reranking import NamedFilter, RuleOutcome, Rules
+from endcap.server.reranking import RuleOutcome, Rules
 from endcap.server.serving.ladders import Ladder
 from endcap.server.serving.masks import Eligible
 
@@ -17,8 +17,8 @@ class Conditions:
     named: Mapping[str, Filter]
     """The conditions of placement and request that exist, which the answer counts by name, in that order."""
 
-    ruled: Sequence[NamedFilter]
-    """The conditions of rules, which the answer counts among the rules' outcomes."""
+    ruled: Mapping[str, Filter]
+    """The conditions of rules by name, which the answer counts among the rules' outcomes."""
 
     filters: Sequence[Filter]
     """All conditions."""
@@ -28,8 +28,7 @@ class Conditions:
         """Collect the conditions of a request to a placement whose rules in force are given."""
         either = {"placement": ladder.filter, "request": request.filter}
         named = {name: condition for name, condition in either.items() if condition is not None}
-        ruled = rules.filters
-        return cls(named, ruled, [*named.values(), *(each.filter for each in ruled)])
+        return cls(named, rules.filters, [*named.values(), *rules.filters.values()])
 
     def removed(self, eligible: Eligible) -> dict[str, int]:
         """Return by name how many rows each condition removed that no earlier one had removed.
@@ -46,6 +45,6 @@ class Conditions:
             eligible: What the conditions let through.
         """
         return tuple(
-            RuleOutcome(each.name, {"filtered": count})
-            for each, count in zip(self.ruled, eligible.removed[len(self.named) :], strict=True)
+            RuleOutcome(name, {"filtered": count})
+            for name, count in zip(self.ruled, eligible.removed[len(self.named) :], strict=True)
         )

@@ -187,7 +187,7 @@ def _dropped(
     allowed = {"available": view.available}
     allowed |= {name: masks.of(condition) for name, condition in conditions.named.items()}
     if conditions.ruled:
-        allowed["rule"] = masks.eligible([each.filter for each in conditions.ruled]).mask
+        allowed["rule"] = masks.eligible(list(conditions.ruled.values())).mask
     outside = [(name, np.flatnonzero(~mask).astype(np.int32)) for name, mask in allowed.items()]
     left = candidates[~view.deleted[candidates]]
     dropped = []

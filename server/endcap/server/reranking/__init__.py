@@ -3,11 +3,10 @@
 from endcap.server.reranking.compiling import compile_rules
 from endcap.server.reranking.outcomes import RuleOutcome
 from endcap.server.reranking.ranked import RerankContext, ScoredCandidates
-from endcap.server.reranking.rules import NamedFilter, RequiredCandidates, Reranked, Rules
+from endcap.server.reranking.rules import RequiredCandidates, Reranked, Rules
 
 
 __all__ = [
-    "NamedFilter",
     "RequiredCandidates",
     "RerankContext",
     "Reranked",

@@ -22,14 +22,6 @@ Reranking: TypeAlias = Boost | Bias | Fatigue | Window | SimilarityDiversity | C
 """The effect of a rule on a page."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedFilter:
-    """A filter that a rule asks for."""
-
-    name: str
-    filter: Filter
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RequiredCandidates:
     """What the candidates should hold beside the best items, so that a rule finds what it asks for."""
@@ -86,13 +78,13 @@ class Rules:
         return self if len(in_force) == len(self.compiled) else replace(self, compiled=in_force)
 
     @cached_property
-    def filters(self) -> tuple[NamedFilter, ...]:
-        """The filters that every item must match; eligibility applies them."""
-        return tuple(
-            NamedFilter(compiled.rule.name, compiled.action)
+    def filters(self) -> Mapping[str, Filter]:
+        """The filters that every item must match, by the rule's name; eligibility applies them."""
+        return {
+            compiled.rule.name: compiled.action
             for compiled in self.compiled
             if isinstance(compiled.action, Filter)
-        )
+        }
 
     @cached_property
     def conditions(self) -> tuple[Filter, ...]:

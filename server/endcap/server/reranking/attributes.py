@@ -65,10 +65,5 @@ class Attribute:
         return column.sharing(column.names[int(code)] for code in values)
 
     def _column(self, view: CatalogView) -> AttributeColumn | None:
-        if self.name == "brand":
-            return view.brands
-        if self.name == "categories":
-            return view.categories
-        if self.name == "tags":
-            return view.tags
-        return view.attributes.get(self.name.removeprefix(_PREFIX))
+        fields = {"brand": view.brands, "categories": view.categories, "tags": view.tags}
+        return fields.get(self.name, view.attributes.get(self.name.removeprefix(_PREFIX)))

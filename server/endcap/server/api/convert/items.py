@@ -22,7 +22,6 @@ from endcap.v1 import item_pb2, money_pb2
 
 
 _AMOUNTS = ("price", "original_price", "cost")
-_MAPS = ("attributes", "localized_texts")
 _IGNORED = ("id", "update_time", "etag")
 
 
@@ -67,13 +66,9 @@ def _read(selection: Selection, message: item_pb2.Item, now: int) -> Change:
     check_limit("etag", message.etag)
     fields = Fields(message, "")
     values = read_values(fields, selection, _READERS, now=now) | _amounts(message, selection.fields)
-    entries: dict[str, dict[str, Any]] = {
-        name: dict.fromkeys(keys) for name, keys in selection.entries.items()
+    entries = {
+        name: dict.fromkeys(keys) | _MAPS[name](fields, keys) for name, keys in selection.entries.items()
     }
-    if "attributes" in entries:
-        entries["attributes"].update(read_named_attributes(fields, selection.entries["attributes"]))
-    if "localized_texts" in entries:
-        entries["localized_texts"].update(_localized_texts(fields, selection.entries["localized_texts"]))
     return Change(message.id, values, entries, message.etag)
 
 
@@ -146,6 +141,11 @@ _READERS: Readers = MappingProxyType(
     }
 )
 """Of every field that can be written but the amounts and the time that the item was created."""
+
+_MAPS: Mapping[str, Callable[[Fields, frozenset[str]], dict[str, Any]]] = MappingProxyType(
+    {"attributes": read_named_attributes, "localized_texts": _localized_texts}
+)
+"""Readers of the fields whose entries can be written one by one, given the names of the entries."""
 
 
 def _write_money(nanos: int | None, item: Item, currency: str) -> money_pb2.Money | None:

@@ -99,9 +99,9 @@ class Application:
         shops = Shops(database, host, models, metrics, max_batch_size=settings.max_batch_size)
         metrics.watch_breakers(shops.breakers)
         await shops.refresh(view_max_age=settings.view_max_age_seconds)
-        writer = EventWriter(database, shops.committed, on_lost=metrics.events_lost)
+        writer = EventWriter(database, shops.committed, on_lost=metrics.events_lost.inc)
         opened.push_async_callback(writer.close)
-        exposures = ExposureLog(database, on_lost=metrics.exposures_lost)
+        exposures = ExposureLog(database, on_lost=metrics.exposures_lost.inc)
         opened.push_async_callback(exposures.close)
         registry = ModelRegistry(
             database,

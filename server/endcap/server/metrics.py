@@ -47,10 +47,10 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=self.registry,
         )
-        self._exposures_lost = Counter(
+        self.exposures_lost = Counter(
             "endcap_exposures_lost", "Exposures that will not be stored.", registry=self.registry
         )
-        self._events_lost = Counter(
+        self.events_lost = Counter(
             "endcap_events_lost",
             "Buffered events that were acknowledged and will not be stored.",
             registry=self.registry,
@@ -96,14 +96,6 @@ class Metrics:
                 Prometheus, each time.
         """
         self.registry.register(_Breakers(states))
-
-    def exposures_lost(self, count: int) -> None:
-        """Count exposures that were not written."""
-        self._exposures_lost.inc(count)
-
-    def events_lost(self, count: int) -> None:
-        """Count buffered events that will not be stored."""
-        self._events_lost.inc(count)
 
     def maintenance_failed(self, work: str) -> None:
         """Count a failure of the work beside the calls."""

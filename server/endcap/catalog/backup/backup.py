@@ -11,10 +11,10 @@ from typing import Protocol
 from sqlalchemy import URL
 
 from endcap.catalog.backup import postgresql_backup, sqlite_backup
-from endcap.catalog.database import sqlite
 from endcap.catalog.database.engine import Database, open_database, parse_url
+from endcap.catalog.database.migration_plan import stored_schema
 from endcap.catalog.database.revisions import jump_past, read_revisions
-from endcap.catalog.database.schema import refuse_newer, schema_version
+from endcap.catalog.database.schema import refuse_newer
 from endcap.catalog.people.deleted_people import DeletedPeople, read_deleted_people
 from endcap.catalog.people.forgetting import erase_forgotten, forget_again
 from endcap.sdk.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
@@ -98,7 +98,7 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
     kind = _KINDS[parsed.get_backend_name()]
     _check_kind(kind, file)
     refuse_newer(await kind.check(file))
-    revisions, tombstones = await _look(parsed)
+    revisions, tombstones = await _look(url)
     if revisions and not replace:
         raise FailedPrecondition(
             "the database holds shops, which a restore would replace: allow this with --replace, or set"
@@ -108,16 +108,13 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
 
     async def amend(restored: str) -> None:
         nonlocal count
-        database = await open_database(restored)
-        try:
+        async with await open_database(restored) as database:
             async with database.write() as connection:
                 for shop, revision in revisions.items():
                     await jump_past(connection=connection, shop=shop, revision=revision)
             for each in tombstones:
                 count += await forget_again(database, each)
             await erase_forgotten(database)
-        finally:
-            await database.close()
 
     await kind.restore(parsed, file, amend)
     return count
@@ -144,18 +141,12 @@ def _check_kind(kind: _BackupKind, file: Path) -> None:
         raise InvalidInput(f"{file} is not a backup: name a file that 'endcap backup' wrote")
 
 
-async def _look(url: URL) -> tuple[dict[str, int], list[DeletedPeople]]:
+async def _look(url: str) -> tuple[dict[str, int], list[DeletedPeople]]:
     """Return the revisions of the shops that a database holds, and its tombstones."""
-    if url.get_backend_name() == "sqlite" and not sqlite.database_file(url).exists():
+    if await stored_schema(url) is None:
         return {}, []
-    database = Database(url.render_as_string(hide_password=False))
-    try:
-        async with database.read() as connection:
-            if await connection.run_sync(schema_version) is None:
-                return {}, []
-            return await read_revisions(connection), await read_deleted_people(connection)
-    finally:
-        await database.close()
+    async with Database(url) as database, database.read() as connection:
+        return await read_revisions(connection), await read_deleted_people(connection)
 
 
 def _sync(path: Path) -> None:

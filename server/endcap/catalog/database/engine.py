@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -119,13 +119,12 @@ class Database:
         async def read() -> _Result:
             task = cast("asyncio.Task[_Result]", asyncio.current_task())
             tasks.append((asyncio.get_running_loop(), task))
-            database = Database(self._url, lock_timeout=self._lock_timeout)
-            try:
-                async with database.read() as connection:
-                    return await work(connection)
-            finally:
-                self.damaged |= database.damaged
-                await database.close()
+            async with Database(self._url, lock_timeout=self._lock_timeout) as database:
+                try:
+                    async with database.read() as connection:
+                        return await work(connection)
+                finally:
+                    self.damaged |= database.damaged
 
         try:
             return await asyncio.to_thread(asyncio.run, read())
@@ -147,6 +146,12 @@ class Database:
         # A compiled statement keeps the values of its first execution.
         self._engine.clear_compiled_cache()
         return await self._kind.erase_deleted(self._engine, tables)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Close every connection."""

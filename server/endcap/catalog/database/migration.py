@@ -27,12 +27,8 @@ async def migrate(url: str, *, target: str = HEAD) -> None:
         FailedPrecondition: The schema is newer than this release, or the database cannot be written.
         Unavailable: Another process is changing the schema, or the database does not answer.
     """
-    database = Database(url, migrating=True)
-    try:
-        async with database.write() as connection:
-            await connection.run_sync(_migrate, target)
-    finally:
-        await database.close()
+    async with Database(url, migrating=True) as database, database.write() as connection:
+        await connection.run_sync(_migrate, target)
 
 
 def _migrate(connection: Connection, target: str) -> None:

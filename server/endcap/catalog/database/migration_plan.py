@@ -57,9 +57,5 @@ async def stored_schema(url: str) -> str | None:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not sqlite.database_file(parsed).exists():
         return None
-    database = Database(url)
-    try:
-        async with database.read() as connection:
-            return await connection.run_sync(schema_version)
-    finally:
-        await database.close()
+    async with Database(url) as database, database.read() as connection:
+        return await connection.run_sync(schema_version)

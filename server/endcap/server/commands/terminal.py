@@ -49,11 +49,8 @@ async def opened_database() -> AsyncIterator[Database]:
         FailedPrecondition: The database has another schema than this release.
         Unavailable: The database does not answer.
     """
-    database = await open_database(read_settings().database_url)
-    try:
+    async with await open_database(read_settings().database_url) as database:
         yield database
-    finally:
-        await database.close()
 
 
 def command_caller(shop: str, *, validate_only: bool = False) -> Caller:
@@ -61,13 +58,13 @@ def command_caller(shop: str, *, validate_only: bool = False) -> Caller:
     return Caller(
         shop,
         time=int(time.time() * 1000),
-        actor=login_name(),
+        actor=_login_name(),
         request_id=uuid.uuid4().hex,
         validate_only=validate_only,
     )
 
 
-def login_name() -> str:
+def _login_name() -> str:
     """Return the login name of the person who runs a command; in a container, it may be empty."""
     try:
         return getpass.getuser()

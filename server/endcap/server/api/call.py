@@ -19,19 +19,6 @@ current_caller: ContextVar[Caller] = ContextVar("current_caller")
 """Who makes the call that is being answered."""
 
 
-def begin_call(caller: Caller, request: Any) -> None:
-    """Let servicers know the caller of the call that they answer.
-
-    Args:
-        caller: Who makes the call, still without a request id.
-        request: The message; or the stream of messages, which has no request id.
-
-    Raises:
-        InvalidInput: The request's id is too long or holds control characters.
-    """
-    current_caller.set(identified(caller, request))
-
-
 def caller_and_shop(shops: Shops) -> tuple[Caller, ServedShop]:
     """Return the caller of the call at hand, and its shop.
 
@@ -47,7 +34,7 @@ def identified(caller: Caller, request: Any, *, default: str = "") -> Caller:
 
     Args:
         caller: Who makes the call.
-        request: The message.
+        request: The message; or the stream of messages, which has no request id.
         default: The id of a request that has none; empty to make one up.
 
     Raises:

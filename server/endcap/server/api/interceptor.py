@@ -20,8 +20,8 @@ from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.catalog.fields.limits import check_id
 from endcap.sdk import errors
 from endcap.server.admin.caller import Caller, Role, require
-from endcap.server.api.call import RpcContext, begin_call
-from endcap.server.api.limits import max_request_bytes, takes_data_in
+from endcap.server.api.call import RpcContext, current_caller, identified
+from endcap.server.api.limits import MAX_INGEST_BYTES, MAX_REQUEST_BYTES, takes_data_in
 from endcap.server.api.roles import required_role
 from endcap.server.api.statuses import known_error, status_of
 from endcap.server.metrics import Metrics
@@ -150,7 +150,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             now = int(time.time() * 1000)
             caller = Caller(_shop(context), now, "", started + time_left)
             require(caller, role)
-            begin_call(caller, request)
+            current_caller.set(identified(caller, request))
             async with asyncio.timeout(None if math.isinf(time_left) else time_left):
                 if caller.shop not in self._known_shops:
                     await self._meet(caller.shop)
@@ -219,7 +219,7 @@ def _checked_deserializer(
     method: str, deserialize: Callable[[bytes], Message]
 ) -> Callable[[bytes], Message | _Unreadable]:
     """Read a message without raising: what grpc makes of an error here would be UNKNOWN."""
-    limit = max_request_bytes(method)
+    limit = MAX_INGEST_BYTES if takes_data_in(method) else MAX_REQUEST_BYTES
 
     def checked(message: bytes) -> Message | _Unreadable:
         if len(message) > limit:

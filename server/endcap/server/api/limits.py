@@ -19,12 +19,3 @@ def takes_data_in(method: str) -> bool:
         method: The full name, ``/package.Service/Method``.
     """
     return method.endswith(_INGEST)
-
-
-def max_request_bytes(method: str) -> int:
-    """Return the largest message that a method takes.
-
-    Args:
-        method: The full name, ``/package.Service/Method``.
-    """
-    return MAX_INGEST_BYTES if takes_data_in(method) else MAX_REQUEST_BYTES

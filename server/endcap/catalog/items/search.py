@@ -56,9 +56,6 @@ class _Dialect:
     and_: str
     or_: str
 
-    def every(self, parts: Sequence[str]) -> str:
-        return self.and_.join(parts)
-
     def some(self, parts: Sequence[str]) -> str:
         return f"({self.or_.join(parts)})"
 
@@ -138,7 +135,7 @@ def _expressions(words: Sequence[str], dialect: _Dialect) -> Iterator[tuple[int,
         return
     whole = [dialect.some([dialect.word(form) for form in word_forms(word)]) for word in words]
     begun = dialect.some([whole[-1], dialect.word(words[-1]) + dialect.begins])
-    yield 2, dialect.every(whole)
-    yield 1, dialect.every([*whole[:-1], begun])
+    yield 2, dialect.and_.join(whole)
+    yield 1, dialect.and_.join([*whole[:-1], begun])
     if len(words) > 1:
         yield 0, dialect.some([*whole[:-1], begun])

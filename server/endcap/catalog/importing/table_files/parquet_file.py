@@ -45,12 +45,11 @@ def _texts(found: pl.Series) -> pl.Series | list[str | None]:
     if isinstance(found.dtype, pl.Datetime):
         found = found.dt.epoch("ms")
     if found.dtype.is_nested():
-        return [None if value is None else _json(value) for value in found]
+        return [
+            None if value is None else json.dumps(_plain(value), ensure_ascii=False, default=str)
+            for value in found
+        ]
     return found.cast(pl.String, strict=False)
-
-
-def _json(value: object) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, default=str)
 
 
 def _plain(value: object) -> object:

@@ -86,9 +86,9 @@ class Histories:
         """Add events like ``extend`` but without an index; ``adopt`` must follow before they are read."""
         for user_id, visitor_id, item_id, event_type, time in rows:
             if user_id is None:
-                person = self._visitor(visitor_id or "")
+                person = self._person(self.visitors, visitor_id or "")
             else:
-                person = self._user(user_id)
+                person = self._person(self.users, user_id)
                 if visitor_id is not None:
                     self.link(visitor_id, user_id)
             row, type_code = self._vocabulary.row(item_id), self._type_code(event_type)
@@ -124,7 +124,7 @@ class Histories:
 
     def link(self, visitor_id: str, user_id: str) -> None:
         """Link a visitor to a user; a new link replaces the old one."""
-        visitor, user = self._visitor(visitor_id), self._user(user_id)
+        visitor, user = self._person(self.visitors, visitor_id), self._person(self.users, user_id)
         before = self._user_of[visitor]
         if before != user:
             if before != visitor:
@@ -211,9 +211,7 @@ class Histories:
             self._new_times[done:],
         )
         self._sorted, self._offsets = events.columns, events.offsets
-        self._clear_new()
-        for event in zip(*later, strict=True):
-            self._add(*event)
+        self._replace_new(zip(*later, strict=True))
         self.epoch += 1
         return True
 
@@ -243,9 +241,7 @@ class Histories:
         self._offsets = np.concatenate(([0], np.cumsum(counts)))
         appended = zip(self._new_people, self._new_rows, self._new_types, self._new_times, strict=True)
         kept = [event for event in appended if event[0] not in people]
-        self._clear_new()
-        for event in kept:
-            self._add(*event)
+        self._replace_new(kept)
         for item_id, waiting in list(self._waiting.items()):
             events = zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True)
             left = [number for event in events if event[0] not in people for number in event]
@@ -254,22 +250,20 @@ class Histories:
             else:
                 del self._waiting[item_id]
 
-    def _clear_new(self) -> None:
+    def _replace_new(self, events: Iterable[tuple[int, int, int, int]]) -> None:
+        """Keep only some of the events that arrived after the sorted ones."""
         self._recent.clear()
         self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
         self._new_times = array("q")
+        for event in events:
+            self._add(*event)
 
-    def _user(self, user_id: str) -> int:
-        person = self.users.get(user_id)
-        return self.users.setdefault(user_id, self._new_person()) if person is None else person
-
-    def _visitor(self, visitor_id: str) -> int:
-        person = self.visitors.get(visitor_id)
-        return self.visitors.setdefault(visitor_id, self._new_person()) if person is None else person
-
-    def _new_person(self) -> int:
-        self._user_of.append(len(self._user_of))
-        return len(self._user_of) - 1
+    def _person(self, known: dict[str, int], identifier: str) -> int:
+        person = known.get(identifier)
+        if person is None:
+            person = known[identifier] = len(self._user_of)
+            self._user_of.append(person)
+        return person
 
     def _type_code(self, name: str) -> int:
         code = self._type_codes.get(name)

@@ -1,7 +1,5 @@
 """From stored to served: how a use case brings what it stored into the answers of this process."""
 
-import time
-
 from endcap.server.admin.caller import Caller
 from endcap.server.serving.shops import Shops
 
@@ -21,5 +19,5 @@ async def go_live(shops: Shops, caller: Caller, revision: int) -> int:
     """
     shop = shops.get(caller.shop)
     if revision > shop.revision:
-        await shops.reach(shop, revision, (time.monotonic() + caller.deadline) / 2)
+        await shops.reach(shop, revision, caller.deadline)
     return revision or shop.revision

@@ -1,7 +1,6 @@
 """Lists of items by a filter, evaluated as in answers: by the mask over the shop's view."""
 
 import asyncio
-import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ async def list_matching_items(
     condition, shop = parse_filter(filter_text), shops.get(caller.shop)
     async with database.read() as connection:
         revision = (await get_shop(connection=connection, shop=shop.id)).revision
-    await shops.reach(shop, revision, (time.monotonic() + caller.deadline) / 2)
+    await shops.reach(shop, revision, caller.deadline)
     view, masks = shop.state.view, shop.state.masks
     await masks.prepare([condition])
     ids = await asyncio.to_thread(_ids_after, view.vocabulary, masks.of(condition), after)

@@ -1,7 +1,6 @@
 """The database lookups of an answer, each with a stand-in for when the database does not answer."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -168,15 +167,10 @@ class Lookups:
                 return await query(connection=connection, shop=shop)
 
         try:
-            return await answer_within(_patience(deadline), ask())
+            return await answer_within(deadline, ask(), longest=_SECONDS)
         except (TimeoutError, EndcapError) as error:
             _log.warning(event, shop=shop, reason=str(error))
             return None
-
-
-def _patience(deadline: float) -> float:
-    """Return the seconds that an answer can wait for the database."""
-    return min(_SECONDS, (deadline - time.monotonic()) / 2)
 
 
 def _viewed_item(view: CatalogView, row: int) -> Item:

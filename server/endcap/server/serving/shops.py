@@ -242,12 +242,12 @@ class Shops:
         self.left_in_files.set()  # the files may hold its people
 
     async def reach(self, shop: ServedShop, revision: int, deadline: float) -> None:
-        """Take in what a shop lacks of a revision, in the time there is; the caller sees whether it is there.
+        """Take in what a shop lacks of a revision, in half of the time left; the caller sees if it is there.
 
         A revision is stored before anybody is told of it, so one look at the database is enough.
         """
         try:
-            await answer_within(deadline - time.monotonic(), self._catch_up(shop, revision))
+            await answer_within(deadline, self._catch_up(shop, revision))
         except TimeoutError:
             pass
         except EndcapError as error:

@@ -1,6 +1,8 @@
-"""Waiting for a part that may hang, and no longer than there is time."""
+"""Waiting for a part that may hang, for at most half of the time that an answer has left."""
 
 import asyncio
+import math
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,22 +12,26 @@ Answer = TypeVar("Answer")
 _under_way: "set[asyncio.Task[Any]]" = set()  # asyncio itself forgets tasks that nobody waits for
 
 
-async def answer_within(seconds: float, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Return the result of some work, if it ends in time.
+async def answer_within(
+    deadline: float, work: Coroutine[Any, Any, Answer], *, longest: float = math.inf
+) -> Answer:
+    """Return the result of some work, if it ends in half of the time that is left.
 
     Work that takes longer is left to end by itself. To cancel it, as ``asyncio.timeout`` does, would mean to
     wait for it all the same, for a statement that hangs on a disk gives up no earlier than the disk.
 
     Args:
-        seconds: How long to wait.
+        deadline: When the caller's answer must be there, by ``time.monotonic``; infinite to wait for the end.
         work: The work to wait for.
+        longest: The longest wait, in seconds.
 
     Raises:
-        TimeoutError: The work took longer than ``seconds``.
+        TimeoutError: The work took longer.
     """
     task = asyncio.create_task(work)
     task.add_done_callback(_note_failure)
     _under_way.add(task)
+    seconds = min((deadline - time.monotonic()) / 2, longest)
     done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
     if not done:
         raise TimeoutError

@@ -136,7 +136,7 @@ class RecommendationServicer(RecommendationServiceServicer):
         if request.item_fields.paths:
             item_fields = ItemFields.read(request.item_fields, request.language_code)
         if asked.minimum_revision and asked.minimum_revision > shop.revision:
-            await self._shops.reach(shop, asked.minimum_revision, (started + caller.deadline) / 2)
+            await self._shops.reach(shop, asked.minimum_revision, caller.deadline)
         state = shop.state
         revision = state.histories.revision
         if caller.validate_only:

@@ -3,10 +3,11 @@
 import secrets
 from dataclasses import replace
 
-from endcap.catalog.configuration.shops import ShopRecord, get_shop, list_shops
+from endcap.catalog.configuration.shops import get_shop, list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.server.admin.caller import Caller
+from endcap.server.admin.going_live import go_live
 from endcap.server.admin.shops import ShopEditor
 from endcap.server.api.call import RpcContext, current_caller
 from endcap.server.api.convert import shops as convert
@@ -62,7 +63,8 @@ class ShopServicer(ShopServiceServicer):
             caller, lambda stored: convert.read_update(stored, wanted, mask), etag=wanted.etag
         )
         if updated.revision:
-            await self._serve(updated)
+            await self._shops.meet(updated.id)  # another server may have created it a moment ago
+            await go_live(self._shops, caller, updated.revision)
         return pb.UpdateShopResponse(shop=convert.write_shop(updated), request_id=caller.request_id)
 
     async def DeleteShop(self, request: pb.DeleteShopRequest, context: RpcContext) -> pb.DeleteShopResponse:
@@ -73,11 +75,6 @@ class ShopServicer(ShopServiceServicer):
         await self._editor.delete(caller, etag=request.etag, allow_missing=request.allow_missing)
         self._shops.close(request.shop)
         return pb.DeleteShopResponse(request_id=caller.request_id)
-
-    async def _serve(self, shop: ShopRecord) -> None:
-        """Answer by the settings that were stored."""
-        await self._shops.meet(shop.id)  # another server may have created it a moment ago
-        await self._shops.reach(self._shops.get(shop.id), shop.revision, current_caller.get().deadline)
 
 
 def _caller(shop: str) -> Caller:

@@ -1,6 +1,7 @@
 """Eligibility: builds the query, with the rows that may be shown decided before any is ranked."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,14 +77,17 @@ def build_query(
         candidates = matches.rows
     # A page before may have come from a server that knows more items.
     shown = np.array(request.shown, np.int32)
-    exclusions = Exclusions(
-        expired=expired,
-        requested=vocabulary.known(request.exclude_item_ids),
-        page=items,
-        seen=seen,
-        shown=shown[shown < len(view)],
-    )
-    may_be_shown, excluded = eligibility(eligible, candidates, exclusions, view)
+    shown = shown[shown < len(view)]
+    # By name, in the order that the trace counts them.
+    exclusions: dict[str, Rows] = {
+        "expired": expired,
+        "excluded": np.concatenate([vocabulary.known(request.exclude_item_ids), items]),
+        "seen": seen,
+        "shown": shown,
+    }
+    if view.has_groups:
+        exclusions["group"] = view.with_variants(np.concatenate([items, seen, shown]))
+    may_be_shown, excluded = eligibility(eligible, candidates, exclusions)
     query = Query(
         task=ladder.task,
         limit=limit,
@@ -113,41 +117,8 @@ def build_query(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Exclusions:
-    """The rows that one query leaves out, by why, in the order that the trace counts them."""
-
-    expired: Rows
-    """What the view still calls available, and can be bought no more."""
-
-    requested: Rows
-    """Named by the caller."""
-
-    page: Rows
-    """On the page already: the item of a product page, or the cart."""
-
-    seen: Rows
-    """Bought by the user, or seen by another definition of the placement."""
-
-    shown: Rows
-    """On the pages before."""
-
-    def steps(self, view: CatalogView) -> list[tuple[str, Rows]]:
-        """Return the rows that each step leaves out, by its name; the last one is of their variants."""
-        steps = [
-            ("expired", self.expired),
-            ("excluded", np.concatenate([self.requested, self.page])),
-            ("seen", self.seen),
-            ("shown", self.shown),
-        ]
-        if view.has_groups:
-            known = np.concatenate([self.page, self.seen, self.shown])
-            steps.append(("group", view.with_variants(known)))
-        return steps
-
-
 def eligibility(
-    eligible: Eligible, candidates: Rows | None, exclusions: Exclusions, view: CatalogView
+    eligible: Eligible, candidates: Rows | None, exclusions: Mapping[str, Rows]
 ) -> tuple[Eligibility, dict[str, int]]:
     """Return the eligibility of one query: the rows that pass its filters, without the exclusions.
 
@@ -156,8 +127,7 @@ def eligibility(
     Args:
         eligible: What the filters let through; its mask is shared by all queries with the same ones.
         candidates: The rows that meet the task's own condition; None if the task has no condition.
-        exclusions: What this query leaves out.
-        view: The view that all rows belong to.
+        exclusions: The rows that each step of this query leaves out, by its name.
 
     Returns:
         What may be shown, and how many rows each step removed that no earlier one had removed.
@@ -167,7 +137,7 @@ def eligibility(
         candidates = np.unique(candidates[eligible.mask[candidates]])
         removed["task"] = eligible.count - len(candidates)
     excluded = NO_ROWS
-    for name, rows in exclusions.steps(view):
+    for name, rows in exclusions.items():
         allowed = rows[eligible.mask[rows]]
         if candidates is not None:
             allowed = allowed[np.isin(allowed, candidates)]
@@ -178,7 +148,7 @@ def eligibility(
 
 
 def _dropped(
-    candidates: Rows, view: CatalogView, masks: Masks, conditions: Conditions, exclusions: Exclusions
+    candidates: Rows, view: CatalogView, masks: Masks, conditions: Conditions, exclusions: Mapping[str, Rows]
 ) -> tuple[Dropped, ...]:
     """Return the candidates that may not be shown, by the first step that leaves them out.
 
@@ -191,7 +161,7 @@ def _dropped(
     outside = [(name, np.flatnonzero(~mask).astype(np.int32)) for name, mask in allowed.items()]
     left = candidates[~view.deleted[candidates]]
     dropped = []
-    for name, rows in (*outside, *exclusions.steps(view)):
+    for name, rows in (*outside, *exclusions.items()):
         is_out = np.isin(left, rows)
         if is_out.any():
             dropped.append(Dropped(name, left[is_out]))

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
 from typing import Any
@@ -34,18 +33,6 @@ _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 
 _INGEST_SHARE = 0.5
 """Share of the calls in flight that may take data in: a flood of events leaves room for answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unreadable:
-    """Stands for a message that could not be read, so that the handler can say so."""
-
-    error: errors.EndcapError
-
-
-_UNREADABLE = errors.InvalidInput(
-    "the message is not valid protobuf of this method, or a text is not UTF-8: write it by the contract"
-)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -191,8 +178,8 @@ async def _unbounded(method: str, request: Any, context: RpcContext, _default: f
 
 
 def _check_readable(request: Any) -> None:
-    if isinstance(request, _Unreadable):
-        raise request.error
+    if isinstance(request, errors.EndcapError):
+        raise request
 
 
 def _reading_each(behavior: Callable[[Any, RpcContext], Any]) -> Callable[[Any, RpcContext], Any]:
@@ -217,21 +204,22 @@ async def _write(responses: Any, context: RpcContext) -> None:
 
 def _checked_deserializer(
     method: str, deserialize: Callable[[bytes], Message]
-) -> Callable[[bytes], Message | _Unreadable]:
-    """Read a message without raising: what grpc makes of an error here would be UNKNOWN."""
+) -> Callable[[bytes], Message | errors.EndcapError]:
+    """Return the error of a message that cannot be read: grpc would make UNKNOWN of one raised here."""
     limit = MAX_INGEST_BYTES if takes_data_in(method) else MAX_REQUEST_BYTES
 
-    def checked(message: bytes) -> Message | _Unreadable:
+    def checked(message: bytes) -> Message | errors.EndcapError:
         if len(message) > limit:
-            return _Unreadable(
-                errors.Exhausted(
-                    f"the message has {len(message)} bytes; at most {limit} are allowed: split it"
-                )
+            return errors.Exhausted(
+                f"the message has {len(message)} bytes; at most {limit} are allowed: split it"
             )
         try:
             return deserialize(message)
         except DecodeError:
-            return _Unreadable(_UNREADABLE)
+            return errors.InvalidInput(
+                "the message is not valid protobuf of this method, or a text is not UTF-8: write it by the"
+                " contract"
+            )
 
     return checked
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,6 +22,8 @@ FLOOR = "popular"
 """The strategy appended to every ladder whose task it can answer; it serves from memory."""
 
 NO_RULES = Rules(())
+
+_Read = TypeVar("_Read")
 
 _log = structlog.get_logger(__name__)
 
@@ -99,8 +102,8 @@ class LadderBuilder:
             seen_window=placement.seen_window,
             page_size=placement.page_size,
             revision=placement.revision,
-            filter=_filter(placement),
-            rules=_rules(placement),
+            filter=_stored(placement, "filter", parse_filter, None) if placement.filter else None,
+            rules=_stored(placement, "rules", compile_rules, NO_RULES),
         )
 
     def _rung(
@@ -123,20 +126,13 @@ class LadderBuilder:
         return Rung(strategy, bundles, self._batchers[id(instance)], timeout=timeout)
 
 
-# A placement is checked before it is stored; one that an older release let in must not stop the shop.
+def _stored(placement: Placement, name: str, read: Callable[[Any], _Read], default: _Read) -> _Read:
+    """Read a field of a placement.
 
-
-def _filter(placement: Placement) -> Filter | None:
+    It was checked before it was stored; one that an older release let in must not stop the shop.
+    """
     try:
-        return parse_filter(placement.filter) if placement.filter else None
+        return read(getattr(placement, name))
     except InvalidInput as error:
-        _log.error("placement_filter_ignored", placement=placement.id, reason=str(error))
-        return None
-
-
-def _rules(placement: Placement) -> Rules:
-    try:
-        return compile_rules(placement.rules)
-    except InvalidInput as error:
-        _log.error("placement_rules_ignored", placement=placement.id, reason=str(error))
-        return NO_RULES
+        _log.error(f"placement_{name}_ignored", placement=placement.id, reason=str(error))
+        return default

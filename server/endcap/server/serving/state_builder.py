@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from endcap.catalog.configuration.bundles import list_models
 from endcap.catalog.configuration.placements import Placement, list_placements
@@ -11,7 +12,7 @@ from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.rows import TimedView
 from endcap.runtime.instances import Generation
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import CatalogView, Strategy
+from endcap.sdk import CatalogView
 from endcap.sdk.filters import Filter
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving.batcher import Batcher
@@ -44,8 +45,7 @@ class StateBuilder:
         self._database = database
         self._host = host
         self._models = models
-        self._max_batch_size = max_batch_size
-        self._observe_batch = observe_batch
+        self._batcher = partial(Batcher, max_batch_size=max_batch_size, observe_batch=observe_batch)
         self._mask_worker = MaskWorker()
 
     async def build(
@@ -80,9 +80,6 @@ class StateBuilder:
     def _ladders(self, placements: Sequence[Placement], generation: Generation) -> dict[str, Ladder]:
         builder = LadderBuilder(self._host, generation, self._batcher)
         return {placement.id: builder.ladder(placement) for placement in placements}
-
-    def _batcher(self, name: str, strategy: Strategy) -> Batcher:
-        return Batcher(name, strategy, max_batch_size=self._max_batch_size, observe_batch=self._observe_batch)
 
     async def _masks(self, view: CatalogView, ladders: Mapping[str, Ladder]) -> Masks:
         masks = Masks(view, self._mask_worker)

@@ -1,13 +1,12 @@
 """Loading a shop into memory: its view and its histories."""
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.shops import ShopRecord, get_shop
@@ -93,7 +92,7 @@ async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedSh
     no_counts = count_log(None, Histories(nothing.vocabulary).log())
     timed_view = TimedView(nothing, Schedule.of([]), NEVER, about.revision, no_counts)
     # Piece by piece, for while many rows are Python objects, garbage collections stop all threads for long.
-    async for part in _partitions(connection, select_items(shop), _ITEMS):
+    async for part in (await connection.stream(select_items(shop))).partitions(_ITEMS):
         timed_view = cast(
             "TimedView", update_timed_view(timed_view, about, part, now=now)
         )  # which can tell, where items only come
@@ -114,14 +113,14 @@ async def _histories(
         .where(EVENTS.c.shop == shop.id)
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
-    async for part in _partitions(connection, events):
+    async for part in (await connection.stream(events)).partitions(_ROWS):
         histories.load(part)
     # Events give the same links, except links whose events are no longer kept.
     links = select(VISITORS.c.id, VISITORS.c.user_id).where(
         VISITORS.c.shop == shop.id, VISITORS.c.user_id.is_not(None)
     )
-    async for part in _partitions(connection, links):
-        for visitor_id, user_id in part:
+    async for linked in (await connection.stream(links)).partitions(_ROWS):
+        for visitor_id, user_id in linked:
             histories.link(visitor_id, user_id)
     histories.reach(shop.revision)
     histories.adopt(sort_events(histories.log(), keep_days=shop.keep_events_days, now=now))
@@ -142,16 +141,9 @@ async def _paid_prices(
         )
         .group_by(EVENTS.c.item_id, EVENTS.c.price_nanos)
     )
-    found = [row async for part in _partitions(connection, query) for row in part]
+    found = [row async for part in (await connection.stream(query)).partitions(_ROWS) for row in part]
     rows = vocabulary.rows(item_id for item_id, _, _ in found)
     prices = np.array([nanos for _, nanos, _ in found], np.float64) / NANOS
     counts = np.array([count for _, _, count in found], np.int64)
     known = rows != UNKNOWN
     return medians(rows[known], prices[known], counts[known], len(vocabulary))
-
-
-async def _partitions(
-    connection: AsyncConnection, query: Select[*tuple[Any, ...]], size: int = _ROWS
-) -> AsyncIterator[Sequence[Any]]:
-    async for part in (await connection.stream(query)).partitions(size):
-        yield part

@@ -1,12 +1,12 @@
 """Snapshot export: a shop as the tables that trainers read, in memory that does not grow with its events."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Select, String, and_, case, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, case, cast, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.configuration.attribute_definitions import counting
@@ -126,7 +126,7 @@ async def _write_people(connection: AsyncConnection, shop: str, writer: Snapshot
         # In random order, so that the order does not reveal who is who.
         .order_by(user.pseudonym_key)
     )
-    async for partition in _partitions(connection, users):
+    async for partition in (await connection.stream(users)).partitions(_PARTITION):
         user_keys |= {user_id: key for user_id, key, *_ in partition}
         rows = [
             (pseudonym(user_id, key), tags or "[]", language or "", time, attributes or "{}")
@@ -140,7 +140,7 @@ async def _write_people(connection: AsyncConnection, shop: str, writer: Snapshot
         .where(visitor.shop == shop)
         .order_by(visitor.pseudonym_key)
     )
-    async for partition in _partitions(connection, visitors):
+    async for partition in (await connection.stream(visitors)).partitions(_PARTITION):
         links |= {visitor_id: user_id for visitor_id, _, _, user_id in partition if user_id is not None}
         anonymous = [row for row in partition if row[0] not in links]
         visitor_keys |= {visitor_id: key for visitor_id, key, *_ in anonymous}
@@ -185,7 +185,7 @@ async def _write_items(
         .where(item.shop == shop.id)
         .order_by(item.position)
     )
-    async for partition in _partitions(connection, query):
+    async for partition in (await connection.stream(query)).partitions(_PARTITION):
         counted = [(*row[:-1], _counted(row[-1], shop)) for row in partition]
         writer.append("items", _table(item_schema(), counted))
 
@@ -220,7 +220,7 @@ async def _write_events(
         # The database sorts on disk what does not fit its memory.
         .order_by(event.time, event.revision, event.sequence)
     )
-    async for partition in _partitions(connection, query):
+    async for partition in (await connection.stream(query)).partitions(_PARTITION):
         rows = [
             (
                 people.name(user_id, visitor_id),
@@ -255,7 +255,7 @@ async def _write_exposures(
         .where(exposure.shop == shop, ~exposure.superseded)
         .order_by(exposure.time, exposure.sequence)
     )
-    async for partition in _partitions(connection, query):
+    async for partition in (await connection.stream(query)).partitions(_PARTITION):
         rows = [
             (
                 people.name(user_id, visitor_id),
@@ -280,13 +280,6 @@ def _amount(
 ) -> ColumnElement[float]:
     """Return an amount in the shop's currency; null for amounts in other currencies."""
     return case((currency.in_(("", shop.currency)), nanos / float(NANOS)))
-
-
-async def _partitions(
-    connection: AsyncConnection, query: Select[Any]
-) -> AsyncIterator[Sequence[Sequence[Any]]]:
-    async for partition in (await connection.stream(query)).partitions(_PARTITION):
-        yield partition
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[str]:

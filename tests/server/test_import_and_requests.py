@@ -25,6 +25,7 @@ from endcap.catalog.importing.importer import check_files, import_files
 from endcap.catalog.importing.report import ImportReport
 from endcap.catalog.importing.rows import Subject
 from endcap.catalog.importing.sources import Source
+from endcap.catalog.items.attribute_checks import AttributeChecker
 from endcap.catalog.items.entry_changes import changed_item
 from endcap.catalog.items.items import Item, get_items, upsert_items
 from endcap.catalog.memory.loading import load_shop
@@ -200,7 +201,11 @@ def test_an_item_is_good_or_bad_whichever_way_it_comes(
     message = item_pb2.Item(id=row["item_id"])
     _fill(message, {name: value for name, value in row.items() if name != "item_id"}, "attributes")
 
-    assert _takes(lambda: changed_item(item_reader(None)(message, NOW), None, "EUR")) is is_good
+    def change() -> Item:
+        change = item_reader(None)(message, NOW)
+        return changed_item(change, None, currency="EUR", checker=AttributeChecker({}))
+
+    assert _takes(change) is is_good
     assert _import_takes(tmp_path, Subject.ITEMS, row) is is_good
 
 

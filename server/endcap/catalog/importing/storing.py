@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +17,7 @@ from endcap.catalog.items.entry_changes import (
     apply_changes,
     change_items,
     change_users,
-    item_change,
+    changed_item,
 )
 from endcap.catalog.items.items import upsert_items
 from endcap.catalog.people.user_records import upsert_user_records
@@ -75,7 +76,7 @@ async def store_batch(
         items, refused = await change_items(connection=connection, shop=shop, changes=batch.items)
         if items:
             await upsert_items(connection=connection, shop=shop.id, items=items.values(), now=now)
-    return BatchOutcome({place: _reason(error) for place, error in refused.items()})
+    return BatchOutcome(_reasons(refused))
 
 
 async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch: Batch) -> BatchOutcome:
@@ -97,7 +98,9 @@ async def foresee_batch(*, connection: AsyncConnection, shop: ShopRecord, batch:
 
 def foresee_first_batch(batch: Batch) -> BatchOutcome:
     """Return the outcome that a batch would have in an empty shop."""
-    _, refused = apply_changes(batch.items, {}, item_change(AttributeChecker({}), currency=""))
+    _, refused = apply_changes(
+        batch.items, {}, partial(changed_item, currency="", checker=AttributeChecker({}))
+    )
     return BatchOutcome(_reasons(refused))
 
 

@@ -8,6 +8,7 @@ written.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -66,7 +67,9 @@ async def change_items(
     )
     # Read anew: others may have defined attributes since the shop was read.
     types = await read_attribute_types(connection=connection, shop=shop.id)
-    return apply_changes(changes, stored, item_change(AttributeChecker(types), currency=shop.currency))
+    return apply_changes(
+        changes, stored, partial(changed_item, currency=shop.currency, checker=AttributeChecker(types))
+    )
 
 
 async def change_users(
@@ -109,33 +112,18 @@ def apply_changes(
     return changed, refused
 
 
-def item_change(checker: AttributeChecker, *, currency: str) -> Callable[[Change, Item | None], Item]:
-    """Return a function that applies a change to an item and checks its attributes.
-
-    Args:
-        checker: Holds the attribute definitions of the shop.
-        currency: The shop's currency, as an ISO 4217 code.
-    """
-
-    def change_one(change: Change, stored: Item | None) -> Item:
-        item = changed_item(change, stored, currency)
-        checker.check(item.id, item.attributes, stored.attributes if stored else {})
-        return item
-
-    return change_one
-
-
-def changed_item(change: Change, stored: Item | None, currency: str) -> Item:
+def changed_item(change: Change, stored: Item | None, *, currency: str, checker: AttributeChecker) -> Item:
     """Return an item after a change.
 
     Args:
         change: The change.
         stored: The stored item; None for a new item.
         currency: The shop's currency, as an ISO 4217 code.
+        checker: Holds the attribute definitions of the shop, and takes in those that the item adds.
 
     Raises:
-        InvalidInput: The item would have no title, would expire before it is available, or would have amounts
-            in two currencies.
+        InvalidInput: The item would have no title, would expire before it is available, would have amounts in
+            two currencies, or an attribute of another type than the shop defines.
     """
     before = Item(change.id) if stored is None else stored
     item = _replaced(before, change)
@@ -146,6 +134,7 @@ def changed_item(change: Change, stored: Item | None, currency: str) -> Item:
         for name in _AMOUNTS:
             if f"{name}_nanos" not in change.values and getattr(before, f"{name}_nanos") is not None:
                 raise InvalidInput(f"currency differs from that of the stored {name}: write both", field=name)
+    checker.check(item.id, item.attributes, before.attributes)
     return item
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from endcap.catalog.fields.checks import (
 )
 from endcap.catalog.fields.limits import MAX_QUANTITY
 from endcap.catalog.fields.money import MAX_UNITS
+from endcap.catalog.importing.table_files.text_lines import decode_json
 from endcap.catalog.items.items import Availability
 from endcap.sdk.errors import InvalidInput
 
@@ -210,7 +211,7 @@ def _texts(text: str) -> list[str]:
     if not text.startswith("["):
         texts = [part.strip() for part in text.split("|")]
     else:
-        texts = _decode(text)
+        texts = decode_json(text)
         if not all(isinstance(part, str) for part in texts):
             raise ValueError
     _check_storable(text, texts)
@@ -247,7 +248,7 @@ _READERS: Mapping[Kind, Callable[[str], Any]] = {
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = _decode(text)
+    value = decode_json(text)
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004 - the cell is wrong, not the caller
     _check_storable(text, value)
@@ -263,10 +264,3 @@ def _check_storable(text: str, value: Any) -> None:
         plain.encode()
         if "\\u0000" in plain.replace("\\\\", ""):
             raise ValueError
-
-
-def _no_number(_: str) -> NoReturn:
-    raise ValueError
-
-
-_decode = json.JSONDecoder(parse_constant=_no_number).decode

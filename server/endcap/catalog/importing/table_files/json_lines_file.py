@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from endcap.catalog.importing.table_files.table_file import (
     CHUNK_SIZE,
@@ -14,7 +14,7 @@ from endcap.catalog.importing.table_files.table_file import (
     Position,
     text_frame,
 )
-from endcap.catalog.importing.table_files.text_lines import TOO_LONG, Line, LineReader, open_text
+from endcap.catalog.importing.table_files.text_lines import TOO_LONG, Line, LineReader, decode_json, open_text
 
 
 _SAMPLE = 1_000  # lines that are read for the names of columns
@@ -65,7 +65,7 @@ def _object(line: Line) -> dict[str, Any] | Malformed:
     if line.is_cut:
         return line.malformed(TOO_LONG)
     try:
-        value = _decode(line.data.decode())
+        value = decode_json(line.data.decode())
         if b"\\u" in line.data:
             json.dumps(value, ensure_ascii=False).encode()  # an escape can spell a lone surrogate
     except UnicodeDecodeError:
@@ -77,13 +77,6 @@ def _object(line: Line) -> dict[str, Any] | Malformed:
     if not isinstance(value, dict):
         return line.malformed("the line is not a JSON object")
     return value
-
-
-def _no_number(_: str) -> NoReturn:
-    raise ValueError
-
-
-_decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def _texts(rows: Sequence[tuple[int, dict[str, Any]]], source: str) -> list[str | None]:

@@ -1,7 +1,8 @@
 """The lines of a text file, with bounded length and the position after each."""
 
+import json
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 
 from endcap.catalog.importing.table_files.table_file import Malformed, Position
 from endcap.sdk.errors import InvalidInput
@@ -86,3 +87,11 @@ def open_text(path: Path) -> BinaryIO:
         stream.close()
         raise InvalidInput(f"{path} is UTF-16: save it as UTF-8")
     return stream
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+decode_json = json.JSONDecoder(parse_constant=_no_number).decode
+"""Parses JSON, in which NaN and infinity have no place; raises ``ValueError`` where a text is not JSON."""

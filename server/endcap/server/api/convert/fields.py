@@ -1,5 +1,6 @@
 """Reading the fields of messages that lie deep in a request, so that what is wrong is named by its path."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ from endcap.sdk.errors import InvalidInput
 
 
 _Kind = TypeVar("_Kind", bound=Enum)
+
+_Each = TypeVar("_Each")
 
 _NANOS = 1_000_000_000
 _LONGEST = 315_576_000_000  # seconds; 10,000 years
@@ -126,3 +129,20 @@ def enum_prefix(enum: Any) -> str:
         enum: Its descriptor.
     """
     return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
+
+
+def required(field: str, entries: Sequence[_Each], *, limit: str = "") -> Sequence[_Each]:
+    """Return the entries of a field, of which there is at least one.
+
+    Args:
+        field: Its name.
+        entries: What it holds.
+        limit: Its name in the table of limits, where that is another one.
+
+    Raises:
+        InvalidInput: The list is empty or too long.
+    """
+    if not entries:
+        raise InvalidInput(f"{field} are required: send at least one", field=field)
+    check_limit(limit or field, entries, path=field)
+    return entries

@@ -14,10 +14,11 @@ from endcap.server.admin.going_live import go_live
 from endcap.server.admin.item_lists import list_matching_items
 from endcap.server.admin.users import delete_user
 from endcap.server.api.call import RpcContext, caller_and_shop
+from endcap.server.api.convert.fields import required
 from endcap.server.api.convert.items import write_item
 from endcap.server.api.convert.users import write_user
 from endcap.server.api.paging import ListPage
-from endcap.server.api.servicers.catalog_writes import required, upsert, upsert_stream
+from endcap.server.api.servicers.catalog_writes import upsert, upsert_stream
 from endcap.server.serving.shops import Shops
 from endcap.v1 import catalog_service_pb2 as pb
 from endcap.v1.catalog_service_pb2_grpc import CatalogServiceServicer

@@ -1,25 +1,23 @@
 """Writing items and users, in one request or in a stream of them, and serving what was written."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from endcap.catalog.database.engine import Database
 from endcap.catalog.fields.limits import MAX_REJECTIONS, check_limit
-from endcap.sdk.errors import InvalidInput
 from endcap.server.admin.entries import WriteOutcome, write_items, write_users
 from endcap.server.admin.going_live import go_live
 from endcap.server.api.call import caller_and_shop, identified
+from endcap.server.api.convert.fields import required
 from endcap.server.api.convert.items import item_reader
 from endcap.server.api.convert.rejections import write_rejection
 from endcap.server.api.convert.users import user_reader
 from endcap.server.serving.shops import Shops
 from endcap.v1 import rejection_pb2
 
-
-_Each = TypeVar("_Each")
 
 _WRITING: Mapping[str, Any] = MappingProxyType(
     {"items": (item_reader, write_items), "users": (user_reader, write_users)}
@@ -84,23 +82,6 @@ async def upsert_stream(
         "revision": await go_live(shops, caller, revision),
         "request_id": caller.request_id,
     }
-
-
-def required(field: str, entries: Sequence[_Each], *, limit: str = "") -> Sequence[_Each]:
-    """Return the entries of a field, of which there is at least one.
-
-    Args:
-        field: Its name.
-        entries: What it holds.
-        limit: Its name in the table of limits, where that is another one.
-
-    Raises:
-        InvalidInput: The list is empty or too long.
-    """
-    if not entries:
-        raise InvalidInput(f"{field} are required: send at least one", field=field)
-    check_limit(limit or field, entries, path=field)
-    return entries
 
 
 def _mask(request: Any) -> Any:

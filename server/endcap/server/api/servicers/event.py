@@ -7,10 +7,9 @@ from types import MappingProxyType
 from endcap.catalog.database.engine import Database
 from endcap.catalog.events.events import Outcome
 from endcap.catalog.events.writer import EventWriter
-from endcap.catalog.fields.limits import check_limit
-from endcap.sdk.errors import InvalidInput
 from endcap.server.api.call import RpcContext, current_caller
 from endcap.server.api.convert.events import EventRejected, read_events, write_rejection
+from endcap.server.api.convert.fields import required
 from endcap.server.recording.attribution import attribute_events
 from endcap.server.recording.logins import recognize_logins
 from endcap.server.serving.shops import Shops
@@ -49,9 +48,7 @@ class EventServicer(EventServiceServicer):
         """
         caller = current_caller.get()
         shop = self._shops.get(caller.shop)
-        if not request.events:
-            raise InvalidInput("events are required: send at least one", field="events")
-        check_limit("events", request.events)
+        required("events", request.events)
         self._writer.check_room(len(request.events))
         response = pb.RecordEventsResponse(request_id=caller.request_id)
         async with self._reading:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import unit_digest
-from endcap.catalog.fields.limits import check_limit
-from endcap.sdk.errors import EndcapError, InvalidInput, PageOutOfRange
+from endcap.sdk.errors import EndcapError, PageOutOfRange
 from endcap.server.admin.caller import Caller
 from endcap.server.api.call import RpcContext, current_caller, identified
 from endcap.server.api.convert import recommendations
+from endcap.server.api.convert.fields import required
 from endcap.server.api.convert.item_fields import ItemFields
 from endcap.server.api.paging import page_token, read_page_token, request_digest
 from endcap.server.api.statuses import known_error
@@ -64,9 +64,7 @@ class RecommendationServicer(RecommendationServiceServicer):
     ) -> pb.BatchRecommendResponse:
         """Answer many requests; each fails or succeeds alone."""
         caller = current_caller.get()
-        if not request.requests:
-            raise InvalidInput("requests are required: send at least one", field="requests")
-        check_limit("requests", request.requests)
+        required("requests", request.requests)
         slots = asyncio.Semaphore(MAX_TOGETHER)
 
         async def answer(index: int, each: pb.RecommendRequest) -> pb.RecommendOutcome:

@@ -18,6 +18,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import check_etag, lock_revision
 from endcap.sdk.errors import AlreadyExists, InvalidInput, NotFound
 from endcap.server.admin.caller import Caller
+from endcap.server.admin.changing import changing
 from endcap.server.models.files import BundleFiles
 
 
@@ -78,18 +79,15 @@ class ShopEditor:
         """
         shop = caller.shop
 
-        def changed(stored: ShopRecord) -> ShopRecord:
-            check_etag(stored.etag, etag)
-            after = _with_settings(stored, change(stored))
-            check_settings(after)
-            return after
-
         with _within_shop():
-            if caller.validate_only:
-                async with self.database.read() as connection:
-                    return replace(changed(await get_shop(connection=connection, shop=shop)), revision=0)
-            async with self.database.write() as connection:
-                before, after = await change_shop(connection=connection, shop=shop, change=changed)
+            async with changing(self.database, caller) as connection:
+                before = await get_shop(connection=connection, shop=shop)
+                check_etag(before.etag, etag)
+                wanted = _with_settings(before, change(before))
+                check_settings(wanted)
+                if caller.validate_only:
+                    return replace(wanted, revision=0)
+                _, after = await change_shop(connection=connection, shop=shop, change=lambda _: wanted)
                 entry = _entry(caller, after, before=before)
                 await record_shop_change(connection=connection, shop=shop, change=entry)
                 return after

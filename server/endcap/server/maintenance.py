@@ -17,6 +17,7 @@ from endcap.catalog.database.engine import Database
 from endcap.catalog.events.retention import prune_shop
 from endcap.catalog.people.forgetting import erase_forgotten
 from endcap.sdk.errors import DataLoss, EndcapError
+from endcap.server.serving.failures import log_failure
 from endcap.server.serving.shops import Shops
 
 
@@ -78,7 +79,7 @@ class Maintenance:
                 failures += 1
                 rest = min(pause * 2 ** (failures - 1), LONGEST_PAUSE)
                 self._on_failure(name)
-                _say_failed(name, error)
+                log_failure(_log, "maintenance_failed", error, work=name)
                 # The database may be away for a while: what is in memory serves on, so that is no reason.
                 is_expected = isinstance(error, EndcapError) and not isinstance(error, DataLoss)
                 stuck = isinstance(error, DataLoss) or (not is_expected and failures >= FAILURES_IN_A_ROW)
@@ -164,15 +165,8 @@ async def prune(database: Database, *, seconds: float, on_failure: Callable[[str
             pruned = await prune_shop(database, shop.id, now=int(time.time() * 1000))
         except Exception as error:  # noqa: BLE001 - the other shops are pruned all the same
             on_failure("prune_shop")
-            _say_failed("prune_shop", error, shop=shop.id)
+            log_failure(_log, "maintenance_failed", error, work="prune_shop", shop=shop.id)
         else:
             if pruned.events or pruned.exposures:
                 _log.info("pruned", shop=shop.id, events=pruned.events, exposures=pruned.exposures)
     return seconds
-
-
-def _say_failed(name: str, error: Exception, **context: str) -> None:
-    """Log a failure: an expected one by its sentence, any other with where it came from."""
-    is_expected = isinstance(error, EndcapError)
-    level = _log.warning if is_expected else _log.error
-    level("maintenance_failed", work=name, reason=str(error), exc_info=not is_expected, **context)

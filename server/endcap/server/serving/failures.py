@@ -1,6 +1,9 @@
-"""Failures of a rung: the answer is made without the rung and marked as degraded."""
+"""Failures: of a rung, without which the answer is made and marked as degraded, and of work beside calls."""
 
 from enum import StrEnum
+from typing import Any
+
+from endcap.sdk.errors import EndcapError
 
 
 class Failure(StrEnum):
@@ -23,3 +26,17 @@ class RungFailed(Exception):
     def __init__(self, failure: Failure, message: str) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+def log_failure(log: Any, event: str, error: Exception, **context: str) -> None:
+    """Log a failure: an expected one by its sentence, any other with where it came from.
+
+    Args:
+        log: The logger of the caller.
+        event: The name of the entry.
+        error: The error; those of ``endcap.sdk.errors`` are expected.
+        context: Further values of the entry.
+    """
+    is_expected = isinstance(error, EndcapError)
+    level = log.warning if is_expected else log.error
+    level(event, reason=str(error), exc_info=not is_expected, **context)

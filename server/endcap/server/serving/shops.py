@@ -29,6 +29,7 @@ from endcap.sdk.errors import EndcapError, NotFound, Unavailable
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving.breaker import BreakerState
+from endcap.server.serving.failures import log_failure
 from endcap.server.serving.releasing import release
 from endcap.server.serving.state import ServedShop
 from endcap.server.serving.state_builder import StateBuilder
@@ -178,9 +179,7 @@ class Shops:
             pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
             self._failing[shop_id] = _Failing(count, error, time.monotonic() + pause)
             self._metrics.maintenance_failed("shop")
-            is_expected = isinstance(error, EndcapError)
-            level = _log.warning if is_expected else _log.error
-            level("shop_failed", shop=shop_id, reason=str(error), exc_info=not is_expected)
+            log_failure(_log, "shop_failed", error, shop=shop_id)
         else:
             self._failing.pop(shop_id, None)
 
@@ -208,7 +207,8 @@ class Shops:
         async with shop.catching_up:
             shop.state = await self._states.reconfigured(shop.id, shop.state)
             if shop.timed_view.view.lineage is view.lineage:
-                self._recount(shop, await asyncio.to_thread(with_paid_prices, shop.timed_view, paid_prices))
+                timed_view = await asyncio.to_thread(with_paid_prices, shop.timed_view, paid_prices)
+                shop.state = replace(shop.state, timed_view=timed_view)  # no condition reads paid prices
             shop.renewed_at = time.monotonic()
 
     async def _count(self, shop: ServedShop) -> None:
@@ -228,11 +228,8 @@ class Shops:
         counts = await asyncio.to_thread(count_log, counts, log)
         async with shop.catching_up:
             if shop.state.histories is histories and histories.epoch == log.epoch:
-                self._recount(shop, with_counts(shop.timed_view, shop.id, counts))
-
-    def _recount(self, shop: ServedShop, timed_view: TimedView) -> None:
-        """Answer from a view of the same items, to which no condition can tell a difference."""
-        shop.state = replace(shop.state, timed_view=timed_view)
+                timed_view = with_counts(shop.timed_view, shop.id, counts)
+                shop.state = replace(shop.state, timed_view=timed_view)  # no condition reads counts
 
     def close(self, shop: str) -> None:
         """Serve a shop no longer that was deleted, and forget it."""
@@ -283,17 +280,13 @@ class Shops:
             if news.rebuilds:
                 shop.state = await self._states.reconfigured(shop.id, shop.state)
             shop.state = await self._states.with_timed_view(shop.state, timed_view)
+            histories = shop.state.histories
             for known in news.revisions:
-                await self._take_in(shop, news.events.get(known, ()), known)
-
-    async def _take_in(self, shop: ServedShop, events: Sequence[Event], revision: int) -> None:
-        """Take in the events of a revision, of which an import makes many, in turns with the calls."""
-        histories = shop.state.histories
-        if not histories.has(revision):
-            for start in range(0, len(events), _TURN):
-                histories.append(events[start : start + _TURN])
-                await asyncio.sleep(0)
-        self.committed(shop.id, (), revision)
+                events = () if histories.has(known) else news.events.get(known, ())
+                for start in range(0, len(events), _TURN):  # an import makes many events of one revision
+                    histories.append(events[start : start + _TURN])
+                    await asyncio.sleep(0)
+                self.committed(shop.id, (), known)
 
     async def _reload(self, shop: ServedShop) -> None:
         loaded = await self._load(shop.id)

@@ -1,8 +1,9 @@
 """The commands ``endcap shops …``."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -82,16 +83,16 @@ async def create(
 ) -> None:
     """Create a shop with the default placements."""
     check_id("shop", shop)
-    changes = _changes(
-        weight,
-        attribute,
-        language,
+    settings = _changed(
+        ShopSettings(),
+        weight=weight,
+        attribute=attribute,
+        language=language,
         currency=currency,
         max_event_age_days=max_event_age_days,
         keep_events_days=keep_events_days,
         keep_exposures_days=keep_exposures_days,
     )
-    settings = changes.of(ShopSettings())
     async with _editing() as editor:
         created = await editor.create(command_caller(shop), settings)
     _print(created)
@@ -120,20 +121,20 @@ async def change(
     keep_exposures_days: KeepExposuresOption = None,
 ) -> None:
     """Change the named settings of a shop."""
-    changes = _changes(
-        weight,
-        attribute,
-        language,
-        currency=currency,
-        max_event_age_days=max_event_age_days,
-        keep_events_days=keep_events_days,
-        keep_exposures_days=keep_exposures_days,
-    )
-    if changes == _Changes():
+    options: dict[str, Any] = {
+        "weight": weight,
+        "attribute": attribute,
+        "language": language,
+        "currency": currency,
+        "max_event_age_days": max_event_age_days,
+        "keep_events_days": keep_events_days,
+        "keep_exposures_days": keep_exposures_days,
+    }
+    if all(value is None or value == [] for value in options.values()):
         raise InvalidInput("nothing to change: name a setting, or call 'endcap shops show'")
-    changes.of(ShopSettings())
+    _changed(ShopSettings(), **options)
     async with _editing() as editor:
-        changed = await editor.update(command_caller(shop), changes.of)
+        changed = await editor.update(command_caller(shop), partial(_changed, **options))
     _print(changed)
 
 
@@ -177,49 +178,36 @@ async def _editing() -> AsyncIterator[ShopEditor]:
         yield ShopEditor(database, BundleFiles(read_settings().bundles_folder))
 
 
-def _changes(
-    weights: Sequence[str] | None,
-    attributes: Sequence[str] | None,
-    languages: Sequence[str] | None,
+def _changed(
+    stored: ShopSettings,
+    *,
+    weight: Sequence[str] | None,
+    attribute: Sequence[str] | None,
+    language: Sequence[str] | None,
     **values: Any,
-) -> "_Changes":
-    named = {name: value for name, value in values.items() if value is not None}
-    return _Changes(weights or (), attributes or (), languages or (), named)
-
-
-@dataclass(frozen=True, slots=True)
-class _Changes:
-    """The settings that options change; None or empty for settings that stay."""
-
-    weights: Sequence[str] = ()
-    attributes: Sequence[str] = ()
-    languages: Sequence[str] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """Other settings, by name."""
-
-    def of(self, stored: ShopSettings) -> ShopSettings:
-        """Return stored settings with the options applied."""
-        event_types = dict(stored.event_types)
-        for name, text in _pairs(self.weights, "weight", "TYPE=NUMBER, such as purchase=5"):
-            try:
-                weight = float(text)
-            except ValueError:
-                raise _unreadable(f"{name}={text}", "weight", "TYPE=NUMBER, such as purchase=5") from None
-            known = event_types.get(name)
-            event_types[name] = replace(known, weight=weight) if known else event_type_named(name, weight)
-        attributes = dict(stored.attributes)
-        kinds = ", ".join(AttributeType)
-        for name, text in _pairs(self.attributes, "attribute", f"NAME=TYPE, of the types {kinds}"):
-            if text not in set(AttributeType):
-                raise _unreadable(f"{name}={text}", "attribute", f"NAME=TYPE, of the types {kinds}")
-            attributes[name] = AttributeType(text)
-        return replace(
-            stored,
-            event_types=event_types,
-            attributes=attributes,
-            languages=tuple(self.languages) or stored.languages,
-            **self.values,
-        )
+) -> ShopSettings:
+    """Return stored settings with the options applied; settings without an option stay."""
+    event_types = dict(stored.event_types)
+    for name, text in _pairs(weight or (), "weight", "TYPE=NUMBER, such as purchase=5"):
+        try:
+            number = float(text)
+        except ValueError:
+            raise _unreadable(f"{name}={text}", "weight", "TYPE=NUMBER, such as purchase=5") from None
+        known = event_types.get(name)
+        event_types[name] = replace(known, weight=number) if known else event_type_named(name, number)
+    attributes = dict(stored.attributes)
+    kinds = ", ".join(AttributeType)
+    for name, text in _pairs(attribute or (), "attribute", f"NAME=TYPE, of the types {kinds}"):
+        if text not in set(AttributeType):
+            raise _unreadable(f"{name}={text}", "attribute", f"NAME=TYPE, of the types {kinds}")
+        attributes[name] = AttributeType(text)
+    return replace(
+        stored,
+        event_types=event_types,
+        attributes=attributes,
+        languages=tuple(language or stored.languages),
+        **{name: value for name, value in values.items() if value is not None},
+    )
 
 
 def _pairs(texts: Sequence[str], what: str, form: str) -> Iterator[tuple[str, str]]:

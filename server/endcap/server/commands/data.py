@@ -22,11 +22,8 @@ from endcap.catalog.importing.sources import Layout, Source, find_sources, parse
 from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
 from endcap.server.commands.readiness import print_readiness
-from endcap.server.commands.terminal import command, opened_database
+from endcap.server.commands.terminal import ShopOption, command, opened_database
 from endcap.server.settings import read_settings
-
-
-ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
 
 
 @command

@@ -15,7 +15,7 @@ from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.catalog.database.engine import Database
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import InvalidInput
-from endcap.server.commands.terminal import command, opened_database
+from endcap.server.commands.terminal import ShopOption, command, opened_database
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.models.promotion import DEFAULT_GATE, Gate, promote
 from endcap.server.models.registry import ModelRegistry
@@ -31,7 +31,6 @@ models = typer.Typer(
 
 _NAMED = re.compile(r"(?P<model>[a-z0-9_]+)@(?P<version>[a-z0-9-]+)")
 
-ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Bundles, as 'endcap train' writes.")]
 Bundles = Annotated[
     list[str],

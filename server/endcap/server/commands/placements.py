@@ -20,7 +20,7 @@ from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.server.admin.placements import PlacementEditor
 from endcap.server.api.convert.placements import read_placement, read_update, write_placement, write_task
-from endcap.server.commands.terminal import command, command_caller, moment, opened_database
+from endcap.server.commands.terminal import ShopOption, command, command_caller, moment, opened_database
 from endcap.v1 import placement_pb2
 
 
@@ -33,7 +33,6 @@ placements = typer.Typer(
 
 _BOOKKEEPING = ("etag", "create_time", "update_time")
 
-ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
 PlacementArgument = Annotated[str, typer.Argument(metavar="PLACEMENT", help="The placement's id.")]
 
 

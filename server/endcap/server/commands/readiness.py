@@ -1,9 +1,7 @@
 """The command ``endcap readiness``, whose report ``endcap import`` prints too."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -11,14 +9,14 @@ from endcap.catalog.configuration.shops import DEFAULT_SHOP, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.reports.counting import count_shop
 from endcap.catalog.reports.readiness import Counts, Level, judge, warn
-from endcap.server.commands.terminal import command, opened_database
+from endcap.server.commands.terminal import ShopOption, command, opened_database
 
 
 _STYLES = {Level.ENOUGH: "green", Level.THIN: "yellow", Level.TOO_LITTLE: "red"}
 
 
 @command
-async def readiness(shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP) -> None:
+async def readiness(shop: ShopOption = DEFAULT_SHOP) -> None:
     """Report which strategies a shop's data is enough for, and the remedies where it is not."""
     async with opened_database() as database:
         await print_readiness(Console(), database, shop)

@@ -13,9 +13,8 @@ from rich.table import Table
 from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.client import AsyncClient, Options
 from endcap.server.commands.recommend_all import recommend_all
-from endcap.server.commands.terminal import refusal, run
+from endcap.server.commands.terminal import ShopOption, refusal, run
 from endcap.server.settings import read_settings
-from endcap.v1.money_pb2 import Money
 from endcap.v1.recommendation_pb2 import DegradationCause
 from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from endcap.v1.trace_pb2 import RungOutcome, Trace
@@ -35,7 +34,7 @@ def recommend(
         Path | None, typer.Option(help="A new folder: Parquet files with the answers of every user.")
     ] = None,
     page_size: Annotated[int, typer.Option(help="Items a user; 0 for the placement's own number.")] = 0,
-    shop: Annotated[str, typer.Option(help="The shop's id.")] = DEFAULT_SHOP,
+    shop: ShopOption = DEFAULT_SHOP,
     address: Annotated[str, typer.Option(help="Where the server listens, instead of ENDCAP_ADDRESS.")] = "",
     trace: Annotated[bool, typer.Option("--trace", help="Show how the answer came about.")] = False,
 ) -> None:
@@ -82,13 +81,11 @@ def _results(answer: RecommendResponse) -> Table:
     table = Table("Item", "Title", "Price", "Score", "Strategy", "Why")
     for result in answer.results:
         why = ", ".join(reason.text or reason.kind for reason in result.reasons)
-        price = _amount(result.item.price) if result.item.HasField("price") else ""
+        money = result.item.price
+        amount = f"{money.units + money.nanos / 1e9:,.2f} {money.currency_code}"
+        price = amount if result.item.HasField("price") else ""
         table.add_row(result.item_id, result.item.title, price, f"{result.score:.4g}", result.strategy, why)
     return table
-
-
-def _amount(money: Money) -> str:
-    return f"{money.units + money.nanos / 1e9:,.2f} {money.currency_code}"
 
 
 def _print_trace(console: Console, trace: Trace) -> None:

@@ -15,8 +15,8 @@ import typer
 
 from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.sdk.errors import EndcapError, FailedPrecondition, InvalidInput
-from endcap.server.commands.models import GateMargin, GateMetric, ShopOption, open_registry
-from endcap.server.commands.terminal import run
+from endcap.server.commands.models import GateMargin, GateMetric, open_registry
+from endcap.server.commands.terminal import ShopOption, run
 from endcap.server.models.promotion import DEFAULT_GATE, Gate
 from endcap.server.models.retraining import Retraining
 from endcap.server.settings import read_settings

@@ -8,9 +8,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import grpc
+import typer
 
 from endcap.catalog.database.engine import Database, open_database
 from endcap.sdk.errors import EndcapError, InvalidInput, Unavailable
@@ -19,6 +20,8 @@ from endcap.server.settings import read_settings
 
 
 _Parameters = ParamSpec("_Parameters")
+
+ShopOption = Annotated[str, typer.Option(help="The shop's id.")]
 
 _NOT_CONNECTED = "failed to connect"  # gRPC's text begins so where no server answered
 

@@ -14,7 +14,6 @@ from endcap.catalog.configuration.attribute_definitions import (
 )
 from endcap.catalog.configuration.placements import DEFAULT_PLACEMENTS, insert_placements
 from endcap.catalog.configuration.shop_settings import (
-    MAX_EVENT_AGE_DAYS,
     ShopSettings,
     check_settings,
     settings_from_json,
@@ -24,16 +23,6 @@ from endcap.catalog.database.revisions import advance_revision
 from endcap.catalog.database.tables import SHOPS
 from endcap.sdk.errors import AlreadyExists, NotFound
 
-
-__all__ = [
-    "DEFAULT_SHOP",
-    "MAX_EVENT_AGE_DAYS",
-    "ShopRecord",
-    "change_shop",
-    "create_shop",
-    "get_shop",
-    "list_shops",
-]
 
 DEFAULT_SHOP = "default"
 """The shop of a caller that does not name one."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from endcap.catalog.configuration.shops import MAX_EVENT_AGE_DAYS
+from endcap.catalog.configuration.shop_settings import MAX_EVENT_AGE_DAYS
 from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.rows import TimedView
 from endcap.runtime.instances import Generation

@@ -1,14 +1,16 @@
-"""Reading the fields of messages that lie deep in a request, so that what is wrong is named by its path."""
+"""Reading fields of messages, so that an error names the path of the field; writing moments and durations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from endcap.catalog.fields.attributes import EARLIEST, LATEST
-from endcap.catalog.fields.limits import check_id, check_limit
+from endcap.catalog.fields.limits import check_id, check_limit, check_text
 from endcap.sdk.errors import InvalidInput
 
 
@@ -38,17 +40,23 @@ class Fields:
             name: The field.
             limit: Its name in the table of limits, where that is another one.
         """
-        value = self._value(name)
+        value = getattr(self.message, name)
         check_id(limit or name, value, path=self.path_of(name))
         return str(value)
 
     def optional_text(self, name: str, *, limit: str = "") -> str:
         """Read a text that may be empty."""
-        return self.text(name, limit=limit) if self._value(name) else ""
+        return self.text(name, limit=limit) if getattr(self.message, name) else ""
+
+    def free_text(self, name: str) -> str:
+        """Read a text that may be empty and have many lines."""
+        value = getattr(self.message, name)
+        check_text(name, value, path=self.path_of(name))
+        return str(value)
 
     def filter(self, name: str = "filter") -> str:
         """Read a filter that is required; what it says is not looked at."""
-        value = self._value(name)
+        value = getattr(self.message, name)
         if not value.strip():
             raise self.refused(name, "is required: write a condition")
         check_limit("filter", value, path=self.path_of(name))
@@ -63,7 +71,7 @@ class Fields:
             maximum: The largest value.
             zero: What 0 stands for, where it does not stand for itself.
         """
-        value = self._value(name)
+        value = getattr(self.message, name)
         if zero is not None and value == 0:
             return zero
         if not minimum <= value <= maximum:  # as is no comparison with NaN
@@ -78,7 +86,7 @@ class Fields:
             kind: Has a member for every value of the contract, of the same name less the prefix.
             default: What a field that is not set stands for; None where it is required.
         """
-        number = self._value(name)
+        number = getattr(self.message, name)
         if number == 0 and default is not None:
             return default
         enum: Any = self.message.DESCRIPTOR.fields_by_name[name].enum_type
@@ -92,7 +100,7 @@ class Fields:
         """Read a moment as Unix milliseconds; None where it is not set."""
         if not self.message.HasField(name):
             return None
-        value = self._value(name)
+        value = getattr(self.message, name)
         if not (EARLIEST // 1000 <= value.seconds <= LATEST // 1000 and 0 <= value.nanos < _NANOS):
             raise self.refused(name, "must lie between the years 1 and 9999")
         return int(value.seconds * 1000 + value.nanos // 1_000_000)
@@ -106,7 +114,7 @@ class Fields:
         """
         if not self.message.HasField(name):
             return None
-        value = self._value(name)
+        value = getattr(self.message, name)
         milliseconds = int(value.seconds * 1000 + value.nanos // 1_000_000)
         longest = _LONGEST * 1000 if maximum is None else maximum
         if not (0 <= value.nanos < _NANOS and 1 <= milliseconds <= longest):
@@ -117,9 +125,6 @@ class Fields:
         """Return the error that says what is wrong with a field."""
         path = self.path_of(name)
         return InvalidInput(f"{path} {complaint}", field=path)
-
-    def _value(self, name: str) -> Any:
-        return getattr(self.message, name)
 
 
 def enum_prefix(enum: Any) -> str:
@@ -146,3 +151,18 @@ def required(field: str, entries: Sequence[_Each], *, limit: str = "") -> Sequen
         raise InvalidInput(f"{field} are required: send at least one", field=field)
     check_limit(limit or field, entries, path=field)
     return entries
+
+
+def write_time(milliseconds: int | None) -> Timestamp | None:
+    """Write a moment in Unix milliseconds; None stays unset."""
+    return None if milliseconds is None else Timestamp(**_parts(milliseconds))
+
+
+def write_duration(milliseconds: int | None) -> Duration | None:
+    """Write a duration in milliseconds; None stays unset."""
+    return None if milliseconds is None else Duration(**_parts(milliseconds))
+
+
+def _parts(milliseconds: int) -> dict[str, int]:
+    seconds, rest = divmod(milliseconds, 1000)
+    return {"seconds": seconds, "nanos": rest * 1_000_000}

@@ -8,16 +8,15 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.fields.checks import check_image_uris, check_localized_texts
-from endcap.catalog.fields.limits import check_id, check_limit, check_text
+from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.catalog.items.entry_changes import Change
 from endcap.catalog.items.items import Availability, Item
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.attributes import read_named_attributes, write_attribute
 from endcap.server.api.convert.entries import Readers, read_labels, read_language, read_values
-from endcap.server.api.convert.fields import Fields
+from endcap.server.api.convert.fields import Fields, write_time
 from endcap.server.api.convert.money import read_money, write_money
 from endcap.server.api.convert.selections import Selection, read_selection
-from endcap.server.api.convert.times import write_time
 from endcap.v1 import item_pb2, money_pb2
 
 
@@ -72,15 +71,6 @@ def _read(selection: Selection, message: item_pb2.Item, now: int) -> Change:
     return Change(message.id, values, entries, message.etag)
 
 
-def _text(name: str) -> Callable[[Fields], str]:
-    def read(fields: Fields) -> str:
-        text: str = getattr(fields.message, name)
-        check_text(name, text)
-        return text
-
-    return read
-
-
 def _localized_texts(fields: Fields, names: frozenset[str] | None = None) -> dict[str, dict[str, str]]:
     messages = fields.message.localized_texts  # type: ignore[attr-defined]
     check_limit("localized_texts", messages)
@@ -124,12 +114,12 @@ def _amounts(message: item_pb2.Item, names: Collection[str]) -> dict[str, Any]:
 _READERS: Readers = MappingProxyType(
     {
         "group_id": lambda fields: fields.optional_text("group_id"),
-        "title": _text("title"),
-        "description": _text("description"),
+        "title": lambda fields: fields.free_text("title"),
+        "description": lambda fields: fields.free_text("description"),
         "language_code": read_language,
         "localized_texts": _localized_texts,
         "categories": lambda fields: read_labels(fields, "categories"),
-        "brand": _text("brand"),
+        "brand": lambda fields: fields.free_text("brand"),
         "tags": lambda fields: read_labels(fields, "tags"),
         "attributes": read_named_attributes,
         "image_uris": _image_uris,

@@ -5,7 +5,7 @@ import re
 from endcap.catalog.configuration.bundles import RegisteredBundle, RegisteredModel
 from endcap.catalog.fields.limits import check_id, check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.api.convert.times import write_time
+from endcap.server.api.convert.fields import write_time
 from endcap.v1 import model_pb2
 
 

@@ -20,10 +20,9 @@ from endcap.catalog.fields.limits import (
 )
 from endcap.sdk import Task
 from endcap.sdk.errors import InvalidInput, Unsupported
-from endcap.server.api.convert.fields import Fields
+from endcap.server.api.convert.fields import Fields, write_duration, write_time
 from endcap.server.api.convert.rules import read_rules, write_rule
 from endcap.server.api.convert.selections import copy_field
-from endcap.server.api.convert.times import write_duration, write_time
 from endcap.server.api.paging import DEFAULT_PAGE_SIZE
 from endcap.v1 import placement_pb2, placement_service_pb2, task_pb2
 

@@ -22,8 +22,7 @@ from endcap.catalog.configuration.rules import (
 )
 from endcap.catalog.fields.limits import MAX_FATIGUE_EXPOSURES, MAX_FATIGUE_WINDOW, MAX_PAGE_SIZE, check_limit
 from endcap.sdk.errors import InvalidInput
-from endcap.server.api.convert.fields import Fields, enum_prefix
-from endcap.server.api.convert.times import write_time
+from endcap.server.api.convert.fields import Fields, enum_prefix, write_time
 from endcap.v1 import rule_pb2
 
 
@@ -76,18 +75,6 @@ def _read_rule(message: rule_pb2.Rule, fields: Fields) -> Rule:
     return Rule(name, action, message.disabled, start_time, end_time)
 
 
-def _read_filter(fields: Fields) -> FilterRule:
-    return FilterRule(fields.filter())
-
-
-def _read_boost(fields: Fields) -> BoostRule:
-    return BoostRule(fields.filter(), fields.number("strength", -1, 1))
-
-
-def _read_bias(fields: Fields) -> BiasRule:
-    return BiasRule(fields.choice("target", BiasTarget), fields.number("strength", -1, 1))
-
-
 def _read_fatigue(fields: Fields) -> FatigueRule:
     return FatigueRule(
         exposure_count=fields.number(
@@ -136,9 +123,11 @@ def _read_pin(fields: Fields) -> PinRule:
 
 _READERS: Mapping[str, Callable[[Fields], Action]] = MappingProxyType(
     {
-        FilterRule.kind: _read_filter,
-        BoostRule.kind: _read_boost,
-        BiasRule.kind: _read_bias,
+        FilterRule.kind: lambda fields: FilterRule(fields.filter()),
+        BoostRule.kind: lambda fields: BoostRule(fields.filter(), fields.number("strength", -1, 1)),
+        BiasRule.kind: lambda fields: BiasRule(
+            fields.choice("target", BiasTarget), fields.number("strength", -1, 1)
+        ),
         FatigueRule.kind: _read_fatigue,
         DiversityRule.kind: _read_diversity,
         CapRule.kind: _read_cap,

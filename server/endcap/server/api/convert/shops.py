@@ -91,7 +91,10 @@ def _read(message: shop_pb2.Shop, *, event_types: Any = None) -> ShopSettings:
         currency=message.currency_code,
         languages=tuple(message.language_codes),
         event_types=_read_event_types(message.event_types, fields) if event_types is None else event_types,
-        attributes=_read_attributes(message.attributes, fields),
+        attributes={
+            each.name: named.choice("type", AttributeType)
+            for each, named in _named_once(message.attributes, fields.path_of("attributes"))
+        },
         max_event_age_days=message.max_event_age_days or MAX_EVENT_AGE_DAYS,
         keep_events_days=message.keep_events_days,
         keep_exposures_days=message.keep_exposures_days,
@@ -108,13 +111,6 @@ def _read_event_types(messages: Sequence[shop_pb2.EventType], fields: Fields) ->
             each.choice("value_rule", ValueRule, default=named.value_rule),
         )
     return found
-
-
-def _read_attributes(
-    messages: Sequence[shop_pb2.AttributeDefinition], fields: Fields
-) -> dict[str, AttributeType]:
-    named = _named_once(messages, fields.path_of("attributes"))
-    return {message.name: each.choice("type", AttributeType) for message, each in named}
 
 
 def _named_once(messages: Sequence[_Named], path: str) -> Iterator[tuple[_Named, Fields]]:

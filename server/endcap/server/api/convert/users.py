@@ -11,9 +11,8 @@ from endcap.catalog.items.entry_changes import Change
 from endcap.catalog.people.user_records import UserRecord
 from endcap.server.api.convert.attributes import read_named_attributes, write_attribute
 from endcap.server.api.convert.entries import Readers, read_labels, read_language, read_values
-from endcap.server.api.convert.fields import Fields
+from endcap.server.api.convert.fields import Fields, write_time
 from endcap.server.api.convert.selections import Selection, read_selection
-from endcap.server.api.convert.times import write_time
 from endcap.v1 import user_pb2
 
 

@@ -1,7 +1,6 @@
 """Compiles rules: parses filters, finds attributes and checks the range of every number."""
 
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Collection, Sequence
 
 from endcap.catalog.configuration.rules import (
     Action,
@@ -33,14 +32,10 @@ def compile_rules(rules: Sequence[Rule]) -> Rules:
     Raises:
         InvalidInput: A rule could never run, or two have one name; the message names the rule.
     """
-    names: set[str] = set()
     compiled: list[CompiledRule] = []
     for rule in rules:
         try:
-            if rule.name in names:
-                _refuse("the name is used twice; give each rule its own")
-            names.add(rule.name)
-            compiled.append(_compiled(rule))
+            compiled.append(_compiled(rule, taken={each.rule.name for each in compiled}))
         except InvalidInput as error:
             raise InvalidInput(f'rule "{rule.name[: LIMITS["rule"]]}": {error}', field="rules") from None
     # The sort is stable: rules of one kind stay in the order of the list.
@@ -48,10 +43,12 @@ def compile_rules(rules: Sequence[Rule]) -> Rules:
     return Rules(tuple(compiled))
 
 
-def _compiled(rule: Rule) -> CompiledRule:
+def _compiled(rule: Rule, *, taken: Collection[str]) -> CompiledRule:
+    if rule.name in taken:
+        raise InvalidInput("the name is used twice; give each rule its own")
     _within("the length of the name", len(rule.name), 1, LIMITS["rule"])
     if rule.start_time is not None and rule.end_time is not None and rule.end_time <= rule.start_time:
-        _refuse("it ends before it starts; let end_time be later than start_time")
+        raise InvalidInput("it ends before it starts; let end_time be later than start_time")
     return CompiledRule(rule, _action(rule.action))
 
 
@@ -81,7 +78,7 @@ def _action(action: Action) -> Filter | Reranking:
         case QuotaRule():
             _within("share", action.share, 0, 1)
             if not action.share:
-                _refuse("share is 0; use more, or leave the rule out")
+                raise InvalidInput("share is 0; use more, or leave the rule out")
             compiled = Quota(_filter(action.filter), action.share)
         case PinRule():
             compiled = _pin(action)
@@ -99,21 +96,17 @@ def _diversity(action: DiversityRule) -> Reranking:
 def _pin(action: PinRule) -> Reranking:
     _within("position", action.position, 1, MAX_PAGE_SIZE)
     if bool(action.item_id) == bool(action.filter):
-        _refuse("a pin takes an item_id or a filter; set one of them")
+        raise InvalidInput("a pin takes an item_id or a filter; set one of them")
     return Pin(action.position - 1, action.item_id or _filter(action.filter))
 
 
 def _filter(text: str) -> Filter:
     if not text.strip():
-        _refuse("the filter is empty; write a condition")
+        raise InvalidInput("the filter is empty; write a condition")
     _within("the length of the filter", len(text), 1, LIMITS["filter"])
     return parse_filter(text)
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:  # so that NaN is rejected too
-        _refuse(f"{name} is {value}; use {least} to {most}")
-
-
-def _refuse(message: str) -> NoReturn:
-    raise InvalidInput(message)
+        raise InvalidInput(f"{name} is {value}; use {least} to {most}")

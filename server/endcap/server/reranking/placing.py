@@ -111,9 +111,11 @@ class _Filling:
         for name, pin in sorted(pins.items(), key=lambda named: not isinstance(named[1].target, str)):
             if pin.place >= self._size or pin.place in self._ahead:
                 continue
-            allowed = self._left & _pinnable(self._ranking, pin)
-            if not isinstance(pin.target, str):
-                allowed = self._capped(allowed, pin.place)
+            if isinstance(pin.target, str):
+                row = self._ranking.context.view.vocabulary.row(pin.target)
+                allowed = self._left & (self._ranking.rows == row)
+            else:
+                allowed = self._capped(self._left & self._ranking.matching(pin.target), pin.place)
             if allowed.any():
                 index = int(allowed.argmax())
                 self._put(index, pin.place)
@@ -189,11 +191,3 @@ class _Need:
 
     count: int
     matching: NDArray[np.bool_]
-
-
-def _pinnable(ranking: RankedCandidates, pin: Pin) -> NDArray[np.bool_]:
-    """Return the items of a ranking that a pin matches."""
-    if isinstance(pin.target, str):
-        asked: NDArray[np.bool_] = ranking.rows == ranking.context.view.vocabulary.row(pin.target)
-        return asked
-    return ranking.matching(pin.target)

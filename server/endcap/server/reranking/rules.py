@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from endcap.catalog.configuration.rules import Rule
 from endcap.sdk.filters import Filter
 from endcap.server.reranking.boosts import Bias, Boost, Fatigue
-from endcap.server.reranking.outcomes import RuleOutcome
 from endcap.server.reranking.parts import Cap, Pin, Quota, SimilarityDiversity, Window
 from endcap.server.reranking.placing import FilledPage, fill
 from endcap.server.reranking.ranked import RankedCandidates, RerankContext, ScoredCandidates
@@ -45,6 +44,24 @@ class CompiledRule:
 
     rule: Rule
     action: Filter | Reranking
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """The outcome of one rule."""
+
+    name: str
+
+    counts: Mapping[str, int]
+    """How many items, by what the rule did to them:
+
+    - ``filtered``: left out before any was ranked
+    - ``lifted``, ``buried``: candidates moved up and down by boosts, biases and fatigue
+    - ``crowded``: placed though a diversity rule asks for one less alike, for want of such a candidate
+    - ``capped``: candidates that a cap keeps off the page
+    - ``reserved``, ``placed``: places of a quota, and items on the page that match it
+    - ``pinned``: placed by a pin, at its position or, on a shorter page, at the end
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -152,19 +152,12 @@ def _availability(text: pl.Expr) -> pl.Expr:
     return pl.when(lower.is_in(list(Availability))).then(lower)
 
 
-def _number(text: pl.Expr) -> pl.Expr:
-    number = text.cast(pl.Float64, strict=False)
-    return pl.when(number.is_finite()).then(number)
+def _number(is_valid: Callable[[pl.Expr], pl.Expr]) -> Callable[[pl.Expr], pl.Expr]:
+    def read(text: pl.Expr) -> pl.Expr:
+        number = text.cast(pl.Float64, strict=False)
+        return pl.when(is_valid(number)).then(number)
 
-
-def _quantity(text: pl.Expr) -> pl.Expr:
-    number = text.cast(pl.Float64, strict=False)
-    return pl.when(number.is_between(0, MAX_QUANTITY)).then(number)
-
-
-def _amount(text: pl.Expr) -> pl.Expr:
-    number = text.cast(pl.Float64, strict=False)
-    return pl.when(number.is_between(0, MAX_UNITS + 1, closed="left")).then(number)
+    return read
 
 
 def _time(text: pl.Expr) -> pl.Expr:
@@ -186,9 +179,9 @@ _CASTS: Mapping[Kind, Callable[[pl.Expr], pl.Expr]] = {
     Kind.LANGUAGE: _matching(LANGUAGE.pattern),
     Kind.FLAG: _flag,
     Kind.AVAILABILITY: _availability,
-    Kind.NUMBER: _number,
-    Kind.QUANTITY: _quantity,
-    Kind.AMOUNT: _amount,
+    Kind.NUMBER: _number(pl.Expr.is_finite),
+    Kind.QUANTITY: _number(lambda number: number.is_between(0, MAX_QUANTITY)),
+    Kind.AMOUNT: _number(lambda number: number.is_between(0, MAX_UNITS + 1, closed="left")),
     Kind.CURRENCY: _matching(CURRENCY.pattern),
     Kind.TIME: _time,
 }

@@ -107,10 +107,16 @@ async def get_shop(*, connection: AsyncConnection, shop: str) -> ShopRecord:
     Raises:
         NotFound: No shop has that id.
     """
-    row = (await connection.execute(select(SHOPS).where(SHOPS.c.id == shop))).mappings().one_or_none()
-    if row is None:
+    found = await find_shop(connection=connection, shop=shop)
+    if found is None:
         raise NotFound(f"shop {shop!r} does not exist: create it with 'endcap shops create'")
-    return (await _shops(connection, [row]))[0]
+    return found
+
+
+async def find_shop(*, connection: AsyncConnection, shop: str) -> ShopRecord | None:
+    """Return one shop, or None if no shop has that id."""
+    row = (await connection.execute(select(SHOPS).where(SHOPS.c.id == shop))).mappings().one_or_none()
+    return None if row is None else (await _shops(connection, [row]))[0]
 
 
 async def list_shops(

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from endcap.catalog.configuration.shops import get_shop
+from endcap.catalog.configuration.shops import find_shop, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.importing.progress import forget_progress, load_progress, save_progress
 from endcap.catalog.importing.reading import Batch, SourceReader
@@ -17,7 +17,6 @@ from endcap.catalog.importing.reject_file import RejectFile
 from endcap.catalog.importing.report import ImportReport, report_import
 from endcap.catalog.importing.sources import AS_IT_IS, Layout, Source, find_sources
 from endcap.catalog.importing.storing import BatchOutcome, foresee_batch, foresee_first_batch, store_batch
-from endcap.sdk.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +154,7 @@ async def _foresee(database: Database | None, shop: str, batch: Batch) -> BatchO
     if database is None:
         return foresee_first_batch(batch)
     async with database.read() as connection:
-        try:
-            into = await get_shop(connection=connection, shop=shop)
-        except NotFound:
+        into = await find_shop(connection=connection, shop=shop)
+        if into is None:
             return foresee_first_batch(batch)
         return await foresee_batch(connection=connection, shop=into, batch=batch)

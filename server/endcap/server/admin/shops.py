@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from endcap.catalog.configuration.shop_changes import ShopChange, audited, record_shop_change
 from endcap.catalog.configuration.shop_deletion import delete_shop, empty_shop
 from endcap.catalog.configuration.shop_settings import ShopSettings, check_settings
-from endcap.catalog.configuration.shops import ShopRecord, change_shop, create_shop, get_shop
+from endcap.catalog.configuration.shops import ShopRecord, change_shop, create_shop, find_shop, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import check_etag, lock_revision
-from endcap.sdk.errors import AlreadyExists, InvalidInput, NotFound
+from endcap.sdk.errors import AlreadyExists, InvalidInput
 from endcap.server.admin.caller import Caller
 from endcap.server.admin.changing import changing
 from endcap.server.models.files import BundleFiles
@@ -48,7 +46,7 @@ class ShopEditor:
             check_settings(settings)
         if caller.validate_only:
             async with self.database.read() as connection:
-                if await _exists(connection, shop):
+                if await find_shop(connection=connection, shop=shop):
                     raise AlreadyExists(f"shop {shop!r} already exists: choose another id")
             return _with_settings(
                 ShopRecord(id=shop, token_key=b"", revision=0, created_time=caller.time), settings
@@ -109,7 +107,7 @@ class ShopEditor:
         """
         shop = caller.shop
         async with self.database.read() as connection:
-            if allow_missing and not await _exists(connection, shop):
+            if allow_missing and await find_shop(connection=connection, shop=shop) is None:
                 return False
             check_etag((await get_shop(connection=connection, shop=shop)).etag, etag)
         await empty_shop(self.database, shop)
@@ -136,14 +134,6 @@ def _entry(caller: Caller, after: ShopRecord, *, before: ShopRecord | None) -> S
 
 def _with_settings(shop: ShopRecord, settings: ShopSettings) -> ShopRecord:
     return replace(shop, **{name: getattr(settings, name) for name in _NAMES})
-
-
-async def _exists(connection: AsyncConnection, shop: str) -> bool:
-    try:
-        await get_shop(connection=connection, shop=shop)
-    except NotFound:
-        return False
-    return True
 
 
 @contextmanager

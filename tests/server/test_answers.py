@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from endcap.catalog.configuration.placements import Placement
 from endcap.catalog.configuration.rules import (
     Action,
     BiasRule,
@@ -220,9 +221,8 @@ def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> Recommenda
         for name, strategy in (("hostile", situation["hostile"]), ("floor", situation["floor"]))
     )
     ladder = Ladder(
-        situation["task"],
+        Placement("home", situation["task"], (), exclude_seen=situation["task"] not in OWN),
         rungs,
-        exclude_seen=situation["task"] not in OWN,
         rules=compile_rules(situation["rules"]),
     )
     state = ShopState(

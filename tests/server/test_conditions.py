@@ -1,5 +1,6 @@
 """The conditions of an answer, and who is told what each took away."""
 
+from endcap.catalog.configuration.placements import Placement
 from endcap.catalog.configuration.rules import FilterRule, Rule
 from endcap.sdk import Task
 from endcap.sdk.filters import parse_filter
@@ -25,7 +26,9 @@ RULES = compile_rules([Rule("no spoons", FilterRule("price > 2"))])
 
 def conditions(*, placement: str = "", request: str = "") -> Conditions:
     asked = RecommendationRequest("r1", "home", time=0, filter=parse_filter(request) if request else None)
-    ladder = Ladder(Task.FOR_YOU, (), filter=parse_filter(placement) if placement else None)
+    ladder = Ladder(
+        Placement("home", Task.FOR_YOU, ()), (), filter=parse_filter(placement) if placement else None
+    )
     return Conditions.of(asked, ladder, RULES)
 
 

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from endcap.catalog.configuration.placements import Placement
 from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.rows import TimedView
 from endcap.catalog.memory.schedules import NEVER, Schedule
@@ -99,7 +100,7 @@ async def ask(
         )
         for number, strategy in enumerate(strategies)
     )
-    ladder = Ladder(Task.FOR_YOU, rungs, exclude_seen=True, seen_types=("purchase",), page_size=2)
+    ladder = Ladder(Placement("home", Task.FOR_YOU, (), page_size=2), rungs)
     histories = Histories(VIEW.vocabulary)
     timed_view = TimedView(VIEW, Schedule.of([]), NEVER, 0, count_log(None, histories.log()))
     state = ShopState(timed_view, Masks(VIEW), histories, Generation.of([]), {"home": ladder})

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from endcap.catalog.configuration.placements import Placement
 from endcap.sdk import NO_ROWS, CatalogView, Eligibility, History, Query, Rows, Task
 from endcap.sdk.query import NO_SCORES
 from endcap.server.recommending.conditions import Conditions
 from endcap.server.recommending.lookups import Matches
 from endcap.server.recommending.request import RecommendationRequest
 from endcap.server.serving.checks import Dropped
-from endcap.server.serving.ladders import Ladder
 from endcap.server.serving.masks import Eligible, Masks
 
 
@@ -39,7 +39,7 @@ class Asked:
 def build_query(
     request: RecommendationRequest,
     view: CatalogView,
-    ladder: Ladder,
+    placement: Placement,
     *,
     history: History,
     seen: Rows,
@@ -55,7 +55,7 @@ def build_query(
     Args:
         request: The question, checked.
         view: The view that all rows belong to.
-        ladder: The placement.
+        placement: The placement.
         history: What the user did.
         seen: The rows that count as seen by the user.
         expired: The rows that the view still calls available, and that can be bought no more.
@@ -69,9 +69,9 @@ def build_query(
     items = np.unique(vocabulary.known(request.item_ids))
     items = items[~view.deleted[items]]
     candidates: Rows | None = None
-    if ladder.task is Task.RANK:
+    if placement.task is Task.RANK:
         candidates = vocabulary.known(request.candidate_item_ids)
-    elif ladder.task is Task.RECENTLY_VIEWED:
+    elif placement.task is Task.RECENTLY_VIEWED:
         candidates = np.unique(history.of_type("view"))
     elif matches is not None:
         candidates = matches.rows
@@ -89,7 +89,7 @@ def build_query(
         exclusions["group"] = view.with_variants(np.concatenate([items, seen, shown]))
     may_be_shown, excluded = eligibility(eligible, candidates, exclusions)
     query = Query(
-        task=ladder.task,
+        task=placement.task,
         limit=limit,
         time=request.time,
         eligible=may_be_shown,
@@ -112,7 +112,7 @@ def build_query(
             item_id for item_id in named if item_id not in vocabulary or view.deleted[vocabulary.row(item_id)]
         ),
         dropped=_dropped(candidates, view, masks, conditions, exclusions)
-        if candidates is not None and ladder.task is Task.RANK and request.trace
+        if candidates is not None and placement.task is Task.RANK and request.trace
         else (),
     )
 

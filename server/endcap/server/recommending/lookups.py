@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from typing import TypeVar
@@ -43,10 +43,6 @@ class Exposures:
 
     failed: bool = False
     """Whether the database did not answer, so that nothing is known."""
-
-    def without(self, rows: Collection[int]) -> "Exposures":
-        """Return the exposures of other rows."""
-        return replace(self, shown=[(shown, row) for shown, row in self.shown if row not in rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from endcap.sdk import NO_ROWS, CatalogView, History, Task
+from endcap.sdk import NO_ROWS, Task
 from endcap.server.recommending.answer import RecommendationAnswer
 from endcap.server.recommending.candidates import CandidateGenerator, Candidates
 from endcap.server.recommending.conditions import Conditions
@@ -45,7 +45,7 @@ class Pipeline:
             InvalidInput: The request lacks what the placement's task needs.
         """
         ladder = state.ladder(request.placement)
-        request.check(ladder.task)
+        request.check(ladder.placement.task)
         return ladder
 
     async def recommend(
@@ -69,27 +69,28 @@ class Pipeline:
         """
         person = (request.user_id or None, request.visitor_id or None)
         ladder = state.ladder(request.placement)
+        placement = ladder.placement
         history = state.history(*person)
         seen = NO_ROWS
-        if ladder.exclude_seen:
-            since = 0 if ladder.seen_window is None else request.time - ladder.seen_window
-            seen = state.seen(*person, types=ladder.seen_types, since=since)
-        request.check(ladder.task)
+        if placement.exclude_seen:
+            since = 0 if placement.seen_window is None else request.time - placement.seen_window
+            seen = state.seen(*person, types=placement.seen_types, since=since)
+        request.check(placement.task)
         rules = ladder.rules.at(request.time)
-        limit = min(request.page_size or ladder.page_size, MAX_SHOWN - len(request.shown))
+        limit = min(request.page_size or placement.page_size, MAX_SHOWN - len(request.shown))
         conditions = Conditions.of(request, ladder, rules)
         await state.masks.prepare([*conditions.filters, *rules.conditions], seconds=deadline - self.clock())
         eligible = state.masks.eligible(conditions.filters)
         masks = {condition.text: state.masks.of(condition) for condition in rules.conditions}
         matches = None
-        if ladder.task is Task.SEARCH:
+        if placement.task is Task.SEARCH:
             matches = await self.lookups.matches(
                 shop.id, state.view, request.text, allowed=eligible.mask, deadline=deadline
             )
         asked = build_query(
             request,
             state.view,
-            ladder,
+            placement,
             history=history,
             seen=seen,
             expired=state.timed_view.expired(request.time),
@@ -101,21 +102,22 @@ class Pipeline:
         )
         exposures = Exposures()
         if rules.needs_exposures:
-            exposures = await self._exposures(
-                request,
-                shop=shop.id,
-                view=state.view,
-                history=history,
-                window=rules.needs_exposures,
+            exposures = await self.lookups.exposures(
+                shop.id,
+                state.view.vocabulary,
+                user_id=request.user_id,
+                visitor_id=request.visitor_id,
+                since=request.time - rules.needs_exposures,
                 deadline=deadline,
             )
+        acted_on = set(history.rows[history.times >= request.time - rules.needs_exposures].tolist())
         context = RerankContext(
             state.view,
             limit,
             first_page=not request.shown,
             masks=masks,
             time=request.time,
-            exposures=exposures.shown,
+            exposures=[(time, row) for time, row in exposures.shown if row not in acted_on],
         )
         candidates = Candidates(asked.query, rules, context)
         generator = CandidateGenerator(ladder.rungs, state.view, self.rung_timeout, deadline, self.clock)
@@ -140,29 +142,7 @@ class Pipeline:
             has_more=(slate.keeps_out() or (not slate.missing and asked.left > limit))
             and len(request.shown) + limit < MAX_SHOWN,
             candidates=candidates.rows,
-            configuration=ladder.revision,
+            configuration=placement.revision,
             history=len(asked.query.history),
             failures=tuple(failures),
         )
-
-    async def _exposures(
-        self,
-        request: RecommendationRequest,
-        *,
-        shop: str,
-        view: CatalogView,
-        history: History,
-        window: int,
-        deadline: float,
-    ) -> Exposures:
-        """Return the items that the user was shown and did not act on, within some milliseconds."""
-        since = request.time - window
-        exposures = await self.lookups.exposures(
-            shop,
-            view.vocabulary,
-            user_id=request.user_id,
-            visitor_id=request.visitor_id,
-            since=since,
-            deadline=deadline,
-        )
-        return exposures.without(set(history.rows[history.times >= since].tolist()))

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import structlog
 
 from endcap.catalog.configuration.placements import Placement
-from endcap.catalog.memory.histories import SEEN_TYPES
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Strategy, Task
@@ -51,18 +50,10 @@ class Rung:
 class Ladder:
     """A placement, with its strategies built."""
 
-    task: Task
+    placement: Placement
+    """The placement as stored; of its ladder, filter and rules, the fields below are made."""
+
     rungs: tuple[Rung, ...]
-    exclude_seen: bool = True
-    seen_types: tuple[str, ...] = SEEN_TYPES
-
-    seen_window: int | None = None
-    """Milliseconds that events make an item seen for; None for ever."""
-
-    page_size: int = 10
-
-    revision: int = 0
-    """The shop's revision that last changed the placement."""
 
     filter: Filter | None = None
     """The condition that every item must meet; None for none."""
@@ -95,13 +86,8 @@ class LadderBuilder:
             floor = self._rung(FLOOR, {}, placement.task)
             rungs += [floor] if floor.batcher else []
         return Ladder(
-            task=placement.task,
-            rungs=tuple(rungs),
-            exclude_seen=placement.exclude_seen,
-            seen_types=placement.seen_types,
-            seen_window=placement.seen_window,
-            page_size=placement.page_size,
-            revision=placement.revision,
+            placement,
+            tuple(rungs),
             filter=_stored(placement, "filter", parse_filter, None) if placement.filter else None,
             rules=_stored(placement, "rules", compile_rules, NO_RULES),
         )

@@ -81,11 +81,6 @@ class EventLog:
         people = np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), np.diff(self.offsets))
         return EventColumnsByPerson(people, *self.columns)
 
-    def newest(self) -> int:
-        """Return the time of the newest event, or 0 without events."""
-        times = (self.columns[2], self.recent.times)
-        return max(int(each.max(initial=0)) for each in times)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SortedEvents:
@@ -111,10 +106,6 @@ class UserCounts:
 
     base_users: NDArray[np.int32]
     """The user that each person counted as in the base."""
-
-    def are_of(self, epoch: int, revision: int) -> bool:
-        """Return whether the counts belong to the histories at an epoch and a revision."""
-        return (self.epoch, self.revision) == (epoch, revision)
 
 
 def is_due(counts: UserCounts | None, log: EventLog) -> bool:
@@ -208,4 +199,5 @@ def _sum(base: _Counts, before: _Counts, after: _Counts, row_count: int) -> _Cou
 
 
 def _as_of(log: EventLog) -> int:
-    return -(-log.newest() // AGE_STEP) * AGE_STEP
+    newest = max(int(times.max(initial=0)) for times in (log.columns[2], log.recent.times))
+    return -(-newest // AGE_STEP) * AGE_STEP

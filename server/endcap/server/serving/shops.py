@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from endcap.catalog.configuration.shops import get_shop, list_shops
+from endcap.catalog.configuration.shops import find_shop, list_shops
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.revisions import JUMP
 from endcap.catalog.events.events import Event
@@ -119,11 +119,9 @@ class Shops:
         """
         if shop_id in self._shops or shop_id in self._failing:
             return
-        try:
-            async with self._database.read() as connection:
-                await get_shop(connection=connection, shop=shop_id)
-        except NotFound:
-            return
+        async with self._database.read() as connection:
+            if await find_shop(connection=connection, shop=shop_id) is None:
+                return
         async with self._refreshing:
             if shop_id not in self._shops:
                 await self._attempt(shop_id, self._add(shop_id))
@@ -163,7 +161,8 @@ class Shops:
         """Take the events that came in into the counts behind popularity."""
         for shop in list(self._shops.values()):
             histories = shop.state.histories
-            if not shop.timed_view.counts.are_of(histories.epoch, histories.awaited):
+            counts = shop.timed_view.counts
+            if (counts.epoch, counts.revision) != (histories.epoch, histories.awaited):
                 await self._attempt(shop.id, self._count(shop))
 
     async def _attempt(self, shop_id: str, work: Coroutine[Any, Any, None]) -> None:

@@ -35,6 +35,31 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("items.csv", "item_id,title,price\nmug,Mug,6.95\n", ()),
+        ("items.csv", "item_id,title,Preis\nmug,Mug,6.95\n", ("--map", "price=Preis")),
+        ("items.csv", "item_id,title\nmug,Mug\n", ("--value", "items.cost=5")),
+        ("items.jsonl", '{"item_id": "mug", "title": "Mug", "original_price": 6.95}\n', ()),
+    ],
+)
+def test_prices_in_no_currency_are_rejected_before_there_is_a_shop(
+    folder: Path, tmp_path: Path, name: str, content: str, options: tuple[str, ...]
+) -> None:
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+
+    foreseen = _call("import", "--items", str(file), *options, "--dry-run", code=1)
+    rejected = _call("import", "--items", str(file), *options, code=1)
+    ready = _call("readiness", code=1)
+
+    expected = f"{file} has prices, but the shop has no currency: name it, such as --currency EUR"
+    assert expected in foreseen
+    assert expected in rejected
+    assert "does not exist" in ready
+
+
 def _call(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == code, result.output
@@ -44,7 +69,7 @@ def _call(*arguments: str, code: int = 0) -> str:
 def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
     names = ("--map", "items.item_id=sku", "--map", "time=when")
 
-    dry = _call("import", str(folder), *names, "--dry-run")
+    dry = _call("import", str(folder), *names, "--currency", "GBP", "--dry-run")
     imported = _call("import", str(folder), *names, "--currency", "GBP")
     rejected = (folder / "items-events.rejects.csv").read_text(encoding="utf-8")
     again = _call("import", "--events", str(folder / "events.jsonl"), "--map", "time=when")
@@ -68,11 +93,11 @@ def test_files_are_imported_and_said_to_be_enough_or_not(folder: Path) -> None:
     assert "1 items were chosen, and a list has 10: end placements with cold_start" in ready
 
 
-def test_an_import_gives_its_currency_to_a_shop_that_a_failed_one_left_without(folder: Path) -> None:
-    items = ("import", "--items", str(folder / "items.csv"))
+def test_an_import_gives_its_currency_to_a_shop_that_has_none(folder: Path) -> None:
+    items = ("import", "--items", str(folder / "items.csv"), "--map", "item_id=sku")
 
-    _call(*items, code=1)  # which has no column item_id
-    _call(*items, "--map", "item_id=sku", "--currency", "GBP")
+    _call("import", "--events", str(folder / "events.jsonl"), "--map", "time=when")  # without prices
+    _call(*items, "--currency", "GBP")
 
     loaded = asyncio.run(_loaded())
     assert loaded.shop.currency == "GBP"
@@ -88,7 +113,7 @@ async def _loaded() -> LoadedShop:
 
 
 def test_no_run_writes_over_the_rejected_rows_of_another(folder: Path) -> None:
-    items = ("import", "--items", str(folder / "items.csv"), "--map", "item_id=sku")
+    items = ("import", "--items", str(folder / "items.csv"), "--map", "item_id=sku", "--currency", "GBP")
     (folder / "events.csv").write_text("item_id,user_id,type,time\nmug,ann,view,never\n", encoding="utf-8")
 
     _call(*items)
@@ -109,7 +134,7 @@ def test_a_dry_run_compares_with_what_is_stored(folder: Path) -> None:
     before = _call(*events, "--dry-run")
     _call(*events)
     after = _call(*events, "--dry-run")
-    untitled = _call("import", "--items", str(prices), "--dry-run")
+    untitled = _call("import", "--items", str(prices), "--currency", "GBP", "--dry-run")
 
     assert "stored data is ignored: " in before
     assert "0 users, 1 events, 0 events known before" in before
@@ -120,7 +145,9 @@ def test_a_dry_run_compares_with_what_is_stored(folder: Path) -> None:
 
 
 def test_a_dry_run_needs_no_database(folder: Path) -> None:
-    _call("import", str(folder), "--map", "items.item_id=sku", "--map", "time=when", "--dry-run")
+    names = ("--map", "items.item_id=sku", "--map", "time=when")
+
+    _call("import", str(folder), *names, "--currency", "GBP", "--dry-run")
 
     assert not (folder.parent / "endcap.db").exists()
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from endcap.catalog.importing.cells import Kind
 from endcap.catalog.importing.rows import COLUMNS, ONE_OF_EACH, Subject
-from endcap.catalog.importing.table_files.opening import FORMATS
+from endcap.catalog.importing.table_files.opening import FORMATS, open_table_file
 from endcap.catalog.importing.table_files.table_file import TableFile
 from endcap.sdk.errors import InvalidInput
 
@@ -116,6 +117,18 @@ def find_columns(file: TableFile, subject: Subject, layout: Layout) -> dict[str,
             f" map one of these with --map {missing[0]}=NAME"
         )
     return columns
+
+
+def has_amounts(source: Source, layout: Layout) -> bool:
+    """Return whether a file has amounts of money, as far as its columns are known before it is read.
+
+    Raises:
+        InvalidInput: The file is missing or cannot be read, or its format is unknown.
+    """
+    names = layout.names.get(source.subject, {})
+    amounts = [column.name for column in COLUMNS[source.subject] if column.kind is Kind.AMOUNT]
+    found = [*layout.values.get(source.subject, {}), *open_table_file(source.path).names]
+    return any(name in found or names.get(name) in found for name in amounts)
 
 
 def fingerprint(source: Source, layout: Layout, currency: str) -> str:

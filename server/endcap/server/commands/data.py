@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from endcap.catalog.configuration.shops import DEFAULT_SHOP, change_shop, create_shop, list_shops
+from endcap.catalog.configuration.shops import DEFAULT_SHOP, ShopRecord, change_shop, create_shop, find_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.fields.checks import check_currency
 from endcap.catalog.importing.importer import ImportStep, check_files, import_files
 from endcap.catalog.importing.report import ImportReport
 from endcap.catalog.importing.rows import Subject
-from endcap.catalog.importing.sources import Layout, Source, find_sources, parse_assignments
+from endcap.catalog.importing.sources import Layout, Source, find_sources, has_amounts, parse_assignments
 from endcap.catalog.reports.snapshots import export_snapshot
 from endcap.sdk.errors import FailedPrecondition, InvalidInput, Unavailable
 from endcap.server.commands.readiness import print_readiness
@@ -72,6 +72,11 @@ async def import_folder(
     if dry_run:
         database = await _open_if_there(console, settings.database_url)
         try:
+            stored = None
+            if database is not None:
+                async with database.read() as connection:
+                    stored = await find_shop(connection=connection, shop=shop)
+            _check_currency(currency, stored, sources, layout)
             with _progress(console) as tell:
                 report = await check_files(
                     database,
@@ -92,10 +97,11 @@ async def import_folder(
     await migrate(settings.database_url)
     async with opened_database() as database:
         async with database.write() as connection:
-            known = {each.id: each for each in await list_shops(connection=connection)}
-            if shop not in known:
+            stored = await find_shop(connection=connection, shop=shop)
+            _check_currency(currency, stored, sources, layout)
+            if stored is None:
                 await create_shop(connection=connection, shop=shop, now=now, currency=currency)
-            elif currency and not known[shop].currency:
+            elif currency and not stored.currency:
                 await change_shop(
                     connection=connection, shop=shop, change=lambda stored: replace(stored, currency=currency)
                 )
@@ -149,6 +155,18 @@ def _sources(folder: Path | None, files: Mapping[Subject, Path]) -> list[Source]
     named = {subject: Source(subject, path) for subject, path in files.items()}
     chosen = found | named
     return [chosen[subject] for subject in Subject if subject in chosen]
+
+
+def _check_currency(
+    currency: str, shop: ShopRecord | None, sources: Sequence[Source], layout: Layout
+) -> None:
+    """Reject prices in no currency: a shop without a currency cannot compare them."""
+    if not currency and (shop is None or not shop.currency):
+        for source in sources:
+            if has_amounts(source, layout):
+                raise InvalidInput(
+                    f"{source.path} has prices, but the shop has no currency: name it, such as --currency EUR"
+                )
 
 
 @contextmanager

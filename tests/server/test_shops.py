@@ -22,6 +22,7 @@ from endcap.catalog.memory.loading import LoadedShop, load_shop
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task
 from endcap.sdk.errors import Unavailable
+from endcap.server.maintenance import SHORTEST_REST, refresh
 from endcap.server.metrics import Metrics
 from endcap.server.models.loaded import LoadedModels
 from endcap.server.serving import releasing
@@ -306,6 +307,21 @@ async def test_a_time_that_passes_counts_without_a_write(database: Database, tmp
         [True, True, False],
         [True, False, False],
     ]
+
+
+async def test_the_next_refresh_is_due_when_an_item_comes_or_goes(database: Database, tmp_path: Path) -> None:
+    items = [Item("soon", available_time=NOW + 2_000), Item("until", expire_time=NOW + 9_000)]
+    async with database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=items, now=NOW)
+    now = NOW
+    host = PluginHost.discover()
+    models = LoadedModels(host, tmp_path)
+    shops = Shops(database, host, models, Metrics(), max_batch_size=8, clock=lambda: now / 1000)
+    rests = {}
+    for now in (NOW, NOW + 1_900, NOW + 2_000, NOW + 9_000):
+        rests[now - NOW] = await refresh(shops, database, seconds=5, view_max_age=YEAR)
+
+    assert rests == {0: 2, 1_900: SHORTEST_REST, 2_000: 5, 9_000: 5}
 
 
 async def test_what_was_computed_of_items_survives_a_load(database: Database, shops: Shops) -> None:

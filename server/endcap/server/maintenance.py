@@ -27,8 +27,8 @@ FAILURES_IN_A_ROW = 3
 LONGEST_PAUSE = 60.0
 """Seconds that the pause after failures grows to."""
 
-COUNT_SECONDS = 0.5
-"""Rest between two times that events are taken into the counts."""
+SHORTEST_REST = 0.5
+"""Seconds between two times that events are taken into the counts, or items come and go by the clock."""
 
 _REST = 9
 """Rest between two erasures, in durations of the first: they hold tables that others want."""
@@ -101,8 +101,11 @@ async def refresh(shops: Shops, database: Database, *, seconds: float, view_max_
     Args:
         shops: The shops that are served.
         database: The database of the shops.
-        seconds: Rest until the next time, which is returned.
+        seconds: The longest rest until the next time.
         view_max_age: Seconds after which data without a revision is read again.
+
+    Returns:
+        The rest, which ends when an item comes or goes by the clock, if that is ``SHORTEST_REST`` away.
 
     Raises:
         DataLoss: The database was found to be damaged.
@@ -113,7 +116,7 @@ async def refresh(shops: Shops, database: Database, *, seconds: float, view_max_
         raise DataLoss("the database is damaged: restore it from a backup, and start again")
     if error is not None:
         raise error
-    return seconds
+    return min(seconds, max(SHORTEST_REST, shops.seconds_to_change()))
 
 
 async def count(shops: Shops) -> float:
@@ -124,7 +127,7 @@ async def count(shops: Shops) -> float:
     """
     started = time.monotonic()
     await shops.count()
-    return max(COUNT_SECONDS, time.monotonic() - started)
+    return max(SHORTEST_REST, time.monotonic() - started)
 
 
 async def erase(database: Database, left: asyncio.Event, *, seconds: float) -> float:

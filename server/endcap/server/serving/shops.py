@@ -21,6 +21,7 @@ from endcap.catalog.memory.rows import (
     with_counts,
     with_paid_prices,
 )
+from endcap.catalog.memory.schedules import NEVER
 from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sort_events
 from endcap.catalog.people.forgetting import Forgotten
 from endcap.runtime.instances import Generation
@@ -156,6 +157,11 @@ class Shops:
                 )
         errors = [self._failing[about.id].error for about in stored if about.id in self._failing]
         return errors[0] if errors and len(errors) == len(stored) else None
+
+    def seconds_to_change(self) -> float:
+        """Return the seconds until an item of a shop comes or goes by the clock."""
+        changes = [shop.timed_view.changes_at for shop in self._shops.values()]
+        return (min(changes, default=NEVER) - self._now()) / 1000
 
     async def count(self) -> None:
         """Take the events that came in into the counts behind popularity."""

@@ -27,43 +27,15 @@ from endcap.server.reranking.parts import Cap, Pin, Quota, SimilarityDiversity, 
 from endcap.server.reranking.ranked import RankedCandidates
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class FilledPage:
-    """A page as it was filled. Rules are identified by their names."""
-
-    indices: list[int]
-    """Into the ranking, by place."""
-
-    pins: Mapping[int, str]
-    """The rule that pinned each pinned item, by its index into the ranking."""
-
-    caps: Mapping[str, Tally]
-
-    crowded: Mapping[str, int]
-    """Places for which each diversity rule found no item that is unlike those near it."""
-
-    capped: Mapping[str, int]
-    """Candidates that are left over and that each cap keeps out."""
-
-
-def fill(ranking: RankedCandidates, rules: Mapping[str, object]) -> FilledPage:
-    """Fill a page by the rules that place; others are passed over."""
-    page = _Filling(ranking, rules).filled()
-    without_quotas = {name: rule for name, rule in rules.items() if not isinstance(rule, Quota)}
-    if len(page.indices) < ranking.context.page_size and len(without_quotas) < len(rules):
-        page = _Filling(ranking, without_quotas).filled()
-    return page
-
-
-class _Filling:
-    """A page while it is filled."""
+    """A page, filled by the rules that place. Rules are identified by their names."""
 
     def __init__(self, ranking: RankedCandidates, rules: Mapping[str, object]) -> None:
         self._ranking = ranking
         self._size = ranking.context.page_size
         self._has_groups = ranking.context.view.has_groups
         self._left = np.ones(len(ranking), np.bool_)
-        self._caps = {
+        self.caps = {
             name: Tally(rule.limit, ranking) for name, rule in rules.items() if isinstance(rule, Cap)
         }
         self._windows = {
@@ -79,13 +51,23 @@ class _Filling:
             if isinstance(rule, Quota)
         ]
         self._ahead: dict[int, int] = {}
-        self._pins: dict[int, str] = {}
-        self._crowded: Counter[str] = Counter()
+        self.indices: list[int] = []
+        """Into the ranking, by place."""
+        self.pins: dict[int, str] = {}
+        """The rule that pinned each pinned item, by its index into the ranking."""
+        self.crowded: Counter[str] = Counter()
+        """Places for which each diversity rule found no item that is unlike those near it."""
         if ranking.context.first_page:
             self._pin({name: rule for name, rule in rules.items() if isinstance(rule, Pin)})
+        self._fill()
 
-    def filled(self) -> FilledPage:
-        places: list[int] = []
+    def capped(self, name: str) -> int:
+        """Return how many candidates that are left over a cap keeps out."""
+        full = self.caps[name].full(len(self.indices))
+        return 0 if full is None else int(np.count_nonzero(full & self._left))
+
+    def _fill(self) -> None:
+        places = self.indices
         while len(places) < self._size:
             place = len(places)
             if place in self._ahead:
@@ -99,12 +81,6 @@ class _Filling:
                 places.append(self._moved_up(place))
             else:
                 break
-        full = {name: cap.full(len(places)) for name, cap in self._caps.items()}
-        capped = {
-            name: 0 if rows is None else int(np.count_nonzero(rows & self._left))
-            for name, rows in full.items()
-        }
-        return FilledPage(places, self._pins, self._caps, self._crowded, capped)
 
     def _pin(self, pins: Mapping[str, Pin]) -> None:
         """Set the pinned items at their places: first the items named by id, which caps do not hold back."""
@@ -120,13 +96,13 @@ class _Filling:
                 index = int(allowed.argmax())
                 self._put(index, pin.place)
                 self._ahead[pin.place] = index
-                self._pins[index] = name
+                self.pins[index] = name
 
     def _put(self, index: int, place: int) -> None:
         if self._has_groups:
             self._left &= self._ranking.groups != self._ranking.groups[index]
         self._left[index] = False
-        for tally in (*self._caps.values(), *self._windows.values()):
+        for tally in (*self.caps.values(), *self._windows.values()):
             tally.put(index, place)
         for quota in self._quotas:
             quota.count -= int(quota.matching[index])
@@ -135,7 +111,7 @@ class _Filling:
 
     def _moved_up(self, place: int) -> int:
         nearest = min(self._ahead)
-        for tally in (*self._caps.values(), *self._windows.values()):
+        for tally in (*self.caps.values(), *self._windows.values()):
             tally.move(nearest, to=place)
         return self._ahead.pop(nearest)
 
@@ -155,15 +131,15 @@ class _Filling:
             if (apart := choice & ~full[first:end]).any():
                 choice = apart
             else:
-                self._crowded[name] += 1
+                self.crowded[name] += 1
         if not self._dispersion:
             return first + int(choice.argmax())
         best, crowded = self._dispersion.best(first, choice)
-        self._crowded[self._dispersing] += crowded
+        self.crowded[self._dispersing] += crowded
         return best
 
     def _capped(self, allowed: NDArray[np.bool_], place: int) -> NDArray[np.bool_]:
-        for cap in self._caps.values():
+        for cap in self.caps.values():
             full = cap.full(place)
             if full is not None:
                 allowed = allowed & ~full
@@ -191,3 +167,12 @@ class _Need:
 
     count: int
     matching: NDArray[np.bool_]
+
+
+def fill(ranking: RankedCandidates, rules: Mapping[str, object]) -> FilledPage:
+    """Fill a page by the rules that place; others are passed over."""
+    page = FilledPage(ranking, rules)
+    without_quotas = {name: rule for name, rule in rules.items() if not isinstance(rule, Quota)}
+    if len(page.indices) < ranking.context.page_size and len(without_quotas) < len(rules):
+        page = FilledPage(ranking, without_quotas)
+    return page

@@ -192,7 +192,7 @@ class Rules:
                 case Window() | SimilarityDiversity():
                     counts[name] = {"crowded": page.crowded.get(name, 0)}
                 case Cap():
-                    counts[name] = {"capped": page.capped[name]}
+                    counts[name] = {"capped": page.capped(name)}
                 case Quota(filter=condition):
                     placed = _count(ranking.matching(condition)[page.indices])
                     counts[name] = {"reserved": rule.count(context.page_size), "placed": placed}

@@ -186,6 +186,6 @@ async def test_a_cap_counts_the_texts_although_an_item_has_a_number(catalog_data
     await write(catalog_database, shirt="M", jacket="M", odd=42)
     view = (await load_shop(catalog_database, "default", now=NOW)).view
 
-    sizes, owners = Attribute.named("attributes.size").values(view, np.arange(3, dtype=np.int32))
+    sizes, owners = Attribute("attributes.size").values(view, np.arange(3, dtype=np.int32))
 
     assert (sizes.tolist(), owners.tolist()) == ([0, 0], [0, 1])

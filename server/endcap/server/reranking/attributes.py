@@ -23,18 +23,16 @@ class Attribute:
 
     name: str
 
-    @classmethod
-    def named(cls, name: str) -> "Attribute":
-        """Return the attribute of a name.
+    def __post_init__(self) -> None:
+        """Check the name.
 
         Raises:
             InvalidInput: The attribute does not exist, or items do not share its values.
         """
-        if name in _FIELDS or (name.startswith(_PREFIX) and name != _PREFIX):
-            return cls(name)
-        raise InvalidInput(
-            f'"{name}" cannot be counted; use one of {", ".join(_FIELDS)} or attributes.<name>'
-        )
+        if self.name not in _FIELDS and (not self.name.startswith(_PREFIX) or self.name == _PREFIX):
+            raise InvalidInput(
+                f'"{self.name}" cannot be counted; use one of {", ".join(_FIELDS)} or attributes.<name>'
+            )
 
     def values(self, view: CatalogView, rows: Rows) -> tuple[Values, NDArray[np.int64]]:
         """Return every value of every row, as a code, and for each the index into ``rows`` that has it."""

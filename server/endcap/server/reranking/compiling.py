@@ -74,7 +74,7 @@ def _action(action: Action) -> Filter | Reranking:
             _within("maximum_count", action.maximum_count, 1, MAX_PAGE_SIZE)
             if action.window is not None:
                 _within("window", action.window, 2, MAX_PAGE_SIZE)
-            compiled = Cap(Limit(Attribute.named(action.attribute), action.maximum_count, action.window))
+            compiled = Cap(Limit(Attribute(action.attribute), action.maximum_count, action.window))
         case QuotaRule():
             _within("share", action.share, 0, 1)
             if not action.share:
@@ -88,7 +88,7 @@ def _action(action: Action) -> Filter | Reranking:
 def _diversity(action: DiversityRule) -> Reranking:
     if action.method == DiversityMethod.WINDOW:
         _within("window", action.window, 2, MAX_PAGE_SIZE)
-        return Window(Limit(Attribute.named(action.attribute), 1, action.window))
+        return Window(Limit(Attribute(action.attribute), 1, action.window))
     _within("level", action.level, 0, 1)
     return SimilarityDiversity(Mmr if action.method == DiversityMethod.MMR else Dpp, action.level)
 

@@ -7,7 +7,7 @@ from typing import Self
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from endcap.catalog.items.items import Item
-from endcap.server.api.convert.items import columns_of, write_item
+from endcap.server.api.convert.items import COLUMNS, write_item
 from endcap.server.api.convert.selections import Selection, read_selection
 from endcap.v1 import item_pb2
 
@@ -47,7 +47,7 @@ class ItemFields:
     def columns(self) -> frozenset[str]:
         """The names in ``Item`` of all that the fields are written from."""
         chosen = self.selection.fields.union(self.selection.entries)
-        columns = frozenset(column for field in chosen for column in columns_of(field))
+        columns = frozenset(column for field in chosen for column in COLUMNS.get(field, (field,)))
         if self.language and chosen & _TEXTS:
             return columns | {"language_code", "localized_texts"}
         return columns

@@ -55,11 +55,6 @@ def write_item(value: Item, *, currency: str, fields: Iterable[str] | None = Non
     return item_pb2.Item(**{name: _WRITERS[name](value, currency) for name in names})
 
 
-def columns_of(field: str) -> tuple[str, ...]:
-    """Return the names in ``Item`` of what a field is written from."""
-    return _COLUMNS.get(field, (field,))
-
-
 def _read(selection: Selection, message: item_pb2.Item, now: int) -> Change:
     check_id("item_id", message.id, path="id")
     check_limit("etag", message.etag)
@@ -171,7 +166,7 @@ _WRITERS: Mapping[str, Callable[[Item, str], Any]] = MappingProxyType(
 )
 """Of every field but the cost, given the item and the shop's currency."""
 
-_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "price": ("price_nanos", "currency"),
         "original_price": ("original_price_nanos", "currency"),
@@ -180,4 +175,4 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "etag": ("revision",),
     }
 )
-"""Of the fields that have other names in ``Item``."""
+"""The names in ``Item`` of what a field is written from, for the fields that have other names there."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.struct_pb2 import Value
 
 from endcap.catalog.configuration.audit_log import PlacementChange
 from endcap.catalog.configuration.placements import SHOWS_SEEN, Placement, RungSpec
@@ -138,7 +138,7 @@ def _read_rung(message: placement_pb2.Rung, fields: Fields) -> RungSpec:
         raise fields.refused("parameters", f"must have at most {MAX_PARAMETERS_BYTES} bytes")
     return RungSpec(
         strategy=fields.text("strategy"),
-        parameters=_read_struct(message.parameters, MAX_PARAMETERS_DEPTH, fields),
+        parameters=_read_value(Value(struct_value=message.parameters), MAX_PARAMETERS_DEPTH, fields),
         timeout=fields.duration("timeout", maximum=MAX_RUNG_TIMEOUT),
     )
 
@@ -150,26 +150,18 @@ def _write_rung(rung: RungSpec) -> placement_pb2.Rung:
     return message
 
 
-def _read_struct(struct: Struct, levels: int, fields: Fields) -> dict[str, Any]:
-    _check_depth(levels, fields)
-    return {name: _read_value(value, levels - 1, fields) for name, value in struct.fields.items()}
-
-
 def _read_value(value: Value, levels: int, fields: Fields) -> Any:
     kind = value.WhichOneof("kind")
+    if kind in {"struct_value", "list_value"} and not levels:
+        raise fields.refused("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep")
     if kind == "struct_value":
-        return _read_struct(value.struct_value, levels, fields)
+        entries = value.struct_value.fields.items()
+        return {name: _read_value(each, levels - 1, fields) for name, each in entries}
     if kind == "list_value":
-        _check_depth(levels, fields)
         return [_read_value(each, levels - 1, fields) for each in value.list_value.values]
     if kind == "string_value" and "\0" in value.string_value:  # PostgreSQL cannot store it
         raise fields.refused("parameters", "must not hold the character NUL")
     return None if kind in {None, "null_value"} else getattr(value, str(kind))
-
-
-def _check_depth(levels: int, fields: Fields) -> None:
-    if not levels:
-        raise fields.refused("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep")
 
 
 def _read_seen(message: placement_pb2.SeenPolicy, task: Task, fields: Fields) -> dict[str, Any]:

@@ -225,9 +225,6 @@ def _checked_deserializer(
 
 
 def _shop(context: RpcContext) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == SHOP_METADATA:
-            shop = str(value)
-            check_id("shop", shop)
-            return shop
-    return DEFAULT_SHOP
+    shop = str(dict(context.invocation_metadata() or ()).get(SHOP_METADATA, DEFAULT_SHOP))
+    check_id("shop", shop)
+    return shop

@@ -102,23 +102,8 @@ def add_services(server: grpc.aio.Server, parts: Parts, *, reflected: bool) -> N
         parts: The parts that the services call.
         reflected: Whether server reflection lists the services.
     """
-    services = _services(parts)
-    for _, add, servicer in services:
-        add(servicer, server)
-    for add, make_servicer in _PLANNED:
-        add(make_servicer(), server)
-    if reflected:
-        names = [
-            service.full_name
-            for file, _, _ in services
-            for service in file.DESCRIPTOR.services_by_name.values()
-        ]
-        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
-
-
-def _services(parts: Parts) -> list[_Service]:
     shops, database = parts.shops, parts.database
-    return [
+    services: list[_Service] = [
         (
             recommendation_service_pb2,
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
@@ -164,3 +149,14 @@ def _services(parts: Parts) -> list[_Service]:
             StrategyServicer(parts.host),
         ),
     ]
+    for _, add, servicer in services:
+        add(servicer, server)
+    for add, make_servicer in _PLANNED:
+        add(make_servicer(), server)
+    if reflected:
+        names = [
+            service.full_name
+            for file, _, _ in services
+            for service in file.DESCRIPTOR.services_by_name.values()
+        ]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)

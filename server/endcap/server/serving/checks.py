@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import NO_RANKING, Query, Ranking, Reason, Rows
+from endcap.sdk import NO_RANKING, Query, Ranking, Reason
 
 
 _KIND = re.compile(
@@ -69,7 +69,9 @@ def checked(ranking: Ranking, query: Query) -> CheckedRanking:
 
     keep((rows >= 0) & (rows < len(query.eligible.mask)), "foreign")
     keep(np.isfinite(scores[kept]), "not_finite")
-    keep(_first_occurrences(rows[kept]), "duplicate")
+    first = np.zeros(len(kept), np.bool_)
+    first[np.unique(rows[kept], return_index=True)[1]] = True
+    keep(first, "duplicate")
     keep(query.eligible.allows(rows[kept]), "ineligible")
     if query.candidates is not None:
         keep(np.isin(rows[kept], query.candidates), "ineligible")
@@ -104,9 +106,3 @@ def _sound(reasons: object, row_count: int) -> Iterator[Reason]:
         is_short = len(text) <= _LONGEST_REASON
         if is_kind and is_short and are_rows and ((evidence >= 0) & (evidence < row_count)).all():
             yield Reason(kind, evidence.astype(np.int32), text)
-
-
-def _first_occurrences(rows: Rows) -> NDArray[np.bool_]:
-    first = np.zeros(len(rows), np.bool_)
-    first[np.unique(rows, return_index=True)[1]] = True
-    return first

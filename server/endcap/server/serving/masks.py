@@ -74,17 +74,14 @@ class _Work:
 
     def __init__(self, thread: "Future[NDArray[np.bool_]]") -> None:
         self._thread = thread
-        self._callers = 0
+        self.callers = 0
+        """Calls that wait for it."""
         self.done = asyncio.wrap_future(thread)
-
-    def join(self) -> None:
-        """Begin to wait for it."""
-        self._callers += 1
 
     def leave(self) -> bool:
         """Cease to wait for it; return whether it was given up, as nobody waits and it has not begun."""
-        self._callers -= 1
-        return not self._callers and self._thread.cancel()
+        self.callers -= 1
+        return not self.callers and self._thread.cancel()
 
 
 class Masks:
@@ -180,7 +177,7 @@ class Masks:
         if work is None:
             work = self._works[condition.text] = self._worker.start(condition, self._view)
             work.done.add_done_callback(partial(self._take_in, condition.text, work))
-        work.join()
+        work.callers += 1
         return work
 
     def _take_in(self, text: str, work: _Work, done: "asyncio.Future[NDArray[np.bool_]]") -> None:

@@ -61,20 +61,6 @@ def check_image_uris(addresses: Sequence[str]) -> None:
             raise InvalidInput(f"{path} must be an https, http or s3 address", field=path)
 
 
-def check_availability_times(available_time: int | None, expire_time: int | None) -> None:
-    """Reject an item that expires before it is available.
-
-    Args:
-        available_time: The start, in Unix milliseconds; None if the item was always available.
-        expire_time: The end, in Unix milliseconds; None if the item never expires.
-
-    Raises:
-        InvalidInput: ``expire_time`` is not later than ``available_time``.
-    """
-    if available_time is not None and expire_time is not None and available_time >= expire_time:
-        raise InvalidInput("expire_time must be later than available_time", field="expire_time")
-
-
 def check_attributes(attributes: Mapping[str, AttributeValue], *, field: str) -> None:
     """Reject attributes with an invalid name or value.
 

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from endcap.catalog.configuration.attribute_definitions import read_attribute_types
 from endcap.catalog.configuration.shops import ShopRecord
 from endcap.catalog.database.revisions import check_etag
-from endcap.catalog.fields.checks import check_availability_times
 from endcap.catalog.fields.limits import check_limit
 from endcap.catalog.items.attribute_checks import AttributeChecker
 from endcap.catalog.items.items import Item, get_items
@@ -129,7 +128,9 @@ def changed_item(change: Change, stored: Item | None, *, currency: str, checker:
     item = _replaced(before, change)
     if not item.title and (stored is None or "title" in change.values):
         raise InvalidInput("title is missing", field="title")
-    check_availability_times(item.available_time, item.expire_time)
+    start, end = item.available_time, item.expire_time
+    if start is not None and end is not None and start >= end:
+        raise InvalidInput("expire_time must be later than available_time", field="expire_time")
     if (before.currency or currency) != (item.currency or currency):
         for name in _AMOUNTS:
             if f"{name}_nanos" not in change.values and getattr(before, f"{name}_nanos") is not None:

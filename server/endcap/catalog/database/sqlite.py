@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, event
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -89,7 +88,7 @@ def create_engine(url: URL, *, lock_timeout: float, migrating: bool = False) -> 
             raise Unavailable("the database file was deleted or replaced: try again; nothing was stored")
 
     event.listen(engine.sync_engine, "begin", _begin)
-    event.listen(engine.sync_engine, "handle_error", _meaning)
+    event.listen(engine.sync_engine, "handle_error", lambda context: meaning_of(context.original_exception))
     return engine
 
 
@@ -140,10 +139,6 @@ def meaning_of(cause: BaseException) -> EndcapError | None:
     if code & _PRIMARY_CODE in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("another process is writing to the database: try again")
     return Unavailable("the database does not answer: try again, and check its file and disk")
-
-
-def _meaning(context: ExceptionContext) -> EndcapError | None:
-    return meaning_of(context.original_exception)
 
 
 def _begin(connection: Connection) -> None:

@@ -44,15 +44,15 @@ def test_a_command_that_is_named_exists(place: str, command: str, word: str) -> 
         assert word in names, f"{place} names 'endcap {command} {word}'"
 
 
-def test_a_command_that_does_not_exist_is_refused_with_the_nearest_one(
+def test_a_command_that_does_not_exist_is_rejected_with_the_nearest_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sys.argv", ["endcap", "recomend"])
 
-    with pytest.raises(SystemExit) as refused:
+    with pytest.raises(SystemExit) as rejected:
         main.main()
 
-    assert refused.value.code == "endcap: command 'recomend' does not exist: did you mean 'recommend'?"
+    assert rejected.value.code == "endcap: command 'recomend' does not exist: did you mean 'recommend'?"
 
 
 @pytest.mark.parametrize("command", [["serve"], ["backup", "file"], ["prune"], ["recommend", "home"]])
@@ -63,10 +63,10 @@ def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(
     monkeypatch.setenv("ENDCAP_ADDRESS", "localhost")
     monkeypatch.setenv("ENDCAP_REFRESH_SECONDS", "0")
 
-    with pytest.raises(SystemExit) as refused:
+    with pytest.raises(SystemExit) as rejected:
         main.main()
 
-    assert refused.value.code == (
+    assert rejected.value.code == (
         "Error: ENDCAP_ADDRESS is 'localhost': name a host and a port, such as 127.0.0.1:50051; "
         "ENDCAP_REFRESH_SECONDS is '0': input should be greater than 0"
     )

@@ -77,8 +77,8 @@ async def test_a_call_beyond_its_callers_role_is_denied_and_changes_nothing(
     monkeypatch.setattr("endcap.server.api.interceptor.Caller", partial(Caller, role=Role.READ))
 
     await client.catalog.ListItems(ListItemsRequest())
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", allow_missing=True))
 
-    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert refused.value.details() == "the role read may not do this: use a key with the role ingest"
+    assert rejected.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert rejected.value.details() == "the role read may not do this: use a key with the role ingest"

@@ -69,8 +69,8 @@ class Served:
         call: Callable[..., Awaitable[bytes]] = self.channel.unary_unary(method)
         return await call(message, **options)
 
-    async def refusal(self, method: str, message: bytes, **options: Any) -> grpc.aio.AioRpcError:
-        """Call a method with bytes that it refuses."""
+    async def rejection(self, method: str, message: bytes, **options: Any) -> grpc.aio.AioRpcError:
+        """Call a method with bytes that it rejects."""
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await self.send(method, message, **options)
         return error.value
@@ -165,7 +165,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def field_of(error: grpc.aio.AioRpcError) -> str:
-    """Return the field that a refusal names to programs."""
+    """Return the field that a rejection names to programs."""
     info = error_details_pb2.ErrorInfo()
     rpc_status.from_call(error).details[0].Unpack(info)  # type: ignore[arg-type]
     field: str = info.metadata["field"]
@@ -177,7 +177,7 @@ def field_of(error: grpc.aio.AioRpcError) -> str:
 async def test_bytes_that_are_no_message_or_no_text_are_an_invalid_argument(
     served: Served, method: str, message: bytes
 ) -> None:
-    error = await served.refusal(method, message)
+    error = await served.rejection(method, message)
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "a text is not UTF-8" in str(error.details())
@@ -217,7 +217,7 @@ def parameters_in_parameters(levels: int) -> bytes:
 async def test_two_thousand_levels_of_nesting_are_an_invalid_argument(
     served: Served, method: str, message: bytes
 ) -> None:
-    error = await served.refusal(method, message)
+    error = await served.rejection(method, message)
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (error.details() or "").startswith("the message is not valid protobuf")
@@ -230,7 +230,7 @@ async def test_a_message_that_is_too_large_does_not_reach_its_method(
     message = RecommendRequest(placement="large", query="x" * (megabytes << 20)).SerializeToString()
 
     async with serving(url) as served:
-        error = await served.refusal(RECOMMEND, message)
+        error = await served.rejection(RECOMMEND, message)
         await served.recommend("home")
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -241,7 +241,7 @@ async def test_fifty_megabytes_of_zeros_in_fifty_kilobytes_do_not_reach_their_me
     url: str, entered: list[str]
 ) -> None:
     async with serving(url) as served:
-        error = await served.refusal(RECOMMEND, bytes(50 << 20), compression=grpc.Compression.Gzip)
+        error = await served.rejection(RECOMMEND, bytes(50 << 20), compression=grpc.Compression.Gzip)
         await served.recommend("home")
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -259,7 +259,7 @@ async def test_too_much_metadata_is_rejected(served: Served) -> None:
     "method", ["/endcap.v1.RecommendationService/Guess", "/endcap.v0.RecommendationService/Recommend"]
 )
 async def test_a_method_that_does_not_exist_is_unimplemented(served: Served, method: str) -> None:
-    assert (await served.refusal(method, b"")).code() is grpc.StatusCode.UNIMPLEMENTED
+    assert (await served.rejection(method, b"")).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_reflection_is_off_unless_it_is_asked_for(url: str, served: Served) -> None:
@@ -356,7 +356,7 @@ async def test_a_call_too_many_is_rejected_at_once_with_when_to_come_back_and_he
         health: Any = health_pb2_grpc.HealthStub(served.channel)
         blocked = asyncio.create_task(served.recommend("slow", timeout=60))
         await asyncio.to_thread(blocking.entered.wait)
-        error = await served.refusal(RECOMMEND, b"", timeout=60)
+        error = await served.rejection(RECOMMEND, b"", timeout=60)
         state = await health.Check(health_pb2.HealthCheckRequest())
         blocking.gate.set()
         answer = await blocked
@@ -371,7 +371,7 @@ async def test_calls_that_are_cancelled_make_room_for_others(url: str, blocking:
     async with serving(url, strategy_timeout_seconds=60.0, max_concurrent_calls=4) as served:
         for _ in range(50):
             calls = [asyncio.create_task(served.recommend("slow", timeout=60)) for _ in range(4)]
-            await served.refusal("/endcap.v1.RecommendationService/Guess", b"")  # the four are under way
+            await served.rejection("/endcap.v1.RecommendationService/Guess", b"")  # the four are under way
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
@@ -398,7 +398,7 @@ async def test_what_an_exception_says_stays_in_the_server(
 
     monkeypatch.setattr(RecommendationServicer, "Recommend", fail)
     async with serving(url) as served:
-        error = await served.refusal(RECOMMEND, b"")
+        error = await served.rejection(RECOMMEND, b"")
 
     assert error.code() is grpc.StatusCode.INTERNAL
     assert (error.details() or "").startswith("internal error, id=")
@@ -434,7 +434,7 @@ async def test_a_request_cannot_forge_a_line_of_the_log(
     try:
         async with serving(url) as served:
             request = RecommendRequest(placement="home", visitor_id=FORGED).SerializeToString()
-            await served.refusal(RECOMMEND, request)
+            await served.rejection(RECOMMEND, request)
     finally:
         structlog.reset_defaults()
     events = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]

@@ -354,7 +354,7 @@ async def test_a_row_and_a_request_that_name_the_same_fields_make_the_same_of_an
                 refused.append(sum((await _import(database, folder, Subject.ITEMS, [row])).rejected.values()))
             else:
                 written = await write_items(database, Caller("default", NOW, "call"), [message], read)
-                refused.append(len(written.refusals))
+                refused.append(len(written.rejections))
             async with database.read() as connection:
                 made.append(await get_items(connection=connection, shop="default", item_ids=["mug", "pot"]))
 

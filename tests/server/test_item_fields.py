@@ -118,19 +118,19 @@ async def test_every_field_may_be_asked_for_but_those_that_answers_withhold(clie
 async def test_a_field_that_answers_do_not_carry_is_an_error_that_names_the_mask(
     client: AsyncClient, path: str
 ) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommend("home", item_fields=["title", path])
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert (refused.value.details() or "").startswith("item_fields has a path that is not among ")
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (rejected.value.details() or "").startswith("item_fields has a path that is not among ")
 
 
 async def test_too_many_paths_are_an_error(client: AsyncClient) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommend("home", item_fields=["title"] * 257)
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "item_fields" in (refused.value.details() or "")
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "item_fields" in (rejected.value.details() or "")
 
 
 async def test_single_attributes_are_chosen_by_name(client: AsyncClient) -> None:
@@ -213,9 +213,9 @@ async def test_requests_of_a_batch_carry_fields_each_its_own(client: AsyncClient
 
     batch = await client.recommendations.BatchRecommend(BatchRecommendRequest(requests=requests))
 
-    branded, refused, plain = batch.outcomes
+    branded, rejected, plain = batch.outcomes
     assert branded.response.results[0].item == item_pb2.Item(brand="Nord")
-    assert (refused.error.code, refused.error.field) == (3, "item_fields")
+    assert (rejected.error.code, rejected.error.field) == (3, "item_fields")
     assert not plain.response.results[0].HasField("item")
 
 

@@ -163,10 +163,10 @@ async def test_a_mask_creates_an_item_with_the_fields_it_names(client: AsyncClie
 async def test_a_path_that_no_item_has_is_rejected_and_nothing_is_stored(
     client: AsyncClient, path: str
 ) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await upsert(client, kettle(), paths=["title", path])
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(grpc.aio.AioRpcError):
         await get(client, "kettle")
 
@@ -261,7 +261,7 @@ async def test_an_item_is_changed_and_deleted_only_in_the_state_that_was_read(cl
         client, Item(id="mug", title="Mug", etag=read), Item(id="new", title="New", etag="7")
     )
     late = await upsert(client, Item(id="mug", title="late", etag=read))
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", etag=read))
     await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", etag=(await get(client, "mug")).etag))
 
@@ -269,7 +269,7 @@ async def test_an_item_is_changed_and_deleted_only_in_the_state_that_was_read(cl
     assert [(each.id, each.reason) for each in changed.rejections] == [("new", "ETAG_MISMATCH")]
     assert [each.reason for each in late.rejections] == ["ETAG_MISMATCH"]
     assert late.revision == changed.revision
-    assert refused.value.code() is grpc.StatusCode.ABORTED
+    assert rejected.value.code() is grpc.StatusCode.ABORTED
     missing = (await client.catalog.BatchGetItems(BatchGetItemsRequest(item_ids=["mug"]))).missing_item_ids
     assert list(missing) == ["mug"]
 
@@ -290,19 +290,19 @@ async def test_validating_stores_nothing(client: AsyncClient) -> None:
 
 async def test_a_missing_item_is_deleted_only_where_that_is_allowed(client: AsyncClient) -> None:
     response = await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug", allow_missing=True))
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.catalog.DeleteItem(DeleteItemRequest(item_id="mug"))
 
     assert response.revision == 1
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-    assert refused.value.details() == "item 'mug' does not exist; set allow_missing to ignore this"
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
+    assert rejected.value.details() == "item 'mug' does not exist; set allow_missing to ignore this"
 
 
 async def test_a_batch_that_is_empty_or_too_large_is_rejected_whole(client: AsyncClient) -> None:
     for items in ([], [Item(id=str(number), title="X") for number in range(1_001)]):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await upsert(client, *items)
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
     assert not (await client.catalog.ListItems(ListItemsRequest())).items
 
@@ -364,13 +364,13 @@ async def test_another_shop_has_none_of_the_items(client: AsyncClient, applicati
     await upsert(client, kettle())
     async with AsyncClient(f"127.0.0.1:{application.port}", Options(shop="another")) as other:
         listed = await other.catalog.ListItems(ListItemsRequest())
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await get(other, "kettle")
         deleted = await other.catalog.DeleteItem(DeleteItemRequest(item_id="kettle", allow_missing=True))
 
     assert not listed.items
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "write it with BatchUpsertItems first" in str(refused.value.details())
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "write it with BatchUpsertItems first" in str(rejected.value.details())
     assert deleted.revision == 1
     assert (await get(client, "kettle")).title == "Kettle"
 
@@ -411,10 +411,10 @@ async def test_what_came_before_a_bad_message_of_a_stream_is_kept(client: AsyncC
             items=[Item(id=str(number), title="X") for number in range(LIMITS["items"] + 1)]
         )
 
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.catalog.ImportItems(messages())
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert [item.id for item in (await client.catalog.ListItems(ListItemsRequest())).items] == ["mug"]
 
 

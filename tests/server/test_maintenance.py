@@ -101,10 +101,10 @@ async def test_a_shop_that_cannot_be_loaded_keeps_no_other_from_serving_and_is_t
     await application.start()
     try:
         assert len(await shown(application, "default")) == 9
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await shown(application, "another")
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert "cannot be loaded at the moment" in str(refused.value.details())
+        assert rejected.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "cannot be loaded at the moment" in str(rejected.value.details())
         monkeypatch.setattr(shops_module, "load_shop", load_shop)
         found: list[str] = []
         for _ in range(50):  # the client tries again itself, too
@@ -127,9 +127,9 @@ async def test_a_deleted_shop_that_could_not_be_loaded_is_not_found(
         async with client(application) as operator:
             await operator.shops.DeleteShop(DeleteShopRequest(shop="another"), timeout=30)
 
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await shown(application, "another")
-        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
     finally:
         await application.stop()
 

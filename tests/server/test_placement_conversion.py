@@ -199,11 +199,11 @@ def test_seen_items_are_left_out_as_the_task_says_unless_told_otherwise(task: st
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_its_path(message: placement_pb2.Placement, field: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as rejected:
         read_placement(message)
 
-    assert refused.value.field == f"placement.{field}"
-    assert str(refused.value).startswith(f"placement.{field} ")
+    assert rejected.value.field == f"placement.{field}"
+    assert str(rejected.value).startswith(f"placement.{field} ")
 
 
 def _with_impossible_time(message: placement_pb2.Placement) -> None:
@@ -232,10 +232,10 @@ def test_times_that_json_cannot_write_are_rejected(
     message = rule(filter={"filter": "a"})
     spoil(message)
 
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as rejected:
         read_placement(message)
 
-    assert refused.value.field == field
+    assert rejected.value.field == field
 
 
 def test_a_placement_that_explores_is_not_supported_yet_and_one_of_temperature_zero_does_not() -> None:
@@ -294,7 +294,7 @@ def test_a_mask_writes_what_it_names_and_clears_what_is_not_set(paths: list[str]
 
 @pytest.mark.parametrize("path", ["", "name", "rules.name", "ladder[0]", "seen.", "seen.window.minutes", "*"])
 def test_a_path_that_is_no_field_is_rejected(path: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as rejected:
         read_update(STORED, shelf(), FieldMask(paths=["rules", path]))
 
-    assert refused.value.field == "update_mask"
+    assert rejected.value.field == "update_mask"

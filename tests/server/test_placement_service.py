@@ -93,9 +93,9 @@ async def test_the_next_answer_is_made_with_what_was_created_changed_and_deleted
     await client.placements.DeletePlacement(DeletePlacementRequest(placement="shelf"))
 
     assert [len(both.results), len(one.results)] == [2, 1]
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommend("shelf")
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_the_next_answer_keeps_to_the_rules_and_the_filter_that_were_stored(
@@ -161,10 +161,10 @@ async def test_another_server_knows_a_change_by_its_revision(settings: Settings,
 
 
 async def test_an_id_that_is_taken_is_rejected(client: AsyncClient) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await create(client, shelf(id="home"))
 
-    assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert rejected.value.code() is grpc.StatusCode.ALREADY_EXISTS
 
 
 async def test_a_placement_of_another_shop_is_not_found(
@@ -178,9 +178,9 @@ async def test_a_placement_of_another_shop_is_not_found(
             another.placements.UpdatePlacement(UpdatePlacementRequest(placement=shelf())),
             another.placements.DeletePlacement(DeletePlacementRequest(placement="shelf")),
         ):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
+            with pytest.raises(grpc.aio.AioRpcError) as rejected:
                 await call
-            assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+            assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
         assert await changes(another) == []
 
 
@@ -231,12 +231,12 @@ async def test_what_cannot_serve_is_rejected_whether_or_not_it_is_to_be_stored(
     client: AsyncClient, placement: placement_pb2.Placement, code: str, field: str
 ) -> None:
     for validate_only in (True, False):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await client.placements.CreatePlacement(
                 CreatePlacementRequest(placement=placement, validate_only=validate_only)
             )
-        assert refused.value.code().name == code
-        assert field_of(refused.value) == field
+        assert rejected.value.code().name == code
+        assert field_of(rejected.value) == field
 
 
 async def test_a_preview_shows_what_would_be_stored_and_stores_nothing(client: AsyncClient) -> None:
@@ -297,10 +297,10 @@ async def test_an_unknown_path_or_another_task_is_rejected(client: AsyncClient) 
         (UpdatePlacementRequest(placement=shelf(task="TASK_TRENDING")), "placement.task"),
         (UpdatePlacementRequest(placement=placement_pb2.Placement()), "placement.id"),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await client.placements.UpdatePlacement(request)
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert field_of(refused.value) == field
+        assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert field_of(rejected.value) == field
 
 
 async def test_who_has_read_an_older_state_is_told_to_read_it_again(client: AsyncClient) -> None:
@@ -314,9 +314,9 @@ async def test_who_has_read_an_older_state_is_told_to_read_it_again(client: Asyn
         ),
         client.placements.DeletePlacement(DeletePlacementRequest(placement="shelf", etag=read.etag)),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await call
-        assert refused.value.code() is grpc.StatusCode.ABORTED
+        assert rejected.value.code() is grpc.StatusCode.ABORTED
 
     current = await get(client, "shelf")
     await client.placements.DeletePlacement(DeletePlacementRequest(placement="shelf", etag=current.etag))
@@ -336,8 +336,8 @@ async def test_of_two_who_change_one_state_at_once_one_is_told(client: AsyncClie
         return_exceptions=True,
     )
 
-    refused = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
-    assert [error.code() for error in refused] == [grpc.StatusCode.ABORTED]
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+    assert [error.code() for error in rejected] == [grpc.StatusCode.ABORTED]
     assert len(await changes(client, "shelf")) == 2
 
 
@@ -346,10 +346,10 @@ async def test_a_placement_that_is_gone_may_count_as_deleted(client: AsyncClient
         DeletePlacementRequest(placement="attic", allow_missing=True)
     )
 
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.placements.DeletePlacement(DeletePlacementRequest(placement="attic"))
 
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
     assert gone.revision == 2
     assert await changes(client) == []
 
@@ -371,10 +371,10 @@ async def test_a_page_token_of_another_list_is_rejected(client: AsyncClient) -> 
     page = await client.placements.ListPlacements(ListPlacementsRequest(page_size=1))
 
     for token in (page.next_page_token, page.next_page_token[:-1], "x" * 8193):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await client.placements.ListPlacementChanges(ListPlacementChangesRequest(page_token=token))
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert field_of(refused.value) == "page_token"
+        assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert field_of(rejected.value) == "page_token"
 
 
 async def test_every_change_is_logged_with_what_was_before_and_after(client: AsyncClient) -> None:

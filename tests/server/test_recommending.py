@@ -80,10 +80,10 @@ async def test_a_filter_leaves_what_does_not_match_and_fills_the_page_with_what_
 
 @pytest.mark.parametrize("text", ["price <", "colour = 3", "cost < 5", '"', "x" * 4097])
 async def test_a_filter_that_cannot_be_understood_is_rejected(client: AsyncClient, text: str) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommend("home", filter=text)
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_pages_hold_every_item_once_and_the_last_one_says_so(client: AsyncClient) -> None:
@@ -122,11 +122,11 @@ async def test_a_page_token_goes_on_with_its_own_request_only(
     first = await client.recommend("home", page_size=5)
     other.page_token = first.next_page_token
 
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommendations.Recommend(other)
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "page_token" in str(refused.value.details())
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "page_token" in str(rejected.value.details())
 
 
 async def test_each_request_of_a_batch_fails_or_succeeds_alone(client: AsyncClient) -> None:
@@ -159,10 +159,10 @@ async def test_each_request_of_a_batch_fails_or_succeeds_alone(client: AsyncClie
 async def test_a_batch_has_a_least_and_a_largest_size(client: AsyncClient, count: int) -> None:
     requests = [RecommendRequest(placement="home")] * count
 
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommendations.BatchRecommend(BatchRecommendRequest(requests=requests))
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_stream_is_answered_in_order_and_survives_a_request_that_fails(client: AsyncClient) -> None:

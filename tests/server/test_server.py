@@ -165,18 +165,18 @@ async def test_an_empty_catalog_gives_an_empty_answer(empty_client: AsyncClient)
 async def test_a_wrong_request_is_rejected_with_the_field_named(
     shop_client: AsyncClient, fields: dict[str, Any], field: str
 ) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await shop_client.recommend("home", **fields)
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert field in (refused.value.details() or "")
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in (rejected.value.details() or "")
 
 
 async def test_an_unknown_placement_or_shop_is_not_found(shop_client: AsyncClient) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await shop_client.recommend("attic")
 
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_items_come_with_their_prices_and_missing_ones_by_id(shop_client: AsyncClient) -> None:

@@ -165,11 +165,11 @@ async def test_an_etag_that_is_no_longer_current_changes_nothing(client: AsyncCl
     )  # no change of the settings
     after = await update(client, "keep_events_days", id="default", keep_events_days=90, etag=before.etag)
 
-    refused = await failure(
+    rejected = await failure(
         update(client, "keep_events_days", id="default", keep_events_days=60, etag=before.etag)
     )
 
-    assert refused == (
+    assert rejected == (
         grpc.StatusCode.ABORTED,
         "the etag is not current: somebody else has changed this object, read it again",
     )
@@ -218,13 +218,13 @@ async def test_a_setting_that_cannot_be_is_rejected_with_a_sentence(
 
     new = ParseDict({"id": "outlet", **fields}, Shop())
     changed = ParseDict({"id": "default", **fields}, Shop())
-    refused = [
+    rejected = [
         await failure(client.shops.CreateShop(CreateShopRequest(shop=new))),
         await failure(client.shops.UpdateShop(UpdateShopRequest(shop=changed))),
     ]
 
-    assert [code for code, _ in refused] == [grpc.StatusCode.INVALID_ARGUMENT] * 2
-    assert [complaint in words for _, words in refused] == [True, True]
+    assert [code for code, _ in rejected] == [grpc.StatusCode.INVALID_ARGUMENT] * 2
+    assert [complaint in words for _, words in rejected] == [True, True]
     assert await get(client, "default") == before
 
 

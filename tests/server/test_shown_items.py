@@ -121,15 +121,15 @@ async def test_the_trace_says_why_candidates_of_the_caller_are_not_in_the_answer
 
 @pytest.mark.parametrize("code", ["not a lang!", "de_CH", "d", "english-", "de-CH\n"])
 async def test_a_language_that_is_no_tag_is_rejected_with_an_example(client: AsyncClient, code: str) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.recommend("home", language_code=code)
     items = BatchUpsertItemsRequest(items=[StoredItem(id="cup", language_code=code)])
     users = BatchUpsertUsersRequest(users=[User(id="ann", language_code=code)])
     [item] = (await client.catalog.BatchUpsertItems(items)).rejections
     [user] = (await client.catalog.BatchUpsertUsers(users)).rejections
 
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    for message in (str(refused.value.details()), item.message, user.message):
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for message in (str(rejected.value.details()), item.message, user.message):
         assert "language_code must be a BCP 47 tag, such as en-GB" in message
     await client.recommend("home", language_code="de-CH")
 

@@ -81,7 +81,7 @@ async def logged(process: asyncio.subprocess.Process, event: str) -> dict[str, A
     raise AssertionError(f"the process ended before {event!r}")
 
 
-async def refusal(channel: grpc.aio.Channel) -> grpc.aio.AioRpcError:
+async def rejection(channel: grpc.aio.Channel) -> grpc.aio.AioRpcError:
     """Ask until the server takes no more calls."""
     catalog = CatalogServiceStub(channel)
     while True:
@@ -109,14 +109,14 @@ async def test_sigterm_lets_a_call_finish_and_takes_no_new_one(file: Path) -> No
             process.send_signal(signal.SIGTERM)
             states.append((await watch.read()).status)
             watch.cancel()
-            refused = await refusal(channel)
+            rejected = await rejection(channel)
             was_in_flight = not call.done()
         recorded = await call
         exit_status = await process.wait()
 
     assert states == [SERVING, NOT_SERVING]
     assert was_in_flight
-    assert refused.code() is grpc.StatusCode.UNAVAILABLE
+    assert rejected.code() is grpc.StatusCode.UNAVAILABLE
     assert recorded.accepted_count == 1
     assert exit_status == 0
     with closing(sqlite3.connect(file)) as database:
@@ -128,16 +128,16 @@ async def test_calls_on_their_way_to_a_server_that_stops_hear_so_and_may_be_repe
     await application.start()
 
     async with grpc.aio.insecure_channel(f"127.0.0.1:{application.port}") as channel:
-        callers = [asyncio.create_task(refusal(channel)) for _ in range(32)]
+        callers = [asyncio.create_task(rejection(channel)) for _ in range(32)]
         await asyncio.sleep(0.1)
         await application.stop()
-        refusals = await asyncio.gather(*callers)
+        rejections = await asyncio.gather(*callers)
 
-    assert {error.code() for error in refusals} == {grpc.StatusCode.UNAVAILABLE}
+    assert {error.code() for error in rejections} == {grpc.StatusCode.UNAVAILABLE}
 
 
 async def outcomes(address: str, stopped: asyncio.Event) -> set[grpc.StatusCode]:
-    """Ask without a pause, refused or not, until the server has stopped; return how calls ended."""
+    """Ask without a pause, rejected or not, until the server has stopped; return how calls ended."""
     codes = set()
     async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         catalog = CatalogServiceStub(channel)

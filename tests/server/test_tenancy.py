@@ -104,10 +104,10 @@ FROM_STATE = {
 """What differs from call to call."""
 
 PLANNED_FIELDS = {"Event.reversed_event_id", "Event.unit_cost", "Event.query"}
-"""Fields for which this release refuses a message."""
+"""Fields for which this release rejects a message."""
 
 TOKENS = ("page_token", "attribution_token", "etag")
-"""What makes a request be refused before anything else in it is looked at."""
+"""What makes a request be rejected before anything else in it is looked at."""
 
 PLACEMENTS = (
     Placement("home", Task.FOR_YOU, (RungSpec("ease"), RungSpec("popular"))),

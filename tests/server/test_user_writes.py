@@ -117,10 +117,10 @@ async def test_a_user_names_the_linked_visitors_the_newest_link_first(client: As
 
 async def test_a_user_with_events_only_has_no_record(client: AsyncClient) -> None:
     await client.record_events([event("1", user_id="ben")])
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await get(client, "ben")
 
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_a_mask_writes_what_it_names_and_nothing_else(client: AsyncClient) -> None:
@@ -130,9 +130,9 @@ async def test_a_mask_writes_what_it_names_and_nothing_else(client: AsyncClient)
 
     assert (list(user.tags), set(user.attributes), user.language_code) == ([], {"since"}, "de")
     assert user.create_time == ann().create_time
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await upsert(client, ann(), paths=["title"])
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ async def test_users_are_listed_in_pages_that_are_filtered(client: AsyncClient) 
     first = await client.catalog.ListUsers(request)
     request.page_token = first.next_page_token
     second = await client.catalog.ListUsers(request)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await client.catalog.ListUsers(ListUsersRequest(filter="attributes.level >= 3"))
 
     assert [user.id for user in first.users] == ["ann", "ben"]
     assert ([user.id for user in second.users], second.next_page_token) == (["dora"], "")
-    assert "use one of id, language_code, tags, user_id" in str(refused.value.details())
+    assert "use one of id, language_code, tags, user_id" in str(rejected.value.details())
 
 
 async def test_a_stream_of_users_is_stored_message_by_message(client: AsyncClient) -> None:
@@ -219,9 +219,9 @@ async def test_a_deleted_user_is_forgotten_at_once_by_every_server_and_soon_by_t
     gc.collect()
     assert all(each in known_before for each in ids)
     assert not [each for each in ids if each in _known_people()]
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await get(client, user_id)
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
     async with asyncio.timeout(20):
         while _found_in_files(tmp_path, ids):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -261,9 +261,9 @@ async def test_nobody_is_deleted_without_a_name_or_a_trace(client: AsyncClient) 
         DeleteUserRequest(user_id="nobody"),
         DeleteUserRequest(user_id="\n"),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await client.catalog.DeleteUser(request)
-        codes.append(refused.value.code())
+        codes.append(rejected.value.code())
 
     invalid, missing = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
     assert codes == [invalid, missing, invalid]
@@ -272,8 +272,8 @@ async def test_nobody_is_deleted_without_a_name_or_a_trace(client: AsyncClient) 
 async def test_a_user_of_another_shop_stays(application: Application, client: AsyncClient) -> None:
     async with AsyncClient(f"127.0.0.1:{application.port}", Options(shop="another")) as other:
         await upsert(other, ann())
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await client.catalog.DeleteUser(DeleteUserRequest(user_id="ann"))
 
-        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        assert rejected.value.code() is grpc.StatusCode.NOT_FOUND
         assert (await get(other, "ann")).id == "ann"

@@ -1,4 +1,4 @@
-"""Rules are read once: what could never run is refused, and what candidates must hold is told."""
+"""Rules are read once: what could never run is rejected, and what candidates must hold is told."""
 
 from dataclasses import replace
 from math import nan
@@ -53,11 +53,11 @@ from endcap.server.reranking import RerankContext, compile_rules
     ],
 )
 def test_a_rule_that_could_never_run_is_rejected_by_its_name(action: Action, message: str) -> None:
-    with pytest.raises(InvalidInput, match='rule "spring"') as refused:
+    with pytest.raises(InvalidInput, match='rule "spring"') as rejected:
         compile_rules([Rule("fine", FatigueRule()), Rule("spring", action, disabled=True)])
 
-    assert message in str(refused.value)
-    assert refused.value.field == "rules"
+    assert message in str(rejected.value)
+    assert rejected.value.field == "rules"
 
 
 def test_names_are_unique_and_neither_empty_nor_long() -> None:

@@ -14,7 +14,7 @@ from endcap.catalog.backup import postgresql_backup, sqlite_backup
 from endcap.catalog.database.engine import Database, open_database, parse_url
 from endcap.catalog.database.migration_plan import stored_schema
 from endcap.catalog.database.revisions import jump_past, read_revisions
-from endcap.catalog.database.schema import refuse_newer
+from endcap.catalog.database.schema import reject_newer
 from endcap.catalog.people.deleted_people import DeletedPeople, read_deleted_people
 from endcap.catalog.people.forgetting import erase_forgotten, forget_again
 from endcap.sdk.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
@@ -97,7 +97,7 @@ async def restore(url: str, file: Path, *, replace: bool = False) -> int:
     parsed = parse_url(url)
     kind = _KINDS[parsed.get_backend_name()]
     _check_kind(kind, file)
-    refuse_newer(await kind.check(file))
+    reject_newer(await kind.check(file))
     revisions, tombstones = await _look(url)
     if revisions and not replace:
         raise FailedPrecondition(

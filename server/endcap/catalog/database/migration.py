@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from endcap.catalog.database import migrations
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.migrations import HEAD
-from endcap.catalog.database.schema import refuse_newer, schema_version
+from endcap.catalog.database.schema import reject_newer, schema_version
 
 
 async def migrate(url: str, *, target: str = HEAD) -> None:
@@ -33,7 +33,7 @@ async def migrate(url: str, *, target: str = HEAD) -> None:
 
 def _migrate(connection: Connection, target: str) -> None:
     found = schema_version(connection)
-    refuse_newer(found)
+    reject_newer(found)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["connection"] = connection

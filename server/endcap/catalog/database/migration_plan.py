@@ -7,7 +7,7 @@ from alembic.script import ScriptDirectory
 
 from endcap.catalog.database import migrations, sqlite
 from endcap.catalog.database.engine import Database, parse_url
-from endcap.catalog.database.schema import refuse_newer, schema_version
+from endcap.catalog.database.schema import reject_newer, schema_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ async def plan_migration(url: str) -> Plan:
         DataLoss: The database is damaged.
     """
     current = await stored_schema(url)
-    refuse_newer(current)
+    reject_newer(current)
     history = ScriptDirectory(str(Path(migrations.__file__).parent))
     revisions = reversed(list(history.iterate_revisions(migrations.HEAD, current or "base")))
     steps = tuple(MigrationStep(revision.revision, revision.doc) for revision in revisions)

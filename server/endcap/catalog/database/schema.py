@@ -14,7 +14,7 @@ def schema_version(connection: Connection) -> str | None:
     return version
 
 
-def refuse_newer(found: str | None) -> None:
+def reject_newer(found: str | None) -> None:
     """Reject a schema of a later release.
 
     Raises:
@@ -32,7 +32,7 @@ def require_current(found: str | None) -> None:
     Raises:
         FailedPrecondition: The schema is missing, older or newer.
     """
-    refuse_newer(found)
+    reject_newer(found)
     if found is None:
         raise FailedPrecondition("the database holds no schema: create it with 'endcap migrate'")
     if found < HEAD:

@@ -100,15 +100,15 @@ def apply_changes(
         change_one: Returns the changed entry, given a change and the entry before, None if none is stored.
     """
     changed: dict[str, Entry] = {}
-    refused: dict[int, EndcapError] = {}
+    rejected: dict[int, EndcapError] = {}
     for place, change in changes.items():
         before = changed.get(change.id) or stored.get(change.id)
         try:
             check_etag(before.etag if before else None, change.etag)
             changed[change.id] = change_one(change, before)
         except EndcapError as error:
-            refused[place] = error
-    return changed, refused
+            rejected[place] = error
+    return changed, rejected
 
 
 def changed_item(change: Change, stored: Item | None, *, currency: str, checker: AttributeChecker) -> Item:

@@ -49,7 +49,7 @@ class WriteOutcome:
     count: int
     """Entries that were stored, or would have been."""
 
-    refusals: Sequence[EntryRejection]
+    rejections: Sequence[EntryRejection]
     """Entries that were rejected, in the order of the batch."""
 
     revision: int
@@ -124,18 +124,18 @@ async def _write(
     store: Callable[[AsyncConnection, Collection[Entry]], Awaitable[int]],
 ) -> WriteOutcome:
     # Reading a thousand entries takes some 50 ms, which other calls should not wait for.
-    changes, refused = await asyncio.to_thread(_read_all, sent, caller.time, read)
+    changes, rejected = await asyncio.to_thread(_read_all, sent, caller.time, read)
     count = revision = 0
     if changes:
         async with changing(database, caller) as connection:
             shop = await get_shop(connection=connection, shop=caller.shop)
             entries, others = await change(connection=connection, shop=shop, changes=changes)
             count = len(entries)
-            refused |= others
+            rejected |= others
             if entries and not caller.validate_only:
                 revision = await store(connection, entries.values())
-    refusals = [EntryRejection(place, sent[place].id, error) for place, error in sorted(refused.items())]
-    return WriteOutcome(count, refusals, revision)
+    rejections = [EntryRejection(place, sent[place].id, error) for place, error in sorted(rejected.items())]
+    return WriteOutcome(count, rejections, revision)
 
 
 def _read_all(
@@ -143,7 +143,7 @@ def _read_all(
 ) -> tuple[dict[int, Change], dict[int, EndcapError]]:
     """Return the entries that can be stored, by place in the batch, and the rejections of the others."""
     changes: dict[int, Change] = {}
-    refused: dict[int, EndcapError] = {}
+    rejected: dict[int, EndcapError] = {}
     seen: set[str] = set()
     for place, entry in enumerate(sent):
         try:
@@ -152,5 +152,5 @@ def _read_all(
             seen.add(entry.id)
             changes[place] = read(entry, now)
         except EndcapError as error:
-            refused[place] = error
-    return changes, refused
+            rejected[place] = error
+    return changes, rejected

@@ -18,7 +18,7 @@ import grpc
 from endcap.server.api.interceptor import CallInterceptor
 
 
-_REFUSING_SECONDS = 0.1
+_REJECTING_SECONDS = 0.1
 """Time in which the last answers go out, and calls on their way hear from us that the server stops."""
 
 
@@ -31,11 +31,11 @@ async def drain(server: grpc.aio.Server, interceptor: CallInterceptor, port: int
         port: The port that the server listens on.
         seconds: Time that calls in flight get to finish.
     """
-    interceptor.refuse_calls()
+    interceptor.reject_calls()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await interceptor.idle.wait()
-    await asyncio.sleep(_REFUSING_SECONDS)
+    await asyncio.sleep(_REJECTING_SECONDS)
     hang_up(port)
     await server.stop(None)
 

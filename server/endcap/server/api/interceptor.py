@@ -71,7 +71,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self.idle.set()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    def refuse_calls(self) -> None:
+    def reject_calls(self) -> None:
         """Answer every new call with UNAVAILABLE, which clients may repeat elsewhere."""
         self._is_stopping = True
 

@@ -112,13 +112,13 @@ async def promote_folders(
     shop: ShopOption = DEFAULT_SHOP,
 ) -> None:
     """Serve with bundles that measure no worse than the active ones; print why the others do not serve."""
-    refused = False
+    not_promoted = False
     async with open_registry() as (registry, _):
         for folder in folders:
             verdict = await promote(registry, shop, folder, Gate(metric, margin))
             typer.echo(f"{folder} {'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
-            refused = refused or not verdict.promoted
-    if refused:
+            not_promoted = not_promoted or not verdict.promoted
+    if not_promoted:
         raise typer.Exit(1)
 
 

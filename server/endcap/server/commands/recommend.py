@@ -13,7 +13,7 @@ from rich.table import Table
 from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.client import AsyncClient, Options
 from endcap.server.commands.recommend_all import recommend_all
-from endcap.server.commands.terminal import ShopOption, refusal, run
+from endcap.server.commands.terminal import ShopOption, call_error, run
 from endcap.server.settings import read_settings
 from endcap.v1.recommendation_pb2 import DegradationCause
 from endcap.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
@@ -67,7 +67,7 @@ async def _recommend(request: RecommendRequest, shop: str, address: str, all_use
         try:
             answer = await client.recommendations.Recommend(request)
         except grpc.aio.AioRpcError as error:
-            raise refusal(error, address) from error
+            raise call_error(error, address) from error
     console = Console(markup=False, emoji=False)  # titles are the shop's
     console.print(_results(answer))
     for degradation in answer.degradations:

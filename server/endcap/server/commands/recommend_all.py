@@ -16,7 +16,7 @@ from endcap.catalog.people.users import count_users, list_user_ids
 from endcap.client import AsyncClient, Options
 from endcap.sdk.errors import FailedPrecondition, Unavailable
 from endcap.sdk.publish import publish
-from endcap.server.commands.terminal import opened_database, refusal
+from endcap.server.commands.terminal import call_error, opened_database
 from endcap.v1.recommendation_service_pb2 import (
     RecommendOutcome,
     RecommendRequest,
@@ -108,7 +108,7 @@ async def _check(request: RecommendRequest, shop: str, address: str) -> None:
         try:
             await client.recommendations.Recommend(checked)
         except grpc.RpcError as error:
-            raise refusal(error, address) from error
+            raise call_error(error, address) from error
 
 
 async def _outcomes(

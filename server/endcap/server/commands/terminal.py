@@ -80,7 +80,7 @@ def moment(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds / 1000))
 
 
-def refusal(error: grpc.RpcError, address: str) -> EndcapError:
+def call_error(error: grpc.RpcError, address: str) -> EndcapError:
     """Return the error of a failed call, for the user of a command.
 
     Args:

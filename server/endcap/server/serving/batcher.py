@@ -167,7 +167,7 @@ class Batcher:
             return
         batch.late = True
         self.breaker.failed()
-        self._refuse_waiting(self._late)
+        self._fail_waiting(self._late)
         loop.call_later(batch.limit, self._pass_limit, loop, batch)
 
     def _finish(
@@ -190,10 +190,10 @@ class Batcher:
         elif not batch.late:
             self.breaker.succeeded()
         if self.breaker.state is not BreakerState.CLOSED:
-            self._refuse_waiting(self._suspended)
+            self._fail_waiting(self._suspended)
         self._run_next(loop)
 
-    def _refuse_waiting(self, failure: Callable[[], RungFailed]) -> None:
+    def _fail_waiting(self, failure: Callable[[], RungFailed]) -> None:
         for waiting in self._waiting:
             if not waiting.answer.done():
                 waiting.answer.set_exception(failure())

@@ -66,5 +66,5 @@ def _create_time(fields: Fields, now: int) -> int | None:
     """Read when the shop took something in; None where that is not said."""
     time = fields.time("create_time")
     if time is not None and time > now + MAX_LEAD:
-        raise fields.refused("create_time", f"lies more than {MAX_LEAD // 1000} seconds in the future")
+        raise fields.rejection("create_time", f"lies more than {MAX_LEAD // 1000} seconds in the future")
     return time

@@ -112,7 +112,7 @@ def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Even
     price = read_money(message.price, field="price") if message.HasField("price") else None
     properties = message.properties
     if message.reversed_event_id or message.query or message.HasField("unit_cost"):
-        _refuse_planned(message)
+        _reject_planned(message)
     return Event(
         # Ids that grow touch the same few pages of an index, and are stored twice as fast as random ones.
         event_id=event_id or f"{now:012x}{secrets.token_hex(10)}",
@@ -149,8 +149,8 @@ def write_rejection(index: int, message: event_pb2.Event, error: InvalidInput) -
     )
 
 
-def _refuse_planned(message: event_pb2.Event) -> None:
-    """Refuse an event that has a planned field, so that nothing is lost in silence."""
+def _reject_planned(message: event_pb2.Event) -> None:
+    """Reject an event that has a planned field, so that nothing is lost in silence."""
     for descriptor, _ in message.ListFields():
         if (field := descriptor.name) in _PLANNED:
             raise InvalidInput(f"this release does not store {field} yet: leave it out", field=field)

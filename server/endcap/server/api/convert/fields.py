@@ -58,7 +58,7 @@ class Fields:
         """Read a filter that is required; what it says is not looked at."""
         value = getattr(self.message, name)
         if not value.strip():
-            raise self.refused(name, "is required: write a condition")
+            raise self.rejection(name, "is required: write a condition")
         check_limit("filter", value, path=self.path_of(name))
         return str(value)
 
@@ -75,7 +75,7 @@ class Fields:
         if zero is not None and value == 0:
             return zero
         if not minimum <= value <= maximum:  # as is no comparison with NaN
-            raise self.refused(name, f"must be from {minimum:g} to {maximum:g}")
+            raise self.rejection(name, f"must be from {minimum:g} to {maximum:g}")
         return value
 
     def choice(self, name: str, kind: type[_Kind], *, default: _Kind | None = None) -> _Kind:
@@ -93,7 +93,7 @@ class Fields:
         values, prefix = enum.values_by_number, enum_prefix(enum)
         if number == 0 or number not in values:
             known = ", ".join(f"{prefix}{member.name}" for member in kind)
-            raise self.refused(name, f"must be one of {known}")
+            raise self.rejection(name, f"must be one of {known}")
         return kind[values[number].name.removeprefix(prefix)]
 
     def time(self, name: str) -> int | None:
@@ -102,7 +102,7 @@ class Fields:
             return None
         value = getattr(self.message, name)
         if not (EARLIEST // 1000 <= value.seconds <= LATEST // 1000 and 0 <= value.nanos < _NANOS):
-            raise self.refused(name, "must lie between the years 1 and 9999")
+            raise self.rejection(name, "must lie between the years 1 and 9999")
         return int(value.seconds * 1000 + value.nanos // 1_000_000)
 
     def duration(self, name: str, *, maximum: int | None = None) -> int | None:
@@ -118,10 +118,10 @@ class Fields:
         milliseconds = int(value.seconds * 1000 + value.nanos // 1_000_000)
         longest = _LONGEST * 1000 if maximum is None else maximum
         if not (0 <= value.nanos < _NANOS and 1 <= milliseconds <= longest):
-            raise self.refused(name, f"must be from 0.001 to {longest // 1000} seconds")
+            raise self.rejection(name, f"must be from 0.001 to {longest // 1000} seconds")
         return milliseconds
 
-    def refused(self, name: str, complaint: str) -> InvalidInput:
+    def rejection(self, name: str, complaint: str) -> InvalidInput:
         """Return the error that says what is wrong with a field."""
         path = self.path_of(name)
         return InvalidInput(f"{path} {complaint}", field=path)

@@ -51,11 +51,11 @@ def read_placement(message: placement_pb2.Placement) -> Placement:
     """
     fields = Fields(message, _PATH)
     if not _ID.fullmatch(message.id):
-        raise fields.refused("id", "must be 1 to 128 of a-z, 0-9, _ and -, and start with a letter")
+        raise fields.rejection("id", "must be 1 to 128 of a-z, 0-9, _ and -, and start with a letter")
     task = fields.choice("task", Task)
     check_limit("ladder", message.ladder, path=fields.path_of("ladder"))
     if not message.ladder:
-        raise fields.refused("ladder", "is required: name at least one strategy")
+        raise fields.rejection("ladder", "is required: name at least one strategy")
     check_limit("filter", message.filter, path=fields.path_of("filter"))
     check_limit("etag", message.etag, path=fields.path_of("etag"))
     exploration = Fields(message.exploration, fields.path_of("exploration"))
@@ -135,7 +135,7 @@ def write_task(task: Task) -> "task_pb2.Task.ValueType":
 
 def _read_rung(message: placement_pb2.Rung, fields: Fields) -> RungSpec:
     if message.parameters.ByteSize() > MAX_PARAMETERS_BYTES:
-        raise fields.refused("parameters", f"must have at most {MAX_PARAMETERS_BYTES} bytes")
+        raise fields.rejection("parameters", f"must have at most {MAX_PARAMETERS_BYTES} bytes")
     return RungSpec(
         strategy=fields.text("strategy"),
         parameters=_read_value(Value(struct_value=message.parameters), MAX_PARAMETERS_DEPTH, fields),
@@ -153,14 +153,14 @@ def _write_rung(rung: RungSpec) -> placement_pb2.Rung:
 def _read_value(value: Value, levels: int, fields: Fields) -> Any:
     kind = value.WhichOneof("kind")
     if kind in {"struct_value", "list_value"} and not levels:
-        raise fields.refused("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep")
+        raise fields.rejection("parameters", f"must be at most {MAX_PARAMETERS_DEPTH} levels deep")
     if kind == "struct_value":
         entries = value.struct_value.fields.items()
         return {name: _read_value(each, levels - 1, fields) for name, each in entries}
     if kind == "list_value":
         return [_read_value(each, levels - 1, fields) for each in value.list_value.values]
     if kind == "string_value" and "\0" in value.string_value:  # PostgreSQL cannot store it
-        raise fields.refused("parameters", "must not hold the character NUL")
+        raise fields.rejection("parameters", "must not hold the character NUL")
     return None if kind in {None, "null_value"} else getattr(value, str(kind))
 
 
@@ -169,7 +169,7 @@ def _read_seen(message: placement_pb2.SeenPolicy, task: Task, fields: Fields) ->
     for index, event_type in enumerate(message.event_types):
         check_id("type", event_type, path=f"{fields.path_of('event_types')}[{index}]")
     if message.mode and message.mode not in _EXCLUDES:
-        raise fields.refused("mode", "must be SEEN_MODE_EXCLUDE or SEEN_MODE_INCLUDE")
+        raise fields.rejection("mode", "must be SEEN_MODE_EXCLUDE or SEEN_MODE_INCLUDE")
     seen: dict[str, Any] = {
         "exclude_seen": _EXCLUDES.get(message.mode, task not in SHOWS_SEEN),
         "seen_window": fields.duration("window"),

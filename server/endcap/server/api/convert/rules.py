@@ -46,7 +46,7 @@ def read_rules(messages: Sequence[rule_pb2.Rule], *, path: str) -> tuple[Rule, .
         fields = Fields(message, f"{path}[{index}]")
         rule = _read_rule(message, fields)
         if rule.name in rules:
-            raise fields.refused("name", f"is used twice: give the second {rule.name!r} another name")
+            raise fields.rejection("name", f"is used twice: give the second {rule.name!r} another name")
         rules[rule.name] = rule
     return tuple(rules.values())
 
@@ -67,7 +67,7 @@ def _read_rule(message: rule_pb2.Rule, fields: Fields) -> Rule:
     name = fields.text("name", limit="rule")
     start_time, end_time = fields.time("start_time"), fields.time("end_time")
     if start_time is not None and end_time is not None and end_time <= start_time:
-        raise fields.refused("end_time", "must be later than start_time")
+        raise fields.rejection("end_time", "must be later than start_time")
     kind = message.WhichOneof("action")
     if kind is None:
         raise InvalidInput(f"{fields.path} does nothing: set one of {', '.join(_READERS)}", field=fields.path)
@@ -107,7 +107,7 @@ def _read_cap(fields: Fields) -> CapRule:
 def _read_quota(fields: Fields) -> QuotaRule:
     share = fields.number("share", 0, 1)
     if share == 0:
-        raise fields.refused("share", "must be above 0")
+        raise fields.rejection("share", "must be above 0")
     return QuotaRule(fields.filter(), share)
 
 

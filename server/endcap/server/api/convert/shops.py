@@ -118,7 +118,7 @@ def _named_once(messages: Sequence[_Named], path: str) -> Iterator[tuple[_Named,
     for index, message in enumerate(messages):
         fields = Fields(message, f"{path}[{index}]")
         if message.name in names:
-            raise fields.refused("name", f"is {message.name!r} once more: list each name once")
+            raise fields.rejection("name", f"is {message.name!r} once more: list each name once")
         names.add(message.name)
         yield message, fields
 

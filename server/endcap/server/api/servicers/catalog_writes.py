@@ -71,7 +71,7 @@ async def upsert_stream(
         check_limit(field, entries)
         written = await write(database, replace(caller, time=int(time.time() * 1000)), entries, read)
         count += written.count
-        rejected += len(written.refusals)
+        rejected += len(written.rejections)
         rejections += _rejections(written, start=sent)[: MAX_REJECTIONS - len(rejections)]
         revision = max(revision, written.revision)
         sent += len(entries)
@@ -89,4 +89,7 @@ def _mask(request: Any) -> Any:
 
 
 def _rejections(written: WriteOutcome, *, start: int = 0) -> list[rejection_pb2.Rejection]:
-    return [write_rejection(start + refusal.index, refusal.id, refusal.error) for refusal in written.refusals]
+    return [
+        write_rejection(start + rejection.index, rejection.id, rejection.error)
+        for rejection in written.rejections
+    ]

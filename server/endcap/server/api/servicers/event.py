@@ -17,7 +17,7 @@ from endcap.v1 import event_service_pb2 as pb
 from endcap.v1.event_service_pb2_grpc import EventServiceServicer
 
 
-_REFUSALS: Mapping[Outcome, EventRejected] = MappingProxyType(
+_REJECTIONS: Mapping[Outcome, EventRejected] = MappingProxyType(
     {
         Outcome.CONFLICT: EventRejected(
             "ALREADY_EXISTS", "this id is another event's: give the new one its own id", field="event_id"
@@ -68,9 +68,9 @@ class EventServicer(EventServiceServicer):
                 response.accepted_count = recorded.outcomes.count(Outcome.ACCEPTED)
                 response.duplicate_count = recorded.outcomes.count(Outcome.DUPLICATE)
                 rejections += [
-                    write_rejection(place, request.events[place], _REFUSALS[outcome])
+                    write_rejection(place, request.events[place], _REJECTIONS[outcome])
                     for place, outcome in zip(events, recorded.outcomes, strict=True)
-                    if outcome in _REFUSALS
+                    if outcome in _REJECTIONS
                 ]
             else:
                 response.revision = shop.revision

@@ -99,15 +99,15 @@ class RecommendationServicer(RecommendationServiceServicer):
 
         async with asyncio.TaskGroup() as group:
             group.create_task(start_all(group))
-            index, refused = 0, None
+            index, unreadable = 0, None
             while (answer := await answers.get()) is not None:
                 if isinstance(answer, EndcapError):
-                    refused = answer
+                    unreadable = answer
                     break
                 yield pb.StreamRecommendResponse(index=index, outcome=await answer)
                 index += 1
-        if refused is not None:
-            raise refused
+        if unreadable is not None:
+            raise unreadable
 
     async def _outcome(
         self, request: pb.RecommendRequest, caller: Caller, request_id: str

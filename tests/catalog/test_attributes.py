@@ -51,11 +51,11 @@ def test_attributes_are_loaded_as_they_were_stored() -> None:
         10**400,
     ],
 )
-def test_a_value_that_is_none_is_left_out(value: Any) -> None:
+def test_a_value_that_is_not_an_attribute_is_left_out(value: Any) -> None:
     assert load_attributes({"size": value, "colour": "red"}) == {"colour": "red"}
 
 
-def test_a_name_that_is_none_is_left_out() -> None:
+def test_an_invalid_name_is_left_out() -> None:
     assert load_attributes({"Färbe X": "red", "colour": "blue"}) == {"colour": "blue"}
 
 

@@ -1,4 +1,4 @@
-"""What only PostgreSQL does: many writers at once, and failures that SQLite cannot have."""
+"""Behaviour of PostgreSQL alone: many writers at once, and failures that SQLite cannot have."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""What the data of a shop is enough for: counted in the database, judged by numbers."""
+"""The strategies that a shop's data is enough for: counted in the database, judged by numbers."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -357,7 +357,7 @@ async def test_an_empty_shop_gives_an_empty_snapshot(catalog_database: Database,
     assert dict(manifest.counts) == {"items": 0, "users": 0, "events": 0, "exposures": 0}
 
 
-async def test_a_shop_that_is_none_leaves_nothing(catalog_database: Database, tmp_path: Path) -> None:
+async def test_a_shop_that_does_not_exist_leaves_nothing(catalog_database: Database, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await export_snapshot(catalog_database, "nowhere", tmp_path / "snapshots" / "snapshot")
 

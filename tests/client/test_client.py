@@ -262,7 +262,7 @@ class TestAsyncClient:
 
 class TestOptions:
     @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"attempts": 6}, {"deadline": 0.0}])
-    def test_values_out_of_range_are_refused(self, wrong: dict[str, Any]) -> None:
+    def test_values_out_of_range_are_rejected(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="must be"):
             Options(**wrong)
 

@@ -169,7 +169,7 @@ def test_progress_ends_at_the_number_of_cases(letters: EvaluationData) -> None:
     assert seen == [(5, 5)]
 
 
-def test_a_strategy_for_other_tasks_is_refused(letters: EvaluationData) -> None:
+def test_a_strategy_for_other_tasks_is_rejected(letters: EvaluationData) -> None:
     class Similar(NextLetter):
         tasks = frozenset({Task.SIMILAR})
 
@@ -177,7 +177,7 @@ def test_a_strategy_for_other_tasks_is_refused(letters: EvaluationData) -> None:
         evaluate(Similar(), letters.view(), letters, name="similar")
 
 
-def test_the_view_of_another_catalog_is_refused(letters: EvaluationData) -> None:
+def test_the_view_of_another_catalog_is_rejected(letters: EvaluationData) -> None:
     others = dataclasses.replace(letters.items, ids=[f"other-{row}" for row in range(7)])
     view = build_view(others, letters.events, version="other", as_of=letters.as_of)
 

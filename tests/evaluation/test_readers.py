@@ -132,7 +132,7 @@ def test_a_snapshot_is_read(tmp_path: Path) -> None:
     assert data.events.users[0] != data.events.users[1]
 
 
-def test_a_folder_of_another_kind_is_refused_with_the_formats_known(tmp_path: Path) -> None:
+def test_a_folder_of_another_kind_is_rejected_with_the_formats_known(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"sequences\.txt"):
         read_data_set(tmp_path)
 
@@ -146,21 +146,21 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     ("text", "message"),
     [("1 a b\n", "whole numbers"), ("1\n", "at least one item"), ("", "one line at least")],
 )
-def test_a_damaged_sequence_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_damaged_sequence_file_is_rejected(tmp_path: Path, text: str, message: str) -> None:
     tmp_path.joinpath("sequences.txt").write_text(text, encoding="utf-8")
 
     with pytest.raises(InvalidInput, match=message):
         read_data_set(tmp_path)
 
 
-def test_sessions_without_a_test_file_are_refused(tmp_path: Path) -> None:
+def test_sessions_without_a_test_file_are_rejected(tmp_path: Path) -> None:
     pl.DataFrame({"session": [[1, 2]]}).write_parquet(tmp_path / "train_sessions.parquet")
 
     with pytest.raises(InvalidInput, match=r"no test\.parquet"):
         read_data_set(tmp_path)
 
 
-def test_a_table_without_the_columns_of_invoices_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_the_columns_of_invoices_is_rejected(tmp_path: Path) -> None:
     pl.DataFrame({"Invoice": ["1"]}).write_parquet(tmp_path / "table.parquet")
 
     with pytest.raises(InvalidInput, match="lacks the columns StockCode"):

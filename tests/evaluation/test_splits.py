@@ -71,7 +71,7 @@ def test_events_without_times_keep_their_order_before_the_question(three_sequenc
     assert data.events.times.min() > UNDATED - 86_400_000
 
 
-def test_sequences_too_short_to_judge_are_refused(tmp_path: Path) -> None:
+def test_sequences_too_short_to_judge_are_rejected(tmp_path: Path) -> None:
     tmp_path.joinpath("sequences.txt").write_text("1 1 2\n", encoding="utf-8")
 
     with pytest.raises(InvalidInput, match="at least three items"):
@@ -148,7 +148,7 @@ def test_without_dates_the_last_thirty_days_are_judged(small_shop: Path) -> None
     assert asked == [("a", "bc"), ("ab", "c")]
 
 
-def test_a_window_without_anything_to_judge_is_refused(small_shop: Path) -> None:
+def test_a_window_without_anything_to_judge_is_rejected(small_shop: Path) -> None:
     with pytest.raises(InvalidInput, match="choose a cutoff"):
         read_evaluation_data(small_shop, cutoff=datetime(2019, 1, 1, tzinfo=UTC), until=MARCH)
 

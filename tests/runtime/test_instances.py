@@ -97,7 +97,7 @@ def test_the_factory_gets_the_parameters() -> None:
 
 
 @pytest.mark.parametrize("values", [{"dept": 1}, {"depth": -1}, {"depth": "1"}, {"depth": 1.5}])
-def test_bad_parameters_are_refused(values: dict[str, Any]) -> None:
+def test_bad_parameters_are_rejected(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         instances_of(plain=plain).get("plain", values)
 
@@ -149,7 +149,7 @@ def test_the_models_behind_a_strategy_include_those_of_what_it_composes() -> Non
     assert instances.models("plain") == ()
 
 
-def test_a_circle_is_refused_and_named() -> None:
+def test_a_circle_is_rejected_and_named() -> None:
     instances = instances_of(
         entrance=lambda resources, _: resources.strategy("first"),
         first=lambda resources, _: resources.strategy("second"),

@@ -227,7 +227,7 @@ def test_a_bundle_whose_strategy_cannot_answer_is_refused(factory: type[Neighbou
 
 
 @pytest.mark.parametrize("onnx", [b"", b"<html>", matrix()[:100]], ids=["empty", "html", "truncated"])
-def test_a_graph_that_is_none_is_refused(onnx: bytes, tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_graph_are_refused(onnx: bytes, tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="the graph of model 'neighbours' cannot be loaded"):
         load_bundle(write(tmp_path, onnx=onnx, golden=golden_queries(matrix())), HOST)
 

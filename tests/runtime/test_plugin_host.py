@@ -242,7 +242,7 @@ def test_a_hook_that_raises_fails_alone(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Good", "1st", "a__b", "a_", "a-b", "a b", "a\n", "x" * 65, None, 7])
-def test_a_bad_name_is_refused(name: object) -> None:
+def test_a_bad_name_is_rejected(name: object) -> None:
     assert failing(offering((name, Anything)))[0] == FailureCause.INVALID_STRATEGY
 
 

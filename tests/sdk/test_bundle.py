@@ -196,7 +196,7 @@ def test_a_manifest_that_says_something_else_is_refused(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", "<html>", "[" * 100_000])
-def test_a_manifest_that_is_none_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_manifest_is_refused(text: str) -> None:
     with pytest.raises(BundleRefused, match="cannot be read"):
         BundleManifest.from_json(text)
 
@@ -211,7 +211,7 @@ def test_another_spelling_of_the_same_manifest_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", ["{}", '["mug", "mug"]', "[1]", "mug", '"mug"'])
-def test_a_vocabulary_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_vocabulary_is_refused(content: str, tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "vocabulary.json").write_text(content)
     files = json.loads((folder / "manifest.json").read_text())["files"]

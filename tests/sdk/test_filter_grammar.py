@@ -144,7 +144,7 @@ def test_a_value_is_its_text_between_wildcards(text: str, pieces: tuple[str, ...
         ("' OR 1=1 --", 1, "the quote is not closed"),
     ],
 )
-def test_what_does_not_parse_is_refused_with_its_position(text: str, character: int, problem: str) -> None:
+def test_what_does_not_parse_is_rejected_with_its_position(text: str, character: int, problem: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse(text)
 
@@ -153,7 +153,7 @@ def test_what_does_not_parse_is_refused_with_its_position(text: str, character: 
     assert problem in str(refused.value)
 
 
-def test_the_longest_filter_is_read_and_one_character_more_is_refused() -> None:
+def test_the_longest_filter_is_read_and_one_character_more_is_rejected() -> None:
     longest = '"' + "a" * (MAX_LENGTH - 2) + '"'
 
     assert written_out(parse(longest)) == "a" * (MAX_LENGTH - 2)
@@ -193,7 +193,7 @@ def test_conditions_are_as_many_as_the_limit() -> None:
         '"' + '\\"' * 2_000,
     ],
 )
-def test_hostile_texts_are_refused(text: str) -> None:
+def test_hostile_texts_are_rejected(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse(text)
 
@@ -214,7 +214,7 @@ PARTS = [
         st.lists(st.sampled_from(PARTS)).map("".join),
     )
 )
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_rejected(text: str) -> None:
     try:
         expression = parse(text)
     except InvalidInput as refused:

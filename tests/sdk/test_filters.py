@@ -202,7 +202,7 @@ def test_a_filter_is_met_by(text: str, ids: str) -> None:
         ("x" * 4_000 + " = 1", f"field '{'x' * 32}…' does not exist"),
     ],
 )
-def test_a_filter_that_no_item_could_answer_is_refused(text: str, problem: str) -> None:
+def test_a_filter_that_no_item_could_answer_is_rejected(text: str, problem: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_filter(text)
 
@@ -492,7 +492,7 @@ def test_a_mask_agrees_with_a_reading_item_by_item(items: list[SampleItem], text
         )
     ).map("".join)
 )
-def test_any_filter_gives_a_mask_or_is_refused(text: str) -> None:
+def test_any_filter_gives_a_mask_or_is_rejected(text: str) -> None:
     try:
         condition = parse_filter(text)
     except InvalidInput as refused:

@@ -56,7 +56,7 @@ def test_values_come_as_json_gives_them() -> None:
         ({"strict": 1}, "'strict' must be of type boolean"),
     ],
 )
-def test_a_wrong_value_is_refused_and_named(values: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_rejected_and_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as raised:
         read_parameters(Blend, values)
 
@@ -79,7 +79,7 @@ JSON = (
 
 
 @given(st.dictionaries(st.sampled_from(["share", "depth", "mode", "strict", "other"]), JSON))
-def test_any_json_is_read_or_refused(values: dict[str, Any]) -> None:
+def test_any_json_is_read_or_rejected(values: dict[str, Any]) -> None:
     try:
         read = read_parameters(Blend, values)
     except InvalidInput:

@@ -90,7 +90,7 @@ def test_a_folder_that_exists_is_not_written_over(tmp_path: Path) -> None:
         write(tmp_path)
 
 
-def test_a_table_with_other_columns_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_table_with_other_columns_is_rejected_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="the snapshot's events must have the columns"):
         write(tmp_path / "snapshot", events_at(1).with_columns(extra=pl.lit(1)))
 
@@ -125,7 +125,7 @@ def test_an_altered_or_missing_file_is_found(name: str, tmp_path: Path) -> None:
         (FORMAT_VERSION + 1, "read it with a newer release"),
     ],
 )
-def test_another_format_is_refused_with_what_to_do(version: int, advice: str, tmp_path: Path) -> None:
+def test_another_format_is_rejected_with_what_to_do(version: int, advice: str, tmp_path: Path) -> None:
     """Whatever else its manifest holds."""
     write(tmp_path / "snapshot")
     manifest = tmp_path / "snapshot" / "manifest.json"
@@ -147,7 +147,7 @@ def test_another_format_is_refused_with_what_to_do(version: int, advice: str, tm
         '{"a":' * 9,
     ],
 )
-def test_a_manifest_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_text_that_is_not_a_manifest_is_rejected(text: str, tmp_path: Path) -> None:
     write(tmp_path / "snapshot")
     (tmp_path / "snapshot" / "manifest.json").write_text(text)
 

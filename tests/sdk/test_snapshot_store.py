@@ -163,7 +163,7 @@ def test_an_altered_or_missing_object_is_found(content: bytes | None, bucket: st
 @pytest.mark.parametrize(
     "name", ["../../outside", "/etc/hosts", "events-1.parquet", "events-00000.parquet/x"]
 )
-def test_a_manifest_that_names_other_files_is_refused(name: str, bucket: str) -> None:
+def test_a_manifest_that_names_other_files_is_rejected(name: str, bucket: str) -> None:
     write(bucket, 1)
     store = store_of(bucket)
     manifest = json.loads(bytes(obstore.get(store, "manifest.json").bytes()))
@@ -245,7 +245,7 @@ def test_a_store_that_is_away_may_be_asked_again(bucket: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///shop", "ftp://bucket/shop", "http://bucket/shop", "://"])
-def test_other_urls_are_refused(url: str) -> None:
+def test_other_urls_are_rejected(url: str) -> None:
     for error in errors_of(url):
         assert isinstance(error, InvalidInput)
         assert "names no object store: write s3://BUCKET/PREFIX" in str(error)

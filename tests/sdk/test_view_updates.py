@@ -163,7 +163,7 @@ def test_numbers_in_the_place_of_labels_change_rows_that_nobody_wrote() -> None:
 
 
 @pytest.mark.parametrize("rows", [[1, 0], [0, 0], [0, 3], [3]])
-def test_rows_out_of_order_and_gaps_are_refused(rows: list[int]) -> None:
+def test_rows_out_of_order_and_gaps_are_rejected(rows: list[int]) -> None:
     changed = catalog(list("ab")[: len(rows)])
 
     with pytest.raises(ValueError, match="must ascend"):

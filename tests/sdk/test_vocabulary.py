@@ -30,7 +30,7 @@ def test_rows_are_int32_even_when_there_are_none() -> None:
     assert Vocabulary("a").known("b").dtype == np.int32
 
 
-def test_an_id_twice_is_refused() -> None:
+def test_an_id_twice_is_rejected() -> None:
     with pytest.raises(ValueError, match="holds each id once"):
         Vocabulary(["mug", "mug"])
 

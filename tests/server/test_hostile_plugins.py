@@ -154,7 +154,7 @@ BAD_REASONS: dict[str, Any] = {
 }
 
 
-async def test_a_reason_that_is_none_is_left_out_and_the_items_stay(
+async def test_an_invalid_reason_is_left_out_and_the_items_stay(
     client: AsyncClient, hostile: Hostile
 ) -> None:
     found = {}
@@ -166,7 +166,7 @@ async def test_a_reason_that_is_none_is_left_out_and_the_items_stay(
     assert found == {name: [("mug", 0, []), ("kettle", 0, [])] for name in BAD_REASONS}
 
 
-async def test_a_sound_reason_beside_one_that_is_none_is_given(client: AsyncClient, hostile: Hostile) -> None:
+async def test_a_valid_reason_beside_an_invalid_one_is_given(client: AsyncClient, hostile: Hostile) -> None:
     similar = Reason("similar_to", np.array([KETTLE], np.int32))
     hostile.answer = lambda query, catalog: Ranking(*BEST, ((similar, Reason("x" * 100)), ()))
 
@@ -209,7 +209,7 @@ BAD_RANKINGS: dict[str, Any] = {
 }
 
 
-async def test_a_ranking_that_is_none_costs_the_rung_and_not_the_answer(
+async def test_an_invalid_ranking_costs_the_rung_and_not_the_answer(
     client: AsyncClient, hostile: Hostile
 ) -> None:
     found = {}

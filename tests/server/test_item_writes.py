@@ -227,7 +227,7 @@ async def test_a_bad_item_rejects_itself_alone(
     assert [item.id for item in (await client.catalog.ListItems(ListItemsRequest())).items] == ["mug", "pot"]
 
 
-async def test_a_time_that_is_none_is_rejected(client: AsyncClient) -> None:
+async def test_an_invalid_time_is_rejected(client: AsyncClient) -> None:
     response = await upsert(client, Item(id="mug", expire_time=Timestamp(nanos=-1)))
 
     assert [(each.reason, each.field) for each in response.rejections] == [("INVALID_VALUE", "expire_time")]

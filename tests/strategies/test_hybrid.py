@@ -215,7 +215,7 @@ def test_weights_are_read_in_their_order() -> None:
 @pytest.mark.parametrize(
     "text", ["ease", "ease=", "=1", "ease=much", "ease=-1", "ease=nan", "ease=inf", "ease=1 ease=2", "ease=0"]
 )
-def test_other_weights_are_refused(text: str) -> None:
+def test_other_weights_are_rejected(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"weight.*as in 'ease=1") as refused:
         read_weights(text)
 

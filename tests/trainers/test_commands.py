@@ -205,7 +205,7 @@ def test_an_error_is_one_sentence(
     assert message in result.output
 
 
-def test_what_nothing_trains_is_refused_before_any_work(snapshot: Snapshot, tmp_path: Path) -> None:
+def test_what_nothing_trains_is_rejected_before_any_work(snapshot: Snapshot, tmp_path: Path) -> None:
     result = run("train", "recently_viewed", "--snapshot", snapshot.folder, "--output", tmp_path)
 
     assert result.exit_code == 1
@@ -235,6 +235,6 @@ def test_settings_are_json_or_text() -> None:
 
 
 @pytest.mark.parametrize("setting", ["ease", "ease.regularization", "regularization=2", ".x=1", "ease.=1"])
-def test_other_settings_are_refused(setting: str) -> None:
+def test_other_settings_are_rejected(setting: str) -> None:
     with pytest.raises(InvalidInput, match="is no setting"):
         read_values([setting], ["ease"])

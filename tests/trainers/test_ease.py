@@ -40,7 +40,7 @@ def test_a_profile_is_scored_by_the_sum_of_its_rows() -> None:
     np.testing.assert_allclose(scores, [[0.3, 0.9, 0.25]], rtol=1e-6)
 
 
-def test_more_items_than_a_file_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_items_than_a_file_holds_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ease, "MAXIMUM_ITEMS", 1)
     interactions = Interactions.of_columns(["ann", "ann"], ["a", "b"], ["view", "view"], [1, 2], as_of=2)
 

@@ -43,7 +43,7 @@ def test_the_matrix_counts_nobody_twice() -> None:
     assert found.matrix().dtype == np.float32
 
 
-def test_a_snapshot_without_events_is_refused(tmp_path: Path) -> None:
+def test_a_snapshot_without_events_is_rejected(tmp_path: Path) -> None:
     snapshot = write_snapshot(
         tmp_path / "snapshot",
         items=item_schema().to_frame(),

@@ -110,7 +110,7 @@ def test_without_a_purchase_that_followed_there_is_nothing_to_learn() -> None:
         trainer.train(purchases([("ann", "a", 3), ("bob", "b", 300)]), NextPurchaseParameters(), quiet)
 
 
-def test_more_items_than_a_file_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_items_than_a_file_holds_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(next_purchase, "MAXIMUM_ITEMS", 1)
 
     with pytest.raises(InvalidInput, match="train matrix_factorization instead"):

@@ -76,7 +76,7 @@ async def import_files(
         begun = await load_progress(connection=connection, shop=shop, files=files)
     for reader in readers:
         reader.progress = begun.get(reader.fingerprint, reader.progress)
-    # What was written after the last commit is going to be written again.
+    # Rejected rows that were written after the last commit are going to be written again.
     kept = max(reader.progress.rejects_size for reader in readers)
     reject_file = RejectFile(rejects, size=kept)
     for reader in readers:

@@ -29,9 +29,9 @@ class AttributeRejected(InvalidInput):
     def __init__(self, rule: str, complaint: str, *, field: str) -> None:
         super().__init__(f"{rule}: {complaint}", field=field)
         self.rule = rule
-        """What does not allow it: one of few sentences, by which rejected rows can be counted."""
+        """The rule that it breaks: one of few sentences, by which rejected rows can be counted."""
         self.complaint = complaint
-        """The item and what it gives."""
+        """The item and the value that it gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What a server holds of a shop in memory, and how it is kept up."""
+"""The data of a shop that a server holds in memory, and how it is kept up to date."""

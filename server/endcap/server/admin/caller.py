@@ -1,4 +1,4 @@
-"""Who asks for something: handed down by whatever took the request in, a call or a command."""
+"""The caller of a request: handed down by the call or command that took the request in."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from endcap.sdk.errors import PermissionDenied
 
 
 class Role(StrEnum):
-    """What a caller may do."""
+    """The permissions of a caller."""
 
     SERVE = "serve"
     """Ask for recommendations."""
@@ -37,7 +37,7 @@ _INCLUDED: Mapping[Role, AbstractSet[Role]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, for which shop, when, and until when the answer is waited for."""
+    """A caller, with the shop, the time of the request, and the deadline of the answer."""
 
     shop: str
 

@@ -16,7 +16,7 @@ from endcap.server.serving.state import ServedShop
 RpcContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 current_caller: ContextVar[Caller] = ContextVar("current_caller")
-"""Who makes the call that is being answered."""
+"""The caller of the call that is being answered."""
 
 
 def caller_and_shop(shops: Shops) -> tuple[Caller, ServedShop]:

@@ -123,7 +123,7 @@ async def _round(retraining: Retraining) -> None:
 async def _run_training(arguments: Sequence[str]) -> None:
     """Train in a process of its own: this one serves no PyTorch, and a training may need much memory.
 
-    What it prints is left out, for it names folders that are gone by then; what goes wrong is not.
+    Its output is left out, because it names folders that are gone by then; its errors are printed.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "endcap.cli", "train", *arguments, stdout=asyncio.subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""What the commands share: a coroutine is run, an error becomes one sentence, the database is opened."""
+"""Shared by the commands: a coroutine is run, an error becomes one sentence, the database is opened."""
 
 import asyncio
 import getpass

@@ -12,7 +12,7 @@ from endcap.server.serving.failures import Failure
 
 @dataclass(slots=True, eq=False)
 class RungOutcome:
-    """What one rung of the ladder did, so far."""
+    """The outcome of one rung of the ladder, so far."""
 
     strategy: str
 

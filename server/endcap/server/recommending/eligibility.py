@@ -130,7 +130,7 @@ def eligibility(
         exclusions: The rows that each step of this query leaves out, by its name.
 
     Returns:
-        What may be shown, and how many rows each step removed that no earlier one had removed.
+        The rows that may be shown, and how many rows each step removed that no earlier one had removed.
     """
     removed: dict[str, int] = {}
     if candidates is not None:

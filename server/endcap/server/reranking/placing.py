@@ -1,6 +1,7 @@
 """One page, filled place by place from a ranking.
 
-The best item that is still allowed takes the next place. What is allowed, and what is best:
+The best item that is still allowed takes the next place. These rules decide which items are
+allowed, and which one is best:
 
 - **One of a group.** Of the variants of one product, one is on the page; this holds for pins too.
 - **Pins** are placed before anything else. Caps do not remove a pinned item,

@@ -1,4 +1,4 @@
-"""What rules re-rank: the candidates, what the page is made for, and the order of relevance after boosts."""
+"""The input of rules: the candidates, the circumstances of the page, and the relevance after boosts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ Reranking: TypeAlias = Boost | Bias | Fatigue | Window | SimilarityDiversity | C
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequiredCandidates:
-    """What the candidates should hold beside the best items, so that a rule finds what it asks for."""
+    """Rows that the candidates should hold beside the best items, because a rule asks for them."""
 
     rows: NDArray[np.bool_]
     """The rows of the view that the rule asks for."""
@@ -79,7 +79,7 @@ class Reranked:
     them is left among the candidates. None where every row would be, and of a full page."""
 
     outcomes: tuple[RuleOutcome, ...]
-    """What each rule did, in the order applied."""
+    """The outcome of each rule, in the order applied."""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from endcap.sdk.vocabulary import frozen
 
 
 MAX_KEPT_BYTES = 16 * 1024 * 1024
-"""What the masks that calls asked for may take in one view, and as much again what came of putting them
-together: anybody who may ask can fill it, and a process holds many shops. It is 16 masks of a million items
-each, or more than a hundred of 100,000. What placements ask for is held besides."""
+"""The bytes that the masks of calls may take in one view; masks put together may take as many again.
+
+Anybody who may ask can fill them, and a process holds many shops. It is 16 masks of a million items each, or
+more than a hundred of 100,000. Masks of placements are held besides."""
 
 _ENTRY_BYTES = 512  # of the objects around a mask, which weigh more than the mask in a small shop
 
@@ -191,7 +192,7 @@ class Masks:
 
 
 class _Recent(Generic[_Key, _Value]):
-    """What was used last, as much as a number of bytes holds; the very last in any case."""
+    """The values used last, as many as a number of bytes holds; the very last in any case."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

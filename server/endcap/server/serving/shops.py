@@ -308,7 +308,7 @@ class Shops:
             loaded = await load_shop(self._database, shop_id, now=self._now())
             about, timed_view = loaded.shop, loaded.timed_view
             if before is not None and about.revision >= revision_before:
-                # What was computed from the view before holds for the items that have not changed.
+                # Results that were computed from the view before hold for the items that have not changed.
                 timed_view = replace(
                     timed_view, view=replace(timed_view.view, lineage=before.state.view.lineage)
                 )

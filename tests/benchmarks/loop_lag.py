@@ -8,7 +8,7 @@ percentile and the maximum in milliseconds for
 idle        a loop that does nothing else
 load        the shop is loaded again, and its events are counted again
 import      another process imports a fiftieth of the events, which the server takes in
-model       a model of at most 12,000 items is registered and activated, its matrix 576 MB
+model       a model of at most 12,000 items is registered and activated, its matrix 576 MB beside the graph
 calls       a rule with MMR re-ranks pages of 100, two calls at a time
 ==========  ===========================================================================================
 
@@ -46,6 +46,7 @@ from endcap.sdk import Task, Vocabulary
 from endcap.sdk.bundle import write_bundle
 from endcap.server.app import Application
 from endcap.server.settings import Settings
+from endcap.trainers.weights import move_weights
 from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
 
 
@@ -137,6 +138,7 @@ def write_elsewhere(url: str, item_count: int, count: int) -> None:
 
 def write_model(folder: str, item_count: int) -> None:
     """Write a bundle of ``ease`` whose similarities are drawn at random to ``folder/ease/version``."""
+    Path(folder).mkdir()
     item_ids = [f"item-{number}" for number in range(min(item_count, _MODEL_ITEMS))]
     size = len(item_ids)
     similarities = np.random.default_rng(0).random((size, size), np.float32)
@@ -154,11 +156,20 @@ def write_model(folder: str, item_count: int) -> None:
         [numpy_helper.from_array(similarities, "similarities")],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    move_weights(made, Path(folder))
     onnx, vocabulary = made.SerializeToString(), Vocabulary(item_ids)
-    model = OnnxModel(onnx, name="ease", version="candidate", vocabulary=vocabulary, state={"mode": "basket"})
+    model = OnnxModel(
+        onnx,
+        name="ease",
+        version="candidate",
+        vocabulary=vocabulary,
+        state={"mode": "basket"},
+        weights_folder=Path(folder),
+    )
     strategy = Instances(PluginHost.discover(), Generation.of([model])).get("ease")
     write_bundle(
         Path(folder),
+        weights_folder=Path(folder),
         model="ease",
         onnx=onnx,
         item_ids=item_ids,

@@ -253,8 +253,7 @@ async def flip_bits(client: AsyncClient, folder: Path, flips: int) -> int:
     taken_in = 0
     for flip in range(flips):
         in_store = flip % 2 == 0
-        name = generator.choice(("manifest.json", "model.onnx", "vocabulary.json"))
-        file = (candidate if in_store else kept) / name
+        file = generator.choice(sorted((candidate if in_store else kept).iterdir()))
         with flipped(file, generator.randrange(8 * file.stat().st_size)):
             try:
                 if in_store:

@@ -6,8 +6,10 @@ from before, and its first time beside it. ``matrix_factorization`` is the graph
 
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -63,13 +65,15 @@ def factorization_cost() -> float:
         item_ids=tuple(str(row) for row in range(ITEM_COUNT)),
         state={"half_life_days": 30.0},
     )
-    model = OnnxModel(
-        to_onnx(trained),
-        name="matrix_factorization",
-        version="measured",
-        vocabulary=Vocabulary(trained.item_ids),
-        state=trained.state,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = OnnxModel(
+            to_onnx(trained, Path(folder)),
+            name="matrix_factorization",
+            version="measured",
+            vocabulary=Vocabulary(trained.item_ids),
+            state=trained.state,
+            weights_folder=Path(folder),
+        )
     generator = np.random.default_rng(0)
     rows = generator.choice(ITEM_COUNT, USERS * HISTORY, replace=False).astype(np.int64)
     weights = np.kron(np.eye(USERS), np.ones(HISTORY)).astype(np.float32)  # each user has items of their own

@@ -40,9 +40,18 @@ def graph(
     )
 
 
-def load(proto: ModelProto | bytes, run_seconds: float = 10.0) -> OnnxModel:
+def load(
+    proto: ModelProto | bytes, run_seconds: float = 10.0, weights_folder: Path | None = None
+) -> OnnxModel:
     content = proto if isinstance(proto, bytes) else proto.SerializeToString()
-    return OnnxModel(content, name="test", version="1", vocabulary=Vocabulary("abc"), run_seconds=run_seconds)
+    return OnnxModel(
+        content,
+        name="test",
+        version="1",
+        vocabulary=Vocabulary("abc"),
+        weights_folder=weights_folder,
+        run_seconds=run_seconds,
+    )
 
 
 WEIGHTS = np.array([10, 20, 30], np.float32)
@@ -226,8 +235,36 @@ def test_what_is_no_graph_that_can_run_here_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
+def test_weights_in_the_folder_are_mapped_and_outlive_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").write_bytes(WEIGHTS.tobytes())
+
+    model = load(with_external_weights("weights"), weights_folder=Path())
+
+    maps = Path("/proc/self/maps").read_text()
+    assert str(tmp_path / "weights") in maps
+    (tmp_path / "new").write_bytes(bytes(12))
+    (tmp_path / "new").replace(tmp_path / "weights")
+    assert model.run({"x": np.ones(3, np.float32)})["scores"].tolist() == [11, 21, 31]
+    (tmp_path / "weights").unlink()
+    assert model.run({"x": np.ones(3, np.float32)})["scores"].tolist() == [11, 21, 31]
+
+
+@pytest.mark.parametrize("location", ["../weights", "{folder}/weights", "linked", "short", "absent"])
+def test_weights_outside_the_folder_or_beyond_their_file_are_refused(location: str, tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "weights").write_bytes(WEIGHTS.tobytes())
+    (tmp_path / "inside" / "linked").symlink_to(tmp_path / "weights")
+    (tmp_path / "inside" / "short").write_bytes(WEIGHTS.tobytes()[:-1])
+
+    with pytest.raises(BundleRefused):
+        load(with_external_weights(location.format(folder=tmp_path)), weights_folder=tmp_path / "inside")
+
+
 @pytest.mark.parametrize("location", ["weights", "../weights", "{folder}/weights", "linked"])
-def test_weights_outside_the_graph_are_never_read(
+def test_without_a_folder_no_weights_outside_the_graph_are_read(
     location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in (tmp_path, tmp_path / "inside"):

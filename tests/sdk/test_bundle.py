@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,24 +17,33 @@ from endcap.sdk.errors import BundleRefused, InvalidInput
 
 
 GOLDEN = GoldenQuery("for-you", ("mug",), (), ("kettle", "lamp"), (0.75, 1e-05))
-FILES = ["manifest.json", "model.onnx", "vocabulary.json"]
+FILES = ["manifest.json", "model.onnx", "model.onnx.data", "vocabulary.json"]
 
 
 def write(
-    parent: Path, *, model: str = "ease", onnx: bytes = b"graph" * 20, time: int = 1_700_000_000_000
+    parent: Path,
+    *,
+    model: str = "ease",
+    onnx: bytes = b"graph" * 20,
+    weights: bytes | None = b"weights" * 10,
+    time: int = 1_700_000_000_000,
 ) -> Path:
-    return write_bundle(
-        parent,
-        model=model,
-        onnx=onnx,
-        item_ids=["mug", "kettle", "lämp"],
-        created_time=time,
-        snapshot="0123456789abcdef",
-        parameters={"regularisation": 200.0},
-        state={"decay": 0.1, "types": ["view"]},
-        metrics={"recall@20": 0.105},
-        golden_queries=[GOLDEN],
-    )
+    with TemporaryDirectory() as folder:
+        if weights is not None:
+            Path(folder, "model.onnx.data").write_bytes(weights)
+        return write_bundle(
+            parent,
+            model=model,
+            onnx=onnx,
+            item_ids=["mug", "kettle", "lämp"],
+            created_time=time,
+            snapshot="0123456789abcdef",
+            parameters={"regularisation": 200.0},
+            state={"decay": 0.1, "types": ["view"]},
+            metrics={"recall@20": 0.105},
+            golden_queries=[GOLDEN],
+            weights_folder=Path(folder),
+        )
 
 
 def test_a_bundle_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -43,6 +53,8 @@ def test_a_bundle_is_read_as_it_was_written(tmp_path: Path) -> None:
 
     assert folder == tmp_path / "ease" / bundle.manifest.version
     assert bundle.model_bytes == b"graph" * 20
+    assert bundle.weights_folder == folder
+    assert (folder / "model.onnx.data").read_bytes() == b"weights" * 10
     assert bundle.vocabulary.ids == ("mug", "kettle", "lämp")
     assert bundle.manifest.model == "ease"
     assert bundle.manifest.features_version == features.VERSION
@@ -50,7 +62,35 @@ def test_a_bundle_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert bundle.manifest.golden_queries == (GOLDEN,)
 
 
-def test_a_bundle_holds_three_files_and_no_leftovers(tmp_path: Path) -> None:
+def test_a_bundle_whose_weights_are_inside_the_graph_is_read(tmp_path: Path) -> None:
+    folder = write(tmp_path, weights=None)
+
+    bundle = Bundle.open(folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "manifest.json",
+        "model.onnx",
+        "vocabulary.json",
+    ]
+    assert bundle.weights_folder is None
+    assert bundle.size == sum(file.stat().st_size for file in folder.iterdir())
+
+
+def test_weights_that_the_manifest_does_not_name_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, weights=None)
+    (folder / "model.onnx.data").write_bytes(b"weights")
+
+    with pytest.raises(BundleRefused, match="holds exactly"):
+        Bundle.open(folder)
+
+
+def test_versions_differ_by_the_weights(tmp_path: Path) -> None:
+    versions = {write(tmp_path, weights=weights).name for weights in (None, b"one", b"two")}
+
+    assert len(versions) == 3
+
+
+def test_a_bundle_holds_four_files_and_no_leftovers(tmp_path: Path) -> None:
     folder = write(tmp_path)
 
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -178,7 +218,8 @@ def rewrite(folder: Path, **changes: Any) -> None:
         ({"files": {}}, "holds exactly"),
         ({"files": {"../secret": "0"}}, "holds exactly"),
         ({"files": ["model.onnx", "vocabulary.json"]}, "not one that Endcap writes"),
-        ({"files": {"model.onnx": None, "vocabulary.json": None}}, "was altered"),
+        ({"files": dict.fromkeys(FILES[1:])}, "was altered"),
+        ({"files": {"model.onnx": None, "vocabulary.json": None}}, "holds exactly"),
         ({"golden_queries": None}, "cannot be read"),
         ({"golden_queries": [{}]}, "cannot be read"),
         ({"golden_queries": ["text"]}, "cannot be read"),
@@ -251,8 +292,9 @@ def test_a_copy_is_the_bundle_and_no_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [symbolic_link, hard_link, pipe, directory])
-def test_links_are_not_copied(put: Callable[[Path, Path], None], tmp_path: Path) -> None:
-    file = write(tmp_path) / "model.onnx"
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data"])
+def test_links_are_not_copied(put: Callable[[Path, Path], None], name: str, tmp_path: Path) -> None:
+    file = write(tmp_path) / name
     file.rename(tmp_path / "outside")
     put(file, tmp_path / "outside")
     (tmp_path / "copy").mkdir()

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import open_database
@@ -24,12 +24,13 @@ from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle
 from endcap.server.app import Application
 from endcap.server.settings import Settings
+from endcap.trainers.weights import move_weights
 
 
 NOW = 1_700_000_000_000
 
 
-def _graph(model: str, size: int, seed: int) -> bytes:
+def _graph(model: str, size: int, seed: int) -> ModelProto:
     """Add up the rows of a matrix of similarities, weighted: what ``ease`` and ``item_knn`` expect."""
     similarities = np.random.default_rng(seed).random((size, size), np.float32)
     inputs = [
@@ -48,9 +49,7 @@ def _graph(model: str, size: int, seed: int) -> bytes:
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["profiles", size])],
         [numpy_helper.from_array(similarities, "similarities")],
     )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    content: bytes = proto.SerializeToString()
-    return content
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def _write(
@@ -62,11 +61,18 @@ def _write(
     recall: float | None = 0.1,
     rivals: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
-    onnx, vocabulary, state = _graph(model, len(item_ids), seed), Vocabulary(item_ids), {"mode": "basket"}
-    loaded = OnnxModel(onnx, name=model, version="candidate", vocabulary=vocabulary, state=state)
+    vocabulary, state = Vocabulary(item_ids), {"mode": "basket"}
+    graph = _graph(model, len(item_ids), seed)
+    parent.mkdir(parents=True, exist_ok=True)
+    move_weights(graph, parent)
+    onnx = graph.SerializeToString()
+    loaded = OnnxModel(
+        onnx, name=model, version="candidate", vocabulary=vocabulary, state=state, weights_folder=parent
+    )
     strategy = Instances(PluginHost.discover(), Generation.of([loaded])).get(model)
     return write_bundle(
         parent,
+        weights_folder=parent,
         model=model,
         onnx=onnx,
         item_ids=item_ids,
@@ -83,6 +89,8 @@ def _write(
 @pytest.fixture(scope="session")
 def make_bundle() -> Callable[..., Path]:
     """Write a bundle to ``parent/model/version``; a higher ``seed`` makes a newer one with other weights.
+
+    Those of 32 items or more lie beside the graph.
 
     ``rivals`` is the recall that others are said to have reached on the same days, by name.
     """

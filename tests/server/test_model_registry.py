@@ -105,6 +105,29 @@ async def test_a_registered_bundle_is_a_private_copy(
     assert (await _model(database)).active is None
 
 
+async def test_weights_beside_the_graph_serve_and_are_checked(
+    registry: ModelRegistry, database: Database, make_bundle: MakeBundle, kept: Path, tmp_path: Path
+) -> None:
+    """Similarities of 40 items are 6,400 bytes, which lie in a file of their own."""
+    item_ids = [f"item-{number}" for number in range(40)]
+    first, second = (make_bundle(tmp_path / "trained", item_ids, seed=seed) for seed in range(2))
+    await _serve(registry, first)
+    registered = await registry.register("default", second)
+    weights = kept / registered.path / "model.onnx.data"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    with pytest.raises(BundleRefused, match=r"model\.onnx\.data of the bundle was altered: copy"):
+        await registry.activate("default", "ease", second.name)
+
+    active = (await _model(database)).active
+    assert active is not None
+    assert active.version == first.name
+    assert len(content) == 6_400
+    assert active.size_bytes == sum(file.stat().st_size for file in first.iterdir())
+
+
 async def test_the_shops_name_does_not_lead_out_of_the_folder(
     registry: ModelRegistry, bundle: Path, kept: Path
 ) -> None:

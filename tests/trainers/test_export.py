@@ -17,8 +17,9 @@ from endcap.sdk.errors import BundleRefused, InvalidInput, NotFound
 from endcap.sdk.features import DAY
 from endcap.sdk.snapshot import Snapshot
 from endcap.trainers import ease, item_knn
-from endcap.trainers.export import check_parity, run_module, to_onnx
+from endcap.trainers.export import check_parity, export_bundle, run_module, to_onnx
 from endcap.trainers.interactions import Interactions
+from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
 from endcap.trainers.trainer import Inputs, TrainedModel
 from endcap.trainers.training import Training, find_trainer, train_bundle
 
@@ -90,14 +91,20 @@ def trained(snapshot: Snapshot) -> TrainedModel:
     return ease.trainer.train(Interactions.of_snapshot(snapshot), ease.EaseParameters(), quiet)
 
 
-@pytest.fixture(scope="module")
-def graph(trained: TrainedModel) -> bytes:
+@pytest.fixture
+def graph(trained: TrainedModel, tmp_path: Path) -> bytes:
     """Return EASE after its export."""
-    return to_onnx(trained)
+    return to_onnx(trained, tmp_path)
 
 
-def loaded(graph: bytes, trained: TrainedModel) -> OnnxModel:
-    return OnnxModel(graph, name="ease", version="1", vocabulary=Vocabulary(trained.item_ids))
+def loaded(graph: bytes, trained: TrainedModel, weights_folder: Path) -> OnnxModel:
+    return OnnxModel(
+        graph,
+        name="ease",
+        version="1",
+        vocabulary=Vocabulary(trained.item_ids),
+        weights_folder=weights_folder,
+    )
 
 
 def test_a_bundle_says_what_it_is(training: Training, snapshot: Snapshot) -> None:
@@ -142,51 +149,94 @@ def test_what_serves_ranks_as_pytorch_does(
     np.testing.assert_allclose(scores[ranking.rows], ranking.scores, rtol=1e-5)
 
 
-def test_the_graph_passes_the_parity_gate(graph: bytes, trained: TrainedModel) -> None:
-    check_parity(trained, loaded(graph, trained))
+def test_the_graph_passes_the_parity_gate(graph: bytes, trained: TrainedModel, tmp_path: Path) -> None:
+    check_parity(trained, loaded(graph, trained, tmp_path))
 
 
-def test_a_graph_with_another_weight_is_refused(graph: bytes, trained: TrainedModel) -> None:
+def test_a_graph_with_another_weight_is_refused(graph: bytes, trained: TrainedModel, tmp_path: Path) -> None:
     proto = onnx.load_from_string(graph)
     weights = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     altered = onnx.numpy_helper.to_array(weights) * np.float32(1.01)
     weights.CopyFrom(onnx.numpy_helper.from_array(altered, weights.name))
 
     with pytest.raises(BundleRefused, match="differs from PyTorch"):
-        check_parity(trained, loaded(proto.SerializeToString(), trained))
+        check_parity(trained, loaded(proto.SerializeToString(), trained, tmp_path))
 
 
-def test_a_graph_with_scores_of_another_shape_is_refused(graph: bytes, trained: TrainedModel) -> None:
+def test_a_graph_with_scores_of_another_shape_is_refused(
+    graph: bytes, trained: TrainedModel, tmp_path: Path
+) -> None:
     class Narrow(torch.nn.Module):
         def forward(self, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
             return weights
 
     with pytest.raises(BundleRefused, match="scores of shape"):
-        check_parity(replace(trained, module=Narrow()), loaded(graph, trained))
+        check_parity(replace(trained, module=Narrow()), loaded(graph, trained, tmp_path))
 
 
-def test_weights_beyond_one_file_are_refused_before_the_export(trained: TrainedModel) -> None:
+def test_equal_trainings_give_equal_bytes_with_the_weights_beside_the_graph(
+    host: PluginHost, tmp_path: Path
+) -> None:
+    """Similarities of 40 items are 6,400 bytes, more than stay inside the graph."""
+    similarities = np.random.default_rng(0).random((40, 40), np.float32)
+    trained = TrainedModel(
+        module=ease.EaseNetwork(similarities).eval(),
+        axes=PROFILE_AXES,
+        sample_inputs=lambda generator, length: sample_profiles(generator, length, 40),
+        item_ids=tuple(f"item{number}" for number in range(40)),
+    )
+
+    first, second = (
+        export_bundle(
+            trained,
+            tmp_path / name,
+            name="ease",
+            parameters=ease.EaseParameters(),
+            snapshot="0123456789abcdef",
+            created_time=NOW,
+            metrics={},
+            compared={},
+            host=host,
+        )
+        for name in ("first", "second")
+    )
+
+    assert [path.name for path in (tmp_path / "first").iterdir()] == ["ease"]
+    assert first.relative_to(tmp_path / "first") == second.relative_to(tmp_path / "second")
+    contents = {path.name: path.read_bytes() for path in first.iterdir()}
+    assert contents == {path.name: path.read_bytes() for path in second.iterdir()}
+    assert contents["model.onnx.data"] == similarities.tobytes()
+    assert similarities.tobytes() not in contents["model.onnx"]
+    profile: Inputs = {"rows": np.array([7]), "weights": np.ones((1, 1), np.float32)}
+    assert load_bundle(first, host).run(profile)["scores"].tolist() == [similarities[7].tolist()]
+
+
+def test_weights_beyond_a_bundle_are_refused_before_the_export(trained: TrainedModel, tmp_path: Path) -> None:
     module = torch.nn.Module()
-    module.register_buffer("weights", torch.empty(600_000_000, device="meta"))
+    module.register_buffer("weights", torch.empty(5_000_000_000, device="meta"))
 
-    with pytest.raises(InvalidInput, match=r"2\.2 GiB of weights"):
-        to_onnx(replace(trained, module=module))
+    with pytest.raises(InvalidInput, match=r"18\.6 GiB of weights, and a bundle holds at most 16"):
+        to_onnx(replace(trained, module=module), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_exporter_is_silent(trained: TrainedModel, capfd: pytest.CaptureFixture[str]) -> None:
-    to_onnx(trained)
+def test_the_exporter_is_silent(
+    trained: TrainedModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    to_onnx(trained, tmp_path)
 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_sparse_matrix_survives_the_export() -> None:
+def test_a_sparse_matrix_survives_the_export(tmp_path: Path) -> None:
     """Fifty items in one long sequence: no item has more than 22 neighbours, so lists are kept."""
     interactions = Interactions.of_columns(
         ["ann"] * 50, [f"item{step:02}" for step in range(50)], ["view"] * 50, range(50), as_of=50
     )
     trained = item_knn.trainer.train(interactions, item_knn.ItemKnnParameters(), quiet)
 
-    check_parity(trained, loaded(to_onnx(trained), trained))
+    check_parity(trained, loaded(to_onnx(trained, tmp_path), trained, tmp_path))
 
     assert any("neighbours" in name for name in trained.module.state_dict())
 

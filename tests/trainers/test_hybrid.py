@@ -1,4 +1,5 @@
 from math import log2
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,17 +126,18 @@ def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
     assert metrics["validation_ndcg@20_item_knn"] > metrics["validation_ndcg@20_popular_week"]
 
 
-def test_the_graph_gives_what_pytorch_gives() -> None:
+def test_the_graph_gives_what_pytorch_gives(tmp_path: Path) -> None:
     trained = trainer.train(
         two_tastes_then_more(), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
     )
 
     model = OnnxModel(
-        to_onnx(trained),
+        to_onnx(trained, tmp_path),
         name="hybrid",
         version="candidate",
         vocabulary=Vocabulary(trained.item_ids),
         state=trained.state,
+        weights_folder=tmp_path,
     )
 
     check_parity(trained, model)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,15 +215,16 @@ def test_equal_seeds_give_equal_factors() -> None:
     assert not torch.equal(first, other)
 
 
-def test_the_graph_gives_what_pytorch_gives() -> None:
+def test_the_graph_gives_what_pytorch_gives(tmp_path: Path) -> None:
     trained = trainer.train(two_tastes(), SMALL, quiet)
 
     model = OnnxModel(
-        to_onnx(trained),
+        to_onnx(trained, tmp_path),
         name="matrix_factorization",
         version="candidate",
         vocabulary=Vocabulary(trained.item_ids),
         state=trained.state,
+        weights_folder=tmp_path,
     )
 
     check_parity(trained, model)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -45,8 +46,10 @@ class _Input:
 class OnnxModel:
     """An ONNX graph with its vocabulary. Safe to call from several threads.
 
-    The graph comes as bytes, never as a path, so that it cannot read other files; it runs on the CPU,
-    with the operators that onnxruntime itself brings.
+    The graph comes as bytes, never as a path, and may refer to weights in one folder, so that it cannot read
+    other files; it runs on the CPU, with the operators that onnxruntime itself brings. Weights in the folder
+    are mapped, which takes milliseconds and no memory of the process's own; weights in the graph are copied,
+    and no other Python thread runs meanwhile.
     """
 
     def __init__(
@@ -57,17 +60,19 @@ class OnnxModel:
         version: str,
         vocabulary: Vocabulary,
         state: Mapping[str, Any] = MappingProxyType({}),
+        weights_folder: Path | None = None,
         threads: int = 1,
         run_seconds: float = 10.0,
     ) -> None:
         """Load a graph.
 
         Args:
-            model_bytes: The graph with its weights.
+            model_bytes: The graph.
             name: The model's name in its shop.
             version: The bundle's version.
             vocabulary: The item ids behind the graph's rows.
             state: Values that the trainer recorded for the strategy.
+            weights_folder: The folder of the weights outside the graph; None if there are none.
             threads: Threads that one run may use.
             run_seconds: Time that one run may take.
 
@@ -82,7 +87,7 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(
                 model_bytes,
-                _session_options(threads),
+                _session_options(threads, weights_folder),
                 providers=["CPUExecutionProvider"],
                 enable_fallback=False,
             )
@@ -104,6 +109,7 @@ class OnnxModel:
             version=bundle.manifest.version,
             vocabulary=bundle.vocabulary,
             state=bundle.manifest.state,
+            weights_folder=bundle.weights_folder,
             threads=threads,
             run_seconds=run_seconds,
         )
@@ -166,7 +172,7 @@ class OnnxModel:
             )
 
 
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
+def _session_options(threads: int, weights_folder: Path | None) -> onnxruntime.SessionOptions:
     limit_memory()
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.use_env_allocators", "1")
@@ -176,8 +182,9 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     # Waiting threads sleep, for the event loop and other models need the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Weights outside the graph are looked for in a folder that cannot exist.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    # The runtime follows no name or link out of this folder; without weights it is one that cannot exist.
+    folder = os.devnull if weights_folder is None else str(weights_folder.absolute())
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return options
 
 

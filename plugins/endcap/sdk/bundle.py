@@ -3,19 +3,24 @@
 ::
 
     manifest.json      what the bundle is and the SHA-256 of every other file; written last
-    model.onnx         the graph with its weights
+    model.onnx         the graph
+    model.onnx.data    its large weights, if it has any, as ONNX external data; memory maps them
     vocabulary.json    the item ids behind the model's rows, a JSON array
 
-A bundle is read whole or refused. Nothing in it is ever unpickled, and no name or link leads out of it.
+Every byte of a bundle is checked, or the bundle is refused. Nothing in it is ever unpickled, and no name or
+link leads out of it.
 """
 
 import hashlib
 import json
 import os
 import re
+import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -29,12 +34,16 @@ from endcap.sdk.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 MODEL = "model.onnx"
+WEIGHTS = "model.onnx.data"
 VOCABULARY = "vocabulary.json"
 MANIFEST = "manifest.json"
-MAX_BYTES: Mapping[str, int] = MappingProxyType({MODEL: 2**31, VOCABULARY: 2**28, MANIFEST: 2**26})
+MAX_BYTES: Mapping[str, int] = MappingProxyType(
+    {MODEL: 2**31, WEIGHTS: 2**34, VOCABULARY: 2**28, MANIFEST: 2**26}
+)
 """The most bytes that a file of a bundle may have; a larger one is refused before it is read."""
 
 _FILES = {MODEL, VOCABULARY}
+_COPIED_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _VERSION = re.compile(r"[0-9]{14}-[0-9a-f]{16}")
 
@@ -141,6 +150,10 @@ class Bundle:
     model_bytes: bytes
     """``model.onnx`` as it was when its checksum was taken, so that later changes on disk do not matter."""
 
+    weights_folder: Path | None
+    """The folder of the large weights; None where all weights are inside the graph. The runtime maps their
+    file, which may be replaced or deleted later, and must not be written to."""
+
     checksum: str
     """SHA-256 of the manifest, in hexadecimal, which holds those of all other files."""
 
@@ -164,22 +177,30 @@ class Bundle:
                 f"the bundle was trained with features version {manifest.features_version}, this release"
                 f" computes {features.VERSION}: train it again"
             )
-        found = {path.name for path in islice(folder.iterdir(), len(_FILES) + 2)}
-        if manifest.files.keys() != _FILES or found != {MANIFEST, *_FILES}:
+        found = {path.name for path in islice(folder.iterdir(), len(MAX_BYTES) + 1)}
+        if manifest.files.keys() - {WEIGHTS} != _FILES or found != {MANIFEST, *manifest.files}:
             raise BundleRefused(
-                f"a bundle holds exactly {', '.join(sorted(_FILES))} and its manifest: copy the bundle again"
+                f"a bundle holds exactly {', '.join(sorted(_FILES))}, its manifest and the weights that the"
+                " manifest names: copy the bundle again"
             )
-        contents = {name: _read(folder, name) for name in manifest.files}
+        contents = {name: _read(folder, name) for name in _FILES}
+        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        size = len(written) + sum(map(len, contents.values()))
+        if WEIGHTS in manifest.files:
+            with _open(folder, WEIGHTS) as stream:
+                checksums[WEIGHTS] = hashlib.file_digest(stream, "sha256").hexdigest()
+                size += stream.tell()
         for name, checksum in manifest.files.items():
-            if hashlib.sha256(contents[name]).hexdigest() != checksum:
+            if checksums[name] != checksum:
                 raise BundleRefused(f"{name} of the bundle was altered: copy the bundle again")
         return cls(
             folder,
             manifest,
             _vocabulary(contents[VOCABULARY]),
             model_bytes=contents[MODEL],
+            weights_folder=folder if WEIGHTS in manifest.files else None,
             checksum=hashlib.sha256(written).hexdigest(),
-            size=len(written) + sum(map(len, contents.values())),
+            size=size,
         )
 
 
@@ -196,13 +217,14 @@ def write_bundle(
     metrics: Mapping[str, float],
     golden_queries: Sequence[GoldenQuery],
     compared: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    weights_folder: Path | None = None,
 ) -> Path:
     """Write a bundle to ``parent/model/version``; it appears whole or not at all.
 
     Args:
         parent: The folder of all bundles.
         model: The model's name.
-        onnx: The graph with its weights.
+        onnx: The graph, with those weights that are not in ``weights_folder``.
         item_ids: The ids behind the model's rows.
         created_time: Unix milliseconds.
         snapshot: Fingerprint of the snapshot.
@@ -211,6 +233,7 @@ def write_bundle(
         metrics: What evaluation measured.
         golden_queries: Queries with their expected answers.
         compared: Results of other models on the same days, by name.
+        weights_folder: A folder whose file ``WEIGHTS``, if there is one, is moved into the bundle.
 
     Returns:
         The bundle's folder.
@@ -222,6 +245,9 @@ def write_bundle(
         raise InvalidInput(f"{model!r} cannot name a model: use lower-case letters, digits and _")
     contents = {MODEL: onnx, VOCABULARY: json.dumps(list(item_ids), ensure_ascii=False).encode()}
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    if weights_folder is not None and (weights_folder / WEIGHTS).exists():
+        with (weights_folder / WEIGHTS).open("rb") as stream:
+            files[WEIGHTS] = hashlib.file_digest(stream, "sha256").hexdigest()
     manifest = BundleManifest(
         format_version=FORMAT_VERSION,
         features_version=features.VERSION,
@@ -242,6 +268,8 @@ def write_bundle(
     with publish(folder) as staging:
         for name, content in contents.items():
             (staging / name).write_bytes(content)
+        if weights_folder is not None and WEIGHTS in files:
+            shutil.move(weights_folder / WEIGHTS, staging / WEIGHTS)
         (staging / MANIFEST).write_text(_json({**values, "version": version}), encoding="utf-8")
     return folder
 
@@ -254,11 +282,12 @@ def copy_bundle(source: Path, target: Path) -> None:
     Raises:
         BundleRefused: A file is missing, too large, or a link.
     """
-    for name in (MODEL, VOCABULARY, MANIFEST):
-        with (target / name).open("xb") as stream:
-            stream.write(_read(source, name))
-            stream.flush()
-            os.fsync(stream.fileno())
+    weights = (WEIGHTS,) if os.path.lexists(source / WEIGHTS) else ()
+    for name in (MODEL, *weights, VOCABULARY, MANIFEST):
+        with _open(source, name) as original, (target / name).open("xb") as copy:
+            shutil.copyfileobj(original, copy, _COPIED_BYTES)
+            copy.flush()
+            os.fsync(copy.fileno())
 
 
 def _json(values: Mapping[str, Any]) -> str:
@@ -292,7 +321,13 @@ def _is_name(model: object) -> bool:
 
 
 def _read(folder: Path, name: str) -> bytes:
-    """Read a plain file of the bundle; refuse links, which could lead out of it."""
+    with _open(folder, name) as stream:
+        return stream.read()
+
+
+@contextmanager
+def _open(folder: Path, name: str) -> Iterator[BufferedReader]:
+    """Open a plain file of the bundle; refuse links, which could lead out of it."""
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -306,7 +341,7 @@ def _read(folder: Path, name: str) -> bytes:
                 f"{name} of the bundle is larger than {MAX_BYTES[name]:,} bytes: train a smaller one"
             )
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
+            yield stream
     finally:
         os.close(descriptor)
 

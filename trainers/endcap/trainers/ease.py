@@ -22,7 +22,7 @@ from endcap.trainers.trainer import Inputs, Progress, TrainedModel
 
 
 MAXIMUM_ITEMS = 20_000
-"""A matrix of more items would not fit into an ONNX file, which protobuf keeps below 2 GiB."""
+"""The matrix of more items takes more than 3.2 GB in training, and its inverse as much again."""
 
 
 @dataclass(frozen=True)

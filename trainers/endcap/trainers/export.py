@@ -5,6 +5,7 @@ serves, and refuses the graph unless both give the same numbers.
 """
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +22,11 @@ from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Vocabulary
-from endcap.sdk.bundle import write_bundle
+from endcap.sdk.bundle import MAX_BYTES, WEIGHTS, write_bundle
 from endcap.sdk.errors import BundleRefused, EndcapError, InvalidInput
 from endcap.trainers.trainer import Inputs, TrainedModel
+from endcap.trainers.weights import move_weights
 
-
-MAXIMUM_BYTES = 2**31 - 2**24
-"""Protobuf holds 2 GiB; the rest is for the graph itself."""
 
 RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-6
@@ -37,18 +36,22 @@ LENGTHS = (1, 2, 7, 40)
 """The lengths of the free dimensions that the gate tries."""
 
 
-def to_onnx(trained: TrainedModel) -> bytes:
-    """Return the module as an ONNX graph with its weights.
+def to_onnx(trained: TrainedModel, weights_folder: Path) -> bytes:
+    """Return the module as an ONNX graph.
+
+    Args:
+        trained: The model to export.
+        weights_folder: Where the large weights are written, as ``WEIGHTS``.
 
     Raises:
-        InvalidInput: The weights are too large for one file.
+        InvalidInput: The weights are larger than a bundle may hold.
     """
     tensors = trained.module.state_dict().values()
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    if size > MAXIMUM_BYTES:
+    if size > MAX_BYTES[WEIGHTS]:
         raise InvalidInput(
-            f"the model has {size / 2**30:.1f} GiB of weights, and an ONNX file holds less than 2: train a"
-            " smaller one"
+            f"the model has {size / 2**30:.1f} GiB of weights, and a bundle holds at most"
+            f" {MAX_BYTES[WEIGHTS] / 2**30:.0f}: train a smaller one"
         )
     example = _tensors(trained.sample_inputs(np.random.default_rng(0), 3))
     shapes = {
@@ -68,7 +71,9 @@ def to_onnx(trained: TrainedModel) -> bytes:
         )
     if program is None:
         raise EndcapError("PyTorch's exporter returned nothing: install the release that Endcap names")
-    content: bytes = program.model_proto.SerializeToString()
+    model = program.model_proto
+    move_weights(model, weights_folder)
+    content: bytes = model.SerializeToString()
     return content
 
 
@@ -130,26 +135,38 @@ def export_bundle(
 
     Raises:
         BundleRefused: The outputs of the graph differ from PyTorch's.
-        InvalidInput: The weights are too large for one file.
+        InvalidInput: The weights are larger than a bundle may hold.
     """
-    onnx = to_onnx(trained)
     vocabulary = Vocabulary(trained.item_ids)
-    model = OnnxModel(onnx, name=name, version="candidate", vocabulary=vocabulary, state=trained.state)
-    check_parity(trained, model)
-    strategy = Instances(host, Generation.of([model])).get(name)
-    return write_bundle(
-        parent,
-        model=name,
-        onnx=onnx,
-        item_ids=trained.item_ids,
-        created_time=created_time,
-        snapshot=snapshot,
-        parameters=asdict(parameters),
-        state=trained.state,
-        metrics={**trained.metrics, **metrics},
-        golden_queries=make_golden_queries(strategy, vocabulary),
-        compared=compared,
-    )
+    parent.mkdir(parents=True, exist_ok=True)
+    # On the disk of the bundles, so that the weights are moved there, not copied.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=parent) as folder:
+        weights_folder = Path(folder)
+        onnx = to_onnx(trained, weights_folder)
+        model = OnnxModel(
+            onnx,
+            name=name,
+            version="candidate",
+            vocabulary=vocabulary,
+            state=trained.state,
+            weights_folder=weights_folder,
+        )
+        check_parity(trained, model)
+        strategy = Instances(host, Generation.of([model])).get(name)
+        return write_bundle(
+            parent,
+            model=name,
+            onnx=onnx,
+            item_ids=trained.item_ids,
+            created_time=created_time,
+            snapshot=snapshot,
+            parameters=asdict(parameters),
+            state=trained.state,
+            metrics={**trained.metrics, **metrics},
+            golden_queries=make_golden_queries(strategy, vocabulary),
+            compared=compared,
+            weights_folder=weights_folder,
+        )
 
 
 @contextmanager

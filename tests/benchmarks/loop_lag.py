@@ -44,6 +44,7 @@ from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task, Vocabulary
 from endcap.sdk.bundle import write_bundle
+from endcap.sdk.profiles import PROFILE_INPUTS, profile_scores
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.v1.model_service_pb2 import ActivateBundleRequest, RegisterBundleRequest
@@ -155,7 +156,16 @@ def write_model(folder: str, item_count: int) -> None:
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx, vocabulary = made.SerializeToString(), Vocabulary(item_ids)
-    model = OnnxModel(onnx, name="ease", version="candidate", vocabulary=vocabulary, state={"mode": "basket"})
+    outputs = profile_scores(size)
+    model = OnnxModel(
+        onnx,
+        name="ease",
+        version="candidate",
+        vocabulary=vocabulary,
+        inputs=PROFILE_INPUTS,
+        outputs=outputs,
+        state={"mode": "basket"},
+    )
     strategy = Instances(PluginHost.discover(), Generation.of([model])).get("ease")
     write_bundle(
         Path(folder),
@@ -167,6 +177,8 @@ def write_model(folder: str, item_count: int) -> None:
         parameters={},
         state={"mode": "basket"},
         metrics={},
+        inputs=PROFILE_INPUTS,
+        outputs=outputs,
         golden_queries=make_golden_queries(strategy, vocabulary),
     )
 

@@ -13,7 +13,7 @@ from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import Vocabulary
+from endcap.sdk import Role, TensorSpec, Vocabulary
 from endcap.sdk.bundle import Bundle, write_bundle
 from endcap.sdk.errors import BundleRefused
 from endcap.sdk.features import AGE_BUCKETS
@@ -22,6 +22,14 @@ from endcap.sdk.features import AGE_BUCKETS
 FLIPS = 1_000
 FILES = ("manifest.json", "model.onnx", "vocabulary.json")
 HOST = PluginHost.discover()
+INPUTS = {"users_by_age": TensorSpec((AGE_BUCKETS, "items"), "float32", Role.VALUES)}
+OUTPUTS = {"scores": TensorSpec(("items",), "float32", Role.VALUES)}
+
+
+def load(content: bytes, vocabulary: Vocabulary) -> OnnxModel:
+    return OnnxModel(
+        content, name="popular", version="1", vocabulary=vocabulary, inputs=INPUTS, outputs=OUTPUTS
+    )
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def bundle(tmp_path: Path) -> Path:
         graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
     ).SerializeToString()
     item_ids = [f"item-{number}" for number in range(40)]
-    model = OnnxModel(onnx, name="popular", version="candidate", vocabulary=Vocabulary(item_ids))
+    model = load(onnx, Vocabulary(item_ids))
     strategy = Instances(HOST, Generation.of([model])).get("popular")
     return write_bundle(
         tmp_path,
@@ -51,6 +59,8 @@ def bundle(tmp_path: Path) -> Path:
         parameters={"window_days": 30.0},
         state={},
         metrics={"recall@20": 0.1},
+        inputs=INPUTS,
+        outputs=OUTPUTS,
         golden_queries=make_golden_queries(strategy, model.vocabulary),
     )
 
@@ -99,8 +109,7 @@ def test_the_runtime_alone_would_load_many_of_them(bundle: Path) -> None:
             continue
         content = (bundle / name).read_bytes()
         try:
-            model = OnnxModel(content, name="popular", version="flipped", vocabulary=vocabulary)
-            scores = model.run(users)["scores"]
+            scores = load(content, vocabulary).run(users)["scores"]
         except Exception:  # noqa: BLE001, S112 - whatever it refuses is not of interest here
             continue
         loaded += 1

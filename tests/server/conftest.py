@@ -22,6 +22,7 @@ from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle
+from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 
@@ -63,7 +64,18 @@ def _write(
     rivals: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
     onnx, vocabulary, state = _graph(model, len(item_ids), seed), Vocabulary(item_ids), {"mode": "basket"}
-    loaded = OnnxModel(onnx, name=model, version="candidate", vocabulary=vocabulary, state=state)
+    inputs, outputs = dict(PROFILE_INPUTS), profile_scores(len(item_ids))
+    if model == "item_knn":
+        inputs["directional"] = PROFILE_OPTION
+    loaded = OnnxModel(
+        onnx,
+        name=model,
+        version="candidate",
+        vocabulary=vocabulary,
+        inputs=inputs,
+        outputs=outputs,
+        state=state,
+    )
     strategy = Instances(PluginHost.discover(), Generation.of([loaded])).get(model)
     return write_bundle(
         parent,
@@ -75,6 +87,8 @@ def _write(
         parameters={},
         state=state,
         metrics={} if recall is None else {"recall@20": recall},
+        inputs=inputs,
+        outputs=outputs,
         golden_queries=make_golden_queries(strategy, vocabulary),
         compared={name: {"recall@20": reached} for name, reached in rivals.items()},
     )

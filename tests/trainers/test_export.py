@@ -11,15 +11,16 @@ from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import NO_ROWS, Eligibility, EventColumns, ItemColumns, Query, Task, Vocabulary
+from endcap.sdk import NO_ROWS, Eligibility, EventColumns, ItemColumns, Query, Task, Tensors, Vocabulary
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import BundleRefused, InvalidInput, NotFound
 from endcap.sdk.features import DAY
 from endcap.sdk.snapshot import Snapshot
 from endcap.trainers import ease, item_knn
-from endcap.trainers.export import check_parity, run_module, to_onnx
+from endcap.trainers.export import to_onnx
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.trainer import Inputs, TrainedModel
+from endcap.trainers.parity import check_parity, run_module
+from endcap.trainers.trainer import TrainedModel
 from endcap.trainers.training import Training, find_trainer, train_bundle
 
 
@@ -97,7 +98,14 @@ def graph(trained: TrainedModel) -> bytes:
 
 
 def loaded(graph: bytes, trained: TrainedModel) -> OnnxModel:
-    return OnnxModel(graph, name="ease", version="1", vocabulary=Vocabulary(trained.item_ids))
+    return OnnxModel(
+        graph,
+        name="ease",
+        version="1",
+        vocabulary=Vocabulary(trained.item_ids),
+        inputs=trained.inputs,
+        outputs=trained.outputs,
+    )
 
 
 def test_a_bundle_says_what_it_is(training: Training, snapshot: Snapshot) -> None:
@@ -130,14 +138,14 @@ def test_what_serves_ranks_as_pytorch_does(
 
     vocabulary = Vocabulary(trained.item_ids)
     rows = vocabulary.rows(view.vocabulary.ids[row] for row in np.unique(history.rows)).astype(np.int64)
-    profile: Inputs = {"rows": rows, "weights": np.ones((1, len(rows)), np.float32)}
+    profile: Tensors = {"rows": rows, "weights": np.ones((1, len(rows)), np.float32)}
     in_model = vocabulary.rows(view.vocabulary.ids)
     inputs = {
         "popular": {"users_by_age": view.weighted_users_by_age()[:, np.argsort(in_model)]},
         "item_knn": {**profile, "directional": np.array([False])},
         "ease": profile,
     }[name]
-    scores = run_module(trained, inputs).reshape(-1)[in_model]
+    scores = run_module(trained, inputs)["scores"].reshape(-1)[in_model]
     np.testing.assert_allclose(ranking.scores, np.sort(scores)[::-1][:5], rtol=1e-5)
     np.testing.assert_allclose(scores[ranking.rows], ranking.scores, rtol=1e-5)
 

@@ -8,7 +8,7 @@ from endcap.runtime.onnx_model import OnnxModel
 from endcap.sdk import Vocabulary
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.sdk.features import DAY
-from endcap.trainers.export import check_parity, to_onnx
+from endcap.trainers.export import to_onnx
 from endcap.trainers.hybrid import (
     GRID,
     UNRANKED,
@@ -19,6 +19,7 @@ from endcap.trainers.hybrid import (
     trainer,
 )
 from endcap.trainers.interactions import Interactions
+from endcap.trainers.parity import check_parity
 
 
 AS_OF = 1000 * DAY
@@ -135,6 +136,8 @@ def test_the_graph_gives_what_pytorch_gives() -> None:
         name="hybrid",
         version="candidate",
         vocabulary=Vocabulary(trained.item_ids),
+        inputs=trained.inputs,
+        outputs=trained.outputs,
         state=trained.state,
     )
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.sdk import Vocabulary
 from endcap.sdk.features import DAY
-from endcap.trainers.export import check_parity, to_onnx
+from endcap.trainers.export import to_onnx
 from endcap.trainers.interactions import Interactions
 from endcap.trainers.matrix_factorization import (
     MatrixFactorizationNetwork,
@@ -21,6 +21,7 @@ from endcap.trainers.matrix_factorization import (
     recencies,
     trainer,
 )
+from endcap.trainers.parity import check_parity
 
 
 SMALL = MatrixFactorizationParameters(embedding_size=2, regularization=0.1, half_life_days=0)
@@ -222,6 +223,8 @@ def test_the_graph_gives_what_pytorch_gives() -> None:
         name="matrix_factorization",
         version="candidate",
         vocabulary=Vocabulary(trained.item_ids),
+        inputs=trained.inputs,
+        outputs=trained.outputs,
         state=trained.state,
     )
 

@@ -23,11 +23,12 @@ from typing import Any, Self
 
 from endcap.sdk import features
 from endcap.sdk.errors import BundleRefused, InvalidInput
+from endcap.sdk.model import TensorSpec
 from endcap.sdk.publish import publish
 from endcap.sdk.vocabulary import Vocabulary
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL = "model.onnx"
 VOCABULARY = "vocabulary.json"
 MANIFEST = "manifest.json"
@@ -37,6 +38,16 @@ MAX_BYTES: Mapping[str, int] = MappingProxyType({MODEL: 2**31, VOCABULARY: 2**28
 _FILES = {MODEL, VOCABULARY}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _VERSION = re.compile(r"[0-9]{14}-[0-9a-f]{16}")
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    InvalidInput,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""The errors that values of the wrong form lead to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,12 @@ class BundleManifest:
     metrics: Mapping[str, float]
     """The metrics of the evaluation, by name, such as ``recall@20``."""
 
+    inputs: Mapping[str, TensorSpec]
+    """The inputs of the graph, by name."""
+
+    outputs: Mapping[str, TensorSpec]
+    """The outputs of the graph, by name."""
+
     golden_queries: tuple[GoldenQuery, ...]
 
     files: Mapping[str, str]
@@ -120,8 +137,9 @@ class BundleManifest:
                 )
             altered = text != _json(values) or values["version"] != _version(values)
             golden = tuple(GoldenQuery.from_json(query) for query in values.pop("golden_queries"))
-            manifest = cls(golden_queries=golden, **values)
-        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            inputs, outputs = (_specs(values.pop(tensors)) for tensors in ("inputs", "outputs"))
+            manifest = cls(golden_queries=golden, inputs=inputs, outputs=outputs, **values)
+        except _UNREADABLE as error:
             raise BundleRefused("the bundle's manifest cannot be read: copy the bundle again") from error
         if altered:
             raise BundleRefused("the bundle's manifest was altered: copy the bundle again")
@@ -194,6 +212,8 @@ def write_bundle(
     parameters: Mapping[str, Any],
     state: Mapping[str, Any],
     metrics: Mapping[str, float],
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
     golden_queries: Sequence[GoldenQuery],
     compared: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> Path:
@@ -209,6 +229,8 @@ def write_bundle(
         parameters: The trainer's parameters.
         state: What the strategy needs beside the graph.
         metrics: What evaluation measured.
+        inputs: The inputs of the graph, by name.
+        outputs: The outputs of the graph, by name.
         golden_queries: Queries with their expected answers.
         compared: Results of other models on the same days, by name.
 
@@ -232,6 +254,8 @@ def write_bundle(
         parameters=parameters,
         state=state,
         metrics=metrics,
+        inputs=dict(inputs),
+        outputs=dict(outputs),
         golden_queries=tuple(golden_queries),
         files=files,
         compared={name: dict(measured) for name, measured in compared.items()},
@@ -281,6 +305,10 @@ def _is_sound(manifest: BundleManifest) -> bool:
         and isinstance(manifest.compared, dict)
         and all(map(_is_measured, (manifest.metrics, *manifest.compared.values())))
     )
+
+
+def _specs(values: Mapping[str, Mapping[str, Any]]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec.from_json(spec) for name, spec in values.items()}
 
 
 def _is_measured(metrics: object) -> bool:

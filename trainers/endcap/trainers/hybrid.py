@@ -28,13 +28,24 @@ from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.evaluation.splits import by_time, leave_one_out
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import Eligibility, Model, Query, Scores, Task, Tensors, Vocabulary, parameter
+from endcap.sdk import (
+    Eligibility,
+    Model,
+    Query,
+    Role,
+    Scores,
+    Task,
+    Tensors,
+    TensorSpec,
+    Vocabulary,
+    parameter,
+)
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY
 from endcap.sdk.parameters import read_parameters
-from endcap.trainers.export import run_module
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.parity import run_module
+from endcap.trainers.trainer import Progress, TrainedModel
 from endcap.trainers.training import find_trainer, trainer_names
 
 
@@ -94,9 +105,19 @@ class UnexportedModel:
         """The state that the trainer recorded."""
         return self.trained.state
 
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """The arguments of the module."""
+        return self.trained.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """The tensors that the module returns."""
+        return self.trained.outputs
+
     def run(self, inputs: Tensors) -> Tensors:
         """Run the module."""
-        return {self.trained.output: run_module(self.trained, dict(inputs))}
+        return run_module(self.trained, inputs)
 
 
 class HybridTrainer:
@@ -134,14 +155,10 @@ class HybridTrainer:
         progress(1.0, "done")
         blended = np.tensordot(np.array(weights, np.float32), z_scores, axes=1)
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            shape = (len(names), length, length + 1)
-            return {"z_scores": generator.standard_normal(shape, np.float32)}
-
         return TrainedModel(
             module=HybridNetwork(weights).eval(),
-            axes={"z_scores": (None, "queries", "items")},
-            sample_inputs=sample_inputs,
+            inputs={"z_scores": TensorSpec((len(names), "queries", "items"), "float32", Role.VALUES)},
+            outputs={"scores": TensorSpec(("queries", "items"), "float32", Role.VALUES)},
             item_ids=interactions.item_ids,
             state={"weights": dict(zip(names, weights, strict=True))},
             metrics={

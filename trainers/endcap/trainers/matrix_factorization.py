@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from endcap.sdk import parameter
 from endcap.sdk.features import age_decay
+from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 FOLD_IN_STEPS = 12
@@ -140,14 +140,10 @@ class MatrixFactorizationTrainer:
             items = _learn_to_rank(items, recency, parameters, progress)
         progress(1.0, "done")
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            similar = generator.random(length) < 0.5
-            return {**sample_profiles(generator, length, len(items)), "similar": similar}
-
         return TrainedModel(
             module=MatrixFactorizationNetwork(items, parameters.regularization, parameters.confidence).eval(),
-            axes={**PROFILE_AXES, "similar": ("profiles",)},
-            sample_inputs=sample_inputs,
+            inputs={**PROFILE_INPUTS, "similar": PROFILE_OPTION},
+            outputs=profile_scores(len(items)),
             item_ids=interactions.item_ids,
             state={"half_life_days": parameters.half_life_days},
         )

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from endcap.runtime.onnx_model import OnnxModel
-from endcap.sdk import Role, Tensors, TensorSpec
+from endcap.sdk import Model, Role, Tensors, TensorSpec
 from endcap.sdk.errors import BundleRefused, EndcapError
 from endcap.trainers.trainer import TrainedModel
 
@@ -34,7 +33,7 @@ TIE = 1e-5
 """Scores that differ by less, in the same units, may change places among the ``HEAD`` best."""
 
 
-def check_parity(trained: TrainedModel, model: OnnxModel) -> None:
+def check_parity(trained: TrainedModel, model: Model) -> None:
     """Refuse a graph whose outputs differ from the module's.
 
     Raises:
@@ -117,7 +116,7 @@ def _some(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.
     return np.asarray(generator.random(shape) < generator.choice([0, 0.3, 1], a_row, p=[0.4, 0.4, 0.2]))
 
 
-def _flaw(trained: TrainedModel, model: OnnxModel, inputs: Tensors) -> str:
+def _flaw(trained: TrainedModel, model: Model, inputs: Tensors) -> str:
     """Say how the graph falls short of the module, or nothing."""
     try:
         expected = run_module(trained, inputs)

@@ -16,7 +16,7 @@ from endcap.sdk.bundle import MAX_BYTES, Bundle, BundleManifest, GoldenQuery, co
 from endcap.sdk.errors import BundleRefused, InvalidInput
 
 
-GOLDEN = GoldenQuery("for-you", ("mug",), (), ("kettle", "lamp"), (0.75, 1e-05))
+GOLDEN = GoldenQuery("for-you", ("mug",), (), ("kettle", "lamp"), (0.75, 1e-05), text="tea")
 INPUTS = {
     "rows": TensorSpec(("queries", 50), "int64", Role.ITEMS, padding=True),
     "types": TensorSpec(("queries", 50), "int32", Role.CODES, size=4),
@@ -41,6 +41,7 @@ def write(
         inputs=INPUTS,
         outputs=OUTPUTS,
         golden_queries=[GOLDEN],
+        golden_titles={"mug": "Blue mug"},
     )
 
 
@@ -57,6 +58,7 @@ def test_a_bundle_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert bundle.manifest.state == {"decay": 0.1, "types": ["view"]}
     assert (bundle.manifest.inputs, bundle.manifest.outputs) == (INPUTS, OUTPUTS)
     assert bundle.manifest.golden_queries == (GOLDEN,)
+    assert bundle.manifest.golden_titles == {"mug": "Blue mug"}
 
 
 def test_a_bundle_holds_three_files_and_no_leftovers(tmp_path: Path) -> None:
@@ -189,6 +191,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
         ({"files": ["model.onnx", "vocabulary.json"]}, "not one that Endcap writes"),
         ({"files": {"model.onnx": None, "vocabulary.json": None}}, "was altered"),
         ({"golden_queries": None}, "cannot be read"),
+        ({"golden_titles": {"mug": 7}}, "not one that Endcap writes"),
         ({"golden_queries": [{}]}, "cannot be read"),
         ({"golden_queries": ["text"]}, "cannot be read"),
         ({"inputs": None}, "cannot be read"),

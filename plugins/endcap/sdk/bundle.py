@@ -56,13 +56,18 @@ class GoldenQuery:
 
     task: str
     history: tuple[str, ...]
+
     items: tuple[str, ...]
+    """The item of the page, the cart, or the only items that may be shown, as the task has it."""
 
     expected: tuple[str, ...]
     """The items of the highest scores, best first."""
 
     scores: tuple[float, ...]
     """Their scores."""
+
+    text: str = ""
+    """The text that is searched for."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -73,6 +78,7 @@ class GoldenQuery:
             items=tuple(map(str, values["items"])),
             expected=tuple(map(str, values["expected"])),
             scores=tuple(map(float, values["scores"])),
+            text=str(values["text"]),
         )
 
 
@@ -113,6 +119,9 @@ class BundleManifest:
     """The outputs of the graph, by name."""
 
     golden_queries: tuple[GoldenQuery, ...]
+
+    golden_titles: Mapping[str, str]
+    """Titles of some items, by id: those that the golden queries are asked with."""
 
     files: Mapping[str, str]
     """SHA-256 of each file, in hexadecimal."""
@@ -215,6 +224,7 @@ def write_bundle(
     inputs: Mapping[str, TensorSpec],
     outputs: Mapping[str, TensorSpec],
     golden_queries: Sequence[GoldenQuery],
+    golden_titles: Mapping[str, str] = MappingProxyType({}),
     compared: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> Path:
     """Write a bundle to ``parent/model/version``; it appears whole or not at all.
@@ -232,6 +242,7 @@ def write_bundle(
         inputs: The inputs of the graph, by name.
         outputs: The outputs of the graph, by name.
         golden_queries: Queries with their expected answers.
+        golden_titles: The titles of some items, by id, that the queries were asked with.
         compared: Results of other models on the same days, by name.
 
     Returns:
@@ -257,6 +268,7 @@ def write_bundle(
         inputs=dict(inputs),
         outputs=dict(outputs),
         golden_queries=tuple(golden_queries),
+        golden_titles=dict(golden_titles),
         files=files,
         compared={name: dict(measured) for name, measured in compared.items()},
     )
@@ -303,6 +315,8 @@ def _is_sound(manifest: BundleManifest) -> bool:
         and isinstance(manifest.snapshot, str)
         and all(isinstance(value, dict) for value in (manifest.parameters, manifest.state, manifest.files))
         and isinstance(manifest.compared, dict)
+        and isinstance(manifest.golden_titles, dict)
+        and all(isinstance(title, str) for title in manifest.golden_titles.values())
         and all(map(_is_measured, (manifest.metrics, *manifest.compared.values())))
     )
 

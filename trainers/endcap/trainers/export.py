@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from endcap.runtime.golden import make_golden_queries
-from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
+from endcap.runtime.stand_ins import build_alone
 from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle
 from endcap.sdk.errors import EndcapError, InvalidInput
@@ -73,6 +73,7 @@ def export_bundle(
     parameters: Any,
     snapshot: str,
     created_time: int,
+    titles: Mapping[str, str],
     metrics: Mapping[str, float],
     compared: Mapping[str, Mapping[str, float]],
     host: PluginHost,
@@ -86,6 +87,7 @@ def export_bundle(
         parameters: The trainer's parameters.
         snapshot: The fingerprint of the snapshot.
         created_time: Unix milliseconds.
+        titles: Titles of some items, by id, for the golden queries.
         metrics: Results of the evaluation; they join those of the training.
         compared: Results of other models on the same days, by name.
         host: Holds the plugin of the strategy, whose answers become the golden queries.
@@ -106,7 +108,7 @@ def export_bundle(
         state=trained.state,
     )
     check_parity(trained, model)
-    strategy = Instances(host, Generation.of([model])).get(name)
+    golden_queries = make_golden_queries(build_alone(model, host), vocabulary, titles)
     return write_bundle(
         parent,
         model=name,
@@ -119,7 +121,8 @@ def export_bundle(
         metrics={**trained.metrics, **metrics},
         inputs=trained.inputs,
         outputs=trained.outputs,
-        golden_queries=make_golden_queries(strategy, vocabulary),
+        golden_queries=golden_queries,
+        golden_titles=titles,
         compared=compared,
     )
 

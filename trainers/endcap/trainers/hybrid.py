@@ -14,6 +14,7 @@ the whole snapshot.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +41,7 @@ from endcap.sdk import (
     Vocabulary,
     parameter,
 )
-from endcap.sdk.errors import InvalidInput
+from endcap.sdk.errors import InvalidInput, ModelMissing
 from endcap.sdk.features import DAY
 from endcap.sdk.parameters import read_parameters
 from endcap.trainers.interactions import Interactions
@@ -73,8 +74,8 @@ class HybridTrainingParameters:
 
     base_models: str = parameter(
         "ease matrix_factorization next_purchase item_knn popular_week popular_month",
-        "Base models: the strategies to blend, separated by spaces. At least one must need no bundle, such as"
-        " popular_week: it answers while the others have no active model.",
+        "Base models: the strategies to blend, separated by spaces. One that needs no bundle, such as"
+        " popular_week, answers while the others have no active model, unless its weight is 0.",
     )
 
 
@@ -132,26 +133,21 @@ class HybridTrainer:
         """Choose the weights.
 
         Raises:
-            InvalidInput: Every base model needs a bundle, one does not score or cannot be trained on the
-                past, or no user chose enough items for a validation set.
+            InvalidInput: No base model is named, one does not score or cannot be trained on the past, or no
+                user chose enough items for a validation set.
             NotFound: No plugin offers a base model.
         """
         names = list(dict.fromkeys(parameters.base_models.split()))
-        always = [name for name in names if name not in trainer_names()]
-        if not always:
-            raise InvalidInput(
-                "every base model needs a bundle: add one that needs none, such as popular_week",
-                field="base_models",
-            )
+        if not names:
+            raise InvalidInput("no base model is named: name strategies that score", field="base_models")
         host = PluginHost.discover()
         # Building the strategy rejects a mistyped name before anything is trained.
-        Instances(host, Generation.of([])).get("hybrid", {"weights": _equal_weights(always)})
+        with suppress(ModelMissing):
+            Instances(host, Generation.of([])).get("hybrid", {"weights": _equal_weights(names)})
         data = _validation(interactions)
         z_scores, relevant = _score_validation(names, interactions, data, host, progress)
         progress(0.7, "choosing weights")
-        # A base model without a bundle keeps a weight, so that the bundle alone answers its golden queries.
-        lowest = {name: GRID[1] if name in always else GRID[0] for name in names}
-        weights = choose_weights(z_scores, relevant, [lowest[name] for name in names])
+        weights = choose_weights(z_scores, relevant)
         progress(1.0, "done")
         blended = np.tensordot(np.array(weights, np.float32), z_scores, axes=1)
 
@@ -171,16 +167,13 @@ class HybridTrainer:
         )
 
 
-def choose_weights(
-    z_scores: NDArray[np.float32], relevant: NDArray[np.bool_], lowest: Sequence[float]
-) -> list[float]:
+def choose_weights(z_scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> list[float]:
     """Find weights by coordinate ascent on NDCG, from equal ones.
 
     Args:
         z_scores: Of the base models, ``(base models, cases, items)``; ``UNRANKED`` for items that are not
             ranked.
         relevant: Whether the item is a target of the case, ``(cases, items)``.
-        lowest: The least weight of each base model.
     """
     z_scores, relevant = _pool(z_scores, relevant)
     weights = [1.0] * len(z_scores)
@@ -192,7 +185,7 @@ def choose_weights(
             others = blended - np.float32(weights[place]) * own
             for weight in GRID:
                 tried = others + np.float32(weight) * own
-                reached = ndcg(tried, relevant) if weight >= lowest[place] else 0.0
+                reached = ndcg(tried, relevant)
                 if reached > best:
                     best, blended, weights[place] = reached, tried, weight
     return weights

@@ -6,20 +6,18 @@ import onnx
 import pytest
 import torch
 
-from endcap.evaluation.data import CaseHistories, EvaluationData
-from endcap.runtime.instances import Generation, Instances
-from endcap.runtime.loading import load_bundle
+from endcap.evaluation.data import EvaluationData
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import NO_ROWS, Eligibility, EventColumns, ItemColumns, Query, Task, Tensors, Vocabulary
+from endcap.sdk import EventColumns, ItemColumns, Vocabulary
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import BundleRefused, InvalidInput, NotFound
 from endcap.sdk.features import DAY
 from endcap.sdk.snapshot import Snapshot
-from endcap.trainers import ease, item_knn
+from endcap.trainers import ease
 from endcap.trainers.export import to_onnx
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.parity import check_parity, run_module
+from endcap.trainers.parity import check_parity
 from endcap.trainers.trainer import TrainedModel
 from endcap.trainers.training import Training, find_trainer, train_bundle
 
@@ -117,43 +115,6 @@ def test_a_bundle_says_what_it_is(training: Training, snapshot: Snapshot) -> Non
     assert manifest.golden_queries
 
 
-def test_what_serves_ranks_as_pytorch_does(
-    training: Training, shop: EvaluationData, snapshot: Snapshot, host: PluginHost
-) -> None:
-    """From the snapshot to the answer, by way of the bundle, against the module itself."""
-    name = training.bundle.parent.name
-    trainer = find_trainer(name)
-    trained = trainer.train(Interactions.of_snapshot(snapshot), trainer.parameters(), quiet)
-    strategy = Instances(host, Generation.of([load_bundle(training.bundle, host)])).get(name)
-    view, history = shop.view(), CaseHistories.of_users(shop.events, np.array([4]))[0]
-    query = Query(
-        task=Task.FOR_YOU,
-        limit=5,
-        time=NOW,
-        eligible=Eligibility(view.available, NO_ROWS),
-        history=history,
-    )
-
-    ranking = strategy.recommend([query], view)[0]
-
-    vocabulary = Vocabulary(trained.item_ids)
-    rows = vocabulary.rows(view.vocabulary.ids[row] for row in np.unique(history.rows)).astype(np.int64)
-    profile: Tensors = {"rows": rows, "weights": np.ones((1, len(rows)), np.float32)}
-    in_model = vocabulary.rows(view.vocabulary.ids)
-    inputs = {
-        "popular": {"users_by_age": view.weighted_users_by_age()[:, np.argsort(in_model)]},
-        "item_knn": {**profile, "directional": np.array([False])},
-        "ease": profile,
-    }[name]
-    scores = run_module(trained, inputs)["scores"].reshape(-1)[in_model]
-    np.testing.assert_allclose(ranking.scores, np.sort(scores)[::-1][:5], rtol=1e-5)
-    np.testing.assert_allclose(scores[ranking.rows], ranking.scores, rtol=1e-5)
-
-
-def test_the_graph_passes_the_parity_gate(graph: bytes, trained: TrainedModel) -> None:
-    check_parity(trained, loaded(graph, trained))
-
-
 def test_a_graph_with_another_weight_is_refused(graph: bytes, trained: TrainedModel) -> None:
     proto = onnx.load_from_string(graph)
     weights = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -185,18 +146,6 @@ def test_the_exporter_is_silent(trained: TrainedModel, capfd: pytest.CaptureFixt
     to_onnx(trained)
 
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_sparse_matrix_survives_the_export() -> None:
-    """Fifty items in one long sequence: no item has more than 22 neighbours, so lists are kept."""
-    interactions = Interactions.of_columns(
-        ["ann"] * 50, [f"item{step:02}" for step in range(50)], ["view"] * 50, range(50), as_of=50
-    )
-    trained = item_knn.trainer.train(interactions, item_knn.ItemKnnParameters(), quiet)
-
-    check_parity(trained, loaded(to_onnx(trained), trained))
-
-    assert any("neighbours" in name for name in trained.module.state_dict())
 
 
 def test_what_nothing_trains_is_named_with_what_exists(tmp_path: Path, snapshot: Snapshot) -> None:

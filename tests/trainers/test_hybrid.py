@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from endcap.runtime.onnx_model import OnnxModel
-from endcap.sdk import Vocabulary
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.sdk.features import DAY
-from endcap.trainers.export import to_onnx
 from endcap.trainers.hybrid import (
     UNRANKED,
     HybridNetwork,
@@ -18,7 +15,6 @@ from endcap.trainers.hybrid import (
     trainer,
 )
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.parity import check_parity
 
 
 AS_OF = 1000 * DAY
@@ -122,24 +118,6 @@ def test_taste_outweighs_what_sells_when_that_is_how_users_chose() -> None:
     metrics = trained.metrics
     assert metrics["validation_ndcg@20"] >= metrics["validation_ndcg@20_item_knn"]
     assert metrics["validation_ndcg@20_item_knn"] > metrics["validation_ndcg@20_popular_week"]
-
-
-def test_the_graph_gives_what_pytorch_gives() -> None:
-    trained = trainer.train(
-        two_tastes_then_more(), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
-    )
-
-    model = OnnxModel(
-        to_onnx(trained),
-        name="hybrid",
-        version="candidate",
-        vocabulary=Vocabulary(trained.item_ids),
-        inputs=trained.inputs,
-        outputs=trained.outputs,
-        state=trained.state,
-    )
-
-    check_parity(trained, model)
 
 
 def test_all_base_models_may_need_a_model() -> None:

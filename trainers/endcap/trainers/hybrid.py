@@ -13,7 +13,7 @@ The bundle holds the weights and no base model: the base models serve with bundl
 the whole snapshot.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,7 +36,6 @@ from endcap.sdk import (
     Role,
     Scores,
     Task,
-    Tensors,
     TensorSpec,
     Vocabulary,
     parameter,
@@ -45,9 +44,9 @@ from endcap.sdk.errors import InvalidInput, ModelMissing
 from endcap.sdk.features import DAY
 from endcap.sdk.parameters import read_parameters
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.parity import run_module
 from endcap.trainers.trainer import Progress, TrainedModel
 from endcap.trainers.training import find_trainer, trainer_names
+from endcap.trainers.unexported import UnexportedModel
 
 
 VALIDATION_DAYS = 30
@@ -90,35 +89,6 @@ class HybridNetwork(nn.Module):
     def forward(self, z_scores: Tensor) -> Tensor:
         """Blend the z-scores of all base models, ``(base models, queries, items)``."""
         return (self.weights[:, None, None] * z_scores).sum(0)  # (queries, items)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UnexportedModel:
-    """A trained model that PyTorch runs: the validation set alone is not worth an export to ONNX."""
-
-    name: str
-    vocabulary: Vocabulary
-    trained: TrainedModel
-    version: str = "validation"
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """The state that the trainer recorded."""
-        return self.trained.state
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """The arguments of the module."""
-        return self.trained.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """The tensors that the module returns."""
-        return self.trained.outputs
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """Run the module."""
-        return run_module(self.trained, inputs)
 
 
 class HybridTrainer:

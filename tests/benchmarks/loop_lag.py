@@ -44,6 +44,7 @@ from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Task, Vocabulary
 from endcap.sdk.bundle import write_bundle
+from endcap.sdk.profiles import PROFILE_INPUTS, profile_scores
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.trainers.weights import move_weights
@@ -158,11 +159,14 @@ def write_model(folder: str, item_count: int) -> None:
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     move_weights(made, Path(folder))
     onnx, vocabulary = made.SerializeToString(), Vocabulary(item_ids)
+    outputs = profile_scores(size)
     model = OnnxModel(
         onnx,
         name="ease",
         version="candidate",
         vocabulary=vocabulary,
+        inputs=PROFILE_INPUTS,
+        outputs=outputs,
         state={"mode": "basket"},
         weights_folder=Path(folder),
     )
@@ -178,6 +182,8 @@ def write_model(folder: str, item_count: int) -> None:
         parameters={},
         state={"mode": "basket"},
         metrics={},
+        inputs=PROFILE_INPUTS,
+        outputs=outputs,
         golden_queries=make_golden_queries(strategy, vocabulary),
     )
 

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from endcap.runtime.onnx_model import OnnxModel
-from endcap.sdk import CatalogView, Eligibility, Query, Resources, Task, Vocabulary
+from endcap.sdk import CatalogView, Eligibility, Query, Resources, Task, Tensors, Vocabulary
+from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
 from endcap.sdk.testing import SampleEvent, catalog
 from endcap.strategies.popular import Popular, PopularParameters
 from endcap.trainers.export import to_onnx
 from endcap.trainers.matrix_factorization import MatrixFactorizationNetwork
-from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
-from endcap.trainers.trainer import Inputs, TrainedModel
+from endcap.trainers.trainer import TrainedModel
 
 
 ITEM_COUNT = 100_000
@@ -54,14 +54,10 @@ def factorization_cost() -> float:
     """Return the milliseconds in which the graph scores all items for a batch of users."""
     items = torch.randn(ITEM_COUNT, FACTORS, generator=torch.Generator().manual_seed(0))
 
-    def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-        similar = generator.random(length) < 0.5
-        return {**sample_profiles(generator, length, ITEM_COUNT), "similar": similar}
-
     trained = TrainedModel(
         module=MatrixFactorizationNetwork(items, regularization=30.0, confidence=5.0).eval(),
-        axes={**PROFILE_AXES, "similar": ("profiles",)},
-        sample_inputs=sample_inputs,
+        inputs={**PROFILE_INPUTS, "similar": PROFILE_OPTION},
+        outputs=profile_scores(ITEM_COUNT),
         item_ids=tuple(str(row) for row in range(ITEM_COUNT)),
         state={"half_life_days": 30.0},
     )
@@ -71,13 +67,15 @@ def factorization_cost() -> float:
             name="matrix_factorization",
             version="measured",
             vocabulary=Vocabulary(trained.item_ids),
+            inputs=trained.inputs,
+            outputs=trained.outputs,
             state=trained.state,
             weights_folder=Path(folder),
         )
     generator = np.random.default_rng(0)
     rows = generator.choice(ITEM_COUNT, USERS * HISTORY, replace=False).astype(np.int64)
     weights = np.kron(np.eye(USERS), np.ones(HISTORY)).astype(np.float32)  # each user has items of their own
-    inputs: Inputs = {"rows": rows, "weights": weights, "similar": np.zeros(USERS, np.bool_)}
+    inputs: Tensors = {"rows": rows, "weights": weights, "similar": np.zeros(USERS, np.bool_)}
     return cost(lambda: model.run(inputs), REPEATS)
 
 

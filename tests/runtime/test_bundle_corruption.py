@@ -14,7 +14,7 @@ from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import Vocabulary
+from endcap.sdk import Role, TensorSpec, Vocabulary
 from endcap.sdk.bundle import MODEL, WEIGHTS, Bundle, write_bundle
 from endcap.sdk.errors import BundleRefused
 from endcap.sdk.features import AGE_BUCKETS
@@ -23,6 +23,20 @@ from endcap.sdk.features import AGE_BUCKETS
 FLIPS = 1_000
 FILES = ("manifest.json", "model.onnx", "model.onnx.data", "vocabulary.json")
 HOST = PluginHost.discover()
+INPUTS = {"users_by_age": TensorSpec((AGE_BUCKETS, "items"), "float32", Role.VALUES)}
+OUTPUTS = {"scores": TensorSpec(("items",), "float32", Role.VALUES)}
+
+
+def load(content: bytes, vocabulary: Vocabulary, weights_folder: Path) -> OnnxModel:
+    return OnnxModel(
+        content,
+        name="popular",
+        version="1",
+        vocabulary=vocabulary,
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        weights_folder=weights_folder,
+    )
 
 
 @pytest.fixture
@@ -43,13 +57,7 @@ def bundle(tmp_path: Path) -> Path:
         graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
     ).SerializeToString()
     item_ids = [f"item-{number}" for number in range(40)]
-    model = OnnxModel(
-        onnx,
-        name="popular",
-        version="candidate",
-        vocabulary=Vocabulary(item_ids),
-        weights_folder=tmp_path,
-    )
+    model = load(onnx, Vocabulary(item_ids), tmp_path)
     strategy = Instances(HOST, Generation.of([model])).get("popular")
     return write_bundle(
         tmp_path,
@@ -61,6 +69,8 @@ def bundle(tmp_path: Path) -> Path:
         parameters={"window_days": 30.0},
         state={},
         metrics={"recall@20": 0.1},
+        inputs=INPUTS,
+        outputs=OUTPUTS,
         golden_queries=make_golden_queries(strategy, model.vocabulary),
         weights_folder=tmp_path,
     )
@@ -109,10 +119,7 @@ def test_the_runtime_alone_would_load_many_of_them(bundle: Path) -> None:
             continue
         content = (bundle / MODEL).read_bytes()
         try:
-            model = OnnxModel(
-                content, name="popular", version="flipped", vocabulary=vocabulary, weights_folder=bundle
-            )
-            scores = model.run(users)["scores"]
+            scores = load(content, vocabulary, bundle).run(users)["scores"]
         except Exception:  # noqa: BLE001, S112 - whatever it refuses is not of interest here
             continue
         loaded += 1

@@ -16,7 +16,7 @@ from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import Vocabulary
+from endcap.sdk import Role, TensorSpec, Vocabulary
 from endcap.sdk.bundle import write_bundle
 from endcap.sdk.errors import BundleRefused
 from endcap.sdk.features import AGE_BUCKETS
@@ -25,6 +25,10 @@ from endcap.sdk.features import AGE_BUCKETS
 HOST = PluginHost.discover()
 ITEM_IDS = [f"item-{number}" for number in range(40)]
 WEIGHTS = np.linspace(1, 0, AGE_BUCKETS, dtype=np.float32)
+
+
+INPUTS = {"users_by_age": TensorSpec((AGE_BUCKETS, "items"), "float32", Role.VALUES)}
+OUTPUTS = {"scores": TensorSpec(("items",), "float32", Role.VALUES)}
 
 
 def graph(
@@ -54,7 +58,9 @@ def graph(
 def write(folder: Path, onnx: bytes) -> Path:
     """Write a bundle with the golden queries of the right graph around another one."""
     vocabulary = Vocabulary(ITEM_IDS)
-    right = OnnxModel(graph(), name="popular", version="right", vocabulary=vocabulary)
+    right = OnnxModel(
+        graph(), name="popular", version="right", vocabulary=vocabulary, inputs=INPUTS, outputs=OUTPUTS
+    )
     golden = make_golden_queries(Instances(HOST, Generation.of([right])).get("popular"), vocabulary)
     return write_bundle(
         folder,
@@ -66,6 +72,8 @@ def write(folder: Path, onnx: bytes) -> Path:
         parameters={},
         state={},
         metrics={},
+        inputs=INPUTS,
+        outputs=OUTPUTS,
         golden_queries=golden,
     )
 
@@ -77,9 +85,9 @@ def test_the_right_graph_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("onnx", "message"),
     [
-        (graph(inputs=["users"]), "takes the inputs users, not users_by_age"),
-        (graph(inputs=["users_by_age", "more"]), "takes the inputs more, users_by_age, not users_by_age"),
-        (graph(output="points"), "cannot be checked: KeyError was raised"),
+        (graph(inputs=["users"]), "has the inputs users, and its manifest declares users_by_age"),
+        (graph(inputs=["users_by_age", "more"]), "has the inputs more, users_by_age, and its manifest"),
+        (graph(output="points"), "has the outputs points, and its manifest declares scores"),
     ],
     ids=["input-renamed", "input-too-many", "output-renamed"],
 )

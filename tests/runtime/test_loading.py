@@ -20,9 +20,11 @@ from endcap.sdk import (
     Ranking,
     RegisterStrategy,
     Resources,
+    Role,
     Rows,
     Scores,
     Task,
+    TensorSpec,
     Vocabulary,
     hookimpl,
     recommend_by_score,
@@ -79,6 +81,10 @@ def host_of(factory: type[Neighbours], name: str = "neighbours") -> PluginHost:
 HOST = host_of(Neighbours)
 
 
+INPUTS = {"rows": TensorSpec(("items",), "int64", Role.ITEMS)}
+OUTPUTS = {"scores": TensorSpec((len(ITEM_IDS),), "float32", Role.VALUES)}
+
+
 def matrix(seed: int = 0) -> bytes:
     """A graph that adds up the rows of a random matrix."""
     weights = np.random.default_rng(seed).random((len(ITEM_IDS), len(ITEM_IDS)), np.float32)
@@ -102,7 +108,9 @@ def matrix(seed: int = 0) -> bytes:
 
 def golden_queries(onnx: bytes, factory: type[Neighbours] = Neighbours) -> tuple[GoldenQuery, ...]:
     vocabulary = Vocabulary(ITEM_IDS)
-    model = OnnxModel(onnx, name="neighbours", version="candidate", vocabulary=vocabulary)
+    model = OnnxModel(
+        onnx, name="neighbours", version="candidate", vocabulary=vocabulary, inputs=INPUTS, outputs=OUTPUTS
+    )
     strategy = Instances(host_of(factory), Generation.of([model])).get("neighbours")
     return make_golden_queries(strategy, vocabulary)
 
@@ -124,6 +132,8 @@ def write(
         parameters={},
         state={"decay": 0.5},
         metrics={"recall@20": 0.1},
+        inputs=INPUTS,
+        outputs=OUTPUTS,
         golden_queries=golden_queries(matrix()) if golden is None else golden,
     )
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from endcap.runtime.onnx_model import OnnxModel
-from endcap.sdk import Vocabulary
+from endcap.sdk import Role, TensorSpec, Vocabulary
 from endcap.sdk.errors import BundleRefused, DeadlineExceeded, EndcapError, InvalidInput
 
 
@@ -40,15 +41,28 @@ def graph(
     )
 
 
+SCALAR = TensorSpec((), "float32", Role.VALUES)
+FLOATS = TensorSpec(("queries", 2), "float32", Role.VALUES)
+THREE = TensorSpec((3,), "float32", Role.VALUES)
+ROWS = TensorSpec(("queries", "length"), "int64", Role.ITEMS)
+
+
 def load(
-    proto: ModelProto | bytes, run_seconds: float = 10.0, weights_folder: Path | None = None
+    proto: ModelProto | bytes,
+    run_seconds: float = 10.0,
+    weights_folder: Path | None = None,
+    **inputs: TensorSpec,
 ) -> OnnxModel:
+    """Load a graph with one output, of the shape of its first input."""
     content = proto if isinstance(proto, bytes) else proto.SerializeToString()
+    axes = next(iter(inputs.values())).axes
     return OnnxModel(
         content,
         name="test",
         version="1",
         vocabulary=Vocabulary("abc"),
+        inputs=inputs,
+        outputs={"scores": TensorSpec(axes, "float32", Role.VALUES)},
         weights_folder=weights_folder,
         run_seconds=run_seconds,
     )
@@ -100,7 +114,7 @@ def with_external_weights(location: str) -> ModelProto:
 
 
 def test_a_graph_gives_its_outputs_by_name() -> None:
-    model = load(GATHER)
+    model = load(GATHER, rows=ROWS)
 
     outputs = model.run({"rows": np.array([[2, 0]])})
 
@@ -110,13 +124,13 @@ def test_a_graph_gives_its_outputs_by_name() -> None:
 
 
 def test_an_empty_batch_is_no_error() -> None:
-    outputs = load(GATHER).run({"rows": np.empty((0, 4), np.int64)})
+    outputs = load(GATHER, rows=ROWS).run({"rows": np.empty((0, 4), np.int64)})
 
     assert outputs["scores"].shape == (0, 4)
 
 
 def test_several_threads_may_run_it_at_once() -> None:
-    model = load(DOUBLE)
+    model = load(DOUBLE, x=FLOATS)
     inputs = [np.full((1, 2), number, np.float32) for number in range(200)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -133,17 +147,80 @@ def test_several_threads_may_run_it_at_once() -> None:
         (np.array([[0, 2**40]]), "must hold rows below 3"),
         (np.array([[0]], np.int32), "must be int64, not int32"),
         (np.array([[0.0]]), "must be int64, not float64"),
-        (np.array([0]), "must have the shape"),
+        (np.array([0]), "must have the axes"),
     ],
 )
 def test_rows_are_checked_before_a_gather_wraps_them(rows: NDArray[np.generic], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        load(GATHER).run({"rows": rows})
+        load(GATHER, rows=ROWS).run({"rows": rows})
+
+
+PADDED = TensorSpec(("queries", "length"), "int64", Role.ITEMS, padding=True)
+CODES = TensorSpec(("queries", "length"), "int64", Role.CODES, size=2)
+
+
+def test_an_input_with_padding_takes_the_row_after_the_last_item() -> None:
+    """The vocabulary is a, b, c; the fourth weight is that of the padding."""
+    padded = graph(
+        [helper.make_node("Gather", ["weights", "rows"], ["scores"])],
+        {"rows": (INT64, ["queries", "length"])},
+        constants={"weights": np.array([10, 20, 30, 0], np.float32)},
+    )
+    model = load(padded, rows=PADDED)
+
+    assert model.run({"rows": np.array([[3, 2]])})["scores"].tolist() == [[0, 30]]
+    with pytest.raises(InvalidInput, match="must hold rows below 4"):
+        model.run({"rows": np.array([[4]])})
+
+
+def test_codes_are_held_to_their_number_and_not_to_the_vocabulary() -> None:
+    model = load(GATHER, rows=CODES)
+
+    assert model.run({"rows": np.array([[1]])})["scores"].tolist() == [[20]]
+    with pytest.raises(InvalidInput, match="must hold codes below 2"):
+        model.run({"rows": np.array([[2]])})
+
+
+def test_axes_of_one_name_are_of_one_length() -> None:
+    """The graph itself would broadcast the one weight over both rows."""
+    product = graph(
+        [helper.make_node("Mul", ["x", "y"], ["scores"])],
+        {"x": (FLOAT, ["queries", 2]), "y": (FLOAT, ["queries", 2])},
+    )
+    inputs = {"x": np.ones((2, 2), np.float32), "y": np.ones((1, 2), np.float32)}
+
+    with pytest.raises(InvalidInput, match=r"input 'y' .* with queries = 2, not the shape \(1, 2\)"):
+        load(product, x=FLOATS, y=FLOATS).run(inputs)
+
+
+def test_values_hold_nan_only_where_one_may_be_missing() -> None:
+    unknown = {"x": np.array([[1, np.nan]], np.float32)}
+
+    with pytest.raises(InvalidInput, match="input 'x' of model 'test' must not hold NaN"):
+        load(DOUBLE, x=FLOATS).run(unknown)
+    scores = load(DOUBLE, x=replace(FLOATS, padding=True)).run(unknown)["scores"]
+    np.testing.assert_array_equal(scores, [[2, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"y": FLOATS}, "has the inputs x, and its manifest declares y"),
+        ({"x": FLOATS, "y": FLOATS}, "has the inputs x, and its manifest declares x, y"),
+        ({"x": replace(FLOATS, dtype="float64")}, "in the graph, and float64"),
+        ({"x": replace(FLOATS, axes=("queries",))}, "in the graph, and float32"),
+        ({"x": replace(FLOATS, axes=("queries", 3))}, "in the graph, and float32"),
+        ({"x": replace(FLOATS, axes=("queries", "width"))}, "in the graph, and float32"),
+    ],
+)
+def test_a_graph_that_is_not_the_declared_one_is_refused(inputs: dict[str, TensorSpec], message: str) -> None:
+    with pytest.raises(BundleRefused, match=message):
+        load(DOUBLE, 10, None, **inputs)
 
 
 def test_the_runtime_itself_would_wrap_a_negative_row() -> None:
     """Why the check exists: the graph answers for row -1 as if it were the last one."""
-    session = load(GATHER)._session
+    session = load(GATHER, rows=ROWS)._session
 
     assert session.run(None, {"rows": np.array([[-1]])})[0].tolist() == [[30]]
 
@@ -154,13 +231,13 @@ def test_the_runtime_itself_would_wrap_a_negative_row() -> None:
         ({}, "takes the inputs x, not none"),
         ({"y": np.zeros((1, 2), np.float32)}, "takes the inputs x, not y"),
         ({"x": np.zeros((1, 2), np.float32), "y": np.zeros(1)}, "takes the inputs x, not x, y"),
-        ({"x": np.zeros((1, 3), np.float32)}, "must have the shape"),
+        ({"x": np.zeros((1, 3), np.float32)}, "must have the axes"),
         ({"x": np.zeros((1, 2), np.float64)}, "must be float32, not float64"),
     ],
 )
 def test_inputs_are_checked(inputs: dict[str, NDArray[np.generic]], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        load(DOUBLE).run(inputs)
+        load(DOUBLE, x=FLOATS).run(inputs)
 
 
 def test_scores_that_are_no_numbers_pass_through() -> None:
@@ -170,14 +247,16 @@ def test_scores_that_are_no_numbers_pass_through() -> None:
         constants={"zero": np.zeros(1, np.float32)},
     )
 
-    scores = load(divide).run({"x": np.array([0, 1], np.float32)})["scores"]
+    scores = load(divide, x=TensorSpec((2,), "float32", Role.VALUES)).run(
+        {"x": np.array([0, 1], np.float32)}
+    )["scores"]
 
     assert np.isnan(scores[0])
     assert np.isinf(scores[1])
 
 
 def test_an_endless_graph_is_ended() -> None:
-    model = load(endless(), run_seconds=0.2)
+    model = load(endless(), 0.2, x=SCALAR)
     start = time.monotonic()
 
     with pytest.raises(DeadlineExceeded, match=r"model 'test' ran longer than 0\.2 seconds"):
@@ -187,7 +266,7 @@ def test_an_endless_graph_is_ended() -> None:
 
 
 def test_the_end_of_one_run_is_not_the_end_of_another() -> None:
-    slow, quick = load(endless(), run_seconds=0.3), load(DOUBLE, run_seconds=60)
+    slow, quick = load(endless(), 0.3, x=SCALAR), load(DOUBLE, 60, x=FLOATS)
 
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(slow.run, {"x": np.array(0, np.float32)})
@@ -200,12 +279,16 @@ def test_the_end_of_one_run_is_not_the_end_of_another() -> None:
 def test_a_graph_that_fails_says_so_without_the_runtime_s_words() -> None:
     reshape = graph(
         [helper.make_node("Reshape", ["x", "shape"], ["scores"])],
-        {"x": (FLOAT, ["n"])},
-        constants={"shape": np.array([7])},
+        {"x": (FLOAT, ["n"]), "shape": (INT64, [1])},
+    )
+    model = load(
+        reshape,
+        x=TensorSpec(("n",), "float32", Role.VALUES),
+        shape=TensorSpec((1,), "int64", Role.VALUES),
     )
 
     with pytest.raises(EndcapError, match=r"^the graph of model 'test' failed: train it again$"):
-        load(reshape).run({"x": np.ones(3, np.float32)})
+        model.run({"x": np.ones(3, np.float32), "shape": np.array([7])})
 
 
 @pytest.mark.parametrize(
@@ -230,7 +313,7 @@ def test_what_is_no_graph_that_can_run_here_is_refused(
     content: bytes | ModelProto, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(BundleRefused):
-        load(content)
+        load(content, x=TensorSpec((1,), "float32", Role.VALUES))
 
     assert capfd.readouterr() == ("", "")
 
@@ -241,7 +324,7 @@ def test_weights_in_the_folder_are_mapped_and_outlive_their_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").write_bytes(WEIGHTS.tobytes())
 
-    model = load(with_external_weights("weights"), weights_folder=Path())
+    model = load(with_external_weights("weights"), weights_folder=Path(), x=THREE)
 
     maps = Path("/proc/self/maps").read_text()
     assert str(tmp_path / "weights") in maps
@@ -260,7 +343,11 @@ def test_weights_outside_the_folder_or_beyond_their_file_are_refused(location: s
     (tmp_path / "inside" / "short").write_bytes(WEIGHTS.tobytes()[:-1])
 
     with pytest.raises(BundleRefused):
-        load(with_external_weights(location.format(folder=tmp_path)), weights_folder=tmp_path / "inside")
+        load(
+            with_external_weights(location.format(folder=tmp_path)),
+            weights_folder=tmp_path / "inside",
+            x=THREE,
+        )
 
 
 @pytest.mark.parametrize("location", ["weights", "../weights", "{folder}/weights", "linked"])
@@ -274,4 +361,7 @@ def test_without_a_folder_no_weights_outside_the_graph_are_read(
     monkeypatch.chdir(tmp_path / "inside")
 
     with pytest.raises(BundleRefused):
-        load(with_external_weights(location.format(folder=tmp_path)))
+        load(
+            with_external_weights(location.format(folder=tmp_path)),
+            x=TensorSpec((3,), "float32", Role.VALUES),
+        )

@@ -4,19 +4,25 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from endcap.sdk import Role, TensorSpec, features
 from endcap.sdk import bundle as bundle_format
-from endcap.sdk import features
 from endcap.sdk.bundle import MAX_BYTES, Bundle, BundleManifest, GoldenQuery, copy_bundle, write_bundle
 from endcap.sdk.errors import BundleRefused, InvalidInput
 
 
-GOLDEN = GoldenQuery("for-you", ("mug",), (), ("kettle", "lamp"), (0.75, 1e-05))
+GOLDEN = GoldenQuery("for-you", ("mug",), (), ("kettle", "lamp"), (0.75, 1e-05), text="tea")
+INPUTS = {
+    "rows": TensorSpec(("queries", 50), "int64", Role.ITEMS, padding=True),
+    "types": TensorSpec(("queries", 50), "int32", Role.CODES, size=4),
+}
+OUTPUTS = {"scores": TensorSpec(("queries", 3), "float32", Role.VALUES)}
 FILES = ["manifest.json", "model.onnx", "model.onnx.data", "vocabulary.json"]
 
 
@@ -41,7 +47,10 @@ def write(
             parameters={"regularisation": 200.0},
             state={"decay": 0.1, "types": ["view"]},
             metrics={"recall@20": 0.105},
+            inputs=INPUTS,
+            outputs=OUTPUTS,
             golden_queries=[GOLDEN],
+            golden_titles={"mug": "Blue mug"},
             weights_folder=Path(folder),
         )
 
@@ -59,7 +68,9 @@ def test_a_bundle_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert bundle.manifest.model == "ease"
     assert bundle.manifest.features_version == features.VERSION
     assert bundle.manifest.state == {"decay": 0.1, "types": ["view"]}
+    assert (bundle.manifest.inputs, bundle.manifest.outputs) == (INPUTS, OUTPUTS)
     assert bundle.manifest.golden_queries == (GOLDEN,)
+    assert bundle.manifest.golden_titles == {"mug": "Blue mug"}
 
 
 def test_a_bundle_whose_weights_are_inside_the_graph_is_read(tmp_path: Path) -> None:
@@ -206,7 +217,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "has format 2, this release reads 1: train it again"),
+        ({"format_version": 1}, "has format 1, this release reads 2: train it again"),
         ({"features_version": 0}, "trained with features version 0"),
         ({"model": "../../etc"}, "not one that Endcap writes"),
         ({"model": 7}, "not one that Endcap writes"),
@@ -221,8 +232,12 @@ def rewrite(folder: Path, **changes: Any) -> None:
         ({"files": dict.fromkeys(FILES[1:])}, "was altered"),
         ({"files": {"model.onnx": None, "vocabulary.json": None}}, "holds exactly"),
         ({"golden_queries": None}, "cannot be read"),
+        ({"golden_titles": {"mug": 7}}, "not one that Endcap writes"),
         ({"golden_queries": [{}]}, "cannot be read"),
         ({"golden_queries": ["text"]}, "cannot be read"),
+        ({"inputs": None}, "cannot be read"),
+        ({"inputs": {"rows": {}}}, "cannot be read"),
+        ({"outputs": {"scores": asdict(OUTPUTS["scores"]) | {"dtype": "object"}}}, "cannot be read"),
         ({"unheard_of": 1}, "cannot be read"),
     ],
 )

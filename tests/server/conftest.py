@@ -22,6 +22,7 @@ from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import write_bundle
+from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
 from endcap.server.app import Application
 from endcap.server.settings import Settings
 from endcap.trainers.weights import move_weights
@@ -66,8 +67,18 @@ def _write(
     parent.mkdir(parents=True, exist_ok=True)
     move_weights(graph, parent)
     onnx = graph.SerializeToString()
+    inputs, outputs = dict(PROFILE_INPUTS), profile_scores(len(item_ids))
+    if model == "item_knn":
+        inputs["directional"] = PROFILE_OPTION
     loaded = OnnxModel(
-        onnx, name=model, version="candidate", vocabulary=vocabulary, state=state, weights_folder=parent
+        onnx,
+        name=model,
+        version="candidate",
+        vocabulary=vocabulary,
+        inputs=inputs,
+        outputs=outputs,
+        state=state,
+        weights_folder=parent,
     )
     strategy = Instances(PluginHost.discover(), Generation.of([loaded])).get(model)
     return write_bundle(
@@ -81,6 +92,8 @@ def _write(
         parameters={},
         state=state,
         metrics={} if recall is None else {"recall@20": recall},
+        inputs=inputs,
+        outputs=outputs,
         golden_queries=make_golden_queries(strategy, vocabulary),
         compared={name: {"recall@20": reached} for name, reached in rivals.items()},
     )

@@ -7,7 +7,7 @@ import pytest
 
 from endcap.client import AsyncClient
 from endcap.sdk.errors import InvalidInput, PermissionDenied
-from endcap.server.admin.caller import Caller, Role, require
+from endcap.server.admin.caller import Caller, CallerRole, require
 from endcap.server.api.call import identified
 from endcap.server.api.roles import required_role
 from endcap.v1.catalog_service_pb2 import BatchUpsertItemsRequest, DeleteItemRequest, ListItemsRequest
@@ -19,17 +19,17 @@ CALLER = Caller("default", 1, "call")
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.SERVE, {Role.SERVE}),
-        (Role.INGEST, {Role.INGEST}),
-        (Role.READ, {Role.READ}),
-        (Role.EDIT, {Role.READ, Role.EDIT}),
-        (Role.ADMIN, set(Role)),
+        (CallerRole.SERVE, {CallerRole.SERVE}),
+        (CallerRole.INGEST, {CallerRole.INGEST}),
+        (CallerRole.READ, {CallerRole.READ}),
+        (CallerRole.EDIT, {CallerRole.READ, CallerRole.EDIT}),
+        (CallerRole.ADMIN, set(CallerRole)),
     ],
 )
-def test_a_role_allows_itself_and_what_it_includes(role: Role, allowed: set[Role]) -> None:
+def test_a_role_allows_itself_and_what_it_includes(role: CallerRole, allowed: set[CallerRole]) -> None:
     caller = Caller("default", 1, "call", role=role)
 
-    for wanted in Role:
+    for wanted in CallerRole:
         if wanted in allowed:
             require(caller, wanted)
         else:
@@ -40,20 +40,20 @@ def test_a_role_allows_itself_and_what_it_includes(role: Role, allowed: set[Role
 @pytest.mark.parametrize(
     ("method", "role"),
     [
-        ("RecommendationService/BatchRecommend", Role.SERVE),
-        ("EventService/RecordEvents", Role.INGEST),
-        ("CatalogService/BatchGetItems", Role.READ),
-        ("PlacementService/ListPlacementChanges", Role.READ),
-        ("CatalogService/BatchUpsertItems", Role.INGEST),
-        ("CatalogService/DeleteUser", Role.ADMIN),
-        ("ShopService/ListShops", Role.READ),
-        ("ShopService/DeleteShop", Role.ADMIN),
-        ("ModelService/ActivateBundle", Role.EDIT),
-        ("ModelService/BurnBundle", Role.ADMIN),
-        ("NoService/GetNothing", Role.ADMIN),
+        ("RecommendationService/BatchRecommend", CallerRole.SERVE),
+        ("EventService/RecordEvents", CallerRole.INGEST),
+        ("CatalogService/BatchGetItems", CallerRole.READ),
+        ("PlacementService/ListPlacementChanges", CallerRole.READ),
+        ("CatalogService/BatchUpsertItems", CallerRole.INGEST),
+        ("CatalogService/DeleteUser", CallerRole.ADMIN),
+        ("ShopService/ListShops", CallerRole.READ),
+        ("ShopService/DeleteShop", CallerRole.ADMIN),
+        ("ModelService/ActivateBundle", CallerRole.EDIT),
+        ("ModelService/BurnBundle", CallerRole.ADMIN),
+        ("NoService/GetNothing", CallerRole.ADMIN),
     ],
 )
-def test_a_method_needs_the_role_that_the_contract_states(method: str, role: Role) -> None:
+def test_a_method_needs_the_role_that_the_contract_states(method: str, role: CallerRole) -> None:
     assert required_role(f"/endcap.v1.{method}") is role
 
 
@@ -74,7 +74,7 @@ def test_a_request_names_its_call_or_gets_a_name() -> None:
 async def test_a_call_beyond_its_callers_role_is_denied_and_changes_nothing(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endcap.server.api.interceptor.Caller", partial(Caller, role=Role.READ))
+    monkeypatch.setattr("endcap.server.api.interceptor.Caller", partial(Caller, role=CallerRole.READ))
 
     await client.catalog.ListItems(ListItemsRequest())
     with pytest.raises(grpc.aio.AioRpcError) as rejected:

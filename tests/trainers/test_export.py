@@ -6,21 +6,21 @@ import onnx
 import pytest
 import torch
 
-from endcap.evaluation.data import CaseHistories, EvaluationData
-from endcap.runtime.instances import Generation, Instances
+from endcap.evaluation.data import EvaluationData
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import NO_ROWS, Eligibility, EventColumns, ItemColumns, Query, Task, Vocabulary
+from endcap.sdk import EventColumns, ItemColumns, Vocabulary
 from endcap.sdk.bundle import Bundle
 from endcap.sdk.errors import BundleRefused, InvalidInput, NotFound
 from endcap.sdk.features import DAY
+from endcap.sdk.profiles import PROFILE_INPUTS, profile_scores
 from endcap.sdk.snapshot import Snapshot
-from endcap.trainers import ease, item_knn
-from endcap.trainers.export import check_parity, export_bundle, run_module, to_onnx
+from endcap.trainers import ease
+from endcap.trainers.export import export_bundle, to_onnx
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
-from endcap.trainers.trainer import Inputs, TrainedModel
+from endcap.trainers.parity import check_parity
+from endcap.trainers.trainer import TrainedModel
 from endcap.trainers.training import Training, find_trainer, train_bundle
 
 
@@ -103,6 +103,8 @@ def loaded(graph: bytes, trained: TrainedModel, weights_folder: Path) -> OnnxMod
         name="ease",
         version="1",
         vocabulary=Vocabulary(trained.item_ids),
+        inputs=trained.inputs,
+        outputs=trained.outputs,
         weights_folder=weights_folder,
     )
 
@@ -114,43 +116,6 @@ def test_a_bundle_says_what_it_is(training: Training, snapshot: Snapshot) -> Non
     assert manifest.snapshot == snapshot.manifest.fingerprint
     assert manifest.metrics == {"recall@20": 0.5}
     assert manifest.golden_queries
-
-
-def test_what_serves_ranks_as_pytorch_does(
-    training: Training, shop: EvaluationData, snapshot: Snapshot, host: PluginHost
-) -> None:
-    """From the snapshot to the answer, by way of the bundle, against the module itself."""
-    name = training.bundle.parent.name
-    trainer = find_trainer(name)
-    trained = trainer.train(Interactions.of_snapshot(snapshot), trainer.parameters(), quiet)
-    strategy = Instances(host, Generation.of([load_bundle(training.bundle, host)])).get(name)
-    view, history = shop.view(), CaseHistories.of_users(shop.events, np.array([4]))[0]
-    query = Query(
-        task=Task.FOR_YOU,
-        limit=5,
-        time=NOW,
-        eligible=Eligibility(view.available, NO_ROWS),
-        history=history,
-    )
-
-    ranking = strategy.recommend([query], view)[0]
-
-    vocabulary = Vocabulary(trained.item_ids)
-    rows = vocabulary.rows(view.vocabulary.ids[row] for row in np.unique(history.rows)).astype(np.int64)
-    profile: Inputs = {"rows": rows, "weights": np.ones((1, len(rows)), np.float32)}
-    in_model = vocabulary.rows(view.vocabulary.ids)
-    inputs = {
-        "popular": {"users_by_age": view.weighted_users_by_age()[:, np.argsort(in_model)]},
-        "item_knn": {**profile, "directional": np.array([False])},
-        "ease": profile,
-    }[name]
-    scores = run_module(trained, inputs).reshape(-1)[in_model]
-    np.testing.assert_allclose(ranking.scores, np.sort(scores)[::-1][:5], rtol=1e-5)
-    np.testing.assert_allclose(scores[ranking.rows], ranking.scores, rtol=1e-5)
-
-
-def test_the_graph_passes_the_parity_gate(graph: bytes, trained: TrainedModel, tmp_path: Path) -> None:
-    check_parity(trained, loaded(graph, trained, tmp_path))
 
 
 def test_a_graph_with_another_weight_is_refused(graph: bytes, trained: TrainedModel, tmp_path: Path) -> None:
@@ -181,8 +146,8 @@ def test_equal_trainings_give_equal_bytes_with_the_weights_beside_the_graph(
     similarities = np.random.default_rng(0).random((40, 40), np.float32)
     trained = TrainedModel(
         module=ease.EaseNetwork(similarities).eval(),
-        axes=PROFILE_AXES,
-        sample_inputs=lambda generator, length: sample_profiles(generator, length, 40),
+        inputs=PROFILE_INPUTS,
+        outputs=profile_scores(40),
         item_ids=tuple(f"item{number}" for number in range(40)),
     )
 
@@ -194,6 +159,7 @@ def test_equal_trainings_give_equal_bytes_with_the_weights_beside_the_graph(
             parameters=ease.EaseParameters(),
             snapshot="0123456789abcdef",
             created_time=NOW,
+            titles={},
             metrics={},
             compared={},
             host=host,
@@ -207,7 +173,7 @@ def test_equal_trainings_give_equal_bytes_with_the_weights_beside_the_graph(
     assert contents == {path.name: path.read_bytes() for path in second.iterdir()}
     assert contents["model.onnx.data"] == similarities.tobytes()
     assert similarities.tobytes() not in contents["model.onnx"]
-    profile: Inputs = {"rows": np.array([7]), "weights": np.ones((1, 1), np.float32)}
+    profile = {"rows": np.array([7]), "weights": np.ones((1, 1), np.float32)}
     assert load_bundle(first, host).run(profile)["scores"].tolist() == [similarities[7].tolist()]
 
 
@@ -227,18 +193,6 @@ def test_the_exporter_is_silent(
     to_onnx(trained, tmp_path)
 
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_sparse_matrix_survives_the_export(tmp_path: Path) -> None:
-    """Fifty items in one long sequence: no item has more than 22 neighbours, so lists are kept."""
-    interactions = Interactions.of_columns(
-        ["ann"] * 50, [f"item{step:02}" for step in range(50)], ["view"] * 50, range(50), as_of=50
-    )
-    trained = item_knn.trainer.train(interactions, item_knn.ItemKnnParameters(), quiet)
-
-    check_parity(trained, loaded(to_onnx(trained, tmp_path), trained, tmp_path))
-
-    assert any("neighbours" in name for name in trained.module.state_dict())
 
 
 def test_what_nothing_trains_is_named_with_what_exists(tmp_path: Path, snapshot: Snapshot) -> None:

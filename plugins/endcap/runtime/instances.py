@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from endcap.runtime.plugin_host import PluginHost
+from endcap.runtime.plugin_host import Registration
 from endcap.sdk import Model, Strategy, Task
 from endcap.sdk.errors import EndcapError, FailedPrecondition, ModelMissing
 from endcap.sdk.parameters import read_parameters
@@ -51,13 +51,24 @@ class _Built:
     models: Mapping[str, Model]
 
 
+class StrategyOffer(Protocol):
+    """The strategies to build from: a ``PluginHost``, or what stands before one."""
+
+    def registration(self, strategy: str) -> Registration:
+        """Return the registration of a strategy's name.
+
+        Raises:
+            NotFound: No plugin registered the name.
+        """
+
+
 class Instances:
     """The instances of one shop and one generation; drop it together with the generation.
 
     Safe to call from several threads.
     """
 
-    def __init__(self, host: PluginHost, generation: Generation) -> None:
+    def __init__(self, host: StrategyOffer, generation: Generation) -> None:
         self.generation = generation
         self._host = host
         self._built: dict[_InstanceKey, _Built] = {}

@@ -1,46 +1,36 @@
 """The ``Model`` protocol over onnxruntime."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from endcap.runtime.input_checks import check_inputs
 from endcap.runtime.memory import limit_memory
 from endcap.runtime.watchdog import Watchdog
-from endcap.sdk import Tensors, Vocabulary
+from endcap.sdk import Tensors, TensorSpec, Vocabulary
 from endcap.sdk.bundle import Bundle
-from endcap.sdk.errors import BundleRefused, DeadlineExceeded, EndcapError, InvalidInput
+from endcap.sdk.errors import BundleRefused, DeadlineExceeded, EndcapError
 
 
-_TYPES: Mapping[str, type[np.generic]] = MappingProxyType(
+_TYPES: Mapping[str, str] = MappingProxyType(
     {
-        "tensor(bool)": np.bool_,
-        "tensor(double)": np.float64,
-        "tensor(float)": np.float32,
-        "tensor(float16)": np.float16,
-        "tensor(int32)": np.int32,
-        "tensor(int64)": np.int64,
+        "tensor(bool)": "bool",
+        "tensor(double)": "float64",
+        "tensor(float)": "float32",
+        "tensor(float16)": "float16",
+        "tensor(int32)": "int32",
+        "tensor(int64)": "int64",
     }
 )
+"""The types of ``TensorSpec``, by onnxruntime's names."""
+
 _SILENT = 4
 _watchdog = Watchdog()
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    dtype: np.dtype[Any]
-
-    shape: tuple[int | str | None, ...]
-    """A size where the graph fixes one, a name or None where any size will do."""
-
-    rows: bool
-    """Whether the integers are item rows."""
 
 
 class OnnxModel:
@@ -59,6 +49,8 @@ class OnnxModel:
         name: str,
         version: str,
         vocabulary: Vocabulary,
+        inputs: Mapping[str, TensorSpec],
+        outputs: Mapping[str, TensorSpec],
         state: Mapping[str, Any] = MappingProxyType({}),
         weights_folder: Path | None = None,
         threads: int = 1,
@@ -71,17 +63,21 @@ class OnnxModel:
             name: The model's name in its shop.
             version: The bundle's version.
             vocabulary: The item ids behind the graph's rows.
+            inputs: The declared inputs of the graph, by name.
+            outputs: The declared outputs of the graph, by name.
             state: Values that the trainer recorded for the strategy.
             weights_folder: The folder of the weights outside the graph; None if there are none.
             threads: Threads that one run may use.
             run_seconds: Time that one run may take.
 
         Raises:
-            BundleRefused: The runtime cannot load the graph.
+            BundleRefused: The runtime cannot load the graph, or the graph differs from its declaration.
         """
         self.name = name
         self.version = version
         self.vocabulary = vocabulary
+        self.inputs = inputs
+        self.outputs = outputs
         self.state = state
         self._run_seconds = run_seconds
         try:
@@ -93,8 +89,8 @@ class OnnxModel:
             )
         except Exception as error:
             raise BundleRefused(f"the graph of model {name!r} cannot be loaded: train it again") from error
-        self._inputs = {each.name: _input(name, each) for each in self._session.get_inputs()}
-        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._compare("inputs", inputs, self._session.get_inputs())
+        self._compare("outputs", outputs, self._session.get_outputs())
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, *, threads: int = 1, run_seconds: float = 10.0) -> Self:
@@ -108,6 +104,8 @@ class OnnxModel:
             name=bundle.manifest.model,
             version=bundle.manifest.version,
             vocabulary=bundle.vocabulary,
+            inputs=bundle.manifest.inputs,
+            outputs=bundle.manifest.outputs,
             state=bundle.manifest.state,
             weights_folder=bundle.weights_folder,
             threads=threads,
@@ -118,58 +116,48 @@ class OnnxModel:
         """Run the graph.
 
         Args:
-            inputs: One array an input. Integers are never negative, which a Gather would wrap silently;
-                those of an input named ``rows`` or ``…_rows`` are rows of the vocabulary.
+            inputs: One array an input, as ``inputs`` of this model declares it.
 
         Returns:
             One array an output.
 
         Raises:
-            InvalidInput: An input is missing, unknown, of the wrong type or shape, or out of range.
+            InvalidInput: An input is missing or unknown, or has the wrong type or shape, or holds a number
+                out of range.
             DeadlineExceeded: The run took longer than ``run_seconds``.
             EndcapError: The graph raised an error.
         """
-        self._check(inputs)
+        check_inputs(self, inputs)
         options = onnxruntime.RunOptions()
         options.log_severity_level = _SILENT
         try:
             with _watchdog.limit(options, self._run_seconds):
-                outputs = self._session.run(self._outputs, dict(inputs), options)
+                outputs = self._session.run(list(self.outputs), dict(inputs), options)
         except Exception as error:
             if options.terminate:
                 raise DeadlineExceeded(
                     f"model {self.name!r} ran longer than {self._run_seconds:g} seconds: ask for less at once"
                 ) from error
             raise EndcapError(f"the graph of model {self.name!r} failed: train it again") from error
-        return dict(zip(self._outputs, outputs, strict=True))
+        return dict(zip(self.outputs, outputs, strict=True))
 
-    def _check(self, inputs: Tensors) -> None:
-        if inputs.keys() != self._inputs.keys():
-            raise InvalidInput(
-                f"model {self.name!r} takes the inputs {', '.join(sorted(self._inputs))}, not"
-                f" {', '.join(sorted(inputs)) or 'none'}"
+    def _compare(self, side: str, declared: Mapping[str, TensorSpec], found: Sequence[Any]) -> None:
+        """Refuse a graph whose names, types, ranks or fixed lengths are not the declared ones."""
+        names = {each.name for each in found}
+        if names != declared.keys():
+            raise BundleRefused(
+                f"the graph of model {self.name!r} has the {side} {_listed(names)}, and its manifest declares"
+                f" {_listed(declared)}: train it again"
             )
-        for name, expected in self._inputs.items():
-            array = inputs[name]
-            if array.dtype != expected.dtype:
-                raise InvalidInput(
-                    f"input {name!r} of model {self.name!r} must be {expected.dtype}, not {array.dtype}"
+        for each in found:
+            spec = declared[each.name]
+            # Some graphs do not say the rank of an output.
+            shape = each.shape or spec.axes
+            if _TYPES.get(each.type) != spec.dtype or not _holds(shape, spec, free=side == "inputs"):
+                raise BundleRefused(
+                    f"{each.name!r} of model {self.name!r} is {each.type} {tuple(shape)} in the graph, and"
+                    f" {spec.dtype} {spec.axes} in the manifest: train it again"
                 )
-            if not _fits(array.shape, expected.shape):
-                raise InvalidInput(
-                    f"input {name!r} of model {self.name!r} must have the shape {expected.shape}, not"
-                    f" {array.shape}"
-                )
-            if array.size and expected.dtype.kind == "i":
-                self._check_range(name, array, expected)
-
-    def _check_range(self, name: str, array: NDArray[Any], expected: _Input) -> None:
-        if array.min() < 0:
-            raise InvalidInput(f"input {name!r} of model {self.name!r} must not be negative")
-        if expected.rows and array.max() >= len(self.vocabulary):
-            raise InvalidInput(
-                f"input {name!r} of model {self.name!r} must hold rows below {len(self.vocabulary)}"
-            )
 
 
 def _session_options(threads: int, weights_folder: Path | None) -> onnxruntime.SessionOptions:
@@ -188,17 +176,19 @@ def _session_options(threads: int, weights_folder: Path | None) -> onnxruntime.S
     return options
 
 
-def _input(model: str, argument: Any) -> _Input:
-    if argument.type not in _TYPES:
-        raise BundleRefused(
-            f"input {argument.name!r} of model {model!r} has a type that is not supported: use one of"
-            f" {', '.join(sorted(_TYPES))}"
-        )
-    rows = argument.name == "rows" or argument.name.endswith("_rows")
-    return _Input(np.dtype(_TYPES[argument.type]), tuple(argument.shape), rows)
+def _holds(shape: Sequence[int | str | None], spec: TensorSpec, *, free: bool) -> bool:
+    """Compare lengths where the graph fixes one; a name of the graph stands for any.
 
-
-def _fits(shape: tuple[int, ...], expected: tuple[int | str | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        not isinstance(size, int) or size == given for given, size in zip(shape, expected, strict=True)
+    Args:
+        shape: The shape in the graph.
+        spec: The declaration.
+        free: Whether the graph must leave an axis free that the declaration names.
+    """
+    return len(shape) == len(spec.axes) and all(
+        not isinstance(length, int) or length == axis or (isinstance(axis, str) and not free)
+        for length, axis in zip(shape, spec.axes, strict=True)
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -11,7 +11,7 @@ from endcap.sdk.catalog_view import (
     build_view,
 )
 from endcap.sdk.hookspecs import RegisterStrategy, hookimpl
-from endcap.sdk.model import Model, Tensors
+from endcap.sdk.model import Model, Role, Tensors, TensorSpec
 from endcap.sdk.parameters import NoParameters, parameter
 from endcap.sdk.query import (
     NO_RANKING,
@@ -49,12 +49,14 @@ __all__ = [
     "Reason",
     "RegisterStrategy",
     "Resources",
+    "Role",
     "Rows",
     "Scores",
     "ScoringStrategy",
     "Strategy",
     "StrategyFactory",
     "Task",
+    "TensorSpec",
     "Tensors",
     "Vocabulary",
     "align",

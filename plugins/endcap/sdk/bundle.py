@@ -28,11 +28,12 @@ from typing import Any, Self
 
 from endcap.sdk import features
 from endcap.sdk.errors import BundleRefused, InvalidInput
+from endcap.sdk.model import TensorSpec
 from endcap.sdk.publish import publish
 from endcap.sdk.vocabulary import Vocabulary
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL = "model.onnx"
 WEIGHTS = "model.onnx.data"
 VOCABULARY = "vocabulary.json"
@@ -46,6 +47,16 @@ _FILES = {MODEL, VOCABULARY}
 _COPIED_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _VERSION = re.compile(r"[0-9]{14}-[0-9a-f]{16}")
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    InvalidInput,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""The errors that values of the wrong form lead to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +65,18 @@ class GoldenQuery:
 
     task: str
     history: tuple[str, ...]
+
     items: tuple[str, ...]
+    """The item of the page, the cart, or the only items that may be shown, as the task has it."""
 
     expected: tuple[str, ...]
     """The items of the highest scores, best first."""
 
     scores: tuple[float, ...]
     """Their scores."""
+
+    text: str = ""
+    """The text that is searched for."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -71,6 +87,7 @@ class GoldenQuery:
             items=tuple(map(str, values["items"])),
             expected=tuple(map(str, values["expected"])),
             scores=tuple(map(float, values["scores"])),
+            text=str(values["text"]),
         )
 
 
@@ -104,7 +121,16 @@ class BundleManifest:
     metrics: Mapping[str, float]
     """The metrics of the evaluation, by name, such as ``recall@20``."""
 
+    inputs: Mapping[str, TensorSpec]
+    """The inputs of the graph, by name."""
+
+    outputs: Mapping[str, TensorSpec]
+    """The outputs of the graph, by name."""
+
     golden_queries: tuple[GoldenQuery, ...]
+
+    golden_titles: Mapping[str, str]
+    """Titles of some items, by id: those that the golden queries are asked with."""
 
     files: Mapping[str, str]
     """SHA-256 of each file, in hexadecimal."""
@@ -129,8 +155,9 @@ class BundleManifest:
                 )
             altered = text != _json(values) or values["version"] != _version(values)
             golden = tuple(GoldenQuery.from_json(query) for query in values.pop("golden_queries"))
-            manifest = cls(golden_queries=golden, **values)
-        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            inputs, outputs = (_specs(values.pop(tensors)) for tensors in ("inputs", "outputs"))
+            manifest = cls(golden_queries=golden, inputs=inputs, outputs=outputs, **values)
+        except _UNREADABLE as error:
             raise BundleRefused("the bundle's manifest cannot be read: copy the bundle again") from error
         if altered:
             raise BundleRefused("the bundle's manifest was altered: copy the bundle again")
@@ -215,7 +242,10 @@ def write_bundle(
     parameters: Mapping[str, Any],
     state: Mapping[str, Any],
     metrics: Mapping[str, float],
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
     golden_queries: Sequence[GoldenQuery],
+    golden_titles: Mapping[str, str] = MappingProxyType({}),
     compared: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     weights_folder: Path | None = None,
 ) -> Path:
@@ -231,7 +261,10 @@ def write_bundle(
         parameters: The trainer's parameters.
         state: What the strategy needs beside the graph.
         metrics: What evaluation measured.
+        inputs: The inputs of the graph, by name.
+        outputs: The outputs of the graph, by name.
         golden_queries: Queries with their expected answers.
+        golden_titles: The titles of some items, by id, that the queries were asked with.
         compared: Results of other models on the same days, by name.
         weights_folder: A folder whose file ``WEIGHTS``, if there is one, is moved into the bundle.
 
@@ -258,7 +291,10 @@ def write_bundle(
         parameters=parameters,
         state=state,
         metrics=metrics,
+        inputs=dict(inputs),
+        outputs=dict(outputs),
         golden_queries=tuple(golden_queries),
+        golden_titles=dict(golden_titles),
         files=files,
         compared={name: dict(measured) for name, measured in compared.items()},
     )
@@ -308,8 +344,14 @@ def _is_sound(manifest: BundleManifest) -> bool:
         and isinstance(manifest.snapshot, str)
         and all(isinstance(value, dict) for value in (manifest.parameters, manifest.state, manifest.files))
         and isinstance(manifest.compared, dict)
+        and isinstance(manifest.golden_titles, dict)
+        and all(isinstance(title, str) for title in manifest.golden_titles.values())
         and all(map(_is_measured, (manifest.metrics, *manifest.compared.values())))
     )
+
+
+def _specs(values: Mapping[str, Mapping[str, Any]]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec.from_json(spec) for name, spec in values.items()}
 
 
 def _is_measured(metrics: object) -> bool:

@@ -6,13 +6,14 @@ of a profile, and differ in the similarities and in the weights; others solve fo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.features import age_decay, last_positions
-from endcap.sdk.model import Model
+from endcap.sdk.model import Model, Role, TensorSpec
 from endcap.sdk.query import NO_ROWS, History, Query, Ranking, Reason
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores, align
 
@@ -22,6 +23,17 @@ EVIDENCE = 3
 
 EVIDENCE_POOL = 100
 """The number of items of a profile, the last ones, that evidence is chosen from."""
+
+PROFILE_INPUTS: Mapping[str, TensorSpec] = MappingProxyType(
+    {
+        "rows": TensorSpec(("items",), "int64", Role.ITEMS),
+        "weights": TensorSpec(("profiles", "items"), "float32", Role.VALUES),
+    }
+)
+"""The inputs of a graph that scores profiles."""
+
+PROFILE_OPTION = TensorSpec(("profiles",), "bool", Role.MASK)
+"""A further input of such a graph, one value a profile: an option of ``score_profiles``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +66,11 @@ def distinct_history(query: Query, catalog: CatalogView, half_life_days: float) 
     return Profile(events.rows[last], age_decay(events.times[last], query.time, half_life_days))
 
 
+def profile_scores(item_count: int) -> Mapping[str, TensorSpec]:
+    """Return the outputs of a graph that scores every item for each profile."""
+    return {"scores": TensorSpec(("profiles", item_count), "float32", Role.VALUES)}
+
+
 def score_profiles(
     model: Model,
     profiles: Sequence[Profile],
@@ -64,8 +81,8 @@ def score_profiles(
     """Score items for each profile.
 
     Args:
-        model: Its graph takes ``rows`` (profile items) and ``weights`` (profiles, profile items) and
-            gives ``scores`` (profiles, items).
+        model: Its graph takes ``PROFILE_INPUTS``, and for each of ``options`` a ``PROFILE_OPTION``, and
+            gives ``profile_scores``.
         profiles: One a query; items that the model does not know are skipped.
         rows: The items to score; None for the whole catalog.
         catalog: The view that all rows belong to.

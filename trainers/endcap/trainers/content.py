@@ -25,11 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from endcap.sdk import build_view, parameter
+from endcap.sdk import Role, TensorSpec, build_view, parameter
 from endcap.sdk.content_features import BUCKETS, TermCounts, TermIndex, is_label, item_terms
 from endcap.trainers.collaborative_mapping import BATCH, CollaborativeMapping
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 LABELS = 0.2
@@ -148,20 +148,17 @@ class ContentTrainer:
         )
         module.projection = torch.cat([text, collaborative], dim=1)
         progress(1.0, "done")
-
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            return sample_documents(generator, length, len(index))
-
+        widths = [parameters.embedding_size, parameters.embedding_size, len(module.centres)]
         return TrainedModel(
             module=module.eval(),
-            axes={"terms": ("terms",), "counts": ("documents", "terms"), "prices": ("documents",)},
-            sample_inputs=sample_inputs,
-            item_ids=interactions.item_ids,
-            output="vectors",
-            state={
-                "terms": terms,
-                "widths": [parameters.embedding_size, parameters.embedding_size, len(module.centres)],
+            inputs={
+                "terms": TensorSpec(("terms",), "int64", Role.CODES, size=len(index)),
+                "counts": TensorSpec(("documents", "terms"), "float32", Role.VALUES),
+                "prices": TensorSpec(("documents",), "float32", Role.VALUES, padding=True),
             },
+            outputs={"vectors": TensorSpec(("documents", sum(widths)), "float32", Role.VALUES)},
+            item_ids=interactions.item_ids,
+            state={"terms": terms, "widths": widths},
         )
 
 
@@ -210,17 +207,6 @@ def text_projection(weights: Tensor, dimensions: int, seed: int) -> Tensor:
         length = projection[:known].norm(dim=1).mean() if rank else torch.tensor(1.0)
         projection[known:] = length * _unit(torch.randn(BUCKETS, dimensions))
     return projection
-
-
-def sample_documents(generator: np.random.Generator, length: int, term_count: int) -> Inputs:
-    """Make random documents of random terms, with a price or without."""
-    width = min(length + 2, term_count)
-    prices = np.where(generator.random(length) < 0.8, generator.lognormal(2, 2, length), np.nan)
-    return {
-        "terms": np.sort(generator.choice(term_count, width, replace=False)),
-        "counts": generator.integers(0, 4, (length, width)).astype(np.float32),
-        "prices": prices.astype(np.float32),
-    }
 
 
 def _weights(module: ContentNetwork, documents: TermCounts, term_count: int) -> Tensor:

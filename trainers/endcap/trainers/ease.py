@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from endcap.sdk import parameter
 from endcap.sdk.errors import InvalidInput
+from endcap.sdk.profiles import PROFILE_INPUTS, profile_scores
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, DenseRows, sample_profiles
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.similarity import DenseRows
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 MAXIMUM_ITEMS = 20_000
@@ -78,13 +79,10 @@ class EaseTrainer:
         weights = solve(interactions.matrix(), parameters.regularization)
         progress(1.0, "done")
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            return sample_profiles(generator, length, item_count)
-
         return TrainedModel(
             module=EaseNetwork(weights).eval(),
-            axes=PROFILE_AXES,
-            sample_inputs=sample_inputs,
+            inputs=PROFILE_INPUTS,
+            outputs=profile_scores(item_count),
             item_ids=interactions.item_ids,
         )
 

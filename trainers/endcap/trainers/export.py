@@ -1,8 +1,4 @@
-"""From a trained module to a bundle: ONNX, the parity gate, golden queries.
-
-The parity gate runs fresh random inputs of several shapes through PyTorch and through the session that
-serves, and refuses the graph unless both give the same numbers.
-"""
+"""From a trained module to a bundle: ONNX, the parity gate, golden queries."""
 
 import logging
 import tempfile
@@ -15,25 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from endcap.runtime.golden import make_golden_queries
-from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.onnx_model import OnnxModel
 from endcap.runtime.plugin_host import PluginHost
+from endcap.runtime.stand_ins import build_alone
 from endcap.sdk import Vocabulary
 from endcap.sdk.bundle import MAX_BYTES, WEIGHTS, write_bundle
-from endcap.sdk.errors import BundleRefused, EndcapError, InvalidInput
-from endcap.trainers.trainer import Inputs, TrainedModel
+from endcap.sdk.errors import EndcapError, InvalidInput
+from endcap.trainers.parity import check_parity, draw_inputs, free_axes
+from endcap.trainers.trainer import TrainedModel
 from endcap.trainers.weights import move_weights
-
-
-RELATIVE_TOLERANCE = 1e-4
-ABSOLUTE_TOLERANCE = 1e-6
-"""Largest difference between the two outputs: sums in another order differ by rounding."""
-
-LENGTHS = (1, 2, 7, 40)
-"""The lengths of the free dimensions that the gate tries."""
 
 
 def to_onnx(trained: TrainedModel, weights_folder: Path) -> bytes:
@@ -53,20 +41,24 @@ def to_onnx(trained: TrainedModel, weights_folder: Path) -> bytes:
             f"the model has {size / 2**30:.1f} GiB of weights, and a bundle holds at most"
             f" {MAX_BYTES[WEIGHTS] / 2**30:.0f}: train a smaller one"
         )
-    example = _tensors(trained.sample_inputs(np.random.default_rng(0), 3))
+    axes = free_axes(trained.inputs)
+    # Lengths of 2 and more that all differ, for the exporter takes equal lengths and 1 for fixed.
+    lengths = {axis: 3 + 2 * place for place, axis in enumerate(axes)}
+    example = draw_inputs(trained.inputs, lengths, len(trained.item_ids), np.random.default_rng(0))
+    free = {axis: torch.export.Dim(axis) for axis in axes}
     shapes = {
-        name: {place: torch.export.Dim(axis) for place, axis in enumerate(axes) if axis is not None}
-        for name, axes in trained.axes.items()
+        name: {place: free[axis] for place, axis in enumerate(spec.axes) if isinstance(axis, str)}
+        for name, spec in trained.inputs.items()
     }
     with _quiet_exporter():
         program = torch.onnx.export(
             trained.module,
-            kwargs=example,
+            kwargs={name: torch.from_numpy(array) for name, array in example.items()},
             dynamo=True,
             external_data=False,
             dynamic_shapes=shapes,
-            input_names=list(example),
-            output_names=[trained.output],
+            input_names=list(trained.inputs),
+            output_names=list(trained.outputs),
             verbose=False,
         )
     if program is None:
@@ -77,37 +69,6 @@ def to_onnx(trained: TrainedModel, weights_folder: Path) -> bytes:
     return content
 
 
-def check_parity(trained: TrainedModel, model: OnnxModel, *, seed: int = 0) -> None:
-    """Refuse a graph whose outputs differ from the module's.
-
-    Raises:
-        BundleRefused: The outputs differ by more than rounding, or in shape.
-    """
-    generator = np.random.default_rng(seed)
-    for length in LENGTHS:
-        inputs = trained.sample_inputs(generator, length)
-        expected = run_module(trained, inputs)
-        actual = model.run(inputs)[trained.output]
-        if actual.shape != expected.shape:
-            raise BundleRefused(
-                f"the exported {model.name} gives {trained.output} of shape {actual.shape} where PyTorch"
-                f" gives {expected.shape}: do not use it, and report how it was trained"
-            )
-        if not np.allclose(actual, expected, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
-            difference = float(np.nanmax(np.abs(actual - expected)))
-            raise BundleRefused(
-                f"the exported {model.name} differs from PyTorch by up to {difference:.2g}: do not use it,"
-                " and report how it was trained"
-            )
-
-
-def run_module(trained: TrainedModel, inputs: Inputs) -> NDArray[np.float32]:
-    """Return the output of the module in PyTorch."""
-    with torch.inference_mode():
-        output: NDArray[np.float32] = trained.module(**_tensors(inputs)).numpy()
-    return output
-
-
 def export_bundle(
     trained: TrainedModel,
     parent: Path,
@@ -116,6 +77,7 @@ def export_bundle(
     parameters: Any,
     snapshot: str,
     created_time: int,
+    titles: Mapping[str, str],
     metrics: Mapping[str, float],
     compared: Mapping[str, Mapping[str, float]],
     host: PluginHost,
@@ -129,6 +91,7 @@ def export_bundle(
         parameters: The trainer's parameters.
         snapshot: The fingerprint of the snapshot.
         created_time: Unix milliseconds.
+        titles: Titles of some items, by id, for the golden queries.
         metrics: Results of the evaluation; they join those of the training.
         compared: Results of other models on the same days, by name.
         host: Holds the plugin of the strategy, whose answers become the golden queries.
@@ -148,11 +111,13 @@ def export_bundle(
             name=name,
             version="candidate",
             vocabulary=vocabulary,
+            inputs=trained.inputs,
+            outputs=trained.outputs,
             state=trained.state,
             weights_folder=weights_folder,
         )
         check_parity(trained, model)
-        strategy = Instances(host, Generation.of([model])).get(name)
+        golden_queries = make_golden_queries(build_alone(model, host), vocabulary, titles)
         return write_bundle(
             parent,
             model=name,
@@ -163,7 +128,10 @@ def export_bundle(
             parameters=asdict(parameters),
             state=trained.state,
             metrics={**trained.metrics, **metrics},
-            golden_queries=make_golden_queries(strategy, vocabulary),
+            inputs=trained.inputs,
+            outputs=trained.outputs,
+            golden_queries=golden_queries,
+            golden_titles=titles,
             compared=compared,
             weights_folder=weights_folder,
         )
@@ -181,7 +149,3 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _tensors(inputs: Inputs) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(value) for name, value in inputs.items()}

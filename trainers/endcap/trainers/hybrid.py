@@ -13,7 +13,8 @@ The bundle holds the weights and no base model: the base models serve with bundl
 the whole snapshot.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,14 +29,24 @@ from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.evaluation.splits import by_time, leave_one_out
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
-from endcap.sdk import Eligibility, Model, Query, Scores, Task, Tensors, Vocabulary, parameter
-from endcap.sdk.errors import InvalidInput
+from endcap.sdk import (
+    Eligibility,
+    Model,
+    Query,
+    Role,
+    Scores,
+    Task,
+    TensorSpec,
+    Vocabulary,
+    parameter,
+)
+from endcap.sdk.errors import InvalidInput, ModelMissing
 from endcap.sdk.features import DAY
 from endcap.sdk.parameters import read_parameters
-from endcap.trainers.export import run_module
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.trainer import Progress, TrainedModel
 from endcap.trainers.training import find_trainer, trainer_names
+from endcap.trainers.unexported import UnexportedModel
 
 
 VALIDATION_DAYS = 30
@@ -62,8 +73,8 @@ class HybridTrainingParameters:
 
     base_models: str = parameter(
         "ease matrix_factorization next_purchase item_knn popular_week popular_month",
-        "Base models: the strategies to blend, separated by spaces. At least one must need no bundle, such as"
-        " popular_week: it answers while the others have no active model.",
+        "Base models: the strategies to blend, separated by spaces. One that needs no bundle, such as"
+        " popular_week, answers while the others have no active model, unless its weight is 0.",
     )
 
 
@@ -80,25 +91,6 @@ class HybridNetwork(nn.Module):
         return (self.weights[:, None, None] * z_scores).sum(0)  # (queries, items)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UnexportedModel:
-    """A trained model that PyTorch runs: the validation set alone is not worth an export to ONNX."""
-
-    name: str
-    vocabulary: Vocabulary
-    trained: TrainedModel
-    version: str = "validation"
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """The state that the trainer recorded."""
-        return self.trained.state
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """Run the module."""
-        return {self.trained.output: run_module(self.trained, dict(inputs))}
-
-
 class HybridTrainer:
     """Trains the base models on the past and chooses their weights on the validation set."""
 
@@ -111,37 +103,28 @@ class HybridTrainer:
         """Choose the weights.
 
         Raises:
-            InvalidInput: Every base model needs a bundle, one does not score or cannot be trained on the
-                past, or no user chose enough items for a validation set.
+            InvalidInput: No base model is named, one does not score or cannot be trained on the past, or no
+                user chose enough items for a validation set.
             NotFound: No plugin offers a base model.
         """
         names = list(dict.fromkeys(parameters.base_models.split()))
-        always = [name for name in names if name not in trainer_names()]
-        if not always:
-            raise InvalidInput(
-                "every base model needs a bundle: add one that needs none, such as popular_week",
-                field="base_models",
-            )
+        if not names:
+            raise InvalidInput("no base model is named: name strategies that score", field="base_models")
         host = PluginHost.discover()
         # Building the strategy rejects a mistyped name before anything is trained.
-        Instances(host, Generation.of([])).get("hybrid", {"weights": _equal_weights(always)})
+        with suppress(ModelMissing):
+            Instances(host, Generation.of([])).get("hybrid", {"weights": _equal_weights(names)})
         data = _validation(interactions)
         z_scores, relevant = _score_validation(names, interactions, data, host, progress)
         progress(0.7, "choosing weights")
-        # A base model without a bundle keeps a weight, so that the bundle alone answers its golden queries.
-        lowest = {name: GRID[1] if name in always else GRID[0] for name in names}
-        weights = choose_weights(z_scores, relevant, [lowest[name] for name in names])
+        weights = choose_weights(z_scores, relevant)
         progress(1.0, "done")
         blended = np.tensordot(np.array(weights, np.float32), z_scores, axes=1)
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            shape = (len(names), length, length + 1)
-            return {"z_scores": generator.standard_normal(shape, np.float32)}
-
         return TrainedModel(
             module=HybridNetwork(weights).eval(),
-            axes={"z_scores": (None, "queries", "items")},
-            sample_inputs=sample_inputs,
+            inputs={"z_scores": TensorSpec((len(names), "queries", "items"), "float32", Role.VALUES)},
+            outputs={"scores": TensorSpec(("queries", "items"), "float32", Role.VALUES)},
             item_ids=interactions.item_ids,
             state={"weights": dict(zip(names, weights, strict=True))},
             metrics={
@@ -154,16 +137,13 @@ class HybridTrainer:
         )
 
 
-def choose_weights(
-    z_scores: NDArray[np.float32], relevant: NDArray[np.bool_], lowest: Sequence[float]
-) -> list[float]:
+def choose_weights(z_scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> list[float]:
     """Find weights by coordinate ascent on NDCG, from equal ones.
 
     Args:
         z_scores: Of the base models, ``(base models, cases, items)``; ``UNRANKED`` for items that are not
             ranked.
         relevant: Whether the item is a target of the case, ``(cases, items)``.
-        lowest: The least weight of each base model.
     """
     z_scores, relevant = _pool(z_scores, relevant)
     weights = [1.0] * len(z_scores)
@@ -175,7 +155,7 @@ def choose_weights(
             others = blended - np.float32(weights[place]) * own
             for weight in GRID:
                 tried = others + np.float32(weight) * own
-                reached = ndcg(tried, relevant) if weight >= lowest[place] else 0.0
+                reached = ndcg(tried, relevant)
                 if reached > best:
                     best, blended, weights[place] = reached, tried, weight
     return weights

@@ -29,9 +29,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from endcap.sdk import EventColumns, parameter
+from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
 from endcap.trainers.interactions import Interactions, incidence
-from endcap.trainers.similarity import PROFILE_AXES, sample_profiles, similarity_rows, strongest
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.similarity import similarity_rows, strongest
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 MAXIMUM_DISTANCE = 11
@@ -100,14 +101,10 @@ class ItemKnnTrainer:
             )
         progress(1.0, "done")
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            directional = generator.random(length) < 0.5
-            return {**sample_profiles(generator, length, item_count), "directional": directional}
-
         return TrainedModel(
             module=ItemKnnNetwork(near, after).eval(),
-            axes={**PROFILE_AXES, "directional": ("profiles",)},
-            sample_inputs=sample_inputs,
+            inputs={**PROFILE_INPUTS, "directional": PROFILE_OPTION},
+            outputs=profile_scores(item_count),
             item_ids=interactions.item_ids,
             state={"mode": mode},
         )

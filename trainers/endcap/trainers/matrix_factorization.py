@@ -16,7 +16,8 @@ users are folded in from the rest, and the item embeddings follow the gradient o
 ``−log σ(s (x·y[i] − x·y[j]))`` for hidden ``i`` and random ``j`` (Rendle et al., "BPR", UAI 2009).
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,9 @@ from torch import Tensor, nn
 
 from endcap.sdk import parameter
 from endcap.sdk.features import age_decay
+from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 FOLD_IN_STEPS = 12
@@ -135,31 +136,47 @@ class MatrixFactorizationTrainer:
     ) -> TrainedModel:
         """Find the item embeddings."""
         recency = recencies(interactions, parameters.half_life_days)
-        items = factorize(recency, parameters, progress)
+        start = initial_embeddings(interactions.item_ids, parameters.embedding_size, parameters.seed)
+        items = factorize(recency, start, parameters, progress)
         if parameters.loss == "bpr":
             items = _learn_to_rank(items, recency, parameters, progress)
         progress(1.0, "done")
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            similar = generator.random(length) < 0.5
-            return {**sample_profiles(generator, length, len(items)), "similar": similar}
-
         return TrainedModel(
             module=MatrixFactorizationNetwork(items, parameters.regularization, parameters.confidence).eval(),
-            axes={**PROFILE_AXES, "similar": ("profiles",)},
-            sample_inputs=sample_inputs,
+            inputs={**PROFILE_INPUTS, "similar": PROFILE_OPTION},
+            outputs=profile_scores(len(items)),
             item_ids=interactions.item_ids,
             state={"half_life_days": parameters.half_life_days},
         )
 
 
+def initial_embeddings(item_ids: Sequence[str], size: int, seed: int) -> Tensor:
+    """Draw a small embedding for each item by its id, so that the order of items does not matter.
+
+    Args:
+        item_ids: The items.
+        size: The embedding size.
+        seed: Fixes what is drawn.
+    """
+    embeddings = np.empty((len(item_ids), size), np.float32)
+    for own, item_id in zip(embeddings, item_ids, strict=True):
+        digest = hashlib.blake2b(item_id.encode(), digest_size=8).digest()
+        own[:] = np.random.default_rng([seed, int.from_bytes(digest)]).standard_normal(size, np.float32)
+    return torch.from_numpy(embeddings * np.float32(0.1 / size**0.5))
+
+
 def factorize(
-    recency: sparse.csr_array, parameters: MatrixFactorizationParameters, progress: Progress
+    recency: sparse.csr_array, items: Tensor, parameters: MatrixFactorizationParameters, progress: Progress
 ) -> Tensor:
-    """Return the item embeddings of least squared error, ``(items, embedding size)``."""
-    generator = torch.Generator().manual_seed(parameters.seed)
-    items = torch.randn(recency.shape[1], parameters.embedding_size, generator=generator)
-    items *= 0.1 / parameters.embedding_size**0.5
+    """Return the item embeddings of least squared error, ``(items, embedding size)``.
+
+    Args:
+        recency: ``r``, ``(users, items)``.
+        items: The embeddings to begin with, ``(items, embedding size)``.
+        parameters: The hyperparameters.
+        progress: Called with the share done.
+    """
     by_item = recency.T.tocsr()
     for iteration in range(parameters.epochs):
         progress(iteration / parameters.epochs, "alternating least squares")

@@ -23,10 +23,10 @@ from scipy import sparse
 from endcap.sdk import EventColumns, parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY, age_decay
+from endcap.sdk.profiles import PROFILE_INPUTS, profile_scores
 from endcap.trainers.ease import MAXIMUM_ITEMS, EaseNetwork
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.similarity import PROFILE_AXES, sample_profiles
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,10 @@ class NextPurchaseTrainer:
         weights = solve(found, parameters.regularization)
         progress(1.0, "done")
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            return sample_profiles(generator, length, item_count)
-
         return TrainedModel(
             module=EaseNetwork(weights).eval(),
-            axes=PROFILE_AXES,
-            sample_inputs=sample_inputs,
+            inputs=PROFILE_INPUTS,
+            outputs=profile_scores(item_count),
             item_ids=interactions.item_ids,
             state={"history_half_life_days": parameters.history_half_life_days},
         )

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from endcap.sdk import EventColumns, ItemColumns, Rows, build_view, parameter
+from endcap.sdk import EventColumns, ItemColumns, Role, Rows, TensorSpec, build_view, parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import AGE_BUCKETS, AGE_MIDPOINTS, DAY
 from endcap.trainers.interactions import Interactions
-from endcap.trainers.trainer import Inputs, Progress, TrainedModel
+from endcap.trainers.trainer import Progress, TrainedModel
 
 
 OLD = 1e-4
@@ -78,13 +78,10 @@ class PopularTrainer:
             metrics = {f"validation_recall@{CUTOFF}": recall}
         progress(1.0, "done")
 
-        def sample_inputs(generator: np.random.Generator, length: int) -> Inputs:
-            return {"users_by_age": generator.random((AGE_BUCKETS, length), np.float32)}
-
         return TrainedModel(
             module=PopularNetwork(age_weights(parameters.window_days, parameters.half_life_days)).eval(),
-            axes={"users_by_age": (None, "items")},
-            sample_inputs=sample_inputs,
+            inputs={"users_by_age": TensorSpec((AGE_BUCKETS, "items"), "float32", Role.VALUES)},
+            outputs={"scores": TensorSpec(("items",), "float32", Role.VALUES)},
             item_ids=interactions.item_ids,
             state={"window_days": parameters.window_days, "half_life_days": parameters.half_life_days},
             metrics=metrics,

@@ -1,14 +1,10 @@
 """Item-to-item similarities inside a graph, dense or as lists of neighbours."""
 
-from typing import cast
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
-
-from endcap.trainers.trainer import Inputs
 
 
 class DenseRows(nn.Module):
@@ -64,14 +60,3 @@ def strongest(matrix: sparse.csr_array, count: int) -> sparse.csr_array:
     places = np.arange(matrix.nnz) - matrix.indptr[owners]
     kept = order[places < count]
     return sparse.csr_array((matrix.data[kept], (owners[kept], matrix.indices[kept])), shape=matrix.shape)
-
-
-def sample_profiles(generator: np.random.Generator, length: int, item_count: int) -> Inputs:
-    """Make random ``rows`` and ``weights`` for a graph that scores profiles; as many profiles as items."""
-    rows = generator.integers(0, item_count, length)
-    weights = generator.random((length, length), np.float32)
-    return {"rows": rows, "weights": weights}
-
-
-PROFILE_AXES = {"rows": cast("tuple[str | None, ...]", ("items",)), "weights": ("profiles", "items")}
-"""The free dimensions of what ``sample_profiles`` makes."""

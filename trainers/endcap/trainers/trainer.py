@@ -4,18 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
+from endcap.sdk import TensorSpec
 from endcap.trainers.interactions import Interactions
 
 
 Progress: TypeAlias = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done now."""
-
-Inputs: TypeAlias = dict[str, NDArray[Any]]
-"""The arguments of one call of a module, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,19 +19,16 @@ class TrainedModel:
     """A module in evaluation mode, and what its bundle says about it."""
 
     module: nn.Module
-    """Takes the inputs by name and returns one tensor."""
+    """Takes the inputs by name."""
 
-    axes: Mapping[str, tuple[str | None, ...]]
-    """For every input a name a dimension: equal names are equal lengths, None is a fixed length."""
+    inputs: Mapping[str, TensorSpec]
+    """The arguments of the module, by name."""
 
-    sample_inputs: Callable[[np.random.Generator, int], Inputs]
-    """Makes random inputs whose free dimensions are about as long as the number says."""
+    outputs: Mapping[str, TensorSpec]
+    """The tensors that the module returns, by name: one, or a tuple of them in this order."""
 
     item_ids: tuple[str, ...]
     """The items behind the module's rows."""
-
-    output: str = "scores"
-    """The name of the tensor in the graph."""
 
     state: Mapping[str, Any] = field(default_factory=dict)
     """JSON values that the strategy needs beside the graph."""

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from endcap.runtime.golden import choose_titles
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk.errors import InvalidInput, NotFound
 from endcap.sdk.parameters import read_parameters
@@ -91,7 +92,8 @@ def train_bundle(
     parameters = read_parameters(trainer.parameters, values or {})
     started = time.perf_counter()
     with peak_memory() as peak:
-        trained = trainer.train(Interactions.of_snapshot(snapshot), parameters, progress)
+        interactions = Interactions.of_snapshot(snapshot)
+        trained = trainer.train(interactions, parameters, progress)
         progress(1.0, "exporting")
         bundle = export_bundle(
             trained,
@@ -100,6 +102,7 @@ def train_bundle(
             parameters=parameters,
             snapshot=snapshot.manifest.fingerprint,
             created_time=created_time,
+            titles=choose_titles(interactions.items),
             metrics=metrics or {},
             compared=compared or {},
             host=host,

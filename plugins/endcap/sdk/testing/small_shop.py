@@ -11,7 +11,7 @@ import numpy as np
 from endcap.sdk.catalog_view import AttributeValue, CatalogView, EventColumns, ItemColumns, build_view
 from endcap.sdk.errors import ModelMissing, NotFound
 from endcap.sdk.features import DAY
-from endcap.sdk.model import Model, Tensors
+from endcap.sdk.model import Model, Tensors, TensorSpec
 from endcap.sdk.query import Eligibility, History, Query, Ranking, Task
 from endcap.sdk.strategy import Strategy
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
@@ -66,6 +66,8 @@ class FakeModel:
 
     state: Mapping[str, Any] = field(default_factory=dict)
     version: str = "fake"
+    inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+    outputs: Mapping[str, TensorSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

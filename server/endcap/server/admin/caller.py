@@ -10,7 +10,7 @@ from types import MappingProxyType
 from endcap.sdk.errors import PermissionDenied
 
 
-class Role(StrEnum):
+class CallerRole(StrEnum):
     """The permissions of a caller."""
 
     SERVE = "serve"
@@ -29,8 +29,8 @@ class Role(StrEnum):
     """Everything."""
 
 
-_INCLUDED: Mapping[Role, AbstractSet[Role]] = MappingProxyType(
-    {Role.EDIT: frozenset({Role.READ}), Role.ADMIN: frozenset(Role)}
+_INCLUDED: Mapping[CallerRole, AbstractSet[CallerRole]] = MappingProxyType(
+    {CallerRole.EDIT: frozenset({CallerRole.READ}), CallerRole.ADMIN: frozenset(CallerRole)}
 )
 """The other roles that a role includes."""
 
@@ -53,13 +53,13 @@ class Caller:
     actor: str = ""
     """A name for the audit log; empty if unknown."""
 
-    role: Role = Role.ADMIN
+    role: CallerRole = CallerRole.ADMIN
 
     validate_only: bool = False
     """Whether everything is checked and nothing stored."""
 
 
-def require(caller: Caller, role: Role) -> None:
+def require(caller: Caller, role: CallerRole) -> None:
     """Reject a caller whose role does not allow a request.
 
     Args:

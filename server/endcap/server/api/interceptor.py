@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from endcap.catalog.configuration.shops import DEFAULT_SHOP
 from endcap.catalog.fields.limits import check_id
 from endcap.sdk import errors
-from endcap.server.admin.caller import Caller, Role, require
+from endcap.server.admin.caller import Caller, CallerRole, require
 from endcap.server.api.call import RpcContext, current_caller, identified
 from endcap.server.api.limits import MAX_INGEST_BYTES, MAX_REQUEST_BYTES, takes_data_in
 from endcap.server.api.roles import required_role
@@ -117,7 +117,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _answering(
-        self, role: Role, method: str, request: Any, context: RpcContext, default_deadline_seconds: float
+        self,
+        role: CallerRole,
+        method: str,
+        request: Any,
+        context: RpcContext,
+        default_deadline_seconds: float,
     ) -> AsyncIterator[None]:
         started = time.monotonic()
         code = grpc.StatusCode.OK

@@ -2,14 +2,14 @@
 
 from google.protobuf import descriptor_pool
 
-from endcap.server.admin.caller import Role
+from endcap.server.admin.caller import CallerRole
 from endcap.v1 import role_pb2
 
 
-_ROLES = {role_pb2.Role.Value(f"ROLE_{role.name}"): role for role in Role}
+_ROLES = {role_pb2.Role.Value(f"ROLE_{role.name}"): role for role in CallerRole}
 
 
-def required_role(method: str) -> Role:
+def required_role(method: str) -> CallerRole:
     """Return the role that a method needs: the one that the contract states, else ``ADMIN``.
 
     Args:
@@ -19,5 +19,5 @@ def required_role(method: str) -> Role:
     try:
         options = descriptor_pool.Default().FindMethodByName(f"{service}.{name}").GetOptions()
     except KeyError:
-        return Role.ADMIN
-    return _ROLES.get(options.Extensions[role_pb2.required_role], Role.ADMIN)
+        return CallerRole.ADMIN
+    return _ROLES.get(options.Extensions[role_pb2.required_role], CallerRole.ADMIN)

@@ -61,7 +61,7 @@ def test_a_table_says_which_strategy_was_tested_by_its_lists() -> None:
     text = table([report("random", 0.01, scored=False)], metrics=("recall@20",))
 
     assert "random *" in text
-    assert text.endswith("* tested by its lists alone: it does not score every item")
+    assert text.endswith("it has no scores, or lists other items than those it scores best")
 
 
 @pytest.mark.parametrize("strategies", [("ease",), ("popular", "item_knn", "ease")])

@@ -54,9 +54,9 @@ def evaluate(
 ) -> Report:
     """Ask a strategy every case and measure its answers.
 
-    A strategy that scores is ranked in full; one that does not is tested by its lists, and the report says
-    so. Items that are not eligible, that the user has seen, or that the strategy does not score are not
-    ranked.
+    Lists are those that ``recommend`` serves. A strategy that scores is ranked in full, if its lists are the
+    best items by its scores; any other is tested by its lists, and the report says so. Items that are not
+    eligible, that the user has seen, or that the strategy does not score are not ranked.
 
     Args:
         strategy: The strategy to evaluate; it must answer ``Task.FOR_YOU``.
@@ -82,13 +82,15 @@ def evaluate(
         strategy=name,
         data=data.name,
         protocol=data.protocol,
-        scored=isinstance(strategy, ScoringStrategy),
+        scored=examiner.scored,
         items=int(np.count_nonzero(headline.eligible)),
         events=len(data.events.rows),
         slices={
             slice_name: part
             for cases, answer in zip(data.groups, answers, strict=True)
-            for slice_name, part in _measure_slices(cases, answer.ranks, cutoffs, seed)
+            for slice_name, part in _measure_slices(
+                cases, answer.by_score if examiner.scored else answer.by_list, cutoffs, seed
+            )
         },
         beyond=_measure_lists(answers[0].lists, headline.eligible, data, seed),
         query_milliseconds=median,
@@ -100,7 +102,11 @@ def evaluate(
 class _Answers:
     """The answers of a strategy to some cases."""
 
-    ranks: Ranks
+    by_score: Ranks
+    """The ranks of the targets among all items, if the strategy scores."""
+
+    by_list: Ranks
+    """The ranks of the targets in the lists."""
 
     lists: Rows
     """``(cases, list length)``, -1 fills a short list."""
@@ -116,6 +122,8 @@ class _Examiner:
         self._view = view
         self._data = data
         self._length = length
+        self.scored = isinstance(strategy, ScoringStrategy)
+        """Whether every list asked so far holds the best items by the strategy's own scores."""
         self._progress = progress
         self._total = sum(len(cases) for cases in data.groups)
         self._done = 0
@@ -129,10 +137,8 @@ class _Examiner:
             self._done += len(batch)
             self._progress(self._done, self._total)
         return _Answers(
-            Ranks(
-                np.concatenate([answer.ranks.before for answer in answers]),
-                np.concatenate([answer.ranks.tied for answer in answers]),
-            ),
+            Ranks.joined([answer.by_score for answer in answers]),
+            Ranks.joined([answer.by_list for answer in answers]),
             np.concatenate([answer.lists for answer in answers]),
         )
 
@@ -149,12 +155,13 @@ class _Examiner:
         return float(np.median(durations)), float(np.quantile(durations, 0.95))
 
     def _answer(self, queries: Sequence[Query], targets: Ragged) -> _Answers:
-        if not isinstance(self._strategy, ScoringStrategy):
-            lists = _lists(self._strategy.recommend(queries, self._view), queries)
-            return _Answers(ranks_in_lists(lists, targets), lists)
+        lists = _lists(self._strategy.recommend(queries, self._view), queries)
+        by_list = ranks_in_lists(lists, targets)
+        if not isinstance(self._strategy, ScoringStrategy) or not self.scored:
+            return _Answers(by_list, by_list, lists)
         scores = _masked(self._strategy.score(queries, None, self._view), queries)
-        rankings = [top(row, query) for row, query in zip(scores, queries, strict=True)]
-        return _Answers(ranks_by_score(scores, targets), _lists(rankings, queries))
+        self.scored = all(map(_holds_the_best, lists, scores, queries))
+        return _Answers(ranks_by_score(scores, targets), by_list, lists)
 
     def _query(self, cases: Cases, case: int) -> Query:
         history = cases.histories[case]
@@ -175,6 +182,12 @@ def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
     for row, query in zip(masked, queries, strict=True):
         row[query.eligible.excluded] = np.nan
     return masked
+
+
+def _holds_the_best(items: Rows, scores: Scores, query: Query) -> bool:
+    """Return whether a list is the best items by score, but for rounding and the order of equal scores."""
+    listed, best = scores[items[items != UNKNOWN]], top(scores, query).scores
+    return len(listed) == len(best) and np.allclose(listed, best, rtol=1e-4, atol=1e-6)
 
 
 def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:

@@ -7,6 +7,7 @@ how many items are certainly ranked before it, and how many share its score.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,13 @@ class Ranks:
 
     tied: NDArray[np.int64]
     """How many items share the target's score, the target included."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the ranks of several parts, one part behind the other."""
+        return cls(
+            np.concatenate([part.before for part in parts]), np.concatenate([part.tied for part in parts])
+        )
 
 
 def ranks_by_score(scores: Scores, targets: Ragged) -> Ranks:

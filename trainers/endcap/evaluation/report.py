@@ -35,7 +35,8 @@ class Report:
     """The split of the data."""
 
     scored: bool
-    """True when all items were ranked by score; False when only the strategy's lists could be tested."""
+    """True when all items were ranked by score; False when the strategy was tested by its lists, because it
+    has no scores or lists other items than those it scores best."""
 
     items: int
     """Number of ranked items."""
@@ -97,7 +98,9 @@ def table(
     ]
     blocks.append(_aligned([header, *rows]))
     if not all(report.scored for report in reports):
-        blocks.append("* tested by its lists alone: it does not score every item")
+        blocks.append(
+            "* tested by its lists alone: it has no scores, or lists other items than those it scores best"
+        )
     return "\n\n".join(blocks)
 
 

@@ -83,7 +83,7 @@ def test_invoice_lines_are_cleaned(tmp_path: Path) -> None:
         ("4", "10001", "KETTLE", -1, "2020-01-03", 3.5, 8),
         ("5", "10001", "KETTLE", 1, "2020-01-03", 0.0, 8),
         ("6", "POST", "POSTAGE", 1, "2020-01-03", 3.5, 8),
-        ("7", "10001", "KETTLE", 1, "2020-01-03", 3.5, None),
+        ("7", "10001", "RED KETTLE", 1, "2020-01-03", 3.5, None),
     )
 
     data = read_data_set(tmp_path)

@@ -61,13 +61,17 @@ class Cases:
     """Parts to report beside the whole, each a mask over ``targets.flat``. A case takes part with the targets
     that the mask keeps."""
 
+    clusters: NDArray[np.int64] | None = None
+    """A number a case, equal for cases that depend on each other, such as the prefixes of one session; None
+    where every case stands for itself."""
+
     def __len__(self) -> int:
         return len(self.targets)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EvaluationData:
-    """A data set after its split. Item rows are positions in ``items``."""
+class HeldOut:
+    """Events to train on, and the cases that were held out of them. Item rows are positions in ``items``."""
 
     name: str
 
@@ -122,6 +126,18 @@ class EvaluationData:
             shop=self.name,
             as_of=self.as_of,
         )
+
+
+class EvaluationData(HeldOut):
+    """A data set split for its test: what a report is made from, and no parameter is chosen on."""
+
+    __slots__ = ()
+
+
+class TuningData(HeldOut):
+    """A data set split for choosing parameters: it is made from what is left without the test."""
+
+    __slots__ = ()
 
 
 def select(events: EventColumns, positions: NDArray[np.integer] | NDArray[np.bool_]) -> EventColumns:

@@ -15,7 +15,7 @@ from endcap.evaluation.beyond_accuracy import (
     novelty,
     recommendation_counts,
 )
-from endcap.evaluation.data import Cases, EvaluationData
+from endcap.evaluation.data import Cases, HeldOut
 from endcap.evaluation.intervals import bootstrap_intervals
 from endcap.evaluation.metrics import Ranks, accuracy, ranks_by_score, ranks_in_lists
 from endcap.evaluation.ragged import Ragged
@@ -45,7 +45,7 @@ def _no_progress(_done: int, _total: int) -> None:
 def evaluate(
     strategy: Strategy,
     view: CatalogView,
-    data: EvaluationData,
+    data: HeldOut,
     *,
     name: str,
     cutoffs: Sequence[int] = (5, 10, 20),
@@ -116,7 +116,7 @@ class _Examiner:
     """Puts the cases of a data set to one strategy."""
 
     def __init__(
-        self, strategy: Strategy, view: CatalogView, data: EvaluationData, length: int, progress: Progress
+        self, strategy: Strategy, view: CatalogView, data: HeldOut, length: int, progress: Progress
     ) -> None:
         self._strategy = strategy
         self._view = view
@@ -224,9 +224,7 @@ def _measure(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], seed: int) -
     )
 
 
-def _measure_lists(
-    lists: Rows, eligible: NDArray[np.bool_], data: EvaluationData, seed: int
-) -> dict[str, float]:
+def _measure_lists(lists: Rows, eligible: NDArray[np.bool_], data: HeldOut, seed: int) -> dict[str, float]:
     counts = recommendation_counts(lists, len(eligible))[eligible]
     item_users = ItemUsers(data.events, len(eligible))
     length = lists.shape[1]

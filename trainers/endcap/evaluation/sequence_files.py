@@ -5,6 +5,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from endcap.evaluation.datasets import Sequences, Sessions, anonymous_items, require_columns
 from endcap.evaluation.ragged import Ragged, offsets_of
@@ -60,7 +61,7 @@ def _titles(path: Path) -> dict[int, str]:
 
 
 def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
-    """Read ``train_sessions.parquet`` and ``test.parquet``."""
+    """Read ``train_sessions.parquet``, oldest session first, and ``test.parquet``."""
     import polars as pl
 
     test_path = folder / "test.parquet"
@@ -74,12 +75,35 @@ def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
     parts = [train["session"].explode(), test["prefix"].explode(), test["target"]]
     numbers, positions = np.unique(np.concatenate([part.to_numpy() for part in parts]), return_inverse=True)
     rows: Rows = generator.permutation(len(numbers)).astype(np.int32)[positions]
-    sessions, prefixes, targets = np.split(rows, np.cumsum([len(part) for part in parts[:2]]))
+    sessions, prefix_rows, targets = np.split(rows, np.cumsum([len(part) for part in parts[:2]]))
     trained = Ragged(sessions, offsets_of(train["session"].list.len().to_numpy()))
+    prefixes = Ragged(prefix_rows, offsets_of(test["prefix"].list.len().to_numpy()))
+    order = generator.permutation(len(trained))
     return Sessions(
         name=folder.name,
         items=anonymous_items([""] * len(numbers)),
-        sessions=trained.take(generator.permutation(len(trained))),
-        prefixes=Ragged(prefixes, offsets_of(test["prefix"].list.len().to_numpy())),
+        sessions=trained.take(order),
+        ages=len(trained) - 1 - order,
+        prefixes=prefixes,
         targets=targets,
+        owners=sessions_of_prefixes(prefixes, targets),
     )
+
+
+def sessions_of_prefixes(prefixes: Ragged, targets: Rows) -> NDArray[np.int64]:
+    """Return a number for each prefix, equal for neighbours that are prefixes of one session.
+
+    Files hold the prefixes of a session one after the other, all from the longest to the shortest or all from
+    the shortest to the longest: each is its neighbour with the neighbour's target.
+    """
+    whole = [
+        [*prefix.tolist(), target]
+        for prefix, target in zip(
+            map(prefixes.__getitem__, range(len(prefixes))), targets.tolist(), strict=True
+        )
+    ]
+    parts = [each[:-1] for each in whole]
+    shrinking = np.array([part == after for part, after in zip(parts, whole[1:], strict=False)], np.bool_)
+    growing = np.array([each == after for each, after in zip(whole, parts[1:], strict=False)], np.bool_)
+    same = shrinking if shrinking.sum() >= growing.sum() else growing
+    return np.concatenate([[0], np.cumsum(~same)])[: len(prefixes)].astype(np.int64)

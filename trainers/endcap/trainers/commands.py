@@ -82,8 +82,12 @@ def evaluate(
     *,
     strategies: Annotated[list[str], typer.Option("--strategy", help="May be given several times.")],
     setting: Annotated[
-        str, typer.Option(help="strict, refit or validation: the events to train and to test on.")
-    ] = "strict",
+        str,
+        typer.Option(
+            help="strict, refit or validation: the events to train and to test on. By default strict for"
+            " sequences and refit for other data."
+        ),
+    ] = "",
     cutoff: Annotated[
         datetime | None,
         typer.Option(
@@ -104,15 +108,29 @@ def evaluate(
 ) -> None:
     """Train strategies on a part of a data set and test them on the rest."""
     with _errors_in_a_sentence():
-        from endcap.evaluation import Setting, draw, read_evaluation_data, table
+        from endcap.evaluation import (
+            VALIDATION,
+            Setting,
+            draw,
+            read_evaluation_data,
+            read_tuning_data,
+            table,
+        )
         from endcap.runtime.plugin_host import PluginHost
         from endcap.trainers.comparison import compare
 
-        if setting not in list(Setting):
-            raise InvalidInput(f"setting {setting!r} does not exist: use one of {', '.join(Setting)}")
+        if setting not in {"", *Setting, VALIDATION}:
+            raise InvalidInput(
+                f"setting {setting!r} does not exist: use one of {', '.join(Setting)}, {VALIDATION}"
+            )
+        read = (
+            read_tuning_data
+            if setting == VALIDATION
+            else partial(read_evaluation_data, setting=Setting(setting) if setting else None)
+        )
         chosen = read_values(values or (), strategies)
         with _progress() as stage:
-            cases = read_evaluation_data(data, setting=Setting(setting), cutoff=cutoff, until=until)
+            cases = read(data, cutoff=cutoff, until=until)
             reports = compare(cases, strategies, host=PluginHost.discover(), stage=stage, values=chosen)
         typer.echo(table(reports, metrics=_known_metrics(reports, metrics)))
         if json_file:

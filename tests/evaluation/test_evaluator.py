@@ -223,3 +223,15 @@ def test_a_seed_fixes_every_figure_but_the_times(letters: EvaluationData) -> Non
         return dataclasses.replace(report, query_milliseconds=0, query_milliseconds_p95=0).to_dict()
 
     assert figures(3, letters.view(), letters) == figures(3, letters.view(), letters)
+
+
+def test_intervals_are_by_cluster(letters: EvaluationData) -> None:
+    (cases,) = letters.groups
+    together = dataclasses.replace(cases, clusters=np.zeros(5, np.int64))
+    one = dataclasses.replace(letters, groups=(together,))
+
+    report = evaluate(Constant(), letters.view(), one, name="constant", cutoffs=(2,))
+
+    # There is one cluster, and so one draw.
+    measure = report.headline.metrics["hit@2"]
+    assert measure.low == pytest.approx(measure.value) == measure.high

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from endcap.evaluation import Measure, Report, SliceReport, draw, table
@@ -14,6 +15,9 @@ def report(strategy: str, recall: float, *, scored: bool = True) -> Report:
         "recall@20": Measure(recall, recall - 0.01, recall + 0.01),
         "ndcg@20": Measure(0.1, 0.05, 0.15),
     }
+    # The ndcg of cases differs widely, so that the small difference of its means tells nothing.
+    values = np.tile([recall, 0.1], (1365, 1))
+    values[:, 1] += np.linspace(-9.9, 10.1, 1365) * recall
     return Report(
         strategy=strategy,
         data="shop",
@@ -21,7 +25,10 @@ def report(strategy: str, recall: float, *, scored: bool = True) -> Report:
         scored=scored,
         items=3939,
         events=331726,
-        slices={"all": SliceReport(1365, metrics), "cold_users": SliceReport(342, metrics)},
+        slices={
+            "all": SliceReport(1365, metrics, values),
+            "cold_users": SliceReport(342, metrics, values[:342]),
+        },
         beyond={"coverage@20": 0.25},
         query_milliseconds=1.5,
         query_milliseconds_p95=2.25,
@@ -46,6 +53,10 @@ def test_a_table_shows_strategies_side_by_side() -> None:
         "all (1,365 cases)                recall@20                  ndcg@20",
         "popular            0.0710 [0.0610, 0.0810]  0.1000 [0.0500, 0.1500]",
         "ease               0.1055 [0.0955, 0.1155]  0.1000 [0.0500, 0.1500]",
+        "",
+        "less ease, the best                           recall@20                             ndcg@20",
+        "popular              -0.0345 [-0.0345, -0.0345]          -0.0034 [-0.0143, +0.0061] no gain",
+        "no gain: the difference is less than two standard errors",
         "",
         "cold_users (342 cases)                recall@20                  ndcg@20",
         "popular                 0.0710 [0.0610, 0.0810]  0.1000 [0.0500, 0.1500]",
@@ -74,7 +85,8 @@ def test_a_chart_is_a_png(tmp_path: Path, strategies: tuple[str, ...]) -> None:
 
 
 def test_an_interval_that_misses_its_mean_by_rounding_can_be_drawn(tmp_path: Path) -> None:
-    exact = SliceReport(10, {"recall@20": Measure(0.1, 0.1 + 1e-17, 0.1 - 1e-17)})
+    measure = Measure(0.1, 0.1 + 1e-17, 0.1 - 1e-17)
+    exact = SliceReport(10, {"recall@20": measure}, np.full((10, 1), 0.1))
     reports = [dataclasses.replace(report("ease", 0.1), slices={"all": exact})]
 
     draw(reports, tmp_path / "chart.png", metrics=("recall@20",))

@@ -2,16 +2,20 @@
 
 from endcap.evaluation.chart import draw
 from endcap.evaluation.data import CaseHistories, Cases, EvaluationData, HeldOut, TuningData
+from endcap.evaluation.differences import best, differences_from
 from endcap.evaluation.evaluator import evaluate
-from endcap.evaluation.report import Measure, Report, SliceReport, table
+from endcap.evaluation.intervals import Difference
+from endcap.evaluation.report import Measure, Report, SliceReport
 from endcap.evaluation.settings import VALIDATION, Setting
 from endcap.evaluation.splits import read_evaluation_data, read_tuning_data
+from endcap.evaluation.table import table
 
 
 __all__ = [
     "VALIDATION",
     "CaseHistories",
     "Cases",
+    "Difference",
     "EvaluationData",
     "HeldOut",
     "Measure",
@@ -19,6 +23,8 @@ __all__ = [
     "Setting",
     "SliceReport",
     "TuningData",
+    "best",
+    "differences_from",
     "draw",
     "evaluate",
     "read_evaluation_data",

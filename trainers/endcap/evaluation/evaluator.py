@@ -202,18 +202,25 @@ def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
 def _measure_slices(
     cases: Cases, ranks: Ranks, cutoffs: Sequence[int], seed: int
 ) -> Iterator[tuple[str, SliceReport]]:
-    yield cases.name, _measure(ranks, cases.targets, cutoffs, seed)
+    yield cases.name, _measure(ranks, cases.targets, cases.clusters, cutoffs, seed)
     for name, mask in cases.slices.items():
         if mask.any():
             part = Ranks(ranks.before[mask], ranks.tied[mask])
-            yield name, _measure(part, cases.targets.keep(mask), cutoffs, seed)
+            yield name, _measure(part, cases.targets.keep(mask), cases.clusters, cutoffs, seed)
 
 
-def _measure(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], seed: int) -> SliceReport:
+def _measure(
+    ranks: Ranks,
+    targets: Ragged,
+    clusters: NDArray[np.int64] | None,
+    cutoffs: Sequence[int],
+    seed: int,
+) -> SliceReport:
     taking_part = np.flatnonzero(targets.lengths)
     metrics = accuracy(ranks, targets.take(taking_part), cutoffs)
     values = np.column_stack(list(metrics.values()))
-    low, high = bootstrap_intervals(values, seed=seed)
+    own_clusters = None if clusters is None else clusters[taking_part]
+    low, high = bootstrap_intervals(values, own_clusters, seed=seed)
     means = values.mean(axis=0)
     return SliceReport(
         cases=len(taking_part),
@@ -221,6 +228,8 @@ def _measure(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], seed: int) -
             metric: Measure(float(mean), float(lower), float(upper))
             for metric, mean, lower, upper in zip(metrics, means, low, high, strict=True)
         },
+        values=values,
+        clusters=own_clusters,
     )
 
 

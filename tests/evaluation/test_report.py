@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import image
 
 from endcap.evaluation import Measure, Report, SliceReport, draw, table
 
@@ -82,6 +83,14 @@ def test_a_chart_is_a_png(tmp_path: Path, strategies: tuple[str, ...]) -> None:
     draw([report(name, 0.1) for name in strategies], path)
 
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_colours_of_a_chart_are_those_of_okabe_and_ito(tmp_path: Path) -> None:
+    draw([report("popular", 0.1), report("ease", 0.2)], tmp_path / "chart.png", metrics=("recall@20",))
+
+    pixels = image.imread(tmp_path / "chart.png")[:, :, :3].reshape(-1, 3)
+    found = {bytes(pixel) for pixel in np.unique(np.round(pixels * 255).astype(np.uint8), axis=0)}
+    assert {bytes.fromhex("0072B2"), bytes.fromhex("E69F00")} <= found
 
 
 def test_an_interval_that_misses_its_mean_by_rounding_can_be_drawn(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ seeded permutation. Some public files number items by first appearance, user aft
 away what a user chose next to anybody who looks at the numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,6 +17,7 @@ from endcap.evaluation.data import select
 from endcap.evaluation.ragged import Ragged
 from endcap.sdk.catalog_view import EventColumns, ItemColumns
 from endcap.sdk.errors import InvalidInput
+from endcap.sdk.query import Task
 from endcap.sdk.vocabulary import Rows
 
 
@@ -63,9 +64,6 @@ class Descriptions:
     titles: Sequence[str]
     prices: NDArray[np.float64]
 
-    categories: Sequence[Iterable[str]] = ()
-    """Empty where the log names none."""
-
     def as_of(self, items: ItemColumns, moment: int) -> ItemColumns:
         """Return the items, each with its last description before a moment, or else its first one after it.
 
@@ -80,14 +78,10 @@ class Descriptions:
         past = self.times < moment
         chosen[self.rows[past]] = places[past]
         described = list(zip(chosen.tolist(), range(len(chosen)), strict=True))
-        categories = self.categories or [()] * len(self.rows)
         return replace(
             items,
             titles=[self.titles[place] if place >= 0 else items.titles[row] for place, row in described],
             prices=np.where(chosen >= 0, self.prices[chosen], items.prices),
-            categories=[
-                categories[place] if place >= 0 else items.categories[row] for place, row in described
-            ],
         )
 
 
@@ -126,7 +120,21 @@ class Log:
         return times
 
 
-DataSet: TypeAlias = Sequences | Sessions | Log
+@dataclass(frozen=True, slots=True, eq=False)
+class Links:
+    """Events to train on, and links from item to item to test with."""
+
+    name: str
+    items: ItemColumns
+
+    events: EventColumns
+    """In time order."""
+
+    targets: Mapping[Task, Ragged]
+    """For similar, related or both, the items that each item links to, one list a row."""
+
+
+DataSet: TypeAlias = Sequences | Sessions | Log | Links
 
 
 def anonymous_items(titles: Sequence[str]) -> ItemColumns:

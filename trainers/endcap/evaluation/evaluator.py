@@ -22,7 +22,7 @@ from endcap.evaluation.ragged import Ragged
 from endcap.evaluation.report import Measure, Report, SliceReport
 from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.query import Eligibility, Query, Ranking, Task
+from endcap.sdk.query import Query, Ranking
 from endcap.sdk.ranking import top
 from endcap.sdk.strategy import ScoringStrategy, Strategy
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores
@@ -59,7 +59,7 @@ def evaluate(
     eligible, that the user has seen, or that the strategy does not score are not ranked.
 
     Args:
-        strategy: The strategy to evaluate; it must answer ``Task.FOR_YOU``.
+        strategy: The strategy to evaluate; it must answer the task of the cases.
         view: The catalog at ``data.as_of``, its rows in the order of ``data.items``.
         data: The test cases and their targets.
         name: What the report calls the strategy.
@@ -70,8 +70,9 @@ def evaluate(
     Raises:
         InvalidInput: The strategy does not answer the task, or the view holds other items than the data.
     """
-    if Task.FOR_YOU not in strategy.tasks:
-        raise InvalidInput(f"{name} does not answer the task {Task.FOR_YOU}: evaluate a strategy that does")
+    task = data.groups[0].task
+    if task not in strategy.tasks:
+        raise InvalidInput(f"{name} does not answer the task {task}: evaluate a strategy that does")
     if view.vocabulary.ids != tuple(data.items.ids):
         raise InvalidInput("the view holds other items than the data: build it from the data's own snapshot")
     examiner = _Examiner(strategy, view, data, max(cutoffs), progress)
@@ -164,16 +165,7 @@ class _Examiner:
         return _Answers(ranks_by_score(scores, targets), by_list, lists)
 
     def _query(self, cases: Cases, case: int) -> Query:
-        history = cases.histories[case]
-        seen = np.isin(history.types, list(self._data.seen_types))
-        return Query(
-            task=Task.FOR_YOU,
-            limit=self._length,
-            time=self._data.as_of,
-            eligible=Eligibility(cases.eligible, np.unique(history.rows[seen])),
-            history=history,
-            seed=case,
-        )
+        return cases.query(case, limit=self._length, time=self._data.as_of, seen_types=self._data.seen_types)
 
 
 def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
@@ -181,6 +173,8 @@ def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
     masked = np.where(queries[0].eligible.mask, scores, np.float32(np.nan))
     for row, query in zip(masked, queries, strict=True):
         row[query.eligible.excluded] = np.nan
+        if query.candidates is not None:
+            row[~np.isin(np.arange(len(row)), query.candidates)] = np.nan
     return masked
 
 
@@ -202,22 +196,21 @@ def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
 def _measure_slices(
     cases: Cases, ranks: Ranks, cutoffs: Sequence[int], seed: int
 ) -> Iterator[tuple[str, SliceReport]]:
-    yield cases.name, _measure(ranks, cases.targets, cases.clusters, cutoffs, seed)
+    yield cases.name, _measure(cases, ranks, np.ones(len(ranks.before), np.bool_), cutoffs, seed)
     for name, mask in cases.slices.items():
         if mask.any():
-            part = Ranks(ranks.before[mask], ranks.tied[mask])
-            yield name, _measure(part, cases.targets.keep(mask), cases.clusters, cutoffs, seed)
+            yield name, _measure(cases, ranks, mask, cutoffs, seed)
 
 
 def _measure(
-    ranks: Ranks,
-    targets: Ragged,
-    clusters: NDArray[np.int64] | None,
-    cutoffs: Sequence[int],
-    seed: int,
+    cases: Cases, ranks: Ranks, mask: NDArray[np.bool_], cutoffs: Sequence[int], seed: int
 ) -> SliceReport:
+    """Measure the targets that a mask keeps."""
+    targets, clusters = cases.targets.keep(mask), cases.clusters
     taking_part = np.flatnonzero(targets.lengths)
-    metrics = accuracy(ranks, targets.take(taking_part), cutoffs)
+    grades = None if cases.grades is None else cases.grades[mask]
+    part = Ranks(ranks.before[mask], ranks.tied[mask])
+    metrics = accuracy(part, targets.take(taking_part), cutoffs, grades)
     values = np.column_stack(list(metrics.values()))
     own_clusters = None if clusters is None else clusters[taking_part]
     low, high = bootstrap_intervals(values, own_clusters, seed=seed)

@@ -26,8 +26,14 @@ def headline(
     with the fewest training events; ties with the last of them belong.
     """
     lengths = np.diff(histories.offsets)
-    counts = np.bincount(train.rows, minlength=len(eligible))
     short = lengths <= np.quantile(lengths, 0.25, method="lower")
-    rare = counts <= np.quantile(counts[eligible], 0.25, method="lower")
+    rare = rare_items(train, eligible)
     slices = {"cold_users": short[targets.owners], "cold_items": rare[targets.flat]}
     return Cases("all", histories, targets, eligible, slices, clusters)
+
+
+def rare_items(train: EventColumns, eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the items with as few training events as a quarter of the eligible ones; ``(items,)``."""
+    counts = np.bincount(train.rows, minlength=len(eligible))
+    rare: NDArray[np.bool_] = counts <= np.quantile(counts[eligible], 0.25, method="lower")
+    return rare

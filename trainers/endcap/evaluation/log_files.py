@@ -24,7 +24,7 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
     return Log(
         name=snapshot.manifest.shop,
         items=item_columns(items),
-        events=_events(
+        events=events_of(
             snapshot.scan("events").select("user", "item_id", "type", "time").collect(),
             items["item_id"],
             generator,
@@ -69,7 +69,7 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
             available=np.ones(len(items), np.bool_),
             created=items["InvoiceDate"].dt.epoch("ms").to_numpy(),
         ),
-        events=_events(events, items["StockCode"], generator),
+        events=events_of(events, items["StockCode"], generator),
         descriptions=Descriptions(
             rows=_rows(lines["StockCode"], items["StockCode"]),
             times=lines["InvoiceDate"].dt.epoch("ms").to_numpy(),
@@ -83,7 +83,7 @@ def _shuffled(table: "pl.DataFrame", generator: np.random.Generator) -> "pl.Data
     return table[generator.permutation(len(table))]
 
 
-def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
+def events_of(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
     """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers.
 
     Events without a known item are left out.

@@ -2,6 +2,8 @@
 
 import csv
 import gzip
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from endcap.sdk.vocabulary import Rows
 def read_sequences(path: Path, generator: np.random.Generator) -> Sequences:
     """Read lines of ``user item item …`` or ``user item``, in time order.
 
-    Titles come from ``items.tsv`` beside it, when that is there.
+    Titles and the column ``short_text``, as description, come from ``items.tsv`` beside it, and labels from
+    ``item_attributes.json``, a list of ids by item, where these are there.
     """
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
         lines = [line.split() for line in stream]
@@ -38,17 +41,22 @@ def read_sequences(path: Path, generator: np.random.Generator) -> Sequences:
     numbers_of_items, rows = np.unique(chosen[by_user], return_inverse=True)
     place = generator.permutation(len(numbers_of_items))
     sequences = Ragged(place[rows].astype(np.int32), offsets_of(counts))
-    title_of = _titles(path.parent / "items.tsv")
-    titles = [title_of.get(number, "") for number in numbers_of_items[np.argsort(place)].tolist()]
+    texts = _texts(path.parent / "items.tsv")
+    labels = _labels(path.parent / "item_attributes.json")
+    in_order = numbers_of_items[np.argsort(place)].tolist()
     return Sequences(
         name=path.parent.name,
-        items=anonymous_items(titles),
+        items=replace(
+            anonymous_items([texts.get(number, ("", ""))[0] for number in in_order]),
+            descriptions=[texts.get(number, ("", ""))[1] for number in in_order],
+            attributes=[{"attribute": labels[number]} if number in labels else {} for number in in_order],
+        ),
         sequences=sequences.take(generator.permutation(len(sequences))),
     )
 
 
-def _titles(path: Path) -> dict[int, str]:
-    """Read titles by item number from a table with a header; its first column is the number."""
+def _texts(path: Path) -> dict[int, tuple[str, str]]:
+    """Read title and short text by item number from a table with a header; its first column is the number."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as stream:
@@ -56,8 +64,19 @@ def _titles(path: Path) -> dict[int, str]:
         header = next(table, [])
         if "title" not in header:
             raise InvalidInput(f"{path} needs a column 'title': name it in the first line")
-        column = header.index("title")
-        return {int(line[0]): line[column] for line in table}
+        title, short = header.index("title"), header.index("short_text") if "short_text" in header else None
+        return {int(line[0]): (line[title], "" if short is None else line[short]) for line in table}
+
+
+def _labels(path: Path) -> dict[int, list[str]]:
+    """Read the ids of the attributes of each item, each id once."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {int(item): sorted({str(each) for each in ids}) for item, ids in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInput(f"{path} must hold a JSON object of lists of ids by item number") from None
 
 
 def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:

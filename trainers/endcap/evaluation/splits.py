@@ -20,13 +20,15 @@ from pathlib import Path
 
 from endcap.evaluation.by_time import by_time, validate_by_time
 from endcap.evaluation.data import EvaluationData, TuningData
-from endcap.evaluation.datasets import DataSet, Log, Sequences, Sessions
+from endcap.evaluation.datasets import DataSet, Links, Log, Sequences, Sessions
+from endcap.evaluation.judged import among_others, by_judgements, by_links
 from endcap.evaluation.leave_one_out import leave_one_out, validate_on_last, without_test
 from endcap.evaluation.readers import read_data_set
 from endcap.evaluation.sessions import next_in_session, validate_on_newest
 from endcap.evaluation.settings import Setting
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY
+from endcap.sdk.query import Task
 
 
 WINDOW_DAYS = 30
@@ -39,6 +41,8 @@ def read_evaluation_data(
     setting: Setting | None = None,
     cutoff: datetime | None = None,
     until: datetime | None = None,
+    task: Task = Task.FOR_YOU,
+    judged: Path | None = None,
     seed: int = 0,
 ) -> EvaluationData:
     """Read a data set and split it for its test, as its kind requires.
@@ -49,13 +53,41 @@ def read_evaluation_data(
         cutoff: Dated logs only: models are trained on the events before it. By default the last
             30 days are the test period.
         until: Dated logs only: events at or after it are left out. Dates without a zone are UTC.
+        task: For you; similar or related for a data set with links; rank; or search.
+        judged: The file of relevant items for search; ``judged.by_judgements`` describes it.
         seed: Fixes the permutation of items and users.
 
     Raises:
-        InvalidInput: The folder holds no data set, the data set lacks the setting, or the split leaves no
-            events to train or to test on.
+        InvalidInput: The folder holds no data set, the data set lacks the setting or the task, or the split
+            leaves no events to train or to test on.
     """
     data_set = read_data_set(folder, seed=seed)
+    if (task is Task.SEARCH) != (judged is not None):
+        raise InvalidInput(
+            "the task search needs a file of judged queries, and no other task does: see --judged"
+        )
+    if isinstance(data_set, Links):
+        return by_links(data_set, task)
+    data = _split(data_set, setting, cutoff, until)
+    match task:
+        case Task.FOR_YOU:
+            return data
+        case Task.RANK:
+            return among_others(data, seed=seed)
+        case Task.SEARCH if judged is not None:
+            return by_judgements(data, judged)
+    raise InvalidInput(
+        f"{data.name} has nothing to judge the task {task} by: {task} needs links between items"
+    )
+
+
+def _split(
+    data_set: Sequences | Sessions | Log,
+    setting: Setting | None,
+    cutoff: datetime | None,
+    until: datetime | None,
+) -> EvaluationData:
+    """Split a data set for its test of the task for-you."""
     if isinstance(data_set, Sequences):
         return leave_one_out(data_set, setting or Setting.STRICT)
     if setting is Setting.STRICT:
@@ -88,6 +120,11 @@ def read_tuning_data(
         case Log():
             start, _ = _test_period(data_set, cutoff, until)
             return validate_by_time(data_set, start - WINDOW_DAYS * DAY, start)
+        case Links():
+            raise InvalidInput(
+                f"{data_set.name} has no setting 'validation', for all of its links are the test: choose"
+                " parameters on another data set"
+            )
 
 
 def _test_period(data_set: Log, cutoff: datetime | None, until: datetime | None) -> tuple[int, int]:

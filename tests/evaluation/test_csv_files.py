@@ -58,6 +58,17 @@ def test_a_folder_may_hold_one_csv_file_and_its_items(tmp_path: Path) -> None:
     ]
 
 
+def test_a_visitor_stands_for_an_event_without_a_user(tmp_path: Path) -> None:
+    tmp_path.joinpath("events.csv").write_text(
+        "user_id,visitor_id,item_id,time\nann,v1,a,2020-01-01\n,v2,b,2020-01-02\n", encoding="utf-8"
+    )
+
+    log = read_data_set(tmp_path)
+
+    assert isinstance(log, Log)
+    assert len(set(log.events.users.tolist())) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

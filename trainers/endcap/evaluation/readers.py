@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from endcap.evaluation.csv_files import is_csv, read_events_file, read_links
+from endcap.evaluation.csv_files import is_csv, read_events_file
 from endcap.evaluation.datasets import DataSet
+from endcap.evaluation.link_files import read_links
 from endcap.evaluation.log_files import read_invoices, read_snapshot
 from endcap.evaluation.sequence_files import read_sequences, read_sessions
 from endcap.sdk.errors import InvalidInput

@@ -107,6 +107,25 @@ def test_evaluate_reads_a_file_of_events_and_judges_another_task(tmp_path: Path)
     assert "by time, validation, trained before 2020-01-04, tested until 2020-02-03" in tuned.output
 
 
+def test_evaluate_judges_a_search_by_a_file(tmp_path: Path) -> None:
+    """Each text has the title of one item alone; the strategy search ranks what matches."""
+    lines = [f"{user},{item},2020-0{month}-01" for user, item, month in
+             [("u", "a", 1), ("v", "b", 1), ("w", "c", 1), ("u", "b", 2)]]  # fmt: skip
+    tmp_path.joinpath("events.csv").write_text("user,item,time\n" + "\n".join(lines), encoding="utf-8")
+    tmp_path.joinpath("items.csv").write_text(
+        "item_id,title\na,red mug\nb,blue kettle\nc,green pot\n", encoding="utf-8"
+    )
+    judged = tmp_path / "judged.txt"
+    judged.write_text("query,item\nmug,a\nblue,b\n", encoding="utf-8")
+
+    result = run("evaluate", tmp_path, "--task", "search", "--judged", judged, "--strategy", "search",
+                 "--cutoff", "2020-02-01", "--metrics", "ndcg@5")  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert "all (2 cases)" in result.output
+    assert "1.0000 [1.0000, 1.0000]" in result.output
+
+
 def test_a_strategy_without_a_trainer_runs_as_it_is(sequences: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its trainer, popular falls back on the weights it carries."""
     monkeypatch.setattr("endcap.trainers.comparison.trainer_names", frozenset)

@@ -20,6 +20,7 @@ from endcap.sdk import (
     Task,
     build_view,
     recommend_by_score,
+    top,
 )
 from endcap.sdk.errors import InvalidInput
 
@@ -73,6 +74,16 @@ class Constant:
         return np.zeros((len(queries), len(catalog)), np.float32)
 
 
+class KnowsAndServesNone(NextLetter):
+    """Scores the letter after the newest one best, and recommends one item of the lowest score."""
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        rankings = [
+            top(-row, query) for row, query in zip(self.score(queries, None, catalog), queries, strict=True)
+        ]
+        return [Ranking(ranking.rows[:1], ranking.scores[:1]) for ranking in rankings]
+
+
 class SeenAgain(NextLetterAsList):
     """Recommends what the user had last."""
 
@@ -103,6 +114,27 @@ def test_a_strategy_that_knows_is_always_right(
     assert value(report, "hit@1") == 1
     assert value(report, "ndcg@3") == 1
     assert value(report, "precision@3") == pytest.approx(1 / 3)
+
+
+def test_a_strategy_that_serves_other_items_than_it_scores_best_is_tested_by_what_it_serves(
+    letters: EvaluationData,
+) -> None:
+    report = evaluate(KnowsAndServesNone(), letters.view(), letters, name="hidden", cutoffs=(1,))
+
+    assert report.scored is False
+    assert value(report, "hit@1") == 0
+
+
+def test_coverage_is_of_the_lists_that_are_served(letters: EvaluationData) -> None:
+    class Mute(NextLetter):
+        """Scores, and recommends nothing."""
+
+        def recommend(self, queries: Sequence[Query], _catalog: CatalogView) -> list[Ranking]:
+            return [NO_RANKING for _ in queries]
+
+    report = evaluate(Mute(), letters.view(), letters, name="mute", cutoffs=(3,))
+
+    assert report.beyond["coverage@3"] == 0
 
 
 def test_equal_scores_are_worth_chance_among_the_items_not_seen(letters: EvaluationData) -> None:
@@ -191,3 +223,15 @@ def test_a_seed_fixes_every_figure_but_the_times(letters: EvaluationData) -> Non
         return dataclasses.replace(report, query_milliseconds=0, query_milliseconds_p95=0).to_dict()
 
     assert figures(3, letters.view(), letters) == figures(3, letters.view(), letters)
+
+
+def test_intervals_are_by_cluster(letters: EvaluationData) -> None:
+    (cases,) = letters.groups
+    together = dataclasses.replace(cases, clusters=np.zeros(5, np.int64))
+    one = dataclasses.replace(letters, groups=(together,))
+
+    report = evaluate(Constant(), letters.view(), one, name="constant", cutoffs=(2,))
+
+    # There is one cluster, and so one draw.
+    measure = report.headline.metrics["hit@2"]
+    assert measure.low == pytest.approx(measure.value) == measure.high

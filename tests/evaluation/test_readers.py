@@ -53,6 +53,30 @@ def test_lines_of_a_user_and_one_item_are_read_even_when_users_mix(tmp_path: Pat
     assert as_words(data, data.sequences) == ["abc", "db"]
 
 
+def test_texts_and_attributes_beside_sequences_describe_their_items(tmp_path: Path) -> None:
+    tmp_path.joinpath("sequences.txt").write_text("1 10 20\n", encoding="utf-8")
+    tmp_path.joinpath("items.tsv").write_text(
+        "id\tshort_text\ttitle\n10\tred mug\tMug\n20\tgreen tea\tTea\n", encoding="utf-8"
+    )
+    tmp_path.joinpath("item_attributes.json").write_text('{"10": [7, 3, 7]}', encoding="utf-8")
+
+    items = read_data_set(tmp_path).items
+
+    described = zip(items.titles, items.descriptions, items.attributes, strict=True)
+    assert sorted(described, key=lambda item: item[0]) == [
+        ("Mug", "red mug", {"attribute": ["3", "7"]}),
+        ("Tea", "green tea", {}),
+    ]
+
+
+def test_attributes_that_are_no_lists_by_item_are_refused(tmp_path: Path) -> None:
+    tmp_path.joinpath("sequences.txt").write_text("1 10 20\n", encoding="utf-8")
+    tmp_path.joinpath("item_attributes.json").write_text("[1]", encoding="utf-8")
+
+    with pytest.raises(InvalidInput, match="lists of ids by item number"):
+        read_data_set(tmp_path)
+
+
 def test_a_file_without_titles_has_empty_ones(tmp_path: Path) -> None:
     tmp_path.joinpath("sequences.txt").write_text("1 10 20\n", encoding="utf-8")
 
@@ -83,7 +107,7 @@ def test_invoice_lines_are_cleaned(tmp_path: Path) -> None:
         ("4", "10001", "KETTLE", -1, "2020-01-03", 3.5, 8),
         ("5", "10001", "KETTLE", 1, "2020-01-03", 0.0, 8),
         ("6", "POST", "POSTAGE", 1, "2020-01-03", 3.5, 8),
-        ("7", "10001", "KETTLE", 1, "2020-01-03", 3.5, None),
+        ("7", "10001", "RED KETTLE", 1, "2020-01-03", 3.5, None),
     )
 
     data = read_data_set(tmp_path)

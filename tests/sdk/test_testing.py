@@ -143,6 +143,26 @@ class Infinite(Dearest):
         return np.full_like(super().score(queries, rows, catalog), np.inf)
 
 
+class Choosy(Dearest):
+    """Leaves out of its lists what it scores."""
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        rankings = super().recommend(queries, catalog)
+        return [Ranking(ranking.rows[:1], ranking.scores[:1]) for ranking in rankings]
+
+
+class Contrary(Dearest):
+    """Scores the items of its lists the other way round."""
+
+    def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
+        order = np.arange(len(catalog), dtype=np.float32)
+        return np.tile(order if rows is None else order[rows], (len(queries), 1))
+
+    def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
+        rankings = super().recommend(queries, catalog)
+        return [Ranking(ranking.rows[::-1], -ranking.scores[::-1]) for ranking in rankings]
+
+
 class Deaf(Dearest):
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         return super().score(queries, None, catalog)
@@ -177,6 +197,8 @@ BROKEN = {
     "scores-infinitely": (Infinite, "never infinity"),
     "ignores-the-rows": (Deaf, "broadcast"),
     "scores-in-double": (Double, "float32"),
+    "leaves-out-what-it-scores": (Choosy, "score must give NaN for items that recommend leaves out"),
+    "scores-another-order": (Contrary, "in different orders"),
     "too-many": (spoiling(lambda _, query, __: with_rows(np.arange(query.limit + 1))), "holds more than"),
     "forbidden": (spoiling(lambda *_: with_rows(np.array([6]))), "holds a forbidden item"),
     "twice": (

@@ -163,6 +163,24 @@ def test_a_base_model_of_weight_0_is_not_asked() -> None:
     assert shop("taste=1 trend=0").recommend() == ["a", "c", "b"]
 
 
+def test_what_a_model_knows_and_does_not_score_has_its_least_score() -> None:
+    """By hand: a and b have 3 and 1, c is known and has 1 too; the mean is 5/3, and the new item has it."""
+    pair = Fixed("pair", {"a": 3, "b": 1})
+    knows = FakeModel("pair", Vocabulary(("a", "b", "c")), run)
+    hybrid = Hybrid(FakeResources([knows], {"pair": pair}), HybridParameters("pair=1"))
+    everybody = Fixed("trend", dict.fromkeys(("a", "b", "c", "new"), 1.0))
+    both = Hybrid(
+        FakeResources([knows], {"pair": pair, "trend": everybody}), HybridParameters("pair=1 trend=1")
+    )
+    view = catalog(("a", "b", "c", "new"))
+
+    ranking = SampleShop(hybrid, view).rank()
+
+    assert [view.vocabulary.ids[row] for row in ranking.rows] == ["a", "b", "c"]
+    assert ranking.scores[1] == ranking.scores[2]
+    assert SampleShop(both, view).recommend() == ["a", "new", "b", "c"]
+
+
 def test_without_any_base_model_there_is_no_strategy() -> None:
     with pytest.raises(ModelMissing, match="which are untrained"):
         shop("untrained=5")

@@ -95,12 +95,12 @@ class TestBasketMode(StrategyContract):
 
         assert [shop.ids(reason.evidence) for (reason,) in ranking.reasons] == [["a", "b"], ["b"]]
 
-    def test_items_the_model_does_not_know_have_no_score(self) -> None:
+    def test_what_the_model_does_not_know_or_link_has_no_score(self) -> None:
         shop = self.shop(["new", *ITEMS])
 
         scores = shop.strategy.score([shop.query(["c"])], None, shop.view)  # type: ignore[attr-defined]
 
-        np.testing.assert_allclose(scores, [[np.nan, 0.2, 0, 0, 0, 0.3, 0]])
+        np.testing.assert_allclose(scores, [[np.nan, 0.2, np.nan, np.nan, np.nan, 0.3, np.nan]])
 
 
 class TestSequenceMode(StrategyContract):

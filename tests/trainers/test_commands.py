@@ -65,6 +65,67 @@ def test_evaluate_prints_a_table_and_writes_reports(sequences: Path, tmp_path: P
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_chart_shows_the_metrics_of_the_table(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr("endcap.evaluation.draw", lambda *_, metrics: drawn.append(metrics))
+
+    result = run("evaluate", sequences, "--strategy", "popular", "--metrics", "hit@5,mrr@10",
+                 "--chart", tmp_path / "chart.png")  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert drawn == [["hit@5", "mrr@10"]]
+
+
+def test_strategies_are_compared_in_pairs(sequences: Path) -> None:
+    """In a circle the next item is known: item_knn finds it, popular does not."""
+    result = run("evaluate", sequences, "--strategy", "popular", "--strategy", "item_knn",
+                 "--metrics", "mrr@5")  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert "less item_knn, the best" in result.output
+
+
+def test_evaluate_reads_a_file_of_events_and_judges_another_task(tmp_path: Path) -> None:
+    lines = [
+        f"user {user},item {(user * 7 + step) % 20},2020-0{1 + step // 5}-0{1 + step % 5}"
+        for user in range(30)
+        for step in range(10)
+    ]
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,time\n" + "\n".join(lines), encoding="utf-8")
+    evaluate = ("evaluate", path, "--strategy", "item_knn", "--cutoff", "2020-02-03")
+
+    ranked = run(*evaluate, "--task", "rank")
+    tuned = run(*evaluate, "--setting", "validation")
+
+    assert ranked.exit_code == 0, ranked.output
+    assert "targets among 100 others, by time, trained before 2020-02-03" in ranked.output
+    # The window before the cutoff begins on 4 January, when every user had bought three items.
+    assert tuned.exit_code == 0, tuned.output
+    assert "by time, validation, trained before 2020-01-04, tested until 2020-02-03" in tuned.output
+
+
+def test_evaluate_judges_a_search_by_a_file(tmp_path: Path) -> None:
+    """Each text has the title of one item alone; the strategy search ranks what matches."""
+    lines = [f"{user},{item},2020-0{month}-01" for user, item, month in
+             [("u", "a", 1), ("v", "b", 1), ("w", "c", 1), ("u", "b", 2)]]  # fmt: skip
+    tmp_path.joinpath("events.csv").write_text("user,item,time\n" + "\n".join(lines), encoding="utf-8")
+    tmp_path.joinpath("items.csv").write_text(
+        "item_id,title\na,red mug\nb,blue kettle\nc,green pot\n", encoding="utf-8"
+    )
+    judged = tmp_path / "judged.txt"
+    judged.write_text("query,item\nmug,a\nblue,b\n", encoding="utf-8")
+
+    result = run("evaluate", tmp_path, "--task", "search", "--judged", judged, "--strategy", "search",
+                 "--cutoff", "2020-02-01", "--metrics", "ndcg@5")  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert "all (2 cases)" in result.output
+    assert "1.0000 [1.0000, 1.0000]" in result.output
+
+
 def test_a_strategy_without_a_trainer_runs_as_it_is(sequences: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its trainer, popular falls back on the weights it carries."""
     monkeypatch.setattr("endcap.trainers.comparison.trainer_names", frozenset)
@@ -189,6 +250,11 @@ def test_train_reads_a_snapshot_from_an_object_store(snapshot: Snapshot, bucket:
     [
         (["evaluate", "nowhere", "--strategy", "popular"], "nowhere is not a folder"),
         (["evaluate", ".", "--strategy", "popular", "--setting", "loose"], "setting 'loose' does not exist"),
+        (["evaluate", ".", "--strategy", "popular", "--task", "guess"], "task 'guess' does not exist"),
+        (
+            ["evaluate", ".", "--strategy", "popular", "--task", "rank", "--setting", "validation"],
+            "the task rank has no setting 'validation'",
+        ),
         (["evaluate", ".", "--strategy", "popular", "--set", "ease.x=1"], "is for ease, which is not among"),
         (["train", "popular", "--snapshot", "nowhere", "--output", "."], "nowhere holds no snapshot"),
     ],

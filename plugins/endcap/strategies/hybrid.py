@@ -2,8 +2,10 @@
 
 A base model's scores ``s`` for one query become ``z = (s − mean) / standard deviation``, over every row of
 the catalog that the base model can score. Eligibility does not enter the mean or the deviation, so a filter
-changes which items are shown and never how they compare. A row that the base model cannot score gets the
-mean, ``z = 0``; if it got the lowest score, no new item would ever be shown. The score is ``Σ w z``.
+changes which items are shown and never how they compare. A row without a score that the base model's bundle
+knows gets the least score of the query, for the model found nothing that speaks for it. Any other row
+without a score gets the mean, ``z = 0``; if it got the least score, no new item would ever be shown. The
+score is ``Σ w z``.
 
 The trainer of the same name chooses the weights; an operator may set them. A base model for which the shop
 has no bundle is left out.
@@ -29,11 +31,14 @@ from endcap.sdk import (
     Scores,
     ScoringStrategy,
     Task,
+    Vocabulary,
+    align,
     hookimpl,
     parameter,
     top,
 )
 from endcap.sdk.errors import InvalidInput, ModelMissing
+from endcap.sdk.vocabulary import UNKNOWN
 
 
 VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
@@ -83,6 +88,10 @@ class Hybrid:
         self._base_models = [
             _base_model(name, resources) if weight else None for name, weight in weights.items()
         ]
+        # Asked for again here, for a strategy does not tell which items its model knows.
+        self._vocabularies = [
+            _vocabulary(name, resources) if weight else None for name, weight in weights.items()
+        ]
         if not any(self._base_models):
             raise ModelMissing(
                 f"the shop has a model for none of the base models of hybrid, which are {', '.join(weights)}:"
@@ -112,7 +121,12 @@ class Hybrid:
         z_scores = np.full((len(self._base_models), len(queries), len(catalog)), np.nan, np.float32)
         for place, base_model in enumerate(self._base_models):
             if base_model is not None:
-                z_scores[place] = standardize(base_model.score(_for_you(queries), None, catalog))
+                scores = base_model.score(_for_you(queries), None, catalog)
+                vocabulary = self._vocabularies[place]
+                if vocabulary is not None:
+                    known = align(vocabulary, catalog.vocabulary).to_source != UNKNOWN
+                    scores = fill_with_least(scores, known)
+                z_scores[place] = standardize(scores)
         return z_scores
 
     def _blend(self, z_scores: Scores) -> Scores:
@@ -185,6 +199,28 @@ def standardize(scores: Scores) -> Scores:
     z_scores: Scores = np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
     z_scores[~known] = np.nan
     return z_scores
+
+
+def fill_with_least(scores: Scores, known: NDArray[np.bool_]) -> Scores:
+    """Give the known items without a score the least score of their query.
+
+    Args:
+        scores: ``(queries, rows)``; a query without any score keeps none.
+        known: Whether the base model knows the item, ``(rows,)``.
+    """
+    least = np.where(np.isnan(scores), np.inf, scores).min(axis=1, initial=np.inf, keepdims=True)
+    filled: Scores = np.where(np.isnan(scores) & known & np.isfinite(least), least, scores)
+    return filled.astype(np.float32)
+
+
+def _vocabulary(name: str, resources: Resources) -> Vocabulary | None:
+    """Return the items that a base model's bundle knows, None if the base model has no bundle of its name."""
+    if name in VARIANTS:
+        return None
+    try:
+        return resources.model(name).vocabulary
+    except ModelMissing:
+        return None
 
 
 def _base_model(name: str, resources: Resources) -> ScoringStrategy | None:

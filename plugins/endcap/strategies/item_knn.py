@@ -32,7 +32,7 @@ from endcap.sdk import (
     Scores,
     Task,
     hookimpl,
-    top,
+    recommend_by_score,
 )
 from endcap.sdk.features import last_occurrences, recency_weights
 from endcap.sdk.profiles import Profile, counted_history, explain_profiles, score_profiles
@@ -56,17 +56,24 @@ class ItemKnn:
 
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the nearest items; items without similarity to it are left out."""
-        scores = self.score(queries, None, catalog)
-        rankings = [top(_linked(row, query), query) for row, query in zip(scores, queries, strict=True)]
+        rankings = recommend_by_score(self, queries, catalog)
         profiles = [self._profile(query, catalog) for query in queries]
         return explain_profiles(
             self._model, profiles, rankings, queries, catalog, options=_direction(queries)
         )
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
-        """Score items by their similarity to the query's items; 0 for items without any."""
+        """Score items by their similarity to the query's items.
+
+        Items without any similarity have no score, nor have the items of the page or the cart.
+        """
         profiles = [self._profile(query, catalog) for query in queries]
-        return score_profiles(self._model, profiles, rows, catalog, _direction(queries))
+        scores = score_profiles(self._model, profiles, None, catalog, _direction(queries))
+        linked: Scores = np.where(scores > 0, scores, np.float32(np.nan))
+        for own, query in zip(linked, queries, strict=True):
+            if query.task in {Task.SIMILAR, Task.RELATED}:
+                own[query.items] = np.nan
+        return linked if rows is None else linked[:, rows]
 
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
         if query.task in {Task.SIMILAR, Task.RELATED}:
@@ -82,14 +89,6 @@ class ItemKnn:
 def _direction(queries: Sequence[Query]) -> Mapping[str, NDArray[np.bool_]]:
     """Return for each query whether it is scored by the directional similarities."""
     return {"directional": np.array([query.task is Task.RELATED for query in queries])}
-
-
-def _linked(scores: Scores, query: Query) -> Scores:
-    """Leave out what nothing links to the query, and the query's own items."""
-    linked = np.where(scores > 0, scores, np.float32(np.nan))
-    if query.task in {Task.SIMILAR, Task.RELATED}:
-        linked[query.items] = np.nan
-    return linked
 
 
 @hookimpl

@@ -1,9 +1,17 @@
 """Draws reports as a PNG."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from endcap.evaluation.report import Report
+
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+"""The colours of the strategies, which the colour-blind tell apart.
+
+Okabe and Ito, "Color Universal Design" (2008).
+"""
 
 
 def draw(reports: Sequence[Report], path: Path, *, metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> None:
@@ -22,6 +30,7 @@ def draw(reports: Sequence[Report], path: Path, *, metrics: Sequence[str] = ("re
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     width = 0.8 / len(reports)
+    shades = list(itertools.islice(itertools.cycle(COLOURS), len(reports)))
     for panel, metric in zip(panels, metrics, strict=True):
         for index, report in enumerate(reports):
             measures = [report.slices[name].metrics[metric] for name in slices]
@@ -29,6 +38,7 @@ def draw(reports: Sequence[Report], path: Path, *, metrics: Sequence[str] = ("re
                 [place + (index - (len(reports) - 1) / 2) * width for place in range(len(slices))],
                 [measure.value for measure in measures],
                 width,
+                color=shades[index],
                 yerr=[
                     # An interval of equal values may miss their mean by a rounding error.
                     [max(measure.value - measure.low, 0) for measure in measures],

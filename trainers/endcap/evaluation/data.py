@@ -1,6 +1,6 @@
 """The data of an evaluation: events to train on, cases to answer, and their targets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from endcap.evaluation.ragged import Ragged, offsets_of
 from endcap.sdk.catalog_view import CatalogView, EventColumns, ItemColumns, build_view
-from endcap.sdk.query import History
+from endcap.sdk.query import NO_ROWS, NO_SCORES, Eligibility, History, Query, Task
 from endcap.sdk.snapshot import Snapshot, conform, event_schema, item_table, user_schema, write_snapshot
 
 
@@ -33,6 +33,11 @@ class CaseHistories:
         offsets = offsets_of(lengths)
         positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return cls(select(by_user, positions), offsets)
+
+    @classmethod
+    def none(cls, count: int) -> "CaseHistories":
+        """Return the histories of cases without a user."""
+        return cls(EventColumns.none(), np.zeros(count + 1, np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -61,13 +66,64 @@ class Cases:
     """Parts to report beside the whole, each a mask over ``targets.flat``. A case takes part with the targets
     that the mask keeps."""
 
+    clusters: NDArray[np.int64] | None = None
+    """A number a case, equal for cases that depend on each other, such as the prefixes of one session; None
+    where every case stands for itself."""
+
+    task: Task = Task.FOR_YOU
+
+    items: Ragged | None = None
+    """The item of the page of each case, or its cart; None where the task has neither."""
+
+    candidates: Ragged | None = None
+    """The only items that each case ranks, best match first for a search; None for all."""
+
+    relevance: NDArray[np.float32] | None = None
+    """How well each flat position of ``candidates`` matches the text of a search."""
+
+    texts: Sequence[str] = ()
+    """The text of each search; empty for other tasks."""
+
+    grades: NDArray[np.float64] | None = None
+    """How relevant each flat position of ``targets`` is, above 0; None where all are equally relevant."""
+
     def __len__(self) -> int:
         return len(self.targets)
 
+    def query(self, case: int, *, limit: int, time: int, seen_types: frozenset[str]) -> Query:
+        """Return the query of a case.
+
+        Args:
+            case: The number of the case.
+            limit: Length of the list.
+            time: Unix milliseconds of the query.
+            seen_types: Items that the user has an event of these types with are not eligible.
+        """
+        history = self.histories[case]
+        seen = history.rows[np.isin(history.types, list(seen_types))]
+        page = NO_ROWS if self.items is None else self.items[case]
+        candidates, relevance = None, NO_SCORES
+        if self.candidates is not None:
+            candidates = self.candidates[case]
+            if self.relevance is not None:
+                relevance = self.relevance[self.candidates.offsets[case] : self.candidates.offsets[case + 1]]
+        return Query(
+            task=self.task,
+            limit=limit,
+            time=time,
+            eligible=Eligibility(self.eligible, np.unique(np.concatenate([seen, page]))),
+            history=history,
+            items=page,
+            candidates=candidates,
+            relevance=relevance,
+            text=self.texts[case] if self.texts else "",
+            seed=case,
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EvaluationData:
-    """A data set after its split. Item rows are positions in ``items``."""
+class HeldOut:
+    """Events to train on, and the cases that were held out of them. Item rows are positions in ``items``."""
 
     name: str
 
@@ -122,6 +178,18 @@ class EvaluationData:
             shop=self.name,
             as_of=self.as_of,
         )
+
+
+class EvaluationData(HeldOut):
+    """A data set split for its test: what a report is made from, and no parameter is chosen on."""
+
+    __slots__ = ()
+
+
+class TuningData(HeldOut):
+    """A data set split for choosing parameters: it is made from what is left without the test."""
+
+    __slots__ = ()
 
 
 def select(events: EventColumns, positions: NDArray[np.integer] | NDArray[np.bool_]) -> EventColumns:

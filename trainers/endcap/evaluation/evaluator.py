@@ -15,14 +15,14 @@ from endcap.evaluation.beyond_accuracy import (
     novelty,
     recommendation_counts,
 )
-from endcap.evaluation.data import Cases, EvaluationData
+from endcap.evaluation.data import Cases, HeldOut
 from endcap.evaluation.intervals import bootstrap_intervals
 from endcap.evaluation.metrics import Ranks, accuracy, ranks_by_score, ranks_in_lists
 from endcap.evaluation.ragged import Ragged
 from endcap.evaluation.report import Measure, Report, SliceReport
 from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.query import Eligibility, Query, Ranking, Task
+from endcap.sdk.query import Query, Ranking
 from endcap.sdk.ranking import top
 from endcap.sdk.strategy import ScoringStrategy, Strategy
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores
@@ -45,7 +45,7 @@ def _no_progress(_done: int, _total: int) -> None:
 def evaluate(
     strategy: Strategy,
     view: CatalogView,
-    data: EvaluationData,
+    data: HeldOut,
     *,
     name: str,
     cutoffs: Sequence[int] = (5, 10, 20),
@@ -54,12 +54,12 @@ def evaluate(
 ) -> Report:
     """Ask a strategy every case and measure its answers.
 
-    A strategy that scores is ranked in full; one that does not is tested by its lists, and the report says
-    so. Items that are not eligible, that the user has seen, or that the strategy does not score are not
-    ranked.
+    Lists are those that ``recommend`` serves. A strategy that scores is ranked in full, if its lists are the
+    best items by its scores; any other is tested by its lists, and the report says so. Items that are not
+    eligible, that the user has seen, or that the strategy does not score are not ranked.
 
     Args:
-        strategy: The strategy to evaluate; it must answer ``Task.FOR_YOU``.
+        strategy: The strategy to evaluate; it must answer the task of the cases.
         view: The catalog at ``data.as_of``, its rows in the order of ``data.items``.
         data: The test cases and their targets.
         name: What the report calls the strategy.
@@ -70,8 +70,9 @@ def evaluate(
     Raises:
         InvalidInput: The strategy does not answer the task, or the view holds other items than the data.
     """
-    if Task.FOR_YOU not in strategy.tasks:
-        raise InvalidInput(f"{name} does not answer the task {Task.FOR_YOU}: evaluate a strategy that does")
+    task = data.groups[0].task
+    if task not in strategy.tasks:
+        raise InvalidInput(f"{name} does not answer the task {task}: evaluate a strategy that does")
     if view.vocabulary.ids != tuple(data.items.ids):
         raise InvalidInput("the view holds other items than the data: build it from the data's own snapshot")
     examiner = _Examiner(strategy, view, data, max(cutoffs), progress)
@@ -82,13 +83,15 @@ def evaluate(
         strategy=name,
         data=data.name,
         protocol=data.protocol,
-        scored=isinstance(strategy, ScoringStrategy),
+        scored=examiner.scored,
         items=int(np.count_nonzero(headline.eligible)),
         events=len(data.events.rows),
         slices={
             slice_name: part
             for cases, answer in zip(data.groups, answers, strict=True)
-            for slice_name, part in _measure_slices(cases, answer.ranks, cutoffs, seed)
+            for slice_name, part in _measure_slices(
+                cases, answer.by_score if examiner.scored else answer.by_list, cutoffs, seed
+            )
         },
         beyond=_measure_lists(answers[0].lists, headline.eligible, data, seed),
         query_milliseconds=median,
@@ -100,7 +103,11 @@ def evaluate(
 class _Answers:
     """The answers of a strategy to some cases."""
 
-    ranks: Ranks
+    by_score: Ranks
+    """The ranks of the targets among all items, if the strategy scores."""
+
+    by_list: Ranks
+    """The ranks of the targets in the lists."""
 
     lists: Rows
     """``(cases, list length)``, -1 fills a short list."""
@@ -110,12 +117,14 @@ class _Examiner:
     """Puts the cases of a data set to one strategy."""
 
     def __init__(
-        self, strategy: Strategy, view: CatalogView, data: EvaluationData, length: int, progress: Progress
+        self, strategy: Strategy, view: CatalogView, data: HeldOut, length: int, progress: Progress
     ) -> None:
         self._strategy = strategy
         self._view = view
         self._data = data
         self._length = length
+        self.scored = isinstance(strategy, ScoringStrategy)
+        """Whether every list asked so far holds the best items by the strategy's own scores."""
         self._progress = progress
         self._total = sum(len(cases) for cases in data.groups)
         self._done = 0
@@ -129,10 +138,8 @@ class _Examiner:
             self._done += len(batch)
             self._progress(self._done, self._total)
         return _Answers(
-            Ranks(
-                np.concatenate([answer.ranks.before for answer in answers]),
-                np.concatenate([answer.ranks.tied for answer in answers]),
-            ),
+            Ranks.joined([answer.by_score for answer in answers]),
+            Ranks.joined([answer.by_list for answer in answers]),
             np.concatenate([answer.lists for answer in answers]),
         )
 
@@ -149,24 +156,16 @@ class _Examiner:
         return float(np.median(durations)), float(np.quantile(durations, 0.95))
 
     def _answer(self, queries: Sequence[Query], targets: Ragged) -> _Answers:
-        if not isinstance(self._strategy, ScoringStrategy):
-            lists = _lists(self._strategy.recommend(queries, self._view), queries)
-            return _Answers(ranks_in_lists(lists, targets), lists)
+        lists = _lists(self._strategy.recommend(queries, self._view), queries)
+        by_list = ranks_in_lists(lists, targets)
+        if not isinstance(self._strategy, ScoringStrategy) or not self.scored:
+            return _Answers(by_list, by_list, lists)
         scores = _masked(self._strategy.score(queries, None, self._view), queries)
-        rankings = [top(row, query) for row, query in zip(scores, queries, strict=True)]
-        return _Answers(ranks_by_score(scores, targets), _lists(rankings, queries))
+        self.scored = all(map(_holds_the_best, lists, scores, queries))
+        return _Answers(ranks_by_score(scores, targets), by_list, lists)
 
     def _query(self, cases: Cases, case: int) -> Query:
-        history = cases.histories[case]
-        seen = np.isin(history.types, list(self._data.seen_types))
-        return Query(
-            task=Task.FOR_YOU,
-            limit=self._length,
-            time=self._data.as_of,
-            eligible=Eligibility(cases.eligible, np.unique(history.rows[seen])),
-            history=history,
-            seed=case,
-        )
+        return cases.query(case, limit=self._length, time=self._data.as_of, seen_types=self._data.seen_types)
 
 
 def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
@@ -174,7 +173,15 @@ def _masked(scores: Scores, queries: Sequence[Query]) -> Scores:
     masked = np.where(queries[0].eligible.mask, scores, np.float32(np.nan))
     for row, query in zip(masked, queries, strict=True):
         row[query.eligible.excluded] = np.nan
+        if query.candidates is not None:
+            row[~np.isin(np.arange(len(row)), query.candidates)] = np.nan
     return masked
+
+
+def _holds_the_best(items: Rows, scores: Scores, query: Query) -> bool:
+    """Return whether a list is the best items by score, but for rounding and the order of equal scores."""
+    listed, best = scores[items[items != UNKNOWN]], top(scores, query).scores
+    return len(listed) == len(best) and np.allclose(listed, best, rtol=1e-4, atol=1e-6)
 
 
 def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
@@ -189,18 +196,24 @@ def _lists(rankings: Sequence[Ranking], queries: Sequence[Query]) -> Rows:
 def _measure_slices(
     cases: Cases, ranks: Ranks, cutoffs: Sequence[int], seed: int
 ) -> Iterator[tuple[str, SliceReport]]:
-    yield cases.name, _measure(ranks, cases.targets, cutoffs, seed)
+    yield cases.name, _measure(cases, ranks, np.ones(len(ranks.before), np.bool_), cutoffs, seed)
     for name, mask in cases.slices.items():
         if mask.any():
-            part = Ranks(ranks.before[mask], ranks.tied[mask])
-            yield name, _measure(part, cases.targets.keep(mask), cutoffs, seed)
+            yield name, _measure(cases, ranks, mask, cutoffs, seed)
 
 
-def _measure(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], seed: int) -> SliceReport:
+def _measure(
+    cases: Cases, ranks: Ranks, mask: NDArray[np.bool_], cutoffs: Sequence[int], seed: int
+) -> SliceReport:
+    """Measure the targets that a mask keeps."""
+    targets, clusters = cases.targets.keep(mask), cases.clusters
     taking_part = np.flatnonzero(targets.lengths)
-    metrics = accuracy(ranks, targets.take(taking_part), cutoffs)
+    grades = None if cases.grades is None else cases.grades[mask]
+    part = Ranks(ranks.before[mask], ranks.tied[mask])
+    metrics = accuracy(part, targets.take(taking_part), cutoffs, grades)
     values = np.column_stack(list(metrics.values()))
-    low, high = bootstrap_intervals(values, seed=seed)
+    own_clusters = None if clusters is None else clusters[taking_part]
+    low, high = bootstrap_intervals(values, own_clusters, seed=seed)
     means = values.mean(axis=0)
     return SliceReport(
         cases=len(taking_part),
@@ -208,12 +221,12 @@ def _measure(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], seed: int) -
             metric: Measure(float(mean), float(lower), float(upper))
             for metric, mean, lower, upper in zip(metrics, means, low, high, strict=True)
         },
+        values=values,
+        clusters=own_clusters,
     )
 
 
-def _measure_lists(
-    lists: Rows, eligible: NDArray[np.bool_], data: EvaluationData, seed: int
-) -> dict[str, float]:
+def _measure_lists(lists: Rows, eligible: NDArray[np.bool_], data: HeldOut, seed: int) -> dict[str, float]:
     counts = recommendation_counts(lists, len(eligible))[eligible]
     item_users = ItemUsers(data.events, len(eligible))
     length = lists.shape[1]

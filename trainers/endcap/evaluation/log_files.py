@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from endcap.evaluation.datasets import Log, require_columns
+from endcap.evaluation.datasets import Descriptions, Log, require_columns
 from endcap.sdk.catalog_view import EventColumns, ItemColumns
 from endcap.sdk.snapshot import Snapshot, item_columns
+from endcap.sdk.vocabulary import Rows
 
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
     return Log(
         name=snapshot.manifest.shop,
         items=item_columns(items),
-        events=_events(
+        events=events_of(
             snapshot.scan("events").select("user", "item_id", "type", "time").collect(),
             items["item_id"],
             generator,
@@ -32,17 +33,18 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
 
 
 def read_invoices(path: Path, generator: np.random.Generator) -> Log:
-    """Read invoice lines, and keep what somebody known bought.
+    """Read invoice lines, and keep what was sold.
 
-    That is: a customer, a positive quantity and price, a code that begins with five digits, no cancellation.
+    A sale has a positive quantity and price, a code that begins with five digits, and is no cancellation. The
+    events are the sales to known customers. All sales say which items there were, since when, and the title
+    and price of each at any time.
     """
     import polars as pl
 
     lines = pl.read_parquet(path)
     require_columns(path, lines, _INVOICE_COLUMNS)
     lines = lines.filter(
-        pl.col("Customer ID").is_not_null()
-        & (pl.col("Quantity") > 0)
+        (pl.col("Quantity") > 0)
         & (pl.col("Price") > 0)
         & pl.col("StockCode").str.contains(r"^\d{5}")
         & ~pl.col("Invoice").str.starts_with("C")
@@ -51,7 +53,7 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
         pl.col("Description").last(), pl.col("Price").last(), pl.col("InvoiceDate").first()
     )
     items = _shuffled(items, generator)
-    events = lines.select(
+    events = lines.filter(pl.col("Customer ID").is_not_null()).select(
         user=pl.col("Customer ID"),
         item_id=pl.col("StockCode"),
         type=pl.lit("purchase"),
@@ -67,7 +69,13 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
             available=np.ones(len(items), np.bool_),
             created=items["InvoiceDate"].dt.epoch("ms").to_numpy(),
         ),
-        events=_events(events, items["StockCode"], generator),
+        events=events_of(events, items["StockCode"], generator),
+        descriptions=Descriptions(
+            rows=_rows(lines["StockCode"], items["StockCode"]),
+            times=lines["InvoiceDate"].dt.epoch("ms").to_numpy(),
+            titles=lines["Description"].fill_null("").to_list(),
+            prices=lines["Price"].to_numpy(),
+        ),
     )
 
 
@@ -75,7 +83,7 @@ def _shuffled(table: "pl.DataFrame", generator: np.random.Generator) -> "pl.Data
     return table[generator.permutation(len(table))]
 
 
-def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
+def events_of(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
     """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers.
 
     Events without a known item are left out.
@@ -83,11 +91,16 @@ def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.G
     import polars as pl
 
     table = table.filter(pl.col("item_id").is_in(item_ids.to_list()))
-    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     names, numbers = np.unique(table["user"].to_numpy(), return_inverse=True)
     return EventColumns(
         users=generator.permutation(len(names))[numbers].astype(np.int64),
-        rows=np.array([row_of[item_id] for item_id in table["item_id"]], np.int32),
+        rows=_rows(table["item_id"], item_ids),
         types=table["type"].to_numpy().astype(np.str_),
         times=table["time"].to_numpy().astype(np.int64),
     )
+
+
+def _rows(named: "pl.Series", item_ids: "pl.Series") -> Rows:
+    """Return the row of each item named."""
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    return np.array([row_of[item_id] for item_id in named], np.int32)

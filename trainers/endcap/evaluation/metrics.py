@@ -7,6 +7,7 @@ how many items are certainly ranked before it, and how many share its score.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,13 @@ class Ranks:
 
     tied: NDArray[np.int64]
     """How many items share the target's score, the target included."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the ranks of several parts, one part behind the other."""
+        return cls(
+            np.concatenate([part.before for part in parts]), np.concatenate([part.tied for part in parts])
+        )
 
 
 def ranks_by_score(scores: Scores, targets: Ragged) -> Ranks:
@@ -67,20 +75,28 @@ def ranks_in_lists(lists: Rows, targets: Ragged) -> Ranks:
     return Ranks(before, np.ones(len(targets.flat), np.int64))
 
 
-def accuracy(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int]) -> dict[str, Values]:
+def accuracy(
+    ranks: Ranks, targets: Ragged, cutoffs: Sequence[int], grades: Values | None = None
+) -> dict[str, Values]:
     """Return each metric at each cutoff, one value a case.
 
     With ``k`` the cutoff: ``hit@k`` is 1 when at least one target is among the first ``k``. ``recall@k`` is
     the share of the targets found there, ``precision@k`` the share of the ``k`` places that they fill.
-    ``ndcg@k`` discounts by ``log2(1 + rank)``, relative to the best ranking possible, which has
-    ``min(k, targets)`` targets on top. ``mrr@k`` is one over the rank of the first target, 0 beyond ``k``.
+    ``ndcg@k`` discounts by ``log2(1 + rank)``, relative to the best ranking possible, which has the
+    ``min(k, targets)`` most relevant targets on top; a target of grade ``g`` gains ``2^g - 1`` (Burges et
+    al., "Learning to rank using gradient descent", 2005). ``mrr@k`` is one over the rank of the first target,
+    0 beyond ``k``.
 
     Args:
         ranks: The ranks of the targets.
         targets: One list of distinct item rows a case, none empty.
         cutoffs: The values of ``k``, each at least 1.
+        grades: How relevant each flat position of ``targets`` is; 1 where there are none.
     """
     deepest = max(cutoffs)
+    worth = np.ones(len(targets.flat)) if grades is None else 2.0**grades - 1
+    ideal = worth[np.lexsort((-worth, targets.owners))]
+    places = np.arange(len(ideal)) - targets.offsets[targets.owners]
     gains = np.concatenate(
         [[0.0], np.cumsum(1 / np.log2(np.arange(2, deepest + 2)))]
     )  # gains[n]: n targets on top
@@ -90,11 +106,12 @@ def accuracy(ranks: Ranks, targets: Ragged, cutoffs: Sequence[int]) -> dict[str,
         start = np.minimum(ranks.before, cutoff)
         end = np.minimum(ranks.before + ranks.tied, cutoff)
         found = _sum_by_case((end - start) / ranks.tied, targets)
-        gain = _sum_by_case((gains[end] - gains[start]) / ranks.tied, targets)
+        gain = _sum_by_case(worth * (gains[end] - gains[start]) / ranks.tied, targets)
+        most = _sum_by_case(np.where(places < cutoff, ideal / np.log2(places + 2), 0), targets)
         metrics[f"hit@{cutoff}"] = first_at[:, :cutoff].sum(axis=1)
         metrics[f"recall@{cutoff}"] = found / targets.lengths
         metrics[f"precision@{cutoff}"] = found / cutoff
-        metrics[f"ndcg@{cutoff}"] = gain / gains[np.minimum(targets.lengths, cutoff)]
+        metrics[f"ndcg@{cutoff}"] = gain / most
         metrics[f"mrr@{cutoff}"] = first_at[:, :cutoff] @ (1 / np.arange(1, cutoff + 1))
     return metrics
 

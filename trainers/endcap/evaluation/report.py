@@ -1,8 +1,11 @@
-"""The result of an evaluation, as a value, as JSON and as a table."""
+"""The result of an evaluation, as a value and as JSON."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Measure(NamedTuple):
@@ -13,7 +16,7 @@ class Measure(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SliceReport:
     """The accuracy on one part of the cases."""
 
@@ -22,6 +25,12 @@ class SliceReport:
 
     metrics: Mapping[str, Measure]
     """By metric and cutoff: ``ndcg@10``."""
+
+    values: NDArray[np.float64] = field(repr=False)
+    """The metrics of each case, ``(cases, metrics)``, in the order of ``metrics``."""
+
+    clusters: NDArray[np.int64] | None = field(default=None, repr=False)
+    """A number a case, equal for cases that depend on each other; None where none do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,8 @@ class Report:
     """The split of the data."""
 
     scored: bool
-    """True when all items were ranked by score; False when only the strategy's lists could be tested."""
+    """True when all items were ranked by score; False when the strategy was tested by its lists, because it
+    has no scores or lists other items than those it scores best."""
 
     items: int
     """Number of ranked items."""
@@ -57,72 +67,19 @@ class Report:
     training_seconds: float | None = None
     peak_memory_mebibytes: float | None = None
 
+    @property
+    def headline(self) -> SliceReport:
+        """The slice of all cases."""
+        return self.slices["all"]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        values = asdict(self)
-        for part in values["slices"].values():
-            part["metrics"] = {metric: measure._asdict() for metric, measure in part["metrics"].items()}
+        """Return the report as JSON values, without those of single cases."""
+        values = asdict(replace(self, slices={}))
+        values["slices"] = {
+            name: {
+                "cases": part.cases,
+                "metrics": {metric: measure._asdict() for metric, measure in part.metrics.items()},
+            }
+            for name, part in self.slices.items()
+        }
         return values
-
-
-def table(
-    reports: Sequence[Report], *, metrics: Sequence[str] = ("recall@20", "ndcg@20", "hit@20", "mrr@20")
-) -> str:
-    """Return reports side by side as aligned text: the headline with its intervals, then the slices.
-
-    Args:
-        reports: One a strategy, all on the same data.
-        metrics: The columns; each must be in the reports.
-    """
-    blocks = [_title(reports[0])]
-    for name, part in reports[0].slices.items():
-        header = [f"{name} ({part.cases:,} cases)", *metrics]
-        rows = []
-        for report in reports:
-            measured = report.slices[name].metrics
-            mark = "" if report.scored else " *"
-            rows.append([report.strategy + mark, *(_measure(measured[metric]) for metric in metrics)])
-        blocks.append(_aligned([header, *rows]))
-    header = ["beyond accuracy", *reports[0].beyond, "ms/query", "p95", "training s", "peak MiB"]
-    rows = [
-        [
-            report.strategy,
-            *(f"{value:.3f}" for value in report.beyond.values()),
-            f"{report.query_milliseconds:.2f}",
-            f"{report.query_milliseconds_p95:.2f}",
-            _optional(report.training_seconds),
-            _optional(report.peak_memory_mebibytes),
-        ]
-        for report in reports
-    ]
-    blocks.append(_aligned([header, *rows]))
-    if not all(report.scored for report in reports):
-        blocks.append("* tested by its lists alone: it does not score every item")
-    return "\n\n".join(blocks)
-
-
-def _title(report: Report) -> str:
-    return (
-        f"{report.data}: {report.protocol}; {report.events:,} training events, {report.items:,} items ranked;"
-        " means with 95 % intervals"
-    )
-
-
-def _measure(measure: Measure) -> str:
-    return f"{measure.value:.4f} [{measure.low:.4f}, {measure.high:.4f}]"
-
-
-def _optional(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [
-            first.ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

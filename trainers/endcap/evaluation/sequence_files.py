@@ -2,9 +2,12 @@
 
 import csv
 import gzip
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from endcap.evaluation.datasets import Sequences, Sessions, anonymous_items, require_columns
 from endcap.evaluation.ragged import Ragged, offsets_of
@@ -15,7 +18,8 @@ from endcap.sdk.vocabulary import Rows
 def read_sequences(path: Path, generator: np.random.Generator) -> Sequences:
     """Read lines of ``user item item …`` or ``user item``, in time order.
 
-    Titles come from ``items.tsv`` beside it, when that is there.
+    Titles and the column ``short_text``, as description, come from ``items.tsv`` beside it, and labels from
+    ``item_attributes.json``, a list of ids by item, where these are there.
     """
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
         lines = [line.split() for line in stream]
@@ -37,17 +41,22 @@ def read_sequences(path: Path, generator: np.random.Generator) -> Sequences:
     numbers_of_items, rows = np.unique(chosen[by_user], return_inverse=True)
     place = generator.permutation(len(numbers_of_items))
     sequences = Ragged(place[rows].astype(np.int32), offsets_of(counts))
-    title_of = _titles(path.parent / "items.tsv")
-    titles = [title_of.get(number, "") for number in numbers_of_items[np.argsort(place)].tolist()]
+    texts = _texts(path.parent / "items.tsv")
+    labels = _labels(path.parent / "item_attributes.json")
+    in_order = numbers_of_items[np.argsort(place)].tolist()
     return Sequences(
         name=path.parent.name,
-        items=anonymous_items(titles),
+        items=replace(
+            anonymous_items([texts.get(number, ("", ""))[0] for number in in_order]),
+            descriptions=[texts.get(number, ("", ""))[1] for number in in_order],
+            attributes=[{"attribute": labels[number]} if number in labels else {} for number in in_order],
+        ),
         sequences=sequences.take(generator.permutation(len(sequences))),
     )
 
 
-def _titles(path: Path) -> dict[int, str]:
-    """Read titles by item number from a table with a header; its first column is the number."""
+def _texts(path: Path) -> dict[int, tuple[str, str]]:
+    """Read title and short text by item number from a table with a header; its first column is the number."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as stream:
@@ -55,12 +64,23 @@ def _titles(path: Path) -> dict[int, str]:
         header = next(table, [])
         if "title" not in header:
             raise InvalidInput(f"{path} needs a column 'title': name it in the first line")
-        column = header.index("title")
-        return {int(line[0]): line[column] for line in table}
+        title, short = header.index("title"), header.index("short_text") if "short_text" in header else None
+        return {int(line[0]): (line[title], "" if short is None else line[short]) for line in table}
+
+
+def _labels(path: Path) -> dict[int, list[str]]:
+    """Read the ids of the attributes of each item, each id once."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {int(item): sorted({str(each) for each in ids}) for item, ids in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInput(f"{path} must hold a JSON object of lists of ids by item number") from None
 
 
 def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
-    """Read ``train_sessions.parquet`` and ``test.parquet``."""
+    """Read ``train_sessions.parquet``, oldest session first, and ``test.parquet``."""
     import polars as pl
 
     test_path = folder / "test.parquet"
@@ -74,12 +94,35 @@ def read_sessions(folder: Path, generator: np.random.Generator) -> Sessions:
     parts = [train["session"].explode(), test["prefix"].explode(), test["target"]]
     numbers, positions = np.unique(np.concatenate([part.to_numpy() for part in parts]), return_inverse=True)
     rows: Rows = generator.permutation(len(numbers)).astype(np.int32)[positions]
-    sessions, prefixes, targets = np.split(rows, np.cumsum([len(part) for part in parts[:2]]))
+    sessions, prefix_rows, targets = np.split(rows, np.cumsum([len(part) for part in parts[:2]]))
     trained = Ragged(sessions, offsets_of(train["session"].list.len().to_numpy()))
+    prefixes = Ragged(prefix_rows, offsets_of(test["prefix"].list.len().to_numpy()))
+    order = generator.permutation(len(trained))
     return Sessions(
         name=folder.name,
         items=anonymous_items([""] * len(numbers)),
-        sessions=trained.take(generator.permutation(len(trained))),
-        prefixes=Ragged(prefixes, offsets_of(test["prefix"].list.len().to_numpy())),
+        sessions=trained.take(order),
+        ages=len(trained) - 1 - order,
+        prefixes=prefixes,
         targets=targets,
+        owners=sessions_of_prefixes(prefixes, targets),
     )
+
+
+def sessions_of_prefixes(prefixes: Ragged, targets: Rows) -> NDArray[np.int64]:
+    """Return a number for each prefix, equal for neighbours that are prefixes of one session.
+
+    Files hold the prefixes of a session one after the other, all from the longest to the shortest or all from
+    the shortest to the longest: each is its neighbour with the neighbour's target.
+    """
+    whole = [
+        [*prefix.tolist(), target]
+        for prefix, target in zip(
+            map(prefixes.__getitem__, range(len(prefixes))), targets.tolist(), strict=True
+        )
+    ]
+    parts = [each[:-1] for each in whole]
+    shrinking = np.array([part == after for part, after in zip(parts, whole[1:], strict=False)], np.bool_)
+    growing = np.array([each == after for each, after in zip(whole, parts[1:], strict=False)], np.bool_)
+    same = shrinking if shrinking.sum() >= growing.sum() else growing
+    return np.concatenate([[0], np.cumsum(~same)])[: len(prefixes)].astype(np.int64)

@@ -13,6 +13,7 @@ import typer
 
 from endcap.sdk.bundle import Bundle, BundleManifest
 from endcap.sdk.errors import EndcapError, InvalidInput
+from endcap.sdk.query import Task
 
 
 if TYPE_CHECKING:
@@ -78,12 +79,18 @@ def train(
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="The folder of a data set or of a snapshot.")],
+    data: Annotated[
+        Path, typer.Argument(help="The folder of a data set or of a snapshot, or a CSV file of events.")
+    ],
     *,
     strategies: Annotated[list[str], typer.Option("--strategy", help="May be given several times.")],
     setting: Annotated[
-        str, typer.Option(help="strict, refit or validation: the events to train and to test on.")
-    ] = "strict",
+        str,
+        typer.Option(
+            help="strict, refit or validation: the events to train and to test on. By default strict for"
+            " sequences and refit for other data."
+        ),
+    ] = "",
     cutoff: Annotated[
         datetime | None,
         typer.Option(
@@ -95,30 +102,60 @@ def evaluate(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Dated data: leave out later events."),
     ] = None,
+    task: Annotated[
+        str, typer.Option(help="for-you, rank, similar and related (by links), or search (with --judged).")
+    ] = Task.FOR_YOU,
+    judged: Annotated[
+        Path | None, typer.Option(help="A CSV of the columns query, item and perhaps grade, for search.")
+    ] = None,
     values: Values = None,
     metrics: Annotated[
-        str, typer.Option(help="The columns of the table.")
+        str, typer.Option(help="The columns of the table and the panels of the chart.")
     ] = "recall@20,ndcg@20,hit@20,mrr@20",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the reports to this file.")] = None,
     chart: Annotated[Path | None, typer.Option(help="Draw the reports into this PNG file.")] = None,
 ) -> None:
     """Train strategies on a part of a data set and test them on the rest."""
     with _errors_in_a_sentence():
-        from endcap.evaluation import Setting, draw, read_evaluation_data, table
+        from endcap.evaluation import (
+            VALIDATION,
+            Setting,
+            draw,
+            read_evaluation_data,
+            read_tuning_data,
+            table,
+        )
         from endcap.runtime.plugin_host import PluginHost
         from endcap.trainers.comparison import compare
 
-        if setting not in list(Setting):
-            raise InvalidInput(f"setting {setting!r} does not exist: use one of {', '.join(Setting)}")
+        if setting not in {"", *Setting, VALIDATION}:
+            raise InvalidInput(
+                f"setting {setting!r} does not exist: use one of {', '.join(Setting)}, {VALIDATION}"
+            )
+        if task not in list(Task):
+            raise InvalidInput(f"task {task!r} does not exist: use one of {', '.join(Task)}")
+        if setting == VALIDATION and task != Task.FOR_YOU:
+            raise InvalidInput(f"the task {task} has no setting 'validation': leave one of them out")
+        read = (
+            read_tuning_data
+            if setting == VALIDATION
+            else partial(
+                read_evaluation_data,
+                setting=Setting(setting) if setting else None,
+                task=Task(task),
+                judged=judged,
+            )
+        )
         chosen = read_values(values or (), strategies)
         with _progress() as stage:
-            cases = read_evaluation_data(data, setting=Setting(setting), cutoff=cutoff, until=until)
+            cases = read(data, cutoff=cutoff, until=until)
             reports = compare(cases, strategies, host=PluginHost.discover(), stage=stage, values=chosen)
-        typer.echo(table(reports, metrics=_known_metrics(reports, metrics)))
+        columns = _known_metrics(reports, metrics)
+        typer.echo(table(reports, metrics=columns))
         if json_file:
             json_file.write_text(json.dumps([report.to_dict() for report in reports], indent=2))
         if chart:
-            draw(reports, chart)
+            draw(reports, chart, metrics=columns)
 
 
 def read_values(settings: Sequence[str], strategies: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from endcap.evaluation import EvaluationData, Report, evaluate
+from endcap.evaluation import HeldOut, Report, evaluate
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.loading import load_bundle
 from endcap.runtime.plugin_host import PluginHost
@@ -19,7 +19,7 @@ Stage: TypeAlias = Callable[[str, float, str], None]
 
 
 def compare(
-    data: EvaluationData,
+    data: HeldOut,
     strategies: Sequence[str],
     *,
     host: PluginHost,

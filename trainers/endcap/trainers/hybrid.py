@@ -23,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from endcap.evaluation import EvaluationData, Setting
+from endcap.evaluation import TuningData
+from endcap.evaluation.by_time import validate_by_time
 from endcap.evaluation.datasets import Log, Sequences
+from endcap.evaluation.leave_one_out import validate_on_last
 from endcap.evaluation.ragged import Ragged, offsets_of
-from endcap.evaluation.splits import by_time, leave_one_out
 from endcap.runtime.instances import Generation, Instances
 from endcap.runtime.plugin_host import PluginHost
 from endcap.sdk import (
@@ -193,7 +194,7 @@ def _pool(
     return np.take_along_axis(z_scores, pool[None], 2), np.take_along_axis(relevant, pool, 1)
 
 
-def _validation(interactions: Interactions) -> EvaluationData:
+def _validation(interactions: Interactions) -> TuningData:
     """Hold out the first purchases of known users in the last days, or everybody's last positive.
 
     Raises:
@@ -204,18 +205,18 @@ def _validation(interactions: Interactions) -> EvaluationData:
     end = interactions.as_of + 1
     log = Log("validation", interactions.items, interactions.events)
     try:
-        return by_time(log, end - VALIDATION_DAYS * DAY, end, target_type=target)
+        return validate_by_time(log, end - VALIDATION_DAYS * DAY, end, target_type=target)
     except InvalidInput:
         positives = interactions.positives
         by_user = np.argsort(positives.users, kind="stable")
         sequences = Ragged(positives.rows[by_user], offsets_of(np.bincount(positives.users)))
-        return leave_one_out(Sequences("the snapshot", interactions.items, sequences), Setting.REFIT)
+        return validate_on_last(Sequences("the snapshot", interactions.items, sequences))
 
 
 def _score_validation(
     names: Sequence[str],
     interactions: Interactions,
-    data: EvaluationData,
+    data: TuningData,
     host: PluginHost,
     progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

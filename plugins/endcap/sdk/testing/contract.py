@@ -142,6 +142,36 @@ class StrategyContract:
         none = strategy.score([], None, checkerboard())
         _require(none.shape == (0, len(checkerboard())), "score must give (0, rows) for no queries")
 
+    def test_lists_hold_what_has_a_score_in_the_order_of_scores(self) -> None:
+        """For-you and rank: a long list holds every item with a score, and ``score`` gives NaN for the rest.
+
+        Evaluation ranks by ``score``, while answers come from ``recommend``.
+        """
+        strategy, everything = self.build(), np.arange(len(checkerboard()), dtype=np.int32)
+        if not isinstance(strategy, ScoringStrategy):
+            return
+        queries = [
+            query
+            for query in _queries(strategy)
+            if query.task in {Task.FOR_YOU, Task.RANK} and query.limit >= len(everything)
+        ]
+        scores = strategy.score(queries, None, checkerboard())
+        rankings = strategy.recommend(queries, checkerboard())
+        for query, own, ranking in zip(queries, scores, rankings, strict=True):
+            shown = query.eligible.allows(everything) & ~np.isnan(own)
+            if query.candidates is not None:
+                shown &= np.isin(everything, query.candidates)
+            _require(
+                set(ranking.rows.tolist()) == set(np.flatnonzero(shown).tolist()),
+                f"{query.task}: score must give NaN for items that recommend leaves out, and for no others",
+            )
+            listed = own[ranking.rows]
+            slack = 1e-6 + 1e-4 * np.abs(listed[1:])
+            _require(
+                bool((listed[1:] <= listed[:-1] + slack).all()),
+                f"{query.task}: recommend and score put items in different orders",
+            )
+
     def _answers(self) -> list[tuple[Query, Ranking]]:
         strategy = self.build()
         queries = _queries(strategy)

@@ -1,6 +1,16 @@
 """The trainers of Endcap keep the contract that outsiders' trainers are held to."""
 
-from endcap.trainers import content, ease, hybrid, item_knn, matrix_factorization, next_purchase, popular
+from endcap.trainers import (
+    content,
+    ease,
+    hybrid,
+    item_knn,
+    linear_sequence,
+    matrix_factorization,
+    next_purchase,
+    popular,
+    sasrec,
+)
 from endcap.trainers.testing import TrainerContract, sequences
 
 
@@ -48,6 +58,23 @@ class TestNextPurchase(TrainerContract):
     trainer, strategy = next_purchase.trainer, "next_purchase"
     parameters = next_purchase.NextPurchaseParameters(regularization=1)
     expected_hit = 0.9
+
+
+class TestLinearSequence(TrainerContract):
+    trainer, strategy = linear_sequence.trainer, "linear_sequence"
+    parameters = linear_sequence.LinearSequenceParameters(exact_items=8)
+    expected_hit = 1.0
+    data = staticmethod(sequences)
+
+
+class TestSasrec(TrainerContract):
+    trainer, strategy = sasrec.trainer, "sasrec"
+    parameters = sasrec.SasrecParameters(
+        embedding_size=16, epochs=60, dropout=0.1, batch_size=64, patience=20
+    )
+    expected_hit = 0.9
+    data = staticmethod(sequences)
+    draws_by_order = True
 
 
 class TestContent(TrainerContract):

@@ -132,7 +132,7 @@ def judge(counts: Counts) -> list[ReadinessVerdict]:
     verdicts = {
         ("popular",): _popularity(counts),
         ("content",): _content(counts),
-        ("item_knn", "matrix_factorization", "hybrid"): positives,
+        ("item_knn", "matrix_factorization", "linear_sequence", "sasrec", "hybrid"): positives,
         ("ease",): dense,
         ("next_purchase",): next_purchase,
         ("measuring",): _measuring(counts),

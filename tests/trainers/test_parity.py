@@ -162,7 +162,7 @@ def test_a_module_that_takes_no_long_history_is_refused_with_what_to_declare() -
 
 
 class Steps(nn.Module):
-    """Scores of 1000 and more, a thousandth apart: the gate's relative tolerance is 0.1."""
+    """Scores of 1000 and more, 0.05 apart: the relative tolerance of the gate is 0.1."""
 
     def forward(self, weights: Tensor) -> Tensor:
         return 1000 + torch.arange(30) / 20 + 0 * weights.sum()
@@ -217,3 +217,39 @@ def test_missing_values_are_nan() -> None:
 
     missing = [int(np.isnan(each["prices"]).sum()) for each in drawn]
     assert {0, 50} < set(missing)
+
+
+class Constant(nn.Module):
+    """Gives one row of two numbers."""
+
+    def __init__(self, *numbers: float) -> None:
+        super().__init__()
+        self.numbers = torch.tensor(numbers)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        return self.numbers + 0 * weights.sum()
+
+
+@pytest.mark.parametrize(("largest", "passes"), [(10.0, True), (1.0, False), (0.0, False)])
+def test_a_number_is_compared_in_units_of_the_largest_of_its_row(largest: float, passes: bool) -> None:
+    """A sum that cancels to 0.00001 may be wrong by 0.00005 beside a 10, and not beside a 1 or a 0."""
+    module, graph = Constant(largest, 1e-5), Constant(largest, 6e-5)
+    constant = TrainedModel(
+        module=module,
+        inputs={"weights": INPUTS["weights"]},
+        outputs={"scores": TensorSpec((2,), "float32", Role.VALUES)},
+        item_ids=ITEMS[:2],
+    )
+    model = FakeModel(
+        "constant", Vocabulary(ITEMS[:2]), lambda inputs: {"scores": graph(**_tensors(inputs)).numpy()}
+    )
+
+    if passes:
+        check_parity(constant, model)
+    else:
+        with pytest.raises(BundleRefused, match="differs from PyTorch by up to 5e-05"):
+            check_parity(constant, model)
+
+
+def _tensors(inputs: Tensors) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}

@@ -24,12 +24,14 @@ LENGTHS = (0, 1, 2, 7, 64, 200)
 SEEDS = (0, 1)
 
 RELATIVE_TOLERANCE = 1e-4
-ABSOLUTE_TOLERANCE = 1e-6
-"""Largest difference between the two outputs, the absolute one in units of the row's largest number, or of 1:
-sums in another order differ by rounding."""
+ROUNDING = 1e-5
+"""Largest differences between the two outputs: of a number, and in units of the largest number of its row, or
+of ``SMALLEST_UNIT``. Sums in another order differ by rounding, by more than a number that they cancel to."""
+
+SMALLEST_UNIT = 0.1
 
 HEAD = 10
-TIE = 1e-5
+TIE = 2 * ROUNDING
 """Scores that differ by less, in the same units, may change places among the ``HEAD`` best."""
 
 
@@ -142,9 +144,9 @@ def _difference(name: str, expected: NDArray[np.generic], actual: NDArray[np.gen
     if not (np.isfinite(expected).all() and np.isfinite(actual).all()):
         return f"gives {name} that are not finite"
     wanted, found = (np.atleast_2d(array.astype(np.float64)) for array in (expected, actual))
-    unit = np.maximum(np.abs(wanted).max(axis=-1, keepdims=True), 1)
+    unit = np.maximum(np.abs(wanted).max(axis=-1, keepdims=True), SMALLEST_UNIT)
     differences = np.abs(found - wanted)
-    if (differences > ABSOLUTE_TOLERANCE * unit + RELATIVE_TOLERANCE * np.abs(wanted)).any():
+    if (differences > ROUNDING * unit + RELATIVE_TOLERANCE * np.abs(wanted)).any():
         return f"differs from PyTorch by up to {differences.max():.2g} in {name}"
     if (np.abs(_head(wanted, wanted) - _head(wanted, found)) > TIE * unit).any():
         return f"ranks other {name} among the best {HEAD} than PyTorch"

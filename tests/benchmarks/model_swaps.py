@@ -283,9 +283,9 @@ def flipped(file: Path, bit: int) -> Iterator[None]:
 
 
 def resident_mebibytes(process: int) -> float:
-    """Return the memory that a process holds."""
+    """Return the memory that a process holds of its own; mapped weights are pages of the system's cache."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

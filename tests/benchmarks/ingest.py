@@ -30,6 +30,7 @@ from typing import Self
 
 import grpc
 
+from endcap.catalog.configuration.shop_settings import ShopSettings
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
@@ -219,7 +220,7 @@ class Writer:
     async def record(self, count: int, *, batch: int, callers: int) -> float:
         """Record events from many callers at once and return events a second."""
         now = int(time.time() * 1000)
-        read = [read_event(event, now=now, max_age_days=30) for event in events(count)]
+        read = [read_event(event, now=now, settings=ShopSettings()) for event in events(count)]
         gc.collect()
         gc.freeze()  # the server holds no events that are still to come
         batches = iter([read[start : start + batch] for start in range(0, count, batch)])

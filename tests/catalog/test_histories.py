@@ -1,6 +1,7 @@
 """Histories: what a person did, whoever the person was at the time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,3 +249,80 @@ def test_somebody_who_is_forgotten_leaves_no_event_and_no_name(
     assert histories.of("ann").times.tolist() == histories.of(visitor_id="phone").times.tolist() == [8]
     log = histories.log()
     assert len(set(log.users[log.sorted.people].tolist())) == 2
+
+
+def test_an_event_without_an_item_only_links_its_visitor_to_its_user(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    histories.append([catalog_event("1", user_id=None, visitor_id="phone")])
+    histories.append([catalog_event("2", type="search", item_id="", visitor_id="phone")])
+    settle(histories)
+
+    assert _told(histories.of("ann")) == [(MUG, "view", NOW)]
+    assert len(histories) == 1
+
+
+@pytest.mark.parametrize("item_id", ["mug", "not there"])
+def test_one_of_several_events_alike_goes_when_it_is_taken_back(
+    histories: Histories,
+    settle: Callable[[Histories], None],
+    catalog_event: MakeEvent,
+    item_id: str,
+) -> None:
+    bought = catalog_event("1", type="purchase", item_id=item_id)
+    histories.apply([bought, replace(bought, event_id="2"), catalog_event("3", item_id="kettle")], 1)
+    settle(histories)
+
+    histories.apply([replace(bought, reversed_revision=2)], 2)
+    histories.apply([replace(bought, user_id="nobody", reversed_revision=3)], 3)
+    histories.follow(Vocabulary([*VOCABULARY.ids, "not there"]))
+
+    assert sorted(histories.of("ann").types.tolist()) == ["purchase", "view"]
+    assert len(histories) == 2
+    assert len(histories.seen("ann")) == 1
+    _compact(histories)
+    assert len(histories.of("ann").rows) == len(histories) == 2
+
+
+def test_an_event_is_taken_back_once_the_revisions_before_are_there(
+    histories: Histories, catalog_event: MakeEvent
+) -> None:
+    bought = catalog_event("1", type="purchase")
+
+    histories.apply([replace(bought, reversed_revision=2)], 2)
+    histories.apply([bought], 1)
+
+    assert len(histories) == len(histories.of("ann").rows) == 0
+
+
+def test_what_is_taken_back_while_events_are_sorted_stays_away(
+    histories: Histories, catalog_event: MakeEvent
+) -> None:
+    sorted_in = catalog_event("1", type="purchase")
+    waiting = [catalog_event("2", item_id="kettle"), catalog_event("3", item_id="kettle")]
+    histories.apply([sorted_in], 1)
+    _compact(histories)
+    histories.apply(waiting[:1], 2)
+    log = histories.log()
+    histories.apply([waiting[1], catalog_event("4", item_id="spoon")], 3)
+    histories.apply([replace(sorted_in, reversed_revision=4), replace(waiting[1], reversed_revision=4)], 4)
+
+    assert histories.adopt(sort_events(log))
+
+    assert sorted(histories.of("ann").rows.tolist()) == [KETTLE, SPOON]
+    _compact(histories)
+    assert sorted(histories.of("ann").rows.tolist()) == [KETTLE, SPOON]
+
+
+def test_a_person_is_forgotten_beside_another_whose_event_was_taken_back(
+    histories: Histories, catalog_event: MakeEvent
+) -> None:
+    people = ["ann", "ben", "cem"]
+    histories.apply([catalog_event(each, user_id=each) for each in people], 1)
+    histories.apply([catalog_event("more", user_id="ben", item_id="kettle")], 2)
+    _compact(histories)
+    histories.apply([catalog_event("ben", user_id="ben", reversed_revision=3)], 3)
+
+    histories.forget(["ann"], [])
+
+    assert [histories.of(each).rows.tolist() for each in people] == [[], [KETTLE], [MUG]]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from endcap.catalog.database import migrations
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
 from endcap.catalog.database.tables import EXPOSURES, ITEM_TEXTS, ITEMS, METADATA, SHOPS
-from endcap.catalog.events.events import Event
+from endcap.catalog.events.events import Event, Outcome
 from endcap.catalog.events.exposure_log import ExposureLog
 from endcap.catalog.events.exposures import ExposedItem, Exposure, unit_digest
 from endcap.catalog.events.storing import store_events
@@ -421,3 +422,31 @@ async def test_the_type_of_an_attribute_becomes_that_of_most_stored_values(empty
         "wish": EventType(2),
     }
     assert shop.keep_events_days == 90
+
+
+async def test_events_that_were_there_before_count_and_can_be_taken_back(empty_url: str) -> None:
+    await migrate(empty_url, target="0012")
+    database = Database(empty_url)
+    async with database.write() as connection:
+        await connection.execute(insert(SHOPS), [{**_shop("small"), "settings": {"event_types": {}}}])
+        await connection.execute(
+            text(
+                "INSERT INTO events (shop, event_id, type, user_id, item_id, time, quantity, currency,"
+                " attribution_token, order_id, properties, attribution, revision)"
+                " VALUES ('small', 'bought', 'purchase', 'ann', 'mug', 5, 1, '', '', '', '{}', 'none', 7)"
+            )
+        )
+    await database.close()
+    bought = Event("bought", "purchase", "mug", 5, user_id="ann")
+    refund = Event("back", "refund", "mug", 6, user_id="ann", reversed_event_id="bought")
+
+    await migrate(empty_url)
+
+    database = await open_database(empty_url)
+    async with database.write() as connection:
+        stored = await store_events(connection=connection, shop="small", events=[bought, refund])
+    await database.close()
+    assert stored.outcomes == (Outcome.DUPLICATE, Outcome.ACCEPTED)
+    assert stored.taken_back == (replace(bought, reversed_revision=8),)
+    await migrate(empty_url, target="0012")
+    assert [row["event_id"] for row in (await _contents(empty_url))["events"]] == ["bought", "back"]

@@ -10,6 +10,7 @@ from endcap.catalog.configuration.placements import (
     list_placements,
     put_placement,
 )
+from endcap.catalog.configuration.shop_settings import EventRole, EventType, ShopSettings
 from endcap.catalog.configuration.shops import create_shop, get_shop, list_shops
 from endcap.catalog.database.engine import Database
 from endcap.sdk.catalog_view import EVENT_WEIGHTS
@@ -84,3 +85,31 @@ async def test_a_deleted_placement_is_not_found(catalog_database: Database) -> N
             await get_placement(connection=connection, shop="default", placement_id="home")
         with pytest.raises(NotFound):
             await delete_placement(connection=connection, shop="default", placement_id="home")
+
+
+def test_an_event_type_has_the_role_that_the_shop_gives_it_or_else_that_of_its_name() -> None:
+    shop = ShopSettings(
+        event_types={
+            "search": EventType(1),
+            "order": EventType(5, EventRole.PURCHASE),
+            "visit": EventType(role=EventRole.SESSION),
+        }
+    )
+
+    assert [shop.role_of(name) for name in ("search", "order", "refund", "wish")] == [
+        EventRole.OTHER,
+        EventRole.PURCHASE,
+        EventRole.REFUND,
+        EventRole.OTHER,
+    ]
+    assert [name for name in ("search", "order", "visit", "wish") if not shop.needs_item(name)] == ["visit"]
+    assert not ShopSettings().needs_item("search")
+    assert shop.types_of(EventRole.PURCHASE) == ["order", "purchase"]
+
+
+def test_a_refund_never_weighs_for_an_item() -> None:
+    shop = ShopSettings(
+        event_types={"refund": EventType(2, EventRole.REFUND), "return": EventType(-3, EventRole.REFUND)}
+    )
+
+    assert shop.event_weights == {"refund": 0.0, "return": -3.0}

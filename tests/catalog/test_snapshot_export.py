@@ -373,3 +373,22 @@ async def test_a_shop_is_written_to_an_object_store(
 
     assert Snapshot.open(f"{bucket}/monday").manifest == manifest
     assert manifest.counts["events"] == 4
+
+
+async def test_what_does_not_count_is_left_out(
+    catalog_database: Database, tmp_path: Path, catalog_event: MakeEvent
+) -> None:
+    events = [
+        catalog_event("search", type="search", item_id="", query="pot"),
+        catalog_event("returned", type="purchase"),
+        catalog_event("return", type="refund", reversed_event_id="returned"),
+        catalog_event("kept", type="purchase", unit_cost_nanos=1_250_000_000),
+    ]
+    async with catalog_database.write() as connection:
+        await upsert_items(connection=connection, shop="default", items=[Item("mug", title="Mug")], now=5)
+        await store_events(connection=connection, shop="default", events=events)
+
+    await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
+
+    found = Snapshot.open(tmp_path / "snapshot").events()
+    assert found.select("type", "price", "unit_cost").rows() == [("purchase", None, 1.25)]

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.catalog.events.events import Event
 from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.user_counts import UserCounts, count_log, is_due, sort_events
 from endcap.sdk.features import DAY
@@ -43,6 +44,39 @@ def test_counts_after_any_events_links_and_sorting_are_those_counted_anew(
         counts = count_log(counts, histories.log())
 
         assert plain(counts) == plain(count_log(None, fresh.log()))
+
+
+@given(st.lists(EVENTS, max_size=6), st.lists(EVENTS, max_size=3), st.lists(st.integers(0, 5), max_size=3))
+def test_counts_without_events_that_were_taken_back_are_those_counted_anew(
+    early: list[tuple[str | None, str, str, str, int]],
+    late: list[tuple[str | None, str, str, str, int]],
+    reversed_places: list[int],
+) -> None:
+    histories, fresh = Histories(VOCABULARY), Histories(VOCABULARY)
+    for each in (histories, fresh):
+        each.extend([("zoe", None, "spoon", "view", NOW)])  # from which ages count back
+    gone = {place for place in reversed_places if place < len(early + late)}
+    histories.extend(early)
+    histories.adopt(sort_events(histories.log()))
+    counts = count_log(None, histories.log())
+    histories.extend(late)
+    fresh.extend(
+        (user, visitor, "" if place in gone else item, kind, time)
+        for place, (user, visitor, item, kind, time) in enumerate(early + late)
+    )
+    taken_back = [(early + late)[place] for place in gone]
+
+    histories.apply(
+        [
+            Event("", kind, item, time, user_id=user, visitor_id=visitor, reversed_revision=1)
+            for user, visitor, item, kind, time in taken_back
+        ],
+        1,
+    )
+
+    assert plain(count_log(counts, histories.log())) == plain(count_log(None, fresh.log()))
+    histories.adopt(sort_events(histories.log()))
+    assert plain(count_log(None, histories.log())) == plain(count_log(None, fresh.log()))
 
 
 def test_somebody_who_is_forgotten_is_not_counted() -> None:

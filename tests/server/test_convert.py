@@ -3,6 +3,7 @@
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from endcap.catalog.configuration.shop_settings import ShopSettings
 from endcap.catalog.fields.money import MAX_UNITS
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.events import read_event
@@ -43,7 +44,7 @@ def test_an_event_from_before_1970_is_rejected() -> None:
     message.time.seconds = -1
 
     with pytest.raises(InvalidInput, match="before 1970"):
-        read_event(message, now=0, max_age_days=30)
+        read_event(message, now=0, settings=ShopSettings())
 
 
 def test_properties_are_values_that_json_holds() -> None:
@@ -54,7 +55,7 @@ def test_properties_are_values_that_json_holds() -> None:
     message.properties["labels"].texts.values.extend(["a", "b"])
     message.properties["delivery"].time.FromMilliseconds(1_700_000_000_123)
 
-    assert read_event(message, now=0, max_age_days=30).properties == {
+    assert read_event(message, now=0, settings=ShopSettings()).properties == {
         "colour": "red",
         "weight": 0.5,
         "gift": False,
@@ -80,6 +81,6 @@ def test_a_property_that_is_no_value_is_rejected_by_its_name(value: AttributeVal
     )
 
     with pytest.raises(InvalidInput) as caught:
-        read_event(message, now=0, max_age_days=30)
+        read_event(message, now=0, settings=ShopSettings())
 
     assert caught.value.field == field

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from endcap.catalog.configuration.shop_settings import EventType
+from endcap.catalog.configuration.shop_settings import EventRole, EventType
 from endcap.catalog.configuration.shops import change_shop, create_shop
 from endcap.catalog.database.engine import open_database
 from endcap.catalog.database.migration import migrate
@@ -157,9 +157,17 @@ REFUSED: list[tuple[Callable[[], Event], str, str]] = [
         "TOO_MANY_PROPERTIES",
         "properties",
     ),
-    (lambda: _view(reversed_event_id="purchase-1"), "NOT_AVAILABLE", "reversed_event_id"),
-    (lambda: _view(unit_cost=Money(units=1)), "NOT_AVAILABLE", "unit_cost"),
-    (lambda: _view(query="kettle"), "NOT_AVAILABLE", "query"),
+    (lambda: _view(type="refund", item_id=""), "MISSING_ITEM", "item_id"),
+    (lambda: _view(reversed_event_id="x" * 129), "INVALID_REVERSED_EVENT", "reversed_event_id"),
+    (lambda: _view(reversed_event_id="unheard-of"), "INVALID_REVERSED_EVENT", "reversed_event_id"),
+    (lambda: _view(unit_cost=Money(units=-1)), "INVALID_UNIT_COST", "unit_cost"),
+    (
+        lambda: _view(price=Money(units=1), unit_cost=Money(units=1, currency_code="EUR")),
+        "INVALID_UNIT_COST",
+        "unit_cost",
+    ),
+    (lambda: _view(query="x" * 257), "INVALID_QUERY", "query"),
+    (lambda: _view(query="a\0b"), "INVALID_QUERY", "query"),
     (lambda: _view(properties={"Colour": AttributeValue(text="red")}), "INVALID_PROPERTY", "properties"),
     (lambda: _view(properties={"": AttributeValue(text="red")}), "INVALID_PROPERTY", "properties"),
     (lambda: _view(properties={"x" * 65: AttributeValue(text="red")}), "INVALID_PROPERTY", "properties"),
@@ -193,6 +201,16 @@ GOOD: list[tuple[Event, dict[str, object]]] = [
     (_view("paid", price=Money(units=2, currency_code="EUR")), {"price_nanos": 2 * 10**9, "currency": "EUR"}),
     (_view("zero stars", type="rating", value=0), {"type": "rating", "value": 0.0}),
     (_view("basket", order_id="x" * 128), {"order_id": "x" * 128}),
+    (_view("refund", reversed_event_id="basket"), {"reversed_event_id": "basket"}),
+    (_view("cost", unit_cost=Money(nanos=5)), {"unit_cost_nanos": 5}),
+    (
+        _view("profit", price=Money(units=2, currency_code="EUR"), unit_cost=Money(units=1)),
+        {"price_nanos": 2 * 10**9, "unit_cost_nanos": 10**9, "currency": "EUR"},
+    ),
+    (
+        _view("search", type="search", item_id="", query="x" * 256),
+        {"type": "search", "item_id": "", "query": "x" * 256},
+    ),
     (_view("facts", properties=FACTS), {"properties": {"gift": True, "p_1": ""}}),
 ]
 
@@ -461,6 +479,56 @@ async def test_a_custom_type_weighs_nothing_until_the_shop_gives_it_a_weight(url
         await _until_first(client, "teapot")
 
     assert (recorded.accepted_count, list(recorded.rejections)) == (7, [])
+
+
+async def test_a_refunded_purchase_lifts_an_item_no_more_and_is_not_seen(url: str) -> None:
+    bought = [
+        _view(f"order-{number}", type="purchase", item_id="teapot", user_id=f"user-{number}")
+        for number in range(3)
+    ]
+    refunds = [
+        _view(type="refund", item_id="teapot", user_id=event.user_id, reversed_event_id=event.event_id)
+        for event in bought
+    ]
+
+    async def shown(client: AsyncClient, revision: int) -> list[str]:
+        answer = await client.recommend("home", user_id="user-0", minimum_revision=revision)
+        return sorted(result.item_id for result in answer.results)
+
+    async with _serving(url) as address, AsyncClient(address) as client:
+        recorded = await client.record_events([_view(item_id="mug", user_id="ben"), *bought])
+        await _until_first(client, "teapot")
+        before = await shown(client, recorded.revision)
+        refunded = await client.record_events(refunds)
+        after = await shown(client, refunded.revision)
+        await _until_first(client, "mug")
+
+    async with _serving(url) as address, AsyncClient(address) as client:
+        await _until_first(client, "mug")
+
+    assert ("teapot" in before, "teapot" in after) == (False, True)
+
+
+async def test_events_of_a_type_for_searches_or_sessions_need_no_item(url: str) -> None:
+    async with _serving(url, refresh_seconds=0.05) as address, AsyncClient(address) as client:
+        refused = await client.record_events([_view(type="visit", item_id="")])
+        await _change(
+            url,
+            event_types={
+                "visit": EventType(role=EventRole.SESSION),
+                "search": EventType(role=EventRole.OTHER),
+            },
+        )
+        for _ in range(1_000):
+            if (await client.record_events([_view(type="visit", item_id="")])).accepted_count:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("the role was not taken over")
+        no_search = await client.record_events([_view(type="search", item_id="")])
+
+    for answer in (refused, no_search):
+        assert [rejection.reason for rejection in answer.rejections] == ["MISSING_ITEM"]
 
 
 async def test_a_shop_says_how_old_events_may_be(url: str) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from endcap.catalog.configuration.shop_settings import ShopSettings
 from endcap.catalog.configuration.shops import create_shop
 from endcap.catalog.database.engine import Database, open_database
 from endcap.catalog.database.migration import migrate
@@ -217,7 +218,10 @@ def test_an_event_is_good_or_bad_whichever_way_it_comes(
     message = event_pb2.Event()
     _fill(message, row, "properties")
 
-    assert _takes(lambda: read_event(message, now=NOW, max_age_days=36_500)) is is_good
+    assert (
+        _takes(lambda: read_event(message, now=NOW, settings=ShopSettings(max_event_age_days=36_500)))
+        is is_good
+    )
     assert _import_takes(tmp_path, Subject.EVENTS, row) is is_good
 
 

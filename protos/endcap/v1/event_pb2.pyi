@@ -86,8 +86,8 @@ class Event(_message.Message):
     """Identifier of an anonymous visitor, such as a session's or a device's, at most 128 characters."""
     item_id: _builtins.str
     """Identifier of the item, 1 to 128 characters. An item that the catalog does not hold yet is
-    accepted. Required (`MISSING_ITEM`) but for types whose role is search or session; in this
-    release, for these types too.
+    accepted. Required (`MISSING_ITEM`) but for types whose role is search or session. An event
+    without an item is kept, and enters neither histories nor counts.
     """
     quantity: _builtins.float
     """Quantity, in pieces or in the item's unit of sale. If zero, 1.
@@ -109,11 +109,14 @@ class Event(_message.Message):
     reversed_event_id: _builtins.str
     """Identifier of the event that this one takes back, at most 128 characters: of the purchase that a
     refund or a cancellation is for. It takes back `quantity` pieces at `price` each.
-    Not available in this release: an event that names one is rejected (`NOT_AVAILABLE`).
+    The other event must be stored already, or stand earlier in the call, and must have the same item
+    and the same user or visitor; it must not itself take back another (`INVALID_REVERSED_EVENT`).
+    An event whose whole quantity is taken back leaves histories and counts. The event that takes it
+    back enters neither.
     """
     query: _builtins.str
-    """Query that the user typed, for events whose role is search; at most 256 characters.
-    Not available in this release: an event that has one is rejected (`NOT_AVAILABLE`).
+    """Query that the user typed, for events whose role is search; at most 256 characters
+    (`INVALID_QUERY`).
     """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -134,9 +137,9 @@ class Event(_message.Message):
 
     @_builtins.property
     def unit_cost(self) -> _money_pb2.Money:
-        """Cost of one unit to the shop at the time of the sale, in the currency of `price`. Must not be negative.
+        """Cost of one unit to the shop at the time of the sale, in the currency of `price`. Must not be negative
+        (`INVALID_UNIT_COST`).
         If unset, the item's cost at the time of the event. Returned to nobody.
-        Not available in this release: an event that has one is rejected (`NOT_AVAILABLE`).
         """
 
     def __init__(

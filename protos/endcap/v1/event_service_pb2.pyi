@@ -33,7 +33,8 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     """On disk: they survive a crash and a loss of power."""
     DURABILITY_BUFFERED: _Durability.ValueType  # 2
     """In the server's memory, on disk within a second while the database takes writes: a crash may
-    lose them. Faster. Events of a known identifier with other content are dropped unseen.
+    lose them. Faster. Events of a known identifier with other content are dropped unseen, and so are
+    events that take back an event which the shop does not hold.
     """
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
@@ -45,7 +46,8 @@ DURABILITY_DURABLE: Durability.ValueType  # 1
 """On disk: they survive a crash and a loss of power."""
 DURABILITY_BUFFERED: Durability.ValueType  # 2
 """In the server's memory, on disk within a second while the database takes writes: a crash may
-lose them. Faster. Events of a known identifier with other content are dropped unseen.
+lose them. Faster. Events of a known identifier with other content are dropped unseen, and so are
+events that take back an event which the shop does not hold.
 """
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
@@ -116,7 +118,7 @@ class RecordEventsResponse(_message.Message):
         `MISSING_USER`, `INVALID_USER_ID`, `USER_DELETED`, `MISSING_ITEM`, `INVALID_ITEM_ID`,
         `INVALID_TIME`, `TIME_IN_FUTURE`, `TIME_TOO_OLD`, `INVALID_QUANTITY`, `INVALID_PRICE`,
         `INVALID_VALUE`, `INVALID_TOKEN` (too long), `INVALID_ORDER_ID`, `TOO_MANY_PROPERTIES`,
-        `INVALID_PROPERTY`, `NOT_AVAILABLE` (a field that this release does not have yet),
+        `INVALID_PROPERTY`, `INVALID_REVERSED_EVENT`, `INVALID_UNIT_COST`, `INVALID_QUERY`,
         `ALREADY_EXISTS` (a known identifier with other content).
         """
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x65ndcap/v1/shop.proto\x12\tendcap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n\x04Shop\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12)\n\x0b\x65vent_types\x18\x04 \x03(\x0b\x32\x14.endcap.v1.EventType\x12\x32\n\nattributes\x18\x05 \x03(\x0b\x32\x1e.endcap.v1.AttributeDefinition\x12\x1a\n\x12max_event_age_days\x18\x06 \x01(\x05\x12\x18\n\x10keep_events_days\x18\x07 \x01(\x05\x12\x1b\n\x13keep_exposures_days\x18\x08 \x01(\x05\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\n \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"|\n\tEventType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\"\n\x04role\x18\x03 \x01(\x0e\x32\x14.endcap.v1.EventRole\x12-\n\nvalue_rule\x18\x04 \x01(\x0e\x32\x19.endcap.v1.EventValueRule\"K\n\x13\x41ttributeDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.endcap.v1.AttributeType*\xc5\x01\n\tEventRole\x12\x1a\n\x16\x45VENT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45VENT_ROLE_OTHER\x10\x01\x12\x13\n\x0f\x45VENT_ROLE_VIEW\x10\x02\x12\x13\n\x0f\x45VENT_ROLE_CART\x10\x03\x12\x17\n\x13\x45VENT_ROLE_PURCHASE\x10\x04\x12\x15\n\x11\x45VENT_ROLE_REFUND\x10\x05\x12\x15\n\x11\x45VENT_ROLE_SEARCH\x10\x06\x12\x15\n\x11\x45VENT_ROLE_RATING\x10\x07*\x94\x01\n\x0e\x45ventValueRule\x12 \n\x1c\x45VENT_VALUE_RULE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_VALUE_RULE_NONE\x10\x01\x12)\n%EVENT_VALUE_RULE_PRICE_TIMES_QUANTITY\x10\x02\x12\x1a\n\x16\x45VENT_VALUE_RULE_VALUE\x10\x03*\xb2\x01\n\rAttributeType\x12\x1e\n\x1a\x41TTRIBUTE_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41TTRIBUTE_TYPE_TEXT\x10\x01\x12\x19\n\x15\x41TTRIBUTE_TYPE_NUMBER\x10\x02\x12\x1a\n\x16\x41TTRIBUTE_TYPE_BOOLEAN\x10\x03\x12\x17\n\x13\x41TTRIBUTE_TYPE_TIME\x10\x04\x12\x18\n\x14\x41TTRIBUTE_TYPE_TEXTS\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x65ndcap/v1/shop.proto\x12\tendcap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n\x04Shop\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12)\n\x0b\x65vent_types\x18\x04 \x03(\x0b\x32\x14.endcap.v1.EventType\x12\x32\n\nattributes\x18\x05 \x03(\x0b\x32\x1e.endcap.v1.AttributeDefinition\x12\x1a\n\x12max_event_age_days\x18\x06 \x01(\x05\x12\x18\n\x10keep_events_days\x18\x07 \x01(\x05\x12\x1b\n\x13keep_exposures_days\x18\x08 \x01(\x05\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\n \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"|\n\tEventType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\"\n\x04role\x18\x03 \x01(\x0e\x32\x14.endcap.v1.EventRole\x12-\n\nvalue_rule\x18\x04 \x01(\x0e\x32\x19.endcap.v1.EventValueRule\"K\n\x13\x41ttributeDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.endcap.v1.AttributeType*\xdd\x01\n\tEventRole\x12\x1a\n\x16\x45VENT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45VENT_ROLE_OTHER\x10\x01\x12\x13\n\x0f\x45VENT_ROLE_VIEW\x10\x02\x12\x13\n\x0f\x45VENT_ROLE_CART\x10\x03\x12\x17\n\x13\x45VENT_ROLE_PURCHASE\x10\x04\x12\x15\n\x11\x45VENT_ROLE_REFUND\x10\x05\x12\x15\n\x11\x45VENT_ROLE_SEARCH\x10\x06\x12\x15\n\x11\x45VENT_ROLE_RATING\x10\x07\x12\x16\n\x12\x45VENT_ROLE_SESSION\x10\x08*\x94\x01\n\x0e\x45ventValueRule\x12 \n\x1c\x45VENT_VALUE_RULE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_VALUE_RULE_NONE\x10\x01\x12)\n%EVENT_VALUE_RULE_PRICE_TIMES_QUANTITY\x10\x02\x12\x1a\n\x16\x45VENT_VALUE_RULE_VALUE\x10\x03*\xb2\x01\n\rAttributeType\x12\x1e\n\x1a\x41TTRIBUTE_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41TTRIBUTE_TYPE_TEXT\x10\x01\x12\x19\n\x15\x41TTRIBUTE_TYPE_NUMBER\x10\x02\x12\x1a\n\x16\x41TTRIBUTE_TYPE_BOOLEAN\x10\x03\x12\x17\n\x13\x41TTRIBUTE_TYPE_TIME\x10\x04\x12\x18\n\x14\x41TTRIBUTE_TYPE_TEXTS\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'endcap.v1.shop_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTROLE']._serialized_start=599
-  _globals['_EVENTROLE']._serialized_end=796
-  _globals['_EVENTVALUERULE']._serialized_start=799
-  _globals['_EVENTVALUERULE']._serialized_end=947
-  _globals['_ATTRIBUTETYPE']._serialized_start=950
-  _globals['_ATTRIBUTETYPE']._serialized_end=1128
+  _globals['_EVENTROLE']._serialized_end=820
+  _globals['_EVENTVALUERULE']._serialized_start=823
+  _globals['_EVENTVALUERULE']._serialized_end=971
+  _globals['_ATTRIBUTETYPE']._serialized_start=974
+  _globals['_ATTRIBUTETYPE']._serialized_end=1152
   _globals['_SHOP']._serialized_start=69
   _globals['_SHOP']._serialized_end=393
   _globals['_EVENTTYPE']._serialized_start=395

@@ -42,6 +42,8 @@ class _EventRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventRole.V
     """Somebody searched."""
     EVENT_ROLE_RATING: _EventRole.ValueType  # 7
     """Somebody rated an item."""
+    EVENT_ROLE_SESSION: _EventRole.ValueType  # 8
+    """A visit to the shop began or ended."""
 
 class EventRole(_EventRole, metaclass=_EventRoleEnumTypeWrapper):
     """Meaning of an event, whatever the shop calls its type."""
@@ -62,6 +64,8 @@ EVENT_ROLE_SEARCH: EventRole.ValueType  # 6
 """Somebody searched."""
 EVENT_ROLE_RATING: EventRole.ValueType  # 7
 """Somebody rated an item."""
+EVENT_ROLE_SESSION: EventRole.ValueType  # 8
+"""A visit to the shop began or ended."""
 Global___EventRole: _TypeAlias = EventRole  # noqa: Y015
 
 class _EventValueRule:

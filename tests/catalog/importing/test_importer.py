@@ -440,3 +440,41 @@ async def test_a_file_that_was_changed_begins_again(
     report = await import_folder(catalog_database, "default", folder, now=1_000)
 
     assert (report.events, report.duplicates, report.resumed) == (12, 10, False)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+async def test_events_have_a_query_a_cost_and_an_event_that_they_take_back(
+    catalog_database: Database, tmp_path: Path, ending: str
+) -> None:
+    events: Mapping[str, list[Any]] = {
+        "event_id": ["search", "bought", "back", "lost", "bare", "long"],
+        "user_id": ["ann"] * 6,
+        "item_id": [None, "mug", "mug", "mug", None, "mug"],
+        "type": ["search", "purchase", "refund", "refund", "view", "view"],
+        "time": [1, 2, 3, 4, 5, 6],
+        "query": ["pot", None, None, None, None, "x" * 257],
+        "unit_cost": [None, 1.25, None, None, None, None],
+        "currency": [None, "EUR", None, None, None, None],
+        "reversed_event_id": [None, None, "bought", "nothing", None, None],
+    }
+    folder = _write(tmp_path, ending, events=events)
+    rejects = tmp_path / "rejects.csv"
+    sources = find_sources(folder)
+
+    checked = await check_files(None, "default", sources, now=9)
+    report = await import_files(catalog_database, "default", sources, now=9, rejects=rejects)
+
+    assert (checked.events, report.events) == (4, 3)
+    with rejects.open() as file:
+        reasons = [row["reason"] for row in csv.DictReader(file)]
+    assert sorted(reasons) == [
+        "item_id is missing",
+        "query has more than 256 characters",
+        "reversed_event_id is of no earlier event of the same user and item",
+    ]
+    search, bought, back = await _events(catalog_database)
+    assert (search.item_id, search.query) == ("", "pot")
+    assert (bought.unit_cost_nanos, bought.price_nanos, bought.currency) == (1_250_000_000, None, "EUR")
+    assert back.reversed_event_id == "bought"
+    again = await import_files(catalog_database, "default", sources, now=9)
+    assert (again.events, again.duplicates) == (0, 3)

@@ -21,7 +21,7 @@ from endcap.trainers.interactions import Interactions
 from endcap.trainers.sampled_softmax import sampled_softmax
 from endcap.trainers.trainer import Progress, TrainedModel
 from endcap.trainers.training_sequences import (
-    HeldOut,
+    HeldOutUsers,
     by_length,
     hold_out,
     inputs_and_targets,
@@ -180,7 +180,7 @@ def train_sequence_model(
     )
 
 
-def held_out_ndcg(module: nn.Module, held_out: HeldOut, item_count: int, encoding: SequenceEncoding) -> float:
+def held_out_ndcg(module: nn.Module, held_out: HeldOutUsers, item_count: int, encoding: SequenceEncoding) -> float:
     """Return the mean NDCG@10 of the targets among all items that are not in the histories."""
     gains = []
     for start in range(0, len(held_out.targets), VALIDATION_BATCH):

@@ -15,7 +15,7 @@ MOST_HELD_OUT = 2_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
+class HeldOutUsers:
     """Histories of some users, and what each of them chose next."""
 
     histories: Sequence[Rows]
@@ -34,7 +34,7 @@ def user_sequences(positives: EventColumns) -> list[Rows]:
     return sorted(sequences, key=lambda rows: (len(rows), rows.tobytes()))
 
 
-def hold_out(sequences: Sequence[Rows], generator: np.random.Generator) -> tuple[list[Rows], HeldOut]:
+def hold_out(sequences: Sequence[Rows], generator: np.random.Generator) -> tuple[list[Rows], HeldOutUsers]:
     """Take the last item of a tenth of the sequences, at most ``MOST_HELD_OUT``, to measure a model by.
 
     A sequence of fewer than three items stays whole, and so does one whose last item is in its history.
@@ -49,7 +49,7 @@ def hold_out(sequences: Sequence[Rows], generator: np.random.Generator) -> tuple
     for place in chosen:
         kept[place] = sequences[place][:-1]
     targets = np.array([sequences[place][-1] for place in chosen], np.int32)
-    return kept, HeldOut([kept[place] for place in chosen], targets)
+    return kept, HeldOutUsers([kept[place] for place in chosen], targets)
 
 
 def windows(sequences: Sequence[Rows], length: int) -> list[Rows]:

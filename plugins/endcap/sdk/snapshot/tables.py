@@ -162,7 +162,9 @@ def user_schema() -> "pl.Schema":
 def event_schema() -> "pl.Schema":
     """Return the columns of the table ``events``.
 
-    ``time`` is in Unix milliseconds; ``quantity`` in pieces; ``price`` a piece; ``value`` is a rating.
+    The table has no event without an item, none that takes back another, and none that was taken back wholly.
+    ``time`` is in Unix milliseconds; ``quantity`` in pieces; ``price`` a piece; ``unit_cost`` the shop's cost
+    of a piece, null where the event has none; ``value`` is a rating.
     ``order`` is a pseudonym that the events of one order of a user share, empty where there is none;
     ``properties`` is of ``attributes_type``. ``attribution`` says what the attribution token of the event is
     worth: ``none``, ``valid``, ``foreign_item``, ``foreign_unit``, ``invalid`` or ``unchecked``.
@@ -177,6 +179,7 @@ def event_schema() -> "pl.Schema":
             "time": pl.Int64(),
             "quantity": pl.Float64(),
             "price": pl.Float64(),
+            "unit_cost": pl.Float64(),
             "value": pl.Float64(),
             "order": pl.String(),
             "properties": attributes_type(),

@@ -41,6 +41,7 @@ class EventRole(StrEnum):
     REFUND = "refund"
     SEARCH = "search"
     RATING = "rating"
+    SESSION = "session"
 
 
 class ValueRule(StrEnum):
@@ -119,8 +120,23 @@ class ShopSettings:
 
     @property
     def event_weights(self) -> dict[str, float]:
-        """The weight of each event type; an absent type weighs nothing."""
-        return {name: event_type.weight for name, event_type in self.event_types.items()}
+        """The weight of each event type: none of an absent type, and none above 0 of a refund."""
+        return {
+            name: min(0.0, each.weight) if each.role is EventRole.REFUND else each.weight
+            for name, each in self.event_types.items()
+        }
+
+    def role_of(self, event_type: str) -> EventRole:
+        """Return the role of an event type; a type that the shop does not describe has that of its name."""
+        return (self.event_types.get(event_type) or event_type_named(event_type, 0)).role
+
+    def needs_item(self, event_type: str) -> bool:
+        """Return whether events of a type must have an item."""
+        return self.role_of(event_type) not in {EventRole.SEARCH, EventRole.SESSION}
+
+    def types_of(self, role: EventRole) -> list[str]:
+        """Return the event types of a role, including one that only its name describes."""
+        return [name for name in {**self.event_types, **_ROLES} if self.role_of(name) is role]
 
     @property
     def etag(self) -> str:

@@ -45,8 +45,8 @@ async def insert_rows(
     Args:
         connection: A connection that writes.
         table: The table.
-        rows: Values for all columns in the table's order, except an autoincremented key; as the driver takes
-            them, so JSON is a text.
+        rows: Values for all columns in the table's order, except an autoincremented key and columns with a
+            default; as the driver takes them, so JSON is a text.
         changed: Columns to update if the primary key exists and the first of these columns differs; empty to
             skip a row that exists under any key; None if no row can exist.
     """
@@ -97,8 +97,12 @@ async def upsert(*, connection: AsyncConnection, table: Table, values: Sequence[
 
 
 def _given(table: Table) -> list[str]:
-    """Return the columns, except an autoincremented key."""
-    return [column.name for column in table.columns if column is not table.autoincrement_column]
+    """Return the columns, except an autoincremented key and columns with a default."""
+    return [
+        column.name
+        for column in table.columns
+        if column is not table.autoincrement_column and column.server_default is None
+    ]
 
 
 @cache

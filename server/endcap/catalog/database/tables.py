@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Float,
     ForeignKeyConstraint,
     Index,
     UniqueConstraint,
+    null,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -156,7 +158,7 @@ class TombstoneTable(SQLModel, table=True):
 
 
 class EventTable(SQLModel, table=True):
-    """Something that somebody did with an item; never changed once stored."""
+    """Something that somebody did, mostly with an item; changed only by events that take it back."""
 
     __tablename__ = "events"
     __table_args__ = (
@@ -176,7 +178,7 @@ class EventTable(SQLModel, table=True):
     user_id: str | None
     visitor_id: str | None
     item_id: str
-    """May name an item that the catalog does not hold yet."""
+    """May name an item that the catalog does not hold yet; empty for an event without an item."""
     time: int = Field(sa_type=BigInteger)
     quantity: float
     price_nanos: int | None = Field(sa_type=BigInteger)
@@ -184,9 +186,17 @@ class EventTable(SQLModel, table=True):
     value: float | None
     attribution_token: str
     order_id: str
+    query: str
+    reversed_event_id: str
+    """The event that this one takes back; empty for none."""
+    unit_cost_nanos: int | None = Field(sa_type=BigInteger)
     properties: dict[str, Any] = Field(sa_type=JSON_VALUE)
     attribution: str
     """The result of comparing the event with its token."""
+    reversed_quantity: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    """The quantity that later events took back."""
+    reversed_revision: int | None = Field(sa_column=Column(BigInteger, server_default=null()))
+    """The shop's revision at which nothing of the event was left."""
     revision: int = Field(sa_type=BigInteger)
 
 

@@ -47,7 +47,8 @@ async def commit_events(
 
     Args:
         database: Where.
-        on_commit: Called with each shop that has new events, with these and its revision.
+        on_commit: Called with each shop that has new events, with these, the events that these took back, and
+            its revision.
         calls: In the order that their events are to have.
 
     Returns:
@@ -75,7 +76,7 @@ async def commit_events(
             outcomes[shop] = iter(result.outcomes)
             if result.accepted:
                 try:
-                    on_commit(shop, result.accepted, result.revision)
+                    on_commit(shop, result.accepted + result.taken_back, result.revision)
                 except Exception:  # noqa: BLE001 - the events are on disk: they are acknowledged all the same
                     _log.exception("listener failed", shop=shop, revision=result.revision)
     return [

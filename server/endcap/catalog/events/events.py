@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.tables import EVENTS
@@ -19,7 +19,7 @@ class Attribution(StrEnum):
     """The event has no token."""
 
     VALID = "valid"
-    """The answer showed the item to the person of the event."""
+    """The answer was for the person of the event, and showed its item if the event has one."""
 
     FOREIGN_ITEM = "foreign_item"
     """The answer did not show the item."""
@@ -36,13 +36,15 @@ class Attribution(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that somebody did with an item. At least one of ``user_id`` and ``visitor_id`` is set."""
+    """Something that somebody did. At least one of ``user_id`` and ``visitor_id`` is set."""
 
     event_id: str
     """Unique within the shop."""
 
     type: str
+
     item_id: str
+    """Empty for an event without an item, such as a search."""
 
     time: int
     """Unix milliseconds."""
@@ -61,10 +63,22 @@ class Event:
     attribution_token: str = ""
     order_id: str = ""
 
+    query: str = ""
+    """The text that was searched."""
+
+    reversed_event_id: str = ""
+    """The earlier event that this one takes back; empty for none."""
+
+    unit_cost_nanos: int | None = None
+    """The shop's cost of one piece, like ``price_nanos``."""
+
     properties: Mapping[str, Any] = field(default_factory=dict)
     """JSON values by name."""
 
     attribution: Attribution = Attribution.NONE
+
+    reversed_revision: int | None = None
+    """The shop's revision at which later events took back all of this one; such an event leaves histories."""
 
     time_is_given: bool = True
     """False if ``time`` is the time of the call, so that a repeated call still counts as the same event."""
@@ -73,7 +87,12 @@ class Event:
 _AT_ONCE = 100  # rows read between two turns of the event loop: about a millisecond
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "time_is_given")
+_APART = {"reversed_revision", "time_is_given"}
+EVENT_COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name not in _APART)
+"""The fields of an event that are columns of its table and never change."""
+
+COUNTS = and_(EVENTS.c.item_id != "", EVENTS.c.reversed_event_id == "", EVENTS.c.reversed_revision.is_(None))
+"""The condition that an event counts: it has an item, takes nothing back, and is not taken back."""
 
 
 class Outcome(StrEnum):
@@ -87,6 +106,9 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
     """Another event was stored before under this id; this event was not stored."""
 
+    NOTHING_REVERSED = "nothing_reversed"
+    """The event names an event to take back that its person does not have; it was not stored."""
+
     USER_DELETED = "user_deleted"
     """The user or visitor of the event was deleted; the event was not stored."""
 
@@ -98,13 +120,13 @@ Row: TypeAlias = tuple[Any, ...]
 async def events_after(*, connection: AsyncConnection, shop: str, revision: int) -> list[tuple[int, Event]]:
     """Return the events after a revision in order, each with the revision that stored it."""
     query = (
-        select(EVENTS.c.revision, *(EVENTS.c[name] for name in _COLUMNS))
+        select(EVENTS.c.revision, *(EVENTS.c[name] for name in EVENT_COLUMNS))
         .where(EVENTS.c.shop == shop, EVENTS.c.revision > revision)
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
     result = await connection.stream(query)
     return [
-        (of, Event(**dict(zip(_COLUMNS, values, strict=True))))
+        (of, Event(**dict(zip(EVENT_COLUMNS, values, strict=True))))
         async for part in result.partitions(_AT_ONCE)
         for of, *values in part
     ]
@@ -126,6 +148,9 @@ def event_row(shop: str, event: Event) -> Row:
         event.value,
         event.attribution_token,
         event.order_id,
+        event.query,
+        event.reversed_event_id,
+        event.unit_cost_nanos,
         _encode(dict(event.properties)) if event.properties else "{}",
         event.attribution.value,
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
@@ -14,6 +15,7 @@ from endcap.catalog.database.membership import in_chunks, is_among
 from endcap.catalog.database.revisions import advance_revision, lock_revision
 from endcap.catalog.database.tables import EVENTS
 from endcap.catalog.events.events import Event, Outcome, Row, event_row
+from endcap.catalog.events.reversals import Targets, find_targets, take_back
 from endcap.catalog.people.deleted_people import People, find_deleted
 from endcap.catalog.people.users import remember_users, remember_visitors
 
@@ -21,7 +23,7 @@ from endcap.catalog.people.users import remember_users, remember_visitors
 _Value = TypeVar("_Value")
 _Links: TypeAlias = dict[str, tuple[str, int]]
 
-_ID, _TIME, _PROPERTIES = 1, 6, 13  # places in a row
+_ID, _TIME, _PROPERTIES = 1, 6, 16  # places in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class Stored:
 
     accepted: tuple[Event, ...]
     """The events that were not stored before, in their order."""
+
+    taken_back: tuple[Event, ...]
+    """The events, of now or before, of which the accepted ones left nothing."""
 
     revision: int
     """The shop's revision that holds all of them."""
@@ -82,21 +87,36 @@ async def store_events(
     deleted = await find_deleted(connection=connection, shop=shop, named=named)
     if rows is None:
         rows = [event_row(shop, event) for event in events]
+    targets: Targets = {}
+    misdirected: AbstractSet[int] = frozenset()
+    if any(event.reversed_event_id for event in events):
+        targets, misdirected = await find_targets(connection=connection, shop=shop, events=events)
     # Nearly always all of them are new: to ask first which are not would take as long as to store them.
-    outcomes = _judge(events, rows, deleted, {})
+    outcomes = _judge(events, rows, deleted, misdirected, {})
     new = [(*row, revision + 1) for row in _accepted(rows, outcomes)]
-    if await insert_rows(connection=connection, table=EVENTS, rows=new, changed=()) < len(new):
+    inserted = await insert_rows(connection=connection, table=EVENTS, rows=new, changed=())
+    if inserted < len(new) or misdirected:
         stored = await _stored_rows(connection, shop, events, revision)
-        outcomes = _judge(events, rows, deleted, stored)
+        outcomes = _judge(events, rows, deleted, misdirected, stored)
     accepted = tuple(_accepted(events, outcomes))
+    taken_back: list[Event] = []
     if accepted:
+        if targets:
+            reversals = [
+                (events[place], target)
+                for place, target in targets.items()
+                if outcomes[place] is Outcome.ACCEPTED
+            ]
+            taken_back = await take_back(
+                connection=connection, shop=shop, reversals=reversals, revision=revision + 1
+            )
         links = _links(accepted) if named.visitors else {}
         if known is not None and known.revision == revision:
             named = _unknown(named, known, links)
         if named:
             await _remember(connection, shop, accepted, named, links)
         revision = await advance_revision(connection=connection, shop=shop)
-    return Stored(tuple(outcomes), accepted, revision)
+    return Stored(tuple(outcomes), accepted, tuple(taken_back), revision)
 
 
 async def foresee_events(
@@ -105,10 +125,11 @@ async def foresee_events(
     """Return the outcomes that ``store_events`` would have, given what is stored up to a revision."""
     deleted = await find_deleted(connection=connection, shop=shop, named=People.of(events))
     stored = await _stored_rows(connection, shop, events, revision)
-    return _judge(events, [event_row(shop, event) for event in events], deleted, stored)
+    _, misdirected = await find_targets(connection=connection, shop=shop, events=events)
+    return _judge(events, [event_row(shop, event) for event in events], deleted, misdirected, stored)
 
 
-_APART = {"sequence", "properties", "attribution", "revision"}
+_APART = {"sequence", "properties", "attribution", "revision", "reversed_quantity", "reversed_revision"}
 # In the order of ``event_row``, properties as their text.
 _ROWS = select(
     *(column for column in EVENTS.c if column.name not in _APART),
@@ -132,16 +153,35 @@ async def _stored_rows(
 
 
 def _judge(
-    events: Sequence[Event], rows: Sequence[Row], deleted: People, stored: Mapping[str, Row]
+    events: Sequence[Event],
+    rows: Sequence[Row],
+    deleted: People,
+    misdirected: AbstractSet[int],
+    stored: Mapping[str, Row],
 ) -> list[Outcome]:
-    """Return the outcomes of events, given the deleted people and the events stored under their ids."""
-    if not deleted and not stored and len({event.event_id for event in events}) == len(events):
+    """Return the outcomes of events.
+
+    Args:
+        events: The events.
+        rows: Their rows.
+        deleted: The deleted people.
+        misdirected: The places of events that name a wrong event to take back.
+        stored: The rows stored under the ids of the events.
+    """
+    if (
+        not deleted
+        and not misdirected
+        and not stored
+        and len({event.event_id for event in events}) == len(events)
+    ):
         return [Outcome.ACCEPTED] * len(events)
     known = dict(stored)
     outcomes = []
-    for event, row in zip(events, rows, strict=True):
+    for place, (event, row) in enumerate(zip(events, rows, strict=True)):
         if event.user_id in deleted.users or event.visitor_id in deleted.visitors:
             outcomes.append(Outcome.USER_DELETED)
+        elif event.event_id not in known and place in misdirected:
+            outcomes.append(Outcome.NOTHING_REVERSED)
         elif event.event_id not in known:
             known[event.event_id] = row
             outcomes.append(Outcome.ACCEPTED)

@@ -46,7 +46,8 @@ class EventWriter:
         Args:
             database: Where.
             on_commit: Called in the loop after each commit and before it is acknowledged, with a shop, its
-                new events in their order and its revision; so that what is held in memory has them.
+                new events in their order, the events that these took back, and its revision; so that what is
+                held in memory has them.
             on_lost: Called with a number of buffered events that will never be stored, when there are any.
         """
         self._on_lost = on_lost
@@ -118,8 +119,10 @@ class EventWriter:
         error = result.exception()
         if error is None:
             self._stalled = False
+            outcomes = result.result().outcomes
+            self._lose(call.shop, outcomes.count(Outcome.CONFLICT), "the id is another event's")
             self._lose(
-                call.shop, result.result().outcomes.count(Outcome.CONFLICT), "the id is another event's"
+                call.shop, outcomes.count(Outcome.NOTHING_REVERSED), "the event to take back is missing"
             )
         else:
             self._refuse(call, error)

@@ -28,6 +28,7 @@ LIMITS = MappingProxyType(
         "item_id": 128,
         "event_id": 128,
         "order_id": 128,
+        "reversed_event_id": 128,
         "group_id": 128,
         "type": 64,
         "attribution_token": 2048,

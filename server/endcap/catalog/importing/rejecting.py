@@ -17,7 +17,10 @@ class Column:
     kind: Kind
 
     required: bool = False
-    """Whether the file must have the column, and every row a value in it."""
+    """Whether the file must have the column."""
+
+    may_be_empty: bool = False
+    """Whether a row may lack a value in a required column."""
 
     length: int = 128
     """The largest number of characters of an id or text, or of each text of a list."""
@@ -71,7 +74,7 @@ def sift(
         typed.append(cells.typed)
         wrong = pl.lit(texts.is_not_null() & cells.typed.is_null())
         flaws.append(_Flaw(f"{column.name} is not {column.kind}", wrong, pl.lit(cells.complaints)))
-        if column.required:
+        if column.required and not column.may_be_empty:
             flaws.append(_Flaw(f"{column.name} is missing", pl.lit(texts.is_null())))
     flaws += limits
     flaws += [_Flaw(reason, condition) for reason, condition in (refusals or {}).items()]

@@ -21,10 +21,10 @@ class Subject(StrEnum):
     EVENTS = "events"
 
 
-def _column(name: str, kind: Kind, *, required: bool = False) -> Column:
+def _column(name: str, kind: Kind, *, required: bool = False, may_be_empty: bool = False) -> Column:
     """Return a column with its limits from the table of limits."""
     length = LIMITS.get(f"{name} value", LIMITS.get(name, 0))
-    return Column(name, kind, required, length=length, entries=LIMITS.get(name, 0))
+    return Column(name, kind, required, may_be_empty, length=length, entries=LIMITS.get(name, 0))
 
 
 COLUMNS: Mapping[Subject, tuple[Column, ...]] = {
@@ -58,7 +58,7 @@ COLUMNS: Mapping[Subject, tuple[Column, ...]] = {
         _column("created_time", Kind.TIME),
     ),
     Subject.EVENTS: (
-        _column("item_id", Kind.ID, required=True),
+        _column("item_id", Kind.ID, required=True, may_be_empty=True),
         _column("type", Kind.TYPE, required=True),
         _column("time", Kind.TIME, required=True),
         _column("user_id", Kind.ID),
@@ -71,6 +71,9 @@ COLUMNS: Mapping[Subject, tuple[Column, ...]] = {
         _column("order_id", Kind.ID),
         _column("attribution_token", Kind.TEXT),
         _column("properties", Kind.PROPERTIES),
+        _column("query", Kind.TEXT),
+        _column("reversed_event_id", Kind.ID),
+        _column("unit_cost", Kind.AMOUNT),
     ),
 }
 
@@ -123,7 +126,7 @@ def _event_reader(default_currency: str) -> Callable[..., Event]:
     def read(  # noqa: PLR0917 - the columns in their order
         content: str,
         line: int,
-        item_id: str,
+        item_id: str | None,
         type_: str,
         time: int,
         user_id: str | None,
@@ -136,22 +139,28 @@ def _event_reader(default_currency: str) -> Callable[..., Event]:
         order_id: str | None,
         attribution_token: str | None,
         properties: str | None,
+        query: str | None,
+        reversed_event_id: str | None,
+        unit_cost: float | None,
     ) -> Event:
         return Event(
             event_id=_line_id(line, content) if event_id is None else event_id,
             type=type_,
-            item_id=item_id,
+            item_id=item_id or "",
             time=time,
             user_id=user_id,
             visitor_id=visitor_id,
             quantity=quantity or 1.0,
             price_nanos=amount_nanos(price),
-            currency="" if price is None else currency or default_currency,
+            currency="" if price is None and unit_cost is None else currency or default_currency,
             value=value,
             attribution_token=attribution_token or "",
             attribution=Attribution.UNCHECKED if attribution_token else Attribution.NONE,
             order_id=order_id or "",
             properties={} if properties is None else read_attributes(properties),
+            query=query or "",
+            reversed_event_id=reversed_event_id or "",
+            unit_cost_nanos=amount_nanos(unit_cost),
         )
 
     return read

@@ -11,6 +11,7 @@ from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.database.revisions import revisions_after
 from endcap.catalog.database.tables import ITEM_WRITES, PLACEMENT_CHANGES
 from endcap.catalog.events.events import Event, events_after
+from endcap.catalog.events.reversals import taken_back_after
 from endcap.catalog.items.write_log import ItemRow, changed_items
 
 
@@ -22,7 +23,7 @@ class ShopChanges:
     """The shop at the later revision."""
 
     events: Mapping[int, Sequence[Event]]
-    """The new events, by revision."""
+    """By revision, the new events and then those that they took back."""
 
     rebuilds: AbstractSet[int]
     """Revisions that changed bundles or placements."""
@@ -52,8 +53,12 @@ async def read_changes_since(*, connection: AsyncConnection, shop: str, revision
     """
     about = await get_shop(connection=connection, shop=shop)
     events: dict[int, list[Event]] = {}
-    for own, event in await events_after(connection=connection, shop=shop, revision=revision):
+    for own, event in (new := await events_after(connection=connection, shop=shop, revision=revision)):
         events.setdefault(own, []).append(event)
+    for event in await taken_back_after(
+        connection=connection, shop=shop, revision=revision, events=[event for _, event in new]
+    ):
+        events.setdefault(event.reversed_revision or 0, []).append(event)
     swaps = await swap_revisions(connection=connection, shop=shop, revision=revision)
     changes = await revisions_after(
         connection=connection, table=PLACEMENT_CHANGES, shop=shop, revision=revision

@@ -1,21 +1,18 @@
 """Histories: the events of every user and visitor of one shop, in memory, as rows of one vocabulary.
 
-Loaded events are kept sorted in columns, 20 bytes each. Later events are kept in the order of arrival, with
-an index by person, until ``adopt`` takes over a sorted copy. A visitor's events stay the visitor's own: the
-history of a user is assembled on request from the events of the user and of linked visitors, so a link costs
-nothing and can change.
+A visitor's events stay the visitor's own: the history of a user is assembled on request from the events of
+the user and of linked visitors, so a link costs nothing and can change.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from endcap.catalog.events.events import Event
-from endcap.catalog.memory.user_counts import EventColumnsByPerson, EventLog, SortedEvents
+from endcap.catalog.memory.events_by_person import EventsByPerson
+from endcap.catalog.memory.unknown_items import EventsOfUnknownItems
+from endcap.catalog.memory.user_counts import EventLog, SortedEvents
 from endcap.sdk.query import History
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
 
@@ -26,13 +23,12 @@ LENGTH = 1_000
 SEEN_TYPES = ("purchase",)
 """The default of the event types that make an item seen."""
 
-_Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]  # rows, type codes, times
-
 
 class Histories:
     """The events of one shop by person. Use it from one thread.
 
-    Events of items that the vocabulary does not hold wait until it does.
+    Events of items that the vocabulary does not hold wait until it does. Events without an item, and events
+    that take back another, only link their visitor to their user.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -45,64 +41,59 @@ class Histories:
         self.visitors: dict[str, int] = {}
         """Those who have events as visitors, by visitor id."""
         self._user_of = array("i")  # by person: the user whom the events count for, or the person's own
-        self.epoch = 0
-        """A number that increases whenever the sorted events are replaced."""
         self._visitors_of: dict[int, set[int]] = {}
         self._type_codes: dict[str, int] = {}
         self._type_names = np.empty(0, np.str_)
 
-        # Sorted by person, then time: person p owns [offsets[p]:offsets[p + 1]].
-        self._offsets = np.zeros(1, np.int64)
-        self._sorted: _Columns = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64))
-
-        # In the order of arrival; _recent holds the indices of each person's events.
-        self._recent: dict[int, array[int]] = {}
-        self._new_people = array("i")
-        self._new_rows = array("i")
-        self._new_types = array("i")
-        self._new_times = array("q")
-
-        # By item id, each event as three numbers: person, type code, time.
-        self._waiting: dict[str, array[int]] = {}
+        self._events = EventsByPerson()
+        self._waiting = EventsOfUnknownItems()
+        self._to_reverse: list[Event] = []  # until all revisions before their reversals are included
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return len(self._sorted[0]) + len(self._new_rows)
+        return len(self._events)
+
+    @property
+    def epoch(self) -> int:
+        """A number that increases whenever the sorted events are replaced."""
+        return self._events.epoch
 
     def append(self, events: Iterable[Event]) -> None:
-        """Add events; an event with both a user and a visitor links the two."""
+        """Add events; an event with both a user and a visitor links the two.
+
+        An event with a ``reversed_revision`` is removed instead, once all revisions up to that are included.
+        """
+        events = tuple(events)
+        added = [event for event in events if event.reversed_revision is None]
         self.extend(
-            (event.user_id, event.visitor_id, event.item_id, event.type, event.time) for event in events
+            (
+                each.user_id,
+                each.visitor_id,
+                "" if each.reversed_event_id else each.item_id,
+                each.type,
+                each.time,
+            )
+            for each in added
         )
+        if len(added) < len(events):
+            self._to_reverse += [event for event in events if event.reversed_revision is not None]
 
     def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
-        """Add events as tuples of user id, visitor id, item id, type and time, faster than ``append``."""
-        first = len(self._new_rows)
-        self.load(rows)
-        for place in range(first, len(self._new_rows)):
-            self._recent.setdefault(self._new_people[place], array("i")).append(place)
+        """Add events as tuples of user id, visitor id, item id, type and time, faster than ``append``.
+
+        The item id is empty for an event that only links its visitor to its user.
+        """
+        self._take(rows, self._events.add)
 
     def load(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
         """Add events like ``extend`` but without an index; ``adopt`` must follow before they are read."""
-        for user_id, visitor_id, item_id, event_type, time in rows:
-            if user_id is None:
-                person = self._person(self.visitors, visitor_id or "")
-            else:
-                person = self._person(self.users, user_id)
-                if visitor_id is not None:
-                    self.link(visitor_id, user_id)
-            row, type_code = self._vocabulary.row(item_id), self._type_code(event_type)
-            if row == UNKNOWN:
-                self._waiting.setdefault(item_id, array("q")).extend((person, type_code, time))
-            else:
-                self._append(person, row, type_code, time)
+        self._take(rows, self._events.load)
 
     def follow(self, vocabulary: Vocabulary) -> None:
         """Switch to a vocabulary with further items at the end, and add the events that waited for them."""
         for row in range(len(self._vocabulary), len(vocabulary)):
-            waiting = self._waiting.pop(vocabulary.ids[row], ())
-            for person, type_code, time in zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True):
-                self._add(person, row, type_code, time)
+            for person, type_code, time in self._waiting.pop(vocabulary.ids[row]):
+                self._events.add(person, row, type_code, time)
         self._vocabulary = vocabulary
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
@@ -121,6 +112,12 @@ class Histories:
         """Note that all events up to a revision are included."""
         self.revision = max(self.revision, revision)
         self._ahead = {ahead for ahead in self._ahead if ahead > self.revision}
+        events, self._to_reverse = self._to_reverse, []
+        for event in events:
+            if (event.reversed_revision or 0) <= self.revision:
+                self._reverse(event)
+            else:
+                self._to_reverse.append(event)
 
     def link(self, visitor_id: str, user_id: str) -> None:
         """Link a visitor to a user; a new link replaces the old one."""
@@ -147,8 +144,8 @@ class Histories:
             for visitor in self._visitors_of.pop(person, ()):
                 self._user_of[visitor] = visitor
         if gone:
-            self.epoch += 1
-            self._drop_events(set(gone))
+            self._events.drop_people(set(gone))
+            self._waiting.drop_people(set(gone))
 
     def of(self, user_id: str | None = None, visitor_id: str | None = None) -> History:
         """Return the newest ``LENGTH`` events of a person, oldest first.
@@ -156,7 +153,7 @@ class Histories:
         A linked visitor stands for its user; the events of an unlinked visitor are added to those of
         ``user_id``. Unknown people have an empty history.
         """
-        rows, types, times = self._columns(self._people(user_id, visitor_id), LENGTH)
+        rows, types, times = self._events.of(self._people(user_id, visitor_id), LENGTH)
         newest = np.argsort(times, kind="stable")[-LENGTH:]
         return History(rows[newest], self._type_names[types[newest]], times[newest])
 
@@ -176,87 +173,60 @@ class Histories:
             types: The event types that make an item seen.
             since: Unix milliseconds; earlier events do not count.
         """
-        rows, codes, times = self._columns(self._people(user_id, visitor_id))
+        rows, codes, times = self._events.of(self._people(user_id, visitor_id))
         makes_seen = np.array([name in types for name in self._type_codes], np.bool_)
         seen: Rows = np.unique(rows[makes_seen[codes] & (times >= since)])
         return seen
 
     def log(self) -> EventLog:
         """Return a copy of all events, for another thread."""
-        return EventLog(
-            epoch=self.epoch,
-            revision=self.revision,
-            row_count=len(self._vocabulary),
+        return self._events.log(
+            users=self._user_of,
             type_names=tuple(self._type_codes),
-            users=np.array(self._user_of, np.int32),
-            offsets=self._offsets,
-            columns=self._sorted,
-            recent=EventColumnsByPerson(
-                np.array(self._new_people, np.int32),
-                np.array(self._new_rows, np.int32),
-                np.array(self._new_types, np.int32),
-                np.array(self._new_times, np.int64),
-            ),
+            row_count=len(self._vocabulary),
+            revision=self.revision,
         )
 
     def adopt(self, events: SortedEvents) -> bool:
         """Take over sorted events; return False if the log they come from is outdated."""
-        if events.epoch != self.epoch:
-            return False
-        done = events.recent_count
-        later = (
-            self._new_people[done:],
-            self._new_rows[done:],
-            self._new_types[done:],
-            self._new_times[done:],
-        )
-        self._sorted, self._offsets = events.columns, events.offsets
-        self._replace_new(zip(*later, strict=True))
-        self.epoch += 1
-        return True
+        return self._events.adopt(events)
 
     @property
     def awaited(self) -> int:
         """The last revision whose events are included, even if earlier revisions are missing."""
         return max(self._ahead, default=self.revision)
 
-    def _add(self, person: int, row: int, type_code: int, time: int) -> None:
-        self._recent.setdefault(person, array("i")).append(len(self._new_rows))
-        self._append(person, row, type_code, time)
-
-    def _append(self, person: int, row: int, type_code: int, time: int) -> None:
-        self._new_people.append(person)
-        self._new_rows.append(row)
-        self._new_types.append(type_code)
-        self._new_times.append(time)
-
-    def _drop_events(self, people: AbstractSet[int]) -> None:
-        known = [person for person in people if self._has_sorted(person)]
-        places = [np.arange(*self._offsets[person : person + 2]) for person in known]
-        dropped = np.concatenate([np.empty(0, np.int64), *places])
-        rows, types, times = self._sorted
-        self._sorted = (np.delete(rows, dropped), np.delete(types, dropped), np.delete(times, dropped))
-        counts = np.diff(self._offsets)
-        counts[known] = 0
-        self._offsets = np.concatenate(([0], np.cumsum(counts)))
-        appended = zip(self._new_people, self._new_rows, self._new_types, self._new_times, strict=True)
-        kept = [event for event in appended if event[0] not in people]
-        self._replace_new(kept)
-        for item_id, waiting in list(self._waiting.items()):
-            events = zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True)
-            left = [number for event in events if event[0] not in people for number in event]
-            if left:
-                self._waiting[item_id] = array("q", left)
+    def _take(
+        self,
+        rows: Iterable[tuple[str | None, str | None, str, str, int]],
+        add: Callable[[int, int, int, int], None],
+    ) -> None:
+        for user_id, visitor_id, item_id, event_type, time in rows:
+            if user_id is None:
+                person = self._person(self.visitors, visitor_id or "")
             else:
-                del self._waiting[item_id]
+                person = self._person(self.users, user_id)
+                if visitor_id is not None:
+                    self.link(visitor_id, user_id)
+            if not item_id:
+                continue
+            row, type_code = self._vocabulary.row(item_id), self._type_code(event_type)
+            if row == UNKNOWN:
+                self._waiting.add(item_id, person, type_code, time)
+            else:
+                add(person, row, type_code, time)
 
-    def _replace_new(self, events: Iterable[tuple[int, int, int, int]]) -> None:
-        """Keep only some of the events that arrived after the sorted ones."""
-        self._recent.clear()
-        self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
-        self._new_times = array("q")
-        for event in events:
-            self._add(*event)
+    def _reverse(self, event: Event) -> None:
+        """Remove an event that was taken back, if it is held."""
+        person = self.users.get(event.user_id) if event.user_id else self.visitors.get(event.visitor_id or "")
+        type_code = self._type_codes.get(event.type)
+        if person is None or type_code is None:
+            return
+        row = self._vocabulary.row(event.item_id)
+        if row == UNKNOWN:
+            self._waiting.remove(event.item_id, (person, type_code, event.time))
+        else:
+            self._events.remove(person, row, type_code, event.time)
 
     def _person(self, known: dict[str, int], identifier: str) -> int:
         person = known.get(identifier)
@@ -281,27 +251,3 @@ class Histories:
         if visitor is not None and linked is None:
             people.append(visitor)
         return people
-
-    def _columns(self, people: Sequence[int], newest: int | None = None) -> _Columns:
-        """Return the events of people, unordered; with ``newest``, only that many newest events of each."""
-        places = [slice(*self._offsets[person : person + 2]) for person in people if self._has_sorted(person)]
-        if newest is not None:
-            places = [slice(max(place.start, place.stop - newest), place.stop) for place in places]
-        recent = [
-            place
-            for person in people
-            for place in self._recent.get(person, ())[slice(None if newest is None else -newest, None)]
-        ]
-        rows, types, times = self._sorted
-        return (
-            np.concatenate([*(rows[place] for place in places), _pick(self._new_rows, recent, np.int32)]),
-            np.concatenate([*(types[place] for place in places), _pick(self._new_types, recent, np.int32)]),
-            np.concatenate([*(times[place] for place in places), _pick(self._new_times, recent, np.int64)]),
-        )
-
-    def _has_sorted(self, person: int) -> bool:
-        return person + 1 < len(self._offsets)
-
-
-def _pick(values: "array[int]", places: Sequence[int], dtype: type[np.generic]) -> NDArray[np.generic]:
-    return np.array([values[place] for place in places], dtype)

@@ -6,12 +6,14 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.shop_settings import EventRole
 from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, VISITORS
+from endcap.catalog.events.events import COUNTS
 from endcap.catalog.fields.money import NANOS
 from endcap.catalog.items.write_log import select_items
 from endcap.catalog.memory.histories import Histories
@@ -63,20 +65,23 @@ async def load_shop(database: Database, shop: str, *, now: int) -> LoadedShop:
     return await database.read_elsewhere(partial(_load, shop=shop, now=now))
 
 
-async def load_paid_prices(
-    database: Database, shop: str, currency: str, vocabulary: Vocabulary
-) -> NDArray[np.float64]:
+async def load_paid_prices(database: Database, shop: str, vocabulary: Vocabulary) -> NDArray[np.float64]:
     """Return the median paid price of each item, in the shop's currency, read in a separate thread.
 
     Args:
         database: The database of the shop.
         shop: The shop's id.
-        currency: ISO 4217 code of the shop's prices.
         vocabulary: The rows of the shop's items.
+
+    Raises:
+        NotFound: The shop does not exist.
     """
-    return await database.read_elsewhere(
-        partial(_paid_prices, shop=shop, currency=currency, vocabulary=vocabulary)
-    )
+
+    async def load(connection: AsyncConnection) -> NDArray[np.float64]:
+        about = await get_shop(connection=connection, shop=shop)
+        return await _paid_prices(connection, about, vocabulary)
+
+    return await database.read_elsewhere(load)
 
 
 async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedShop:
@@ -98,9 +103,7 @@ async def _load(connection: AsyncConnection, *, shop: str, now: int) -> LoadedSh
         )  # which can tell, where items only come
     histories = await _histories(connection, about, timed_view.view.vocabulary, now)
     timed_view = with_counts(timed_view, shop, count_log(None, histories.log()))
-    paid_prices = await _paid_prices(
-        connection, shop=shop, currency=about.currency, vocabulary=timed_view.view.vocabulary
-    )
+    paid_prices = await _paid_prices(connection, about, timed_view.view.vocabulary)
     return LoadedShop(about, with_paid_prices(timed_view, paid_prices), histories)
 
 
@@ -108,8 +111,9 @@ async def _histories(
     connection: AsyncConnection, shop: ShopRecord, vocabulary: Vocabulary, now: int
 ) -> Histories:
     histories = Histories(vocabulary)
+    item_id = case((COUNTS, EVENTS.c.item_id), else_="")  # every event links its visitor to its user
     events = (
-        select(EVENTS.c.user_id, EVENTS.c.visitor_id, EVENTS.c.item_id, EVENTS.c.type, EVENTS.c.time)
+        select(EVENTS.c.user_id, EVENTS.c.visitor_id, item_id, EVENTS.c.type, EVENTS.c.time)
         .where(EVENTS.c.shop == shop.id)
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
@@ -128,16 +132,17 @@ async def _histories(
 
 
 async def _paid_prices(
-    connection: AsyncConnection, *, shop: str, currency: str, vocabulary: Vocabulary
+    connection: AsyncConnection, shop: ShopRecord, vocabulary: Vocabulary
 ) -> NDArray[np.float64]:
     # Grouped in the database: an item has few distinct prices, however often it was bought.
     query = (
         select(EVENTS.c.item_id, EVENTS.c.price_nanos, func.count())
         .where(
-            EVENTS.c.shop == shop,
-            EVENTS.c.type == "purchase",
+            EVENTS.c.shop == shop.id,
+            COUNTS,
+            EVENTS.c.type.in_(shop.types_of(EventRole.PURCHASE)),
             EVENTS.c.price_nanos.is_not(None),
-            EVENTS.c.currency.in_(("", currency)),
+            EVENTS.c.currency.in_(("", shop.currency)),
         )
         .group_by(EVENTS.c.item_id, EVENTS.c.price_nanos)
     )

@@ -23,6 +23,9 @@ from endcap.sdk.vocabulary import Rows, frozen
 AGE_STEP = 300_000
 """Milliseconds by which ages advance: they count back from the newest event, rounded up to a step."""
 
+REVERSED = -1
+"""The code of the type of a recent event that was taken back."""
+
 _UNSORTED = 10_000  # the most unsorted events on top of a base, besides a quarter of the sorted ones
 
 _Counts: TypeAlias = Mapping[str, NDArray[np.int32]]
@@ -73,7 +76,13 @@ class EventLog:
     """The events sorted by person, then time: rows, types, times."""
 
     recent: EventColumnsByPerson
-    """The later events, in the order of arrival."""
+    """The later events, in the order of arrival; type ``REVERSED`` for those that were taken back."""
+
+    reversed_places: NDArray[np.int64]
+    """Places of the sorted events that were taken back."""
+
+    reversal_count: int
+    """The number of reversals since the events were sorted."""
 
     @cached_property
     def sorted(self) -> EventColumnsByPerson:
@@ -88,6 +97,7 @@ class SortedEvents:
 
     epoch: int
     recent_count: int
+    reversal_count: int
     offsets: NDArray[np.int64]
     columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
 
@@ -128,6 +138,10 @@ def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEve
         now: Unix milliseconds; later events are ignored when the newest is determined.
     """
     events = log.sorted + log.recent
+    counting = events.types != REVERSED
+    counting[log.reversed_places] = False  # the sorted events come first
+    if not counting.all():
+        events = events.of(counting)
     if keep_days:
         newest = int(events.times[events.times <= now].max(initial=0))
         events = events.of(events.times >= newest - keep_days * DAY)
@@ -135,7 +149,7 @@ def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEve
     counts = np.bincount(events.people, minlength=len(log.users))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     columns = (events.rows[order], events.types[order], events.times[order])
-    return SortedEvents(log.epoch, len(log.recent.rows), offsets, columns)
+    return SortedEvents(log.epoch, len(log.recent.rows), log.reversal_count, offsets, columns)
 
 
 def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
@@ -151,7 +165,9 @@ def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
     if touched is not None:
         former, now = base_users[log.sorted.people], log.users[log.sorted.people]
         before = log.sorted.of(touched[former])
-        after = log.sorted.of(touched[now]) + log.recent
+        kept = touched[now]
+        kept[log.reversed_places] = False
+        after = log.sorted.of(kept) + log.recent
         total = _sum(
             base, _count(before, base_users, log, as_of), _count(after, log.users, log, as_of), log.row_count
         )
@@ -161,14 +177,15 @@ def count_log(counts: UserCounts | None, log: EventLog) -> UserCounts:
 def _touched(log: EventLog, base_users: NDArray[np.int32]) -> NDArray[np.bool_] | None:
     """Return whether each user's events differ from the base; None if no user's do."""
     moved = np.flatnonzero(log.users[: len(base_users)] != base_users)
-    if not len(moved) and not len(log.recent.people):
+    people = np.concatenate([log.recent.people, log.sorted.people[log.reversed_places]])
+    if not len(moved) and not len(people):
         return None
     touched = np.zeros(len(log.users), np.bool_)
-    touched[log.users[log.recent.people]] = True
+    touched[log.users[people]] = True
     touched[log.users[moved]] = True
     touched[base_users[moved]] = True
     # A person who was linked since counted as another user in the base, so both users are touched.
-    known = log.recent.people[log.recent.people < len(base_users)]
+    known = people[people < len(base_users)]
     touched[base_users[known]] = True
     return touched
 

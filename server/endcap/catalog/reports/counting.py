@@ -6,14 +6,18 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.tables import EVENTS, ITEMS, USERS, VISITORS
+from endcap.catalog.events.events import COUNTS
 from endcap.catalog.reports.readiness import DAY, JUDGED_DAYS, Counts
 
 
 async def count_shop(*, connection: AsyncConnection, shop: str) -> Counts:
-    """Return the counts of a shop. Reads every event several times: a minute for ten million events."""
+    """Return the counts of a shop. Reads every event several times: a minute for ten million events.
+
+    Events without an item, events that take back another, and those that are taken back do not count.
+    """
     types = (
         select(EVENTS.c.type, func.count(), func.min(EVENTS.c.time), func.max(EVENTS.c.time))
-        .where(EVENTS.c.shop == shop)
+        .where(EVENTS.c.shop == shop, COUNTS)
         .group_by(EVENTS.c.type)
     )
     by_type = {row[0]: row[1:] for row in await connection.execute(types)}
@@ -66,14 +70,14 @@ def _unknown(shop: str) -> Select[*tuple[int, ...]]:
     return (
         select(func.count(), func.count(EVENTS.c.item_id.distinct()))
         .select_from(EVENTS.outerjoin(ITEMS, _item_of_event))
-        .where(EVENTS.c.shop == shop, ITEMS.c.id.is_(None))
+        .where(EVENTS.c.shop == shop, COUNTS, ITEMS.c.id.is_(None))
     )
 
 
 def _repeated(shop: str) -> Select[*tuple[int, ...]]:
     alike = (
         select(func.count().label("copies"))
-        .where(EVENTS.c.shop == shop)
+        .where(EVENTS.c.shop == shop, COUNTS)
         .group_by(EVENTS.c.user_id, EVENTS.c.visitor_id, EVENTS.c.item_id, EVENTS.c.type, EVENTS.c.time)
         .having(func.count() > 1)
         .subquery()
@@ -85,7 +89,7 @@ def _chosen(shop: str, learned: Sequence[str]) -> Select[*tuple[int, ...]]:
     return (
         select(func.count(EVENTS.c.item_id.distinct()))
         .select_from(EVENTS.join(ITEMS, _item_of_event))
-        .where(EVENTS.c.shop == shop, EVENTS.c.type.in_(learned))
+        .where(EVENTS.c.shop == shop, COUNTS, EVENTS.c.type.in_(learned))
     )
 
 
@@ -99,7 +103,7 @@ def _choosers(shop: str, learned: Sequence[str], start: int) -> Select[*tuple[in
             func.max(EVENTS.c.time).label("last"),
         )
         .select_from(EVENTS.join(ITEMS, _item_of_event).outerjoin(VISITORS, _visitor_of_event))
-        .where(EVENTS.c.shop == shop, EVENTS.c.type.in_(learned))
+        .where(EVENTS.c.shop == shop, COUNTS, EVENTS.c.type.in_(learned))
         .group_by(who, EVENTS.c.item_id)
         .subquery()
     )

@@ -13,6 +13,7 @@ from endcap.catalog.configuration.attribute_definitions import counting
 from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, EXPOSURES, ITEMS, USER_RECORDS, USERS, VISITORS
+from endcap.catalog.events.events import COUNTS
 from endcap.catalog.events.exposures import read_items
 from endcap.catalog.fields.attributes import Moment, load_attributes, store_attributes
 from endcap.catalog.fields.money import NANOS
@@ -44,7 +45,8 @@ async def export_snapshot(database: Database, shop: str, place: Place) -> Snapsh
 
     Users, visitors and orders appear under pseudonyms, and linked visitors under the pseudonym of their user.
     Deleted people do not appear; deleted items appear as not available. The snapshot leaves out attribution
-    tokens and events of items that the catalog never held.
+    tokens, events without an item or of items that the catalog never held, events that take back another, and
+    those that are taken back.
 
     Only the ids of users and visitors are held in memory all at once.
 
@@ -211,12 +213,13 @@ async def _write_events(
             event.time,
             event.quantity,
             _amount(event.price_nanos, event.currency, shop),
+            _amount(event.unit_cost_nanos, event.currency, shop),
             event.value,
             event.order_id,
             _text(event.properties),
             event.attribution,
         )
-        .where(event.shop == shop.id, known)
+        .where(event.shop == shop.id, COUNTS, known)
         # The database sorts on disk what does not fit its memory.
         .order_by(event.time, event.revision, event.sequence)
     )

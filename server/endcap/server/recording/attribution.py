@@ -133,7 +133,7 @@ def attribute(event: Event, key: bytes, *, linked: Collection[bytes] = ()) -> Ev
     own = (NOBODY, unit_digest(key, event.user_id, None), unit_digest(key, None, event.visitor_id))
     if answer.unit not in own and answer.unit not in linked:
         return replace(event, attribution=Attribution.FOREIGN_UNIT)
-    if not answer.shows(key, event.item_id):
+    if event.item_id and not answer.shows(key, event.item_id):
         return replace(event, attribution=Attribution.FOREIGN_ITEM)
     return replace(event, attribution=Attribution.VALID)
 

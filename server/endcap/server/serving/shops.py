@@ -208,7 +208,7 @@ class Shops:
     async def _renew(self, shop: ServedShop) -> None:
         """Read again data without a revision: paid prices, and bundles that could not be loaded."""
         view = shop.state.view
-        paid_prices = await load_paid_prices(self._database, shop.id, view.currency, view.vocabulary)
+        paid_prices = await load_paid_prices(self._database, shop.id, view.vocabulary)
         async with shop.catching_up:
             shop.state = await self._states.reconfigured(shop.id, shop.state)
             if shop.timed_view.view.lineage is view.lineage:
@@ -225,7 +225,7 @@ class Shops:
             log = histories.log()
         if is_due(counts, log):
             events = await asyncio.to_thread(
-                sort_events, log, keep_days=shop.keep_events_days, now=self._now()
+                sort_events, log, keep_days=shop.settings.keep_events_days, now=self._now()
             )
             if not histories.adopt(events):
                 return  # somebody was forgotten: the next time
@@ -296,8 +296,7 @@ class Shops:
     async def _reload(self, shop: ServedShop) -> None:
         loaded = await self._load(shop.id)
         release(shop.state)
-        shop.state, shop.renewed_at = loaded.state, loaded.renewed_at
-        shop.max_event_age_days, shop.keep_events_days = loaded.max_event_age_days, loaded.keep_events_days
+        shop.state, shop.renewed_at, shop.settings = loaded.state, loaded.renewed_at, loaded.settings
 
     async def _load(self, shop_id: str) -> ServedShop:
         """Load a shop, with what is committed meanwhile; one load of a shop at a time."""
@@ -327,8 +326,7 @@ class Shops:
             about.token_key,
             state,
             time.monotonic(),
-            about.max_event_age_days,
-            about.keep_events_days,
+            about,
         )
 
     def _now(self) -> int:

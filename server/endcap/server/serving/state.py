@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from endcap.catalog.configuration.shop_settings import MAX_EVENT_AGE_DAYS
+from endcap.catalog.configuration.shop_settings import ShopSettings
 from endcap.catalog.memory.histories import Histories
 from endcap.catalog.memory.rows import TimedView
 from endcap.runtime.instances import Generation
@@ -67,11 +67,7 @@ class ServedShop:
     renewed_at: float
     """Monotonic seconds when paid prices and bundles were read last."""
 
-    max_event_age_days: int = MAX_EVENT_AGE_DAYS
-    """Age of the oldest event that callers may record."""
-
-    keep_events_days: int = 0
-    """Days that events are kept; 0 for ever."""
+    settings: ShopSettings = field(default_factory=ShopSettings)
 
     catching_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while other processes' writes are taken in, so that many calls wait for one load."""

@@ -9,23 +9,22 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from endcap.catalog.configuration.shop_settings import ShopSettings
 from endcap.catalog.events.events import Event
 from endcap.catalog.fields.checks import EVENT_TYPE
 from endcap.catalog.fields.limits import LIMITS, MAX_LEAD, MAX_QUANTITY, check_id, check_text
 from endcap.sdk.errors import InvalidInput
 from endcap.server.api.convert.attributes import read_attributes
-from endcap.server.api.convert.money import read_money
-from endcap.v1 import event_pb2, rejection_pb2
+from endcap.server.api.convert.money import Money, read_money
+from endcap.v1 import event_pb2, money_pb2, rejection_pb2
 from endcap.v1.attribute_value_pb2 import AttributeValue
 
 
 _ID_LENGTH = LIMITS["event_id"]  # of every identifier, and of the one that a rejection shows
 _DAY = 86_400_000  # milliseconds
 _NANOS = 1_000_000_000
-_IDENTIFIERS = ("event_id", "user_id", "visitor_id", "item_id", "order_id")
+_IDENTIFIERS = ("event_id", "user_id", "visitor_id", "item_id", "order_id", "reversed_event_id")
 _TURN = 100  # events that are read before other calls get a turn: about a millisecond's work
-_PLANNED = ("reversed_event_id", "unit_cost", "query")
-"""Fields that the contract has and no table holds yet."""
 
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -41,8 +40,10 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "attribution_token": "INVALID_TOKEN",
         "order_id": "INVALID_ORDER_ID",
         "properties": "INVALID_PROPERTY",
+        "reversed_event_id": "INVALID_REVERSED_EVENT",
+        "unit_cost": "INVALID_UNIT_COST",
+        "query": "INVALID_QUERY",
     }
-    | dict.fromkeys(_PLANNED, "NOT_AVAILABLE")
 )
 """The reason for which a field that holds something wrong rejects its event."""
 
@@ -57,7 +58,7 @@ class EventRejected(InvalidInput):
 
 
 async def read_events(
-    messages: Sequence[event_pb2.Event], now: int, max_age_days: int
+    messages: Sequence[event_pb2.Event], now: int, settings: ShopSettings
 ) -> tuple[dict[int, Event], list[rejection_pb2.Rejection]]:
     """Return the events that are well formed, by their place, and why the others are not."""
     events: dict[int, Event] = {}
@@ -66,53 +67,62 @@ async def read_events(
         if place % _TURN == _TURN - 1:
             await asyncio.sleep(0)
         try:
-            events[place] = read_event(message, now=now, max_age_days=max_age_days)
+            events[place] = read_event(message, now=now, settings=settings)
         except InvalidInput as error:
             rejections.append(write_rejection(place, message, error))
     return events, rejections
 
 
-def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Event:
+def read_event(message: event_pb2.Event, *, now: int, settings: ShopSettings) -> Event:
     """Read an event and check it; one without an id is given it.
 
     Args:
         message: As it came.
         now: Unix milliseconds; the time of an event that names none.
-        max_age_days: Age of the oldest event that the shop takes.
+        settings: The settings of the shop.
 
     Raises:
         InvalidInput: A field is missing, too long, or holds what it must not.
     """
     event_id, event_type, item_id = message.event_id, message.type, message.item_id
     user_id, visitor_id, order_id = message.user_id, message.visitor_id, message.order_id
-    quantity, value, token = message.quantity, message.value, message.attribution_token
-    if not item_id:
-        raise EventRejected("MISSING_ITEM", "item_id is required: name the item", field="item_id")
+    quantity, token = message.quantity, message.attribution_token
+    value = message.value if message.HasField("value") else None
+    reversed_event_id, query = message.reversed_event_id, message.query
+    if not item_id and settings.needs_item(event_type):
+        raise EventRejected(
+            "MISSING_ITEM",
+            "item_id is required, except for types with the role of a search or session: name the item",
+            field="item_id",
+        )
     if not user_id and not visitor_id:
         raise EventRejected(
             "MISSING_USER", "user_id or visitor_id is required: say who did it", field="user_id"
         )
-    identifiers = (event_id, user_id, visitor_id, item_id, order_id)
+    identifiers = (event_id, user_id, visitor_id, item_id, order_id, reversed_event_id)
     # One look at all of them is enough for nearly every event, and one at each takes several times as long.
-    if max(map(len, identifiers)) > _ID_LENGTH or not "".join(identifiers).isprintable():
+    together = "".join(identifiers)
+    is_long = len(together) > _ID_LENGTH and max(map(len, identifiers)) > _ID_LENGTH
+    if is_long or not together.isprintable():
         for field, identifier in zip(_IDENTIFIERS, identifiers, strict=True):
             if identifier:
                 check_id(field, identifier)
-    if not EVENT_TYPE.fullmatch(event_type):
+    if event_type not in settings.event_types and not EVENT_TYPE.fullmatch(event_type):
         raise InvalidInput("type must be 1 to 64 of a-z, 0-9 and _", field="type")
     if token:
         check_text("attribution_token", token)
+    if query:
+        check_text("query", query)
     if not 0 <= quantity <= MAX_QUANTITY:  # as is no comparison with NaN
         raise InvalidInput(f"quantity must be from 0 to {MAX_QUANTITY}; 0 stands for 1", field="quantity")
-    if not isfinite(value):
+    if value is not None and not isfinite(value):
         raise InvalidInput("value must be a finite number", field="value")
     time = None
     if message.HasField("time"):
-        time = _read_time(message.time, now=now, max_age_days=max_age_days)
+        time = _read_time(message.time, now=now, max_age_days=settings.max_event_age_days)
     price = read_money(message.price, field="price") if message.HasField("price") else None
+    unit_cost = _read_unit_cost(message.unit_cost, price) if message.HasField("unit_cost") else None
     properties = message.properties
-    if message.reversed_event_id or message.query or message.HasField("unit_cost"):
-        _reject_planned(message)
     return Event(
         # Ids that grow touch the same few pages of an index, and are stored twice as fast as random ones.
         event_id=event_id or f"{now:012x}{secrets.token_hex(10)}",
@@ -123,10 +133,13 @@ def read_event(message: event_pb2.Event, *, now: int, max_age_days: int) -> Even
         visitor_id=visitor_id or None,
         quantity=quantity or 1.0,
         price_nanos=price.nanos if price else None,
-        currency=price.currency if price else "",
-        value=value if message.HasField("value") else None,
+        currency=price.currency if price else unit_cost.currency if unit_cost else "",
+        value=value,
         attribution_token=token,
         order_id=order_id,
+        query=query,
+        reversed_event_id=reversed_event_id,
+        unit_cost_nanos=unit_cost.nanos if unit_cost else None,
         properties=_read_properties(properties) if properties else {},
         time_is_given=time is not None,
     )
@@ -149,11 +162,12 @@ def write_rejection(index: int, message: event_pb2.Event, error: InvalidInput) -
     )
 
 
-def _reject_planned(message: event_pb2.Event) -> None:
-    """Reject an event that has a planned field, so that nothing is lost in silence."""
-    for descriptor, _ in message.ListFields():
-        if (field := descriptor.name) in _PLANNED:
-            raise InvalidInput(f"this release does not store {field} yet: leave it out", field=field)
+def _read_unit_cost(message: money_pb2.Money, price: Money | None) -> Money:
+    """Read the cost of one piece, which is in the currency of the price if there is one."""
+    cost = read_money(message, field="unit_cost")
+    if price is not None and cost.currency not in {"", price.currency}:
+        raise InvalidInput("unit_cost must have the currency_code of price, or none", field="unit_cost")
+    return cost
 
 
 def _read_time(message: Timestamp, *, now: int, max_age_days: int) -> int:

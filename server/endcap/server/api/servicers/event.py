@@ -22,6 +22,12 @@ _REJECTIONS: Mapping[Outcome, EventRejected] = MappingProxyType(
         Outcome.CONFLICT: EventRejected(
             "ALREADY_EXISTS", "this id is another event's: give the new one its own id", field="event_id"
         ),
+        Outcome.NOTHING_REVERSED: EventRejected(
+            "INVALID_REVERSED_EVENT",
+            "reversed_event_id must be of an event of the same user and item that takes nothing back itself:"
+            " record that event first",
+            field="reversed_event_id",
+        ),
         Outcome.USER_DELETED: EventRejected(
             "USER_DELETED", "the user was deleted: send no more of these events", field="user_id"
         ),
@@ -52,7 +58,7 @@ class EventServicer(EventServiceServicer):
         self._writer.check_room(len(request.events))
         response = pb.RecordEventsResponse(request_id=caller.request_id)
         async with self._reading:
-            events, rejections = await read_events(request.events, caller.time, shop.max_event_age_days)
+            events, rejections = await read_events(request.events, caller.time, shop.settings)
             events = await attribute_events(events, shop.token_key)
         events = await recognize_logins(events, shop, self._database)
         if request.durability == pb.DURABILITY_BUFFERED:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk.features import AGE_BUCKETS, age_bucket
-from endcap.sdk.vocabulary import Rows, Vocabulary, frozen
+from endcap.sdk.vocabulary import NO_VALUES, Rows, Vocabulary, frozen, values_or_none
 
 
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
@@ -152,6 +152,19 @@ class EventColumns:
 
     times: NDArray[np.int64]
     """Unix milliseconds."""
+
+    values: NDArray[np.float32] = field(default_factory=lambda: NO_VALUES)
+    """The rating of an event of type ``rating``, the quantity of another; NaN where there is none."""
+
+    def __post_init__(self) -> None:
+        """Let events whose values are not given have none."""
+        object.__setattr__(self, "values", values_or_none(self.values, len(self.rows)))
+
+    def of(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> "EventColumns":
+        """Return the chosen events: places, or a mask."""
+        return EventColumns(
+            self.users[chosen], self.rows[chosen], self.types[chosen], self.times[chosen], self.values[chosen]
+        )
 
     @classmethod
     def none(cls) -> Self:

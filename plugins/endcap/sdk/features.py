@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from endcap.sdk.vocabulary import Rows
 
 
-VERSION = 1
-"""Raised whenever a transform of this module, of ``text`` or of ``content_features`` gives other results."""
+VERSION = 2
+"""Raised whenever a transform of this module, ``positives``, ``text`` or ``content_features`` changes."""
 
 DAY = 86_400_000
 """Milliseconds a day."""

@@ -161,6 +161,7 @@ class ContentTrainer:
             state={
                 "terms": terms,
                 "widths": [parameters.embedding_size, parameters.embedding_size, len(module.centres)],
+                "positives": interactions.definition.to_json(),
             },
         )
 

@@ -19,6 +19,7 @@ EVENTS = st.tuples(
     st.sampled_from(["mug", "kettle", "not there"]),
     st.sampled_from(["view", "purchase"]),
     st.integers(NOW - 40 * DAY, NOW),
+    st.just(1.0),
 )
 
 
@@ -29,11 +30,11 @@ def plain(counts: UserCounts) -> dict[str, list[list[int]]]:
 
 @given(st.lists(st.tuples(st.lists(EVENTS, max_size=4), st.booleans()), max_size=6))
 def test_counts_after_any_events_links_and_sorting_are_those_counted_anew(
-    steps: list[tuple[list[tuple[str | None, str, str, str, int]], bool]],
+    steps: list[tuple[list[tuple[str | None, str, str, str, int, float]], bool]],
 ) -> None:
     histories, fresh = Histories(VOCABULARY), Histories(VOCABULARY)
     for each in (histories, fresh):
-        each.extend([("zoe", None, "spoon", "view", NOW)])  # from which ages count back
+        each.extend([("zoe", None, "spoon", "view", NOW, 1)])  # from which ages count back
     counts = count_log(None, histories.log())
     for events, is_sorted in steps:
         histories.extend(events)
@@ -47,7 +48,7 @@ def test_counts_after_any_events_links_and_sorting_are_those_counted_anew(
 
 def test_somebody_who_is_forgotten_is_not_counted() -> None:
     histories = Histories(VOCABULARY)
-    histories.extend([("ann", None, "mug", "view", NOW), ("bob", None, "mug", "view", NOW)])
+    histories.extend([("ann", None, "mug", "view", NOW, 1), ("bob", None, "mug", "view", NOW, 1)])
     histories.adopt(sort_events(histories.log()))
     counts = count_log(None, histories.log())
 
@@ -59,9 +60,9 @@ def test_somebody_who_is_forgotten_is_not_counted() -> None:
 
 def test_ages_move_on_with_the_newest_event_in_steps_of_five_minutes() -> None:
     histories = Histories(VOCABULARY)
-    histories.extend([("ann", None, "mug", "view", NOW)])
+    histories.extend([("ann", None, "mug", "view", NOW, 1)])
     counts = count_log(None, histories.log())
-    histories.extend([("bob", None, "mug", "view", NOW + 300_000)])
+    histories.extend([("bob", None, "mug", "view", NOW + 300_000, 1)])
     due = is_due(counts, histories.log())
     same_step = count_log(counts, histories.log())
 

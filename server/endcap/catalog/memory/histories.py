@@ -1,20 +1,20 @@
 """Histories: the events of every user and visitor of one shop, in memory, as rows of one vocabulary.
 
-Loaded events are kept sorted in columns, 20 bytes each. Later events are kept in the order of arrival, with
+Loaded events are kept sorted in columns, 24 bytes each. Later events are kept in the order of arrival, with
 an index by person, until ``adopt`` takes over a sorted copy. A visitor's events stay the visitor's own: the
 history of a user is assembled on request from the events of the user and of linked visitors, so a link costs
 nothing and can change.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.catalog.events.events import Event
+from endcap.catalog.events.events import Event, event_value
 from endcap.catalog.memory.user_counts import EventColumnsByPerson, EventLog, SortedEvents
 from endcap.sdk.query import History
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Vocabulary
@@ -26,7 +26,11 @@ LENGTH = 1_000
 SEEN_TYPES = ("purchase",)
 """The default of the event types that make an item seen."""
 
-_Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]  # rows, type codes, times
+_Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
+# rows, type codes, times, values
+
+EventRow: TypeAlias = tuple[str | None, str | None, str, str, int, float]
+"""User id, visitor id, item id, type, time in Unix milliseconds, and value: ``event_value`` has it."""
 
 
 class Histories:
@@ -53,7 +57,12 @@ class Histories:
 
         # Sorted by person, then time: person p owns [offsets[p]:offsets[p + 1]].
         self._offsets = np.zeros(1, np.int64)
-        self._sorted: _Columns = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64))
+        self._sorted: _Columns = (
+            np.empty(0, np.int32),
+            np.empty(0, np.int32),
+            np.empty(0, np.int64),
+            np.empty(0, np.float32),
+        )
 
         # In the order of arrival; _recent holds the indices of each person's events.
         self._recent: dict[int, array[int]] = {}
@@ -61,9 +70,10 @@ class Histories:
         self._new_rows = array("i")
         self._new_types = array("i")
         self._new_times = array("q")
+        self._new_values = array("f")
 
-        # By item id, each event as three numbers: person, type code, time.
-        self._waiting: dict[str, array[int]] = {}
+        # By item id, each event as four numbers: person, type code, time, value.
+        self._waiting: dict[str, array[float]] = {}
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -71,20 +81,18 @@ class Histories:
 
     def append(self, events: Iterable[Event]) -> None:
         """Add events; an event with both a user and a visitor links the two."""
-        self.extend(
-            (event.user_id, event.visitor_id, event.item_id, event.type, event.time) for event in events
-        )
+        self.extend(map(_row, events))
 
-    def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
-        """Add events as tuples of user id, visitor id, item id, type and time, faster than ``append``."""
+    def extend(self, rows: Iterable[EventRow]) -> None:
+        """Add events as tuples, faster than ``append``."""
         first = len(self._new_rows)
         self.load(rows)
         for place in range(first, len(self._new_rows)):
             self._recent.setdefault(self._new_people[place], array("i")).append(place)
 
-    def load(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
+    def load(self, rows: Iterable[EventRow]) -> None:
         """Add events like ``extend`` but without an index; ``adopt`` must follow before they are read."""
-        for user_id, visitor_id, item_id, event_type, time in rows:
+        for user_id, visitor_id, item_id, event_type, time, value in rows:
             if user_id is None:
                 person = self._visitor(visitor_id or "")
             else:
@@ -93,16 +101,15 @@ class Histories:
                     self.link(visitor_id, user_id)
             row, type_code = self._vocabulary.row(item_id), self._type_code(event_type)
             if row == UNKNOWN:
-                self._waiting.setdefault(item_id, array("q")).extend((person, type_code, time))
+                self._waiting.setdefault(item_id, array("d")).extend((person, type_code, time, value))
             else:
-                self._append(person, row, type_code, time)
+                self._append(person, row, type_code, time, value)
 
     def follow(self, vocabulary: Vocabulary) -> None:
         """Switch to a vocabulary with further items at the end, and add the events that waited for them."""
         for row in range(len(self._vocabulary), len(vocabulary)):
-            waiting = self._waiting.pop(vocabulary.ids[row], ())
-            for person, type_code, time in zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True):
-                self._add(person, row, type_code, time)
+            for person, type_code, time, value in _fours(self._waiting.pop(vocabulary.ids[row], ())):
+                self._add(int(person), row, int(type_code), int(time), value)
         self._vocabulary = vocabulary
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
@@ -156,9 +163,9 @@ class Histories:
         A linked visitor stands for its user; the events of an unlinked visitor are added to those of
         ``user_id``. Unknown people have an empty history.
         """
-        rows, types, times = self._columns(self._people(user_id, visitor_id), LENGTH)
+        rows, types, times, values = self._columns(self._people(user_id, visitor_id), LENGTH)
         newest = np.argsort(times, kind="stable")[-LENGTH:]
-        return History(rows[newest], self._type_names[types[newest]], times[newest])
+        return History(rows[newest], self._type_names[types[newest]], times[newest], values[newest])
 
     def seen(
         self,
@@ -176,7 +183,7 @@ class Histories:
             types: The event types that make an item seen.
             since: Unix milliseconds; earlier events do not count.
         """
-        rows, codes, times = self._columns(self._people(user_id, visitor_id))
+        rows, codes, times, _ = self._columns(self._people(user_id, visitor_id))
         makes_seen = np.array([name in types for name in self._type_codes], np.bool_)
         seen: Rows = np.unique(rows[makes_seen[codes] & (times >= since)])
         return seen
@@ -196,6 +203,7 @@ class Histories:
                 np.array(self._new_rows, np.int32),
                 np.array(self._new_types, np.int32),
                 np.array(self._new_times, np.int64),
+                np.array(self._new_values, np.float32),
             ),
         )
 
@@ -209,6 +217,7 @@ class Histories:
             self._new_rows[done:],
             self._new_types[done:],
             self._new_times[done:],
+            self._new_values[done:],
         )
         self._sorted, self._offsets = events.columns, events.offsets
         self._clear_new()
@@ -222,42 +231,50 @@ class Histories:
         """The last revision whose events are included, even if earlier revisions are missing."""
         return max(self._ahead, default=self.revision)
 
-    def _add(self, person: int, row: int, type_code: int, time: int) -> None:
+    def _add(self, person: int, row: int, type_code: int, time: int, value: float) -> None:
         self._recent.setdefault(person, array("i")).append(len(self._new_rows))
-        self._append(person, row, type_code, time)
+        self._append(person, row, type_code, time, value)
 
-    def _append(self, person: int, row: int, type_code: int, time: int) -> None:
+    def _append(self, person: int, row: int, type_code: int, time: int, value: float) -> None:
         self._new_people.append(person)
         self._new_rows.append(row)
         self._new_types.append(type_code)
         self._new_times.append(time)
+        self._new_values.append(value)
 
     def _drop_events(self, people: AbstractSet[int]) -> None:
         known = [person for person in people if self._has_sorted(person)]
         places = [np.arange(*self._offsets[person : person + 2]) for person in known]
         dropped = np.concatenate([np.empty(0, np.int64), *places])
-        rows, types, times = self._sorted
-        self._sorted = (np.delete(rows, dropped), np.delete(types, dropped), np.delete(times, dropped))
+        rows, types, times, values = self._sorted
+        others = np.delete(np.arange(len(rows)), dropped)
+        self._sorted = (rows[others], types[others], times[others], values[others])
         counts = np.diff(self._offsets)
         counts[known] = 0
         self._offsets = np.concatenate(([0], np.cumsum(counts)))
-        appended = zip(self._new_people, self._new_rows, self._new_types, self._new_times, strict=True)
+        appended = zip(
+            self._new_people,
+            self._new_rows,
+            self._new_types,
+            self._new_times,
+            self._new_values,
+            strict=True,
+        )
         kept = [event for event in appended if event[0] not in people]
         self._clear_new()
         for event in kept:
             self._add(*event)
         for item_id, waiting in list(self._waiting.items()):
-            events = zip(waiting[::3], waiting[1::3], waiting[2::3], strict=True)
-            left = [number for event in events if event[0] not in people for number in event]
+            left = [number for event in _fours(waiting) if event[0] not in people for number in event]
             if left:
-                self._waiting[item_id] = array("q", left)
+                self._waiting[item_id] = array("d", left)
             else:
                 del self._waiting[item_id]
 
     def _clear_new(self) -> None:
         self._recent.clear()
         self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
-        self._new_times = array("q")
+        self._new_times, self._new_values = array("q"), array("f")
 
     def _user(self, user_id: str) -> int:
         person = self.users.get(user_id)
@@ -298,16 +315,30 @@ class Histories:
             for person in people
             for place in self._recent.get(person, ())[slice(None if newest is None else -newest, None)]
         ]
-        rows, types, times = self._sorted
+        rows, types, times, values = self._sorted
         return (
             np.concatenate([*(rows[place] for place in places), _pick(self._new_rows, recent, np.int32)]),
             np.concatenate([*(types[place] for place in places), _pick(self._new_types, recent, np.int32)]),
             np.concatenate([*(times[place] for place in places), _pick(self._new_times, recent, np.int64)]),
+            np.concatenate(
+                [*(values[place] for place in places), _pick(self._new_values, recent, np.float32)]
+            ),
         )
 
     def _has_sorted(self, person: int) -> bool:
         return person + 1 < len(self._offsets)
 
 
-def _pick(values: "array[int]", places: Sequence[int], dtype: type[np.generic]) -> NDArray[np.generic]:
+def _row(event: Event) -> EventRow:
+    value = event_value(event.type, event.quantity, event.value)
+    return event.user_id, event.visitor_id, event.item_id, event.type, event.time, value
+
+
+def _fours(numbers: Sequence[float]) -> Iterator[tuple[float, float, float, float]]:
+    return zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True)
+
+
+def _pick(
+    values: "array[int] | array[float]", places: Sequence[int], dtype: type[np.generic]
+) -> NDArray[np.generic]:
     return np.array([values[place] for place in places], dtype)

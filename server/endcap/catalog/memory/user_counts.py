@@ -36,11 +36,16 @@ class EventColumnsByPerson:
     rows: Rows
     types: NDArray[np.int32]
     times: NDArray[np.int64]
+    values: NDArray[np.float32]
 
     def of(self, chosen: NDArray[np.bool_]) -> "EventColumnsByPerson":
         """Return the chosen events."""
         return EventColumnsByPerson(
-            self.people[chosen], self.rows[chosen], self.types[chosen], self.times[chosen]
+            self.people[chosen],
+            self.rows[chosen],
+            self.types[chosen],
+            self.times[chosen],
+            self.values[chosen],
         )
 
     def __add__(self, later: "EventColumnsByPerson") -> "EventColumnsByPerson":
@@ -49,6 +54,7 @@ class EventColumnsByPerson:
             np.concatenate([self.rows, later.rows]),
             np.concatenate([self.types, later.types]),
             np.concatenate([self.times, later.times]),
+            np.concatenate([self.values, later.values]),
         )
 
 
@@ -69,8 +75,8 @@ class EventLog:
     offsets: NDArray[np.int64]
     """Person ``p`` owns ``[offsets[p]:offsets[p + 1]]`` of the sorted events."""
 
-    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
-    """The events sorted by person, then time: rows, types, times."""
+    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
+    """The events sorted by person, then time: rows, types, times, values."""
 
     recent: EventColumnsByPerson
     """The later events, in the order of arrival."""
@@ -94,7 +100,7 @@ class SortedEvents:
     epoch: int
     recent_count: int
     offsets: NDArray[np.int64]
-    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
+    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +149,7 @@ def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEve
     order = np.lexsort((events.times, events.people))
     counts = np.bincount(events.people, minlength=len(log.users))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    columns = (events.rows[order], events.types[order], events.times[order])
+    columns = (events.rows[order], events.types[order], events.times[order], events.values[order])
     return SortedEvents(log.epoch, len(log.recent.rows), offsets, columns)
 
 

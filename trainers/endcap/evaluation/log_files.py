@@ -7,7 +7,7 @@ import numpy as np
 
 from endcap.evaluation.datasets import Log, require_columns
 from endcap.sdk.catalog_view import EventColumns, ItemColumns
-from endcap.sdk.snapshot import Snapshot, item_columns
+from endcap.sdk.snapshot import Snapshot, event_value, item_columns
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
         name=snapshot.manifest.shop,
         items=item_columns(items),
         events=_events(
-            snapshot.scan("events").select("user", "item_id", "type", "time").collect(),
+            snapshot.scan("events").select("user", "item_id", "type", "time", event_value()).collect(),
             items["item_id"],
             generator,
         ),
@@ -56,6 +56,7 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
         item_id=pl.col("StockCode"),
         type=pl.lit("purchase"),
         time=pl.col("InvoiceDate").dt.epoch("ms"),
+        value=pl.col("Quantity").cast(pl.Float32()),
     )
     return Log(
         name=path.parent.name,
@@ -76,7 +77,7 @@ def _shuffled(table: "pl.DataFrame", generator: np.random.Generator) -> "pl.Data
 
 
 def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
-    """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers.
+    """Turn columns ``user``, ``item_id``, ``type``, ``time`` and ``value`` into numbers.
 
     Events without a known item are left out.
     """
@@ -90,4 +91,5 @@ def _events(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.G
         rows=np.array([row_of[item_id] for item_id in table["item_id"]], np.int32),
         types=table["type"].to_numpy().astype(np.str_),
         times=table["time"].to_numpy().astype(np.int64),
+        values=table["value"].fill_null(np.nan).to_numpy(),
     )

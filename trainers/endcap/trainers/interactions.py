@@ -11,8 +11,8 @@ from scipy import sparse
 from endcap.sdk import EventColumns, ItemColumns, Rows
 from endcap.sdk.catalog_view import EVENT_WEIGHTS
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.positives import RATING, Positives, WeighedPairs, weigh_pairs
-from endcap.sdk.snapshot import Snapshot, item_columns
+from endcap.sdk.positives import Positives, WeighedPairs, weigh_pairs
+from endcap.sdk.snapshot import Snapshot, event_value, item_columns
 
 
 if TYPE_CHECKING:
@@ -69,13 +69,12 @@ class Interactions:
         """
         import polars as pl
 
-        value = pl.when(pl.col("type") == RATING).then("value").otherwise("quantity")
         table = (
             snapshot.scan("events")
             .select(
                 pl.col("user", "item_id", "type").cast(pl.Categorical()),
                 "time",
-                value.cast(pl.Float32()).alias("value"),
+                event_value(),
             )
             .collect(engine="streaming")
         )

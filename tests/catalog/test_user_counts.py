@@ -25,7 +25,7 @@ EVENTS = st.tuples(
 
 def plain(counts: UserCounts) -> dict[str, list[list[int]]]:
     """Return what is counted, without types of which nothing is left."""
-    return {name: each.tolist() for name, each in counts.users_by_age.items() if each.any()}
+    return {name: each.tolist() for name, each in counts.counts.items() if each.any()}
 
 
 @given(st.lists(st.tuples(st.lists(EVENTS, max_size=4), st.booleans()), max_size=6))

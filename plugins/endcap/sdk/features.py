@@ -25,6 +25,13 @@ AGE_MIDPOINTS = (0.5, 2.0, 5.0, 10.5, 22.0, 45.0, 75.0, 135.0, 272.5, 547.5)
 """The age in days that stands for each bucket."""
 
 
+WEEK = 7 * DAY
+"""Milliseconds a week."""
+
+WEEKS = 13
+"""Number of weeks whose users are counted apart, back from now."""
+
+
 def age_bucket(times: NDArray[np.int64], now: int) -> NDArray[np.int64]:
     """Return the age bucket of each time.
 

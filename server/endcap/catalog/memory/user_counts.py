@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.catalog_view import count_users
-from endcap.sdk.features import AGE_BUCKETS, DAY
+from endcap.sdk.catalog_view import count_users, count_weekly_users
+from endcap.sdk.features import AGE_BUCKETS, DAY, WEEKS
 from endcap.sdk.vocabulary import Rows, frozen
 
 
@@ -105,9 +105,11 @@ class SortedEvents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UserCounts:
-    """Number of users by event type, age bucket and row, as in ``CatalogView.users_by_age``."""
+    """Number of users by event type and row, by the age of the last time and by week."""
 
-    users_by_age: _Counts
+    counts: _Counts
+    """For every event type the age buckets and below them the weeks, ``(AGE_BUCKETS + WEEKS, rows)``."""
+
     as_of: int
     revision: int
     epoch: int
@@ -117,6 +119,16 @@ class UserCounts:
 
     base_users: NDArray[np.int32]
     """The user that each person counted as in the base."""
+
+    @property
+    def users_by_age(self) -> _Counts:
+        """The counts as in ``CatalogView.users_by_age``."""
+        return {name: counts[:AGE_BUCKETS] for name, counts in self.counts.items()}
+
+    @property
+    def users_by_week(self) -> _Counts:
+        """The counts as in ``CatalogView.users_by_week``."""
+        return {name: counts[AGE_BUCKETS:] for name, counts in self.counts.items()}
 
     def are_of(self, epoch: int, revision: int) -> bool:
         """Return whether the counts belong to the histories at an epoch and a revision."""
@@ -197,14 +209,15 @@ def _count(
         chosen = np.flatnonzero(events.types == code)
         if len(chosen):
             rows, times = events.rows[chosen], events.times[chosen]
-            counts[name] = count_users(of_events[chosen], rows, times, log.row_count, as_of)
+            columns = (of_events[chosen], rows, times, log.row_count, as_of)
+            counts[name] = frozen(np.concatenate([count_users(*columns), count_weekly_users(*columns)]))
     return counts
 
 
 def _sum(base: _Counts, before: _Counts, after: _Counts, row_count: int) -> _Counts:
     total = dict(base)
     for name in before.keys() | after.keys():
-        summed = np.zeros((AGE_BUCKETS, row_count), np.int32)
+        summed = np.zeros((AGE_BUCKETS + WEEKS, row_count), np.int32)
         for counts, sign in ((base, 1), (before, -1), (after, 1)):
             if name in counts:
                 count = counts[name]  # has fewer rows if some are new

@@ -74,7 +74,7 @@ class Positives:
             for name, weight in event_weights.items()
             if weight and (count := int(np.count_nonzero(types == name)))
         }
-        trusted = _trusted(counts, event_weights)
+        trusted = trusted_types(counts, event_weights)
         learned = {name: counts[name] for name in trusted if event_weights[name] > 0}
         total = sum(event_weights[name] * count for name, count in learned.items())
         mean = total / max(sum(learned.values()), 1)
@@ -168,14 +168,20 @@ def _scaled(event_weights: Mapping[str, float], one: float) -> dict[str, float]:
     return {name: weight / (one if one > 0 else 1.0) for name, weight in event_weights.items()}
 
 
-def _trusted(counts: Mapping[str, int], event_weights: Mapping[str, float]) -> tuple[str, ...]:
-    """Return the types to learn from: the strongest that together have enough events, and those against."""
+def trusted_types(counts: Mapping[str, int], event_weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the types to learn from: the strongest that together have enough events, and those against.
+
+    Args:
+        counts: The number of events of each type.
+        event_weights: The weight of each event type; an absent type weighs 0.
+    """
     reached = 0
-    trusted = [name for name in counts if event_weights[name] < 0]
-    for weight in sorted({event_weights[name] for name in counts if event_weights[name] > 0}, reverse=True):
+    weights = {name: event_weights.get(name, 0.0) for name in counts}
+    trusted = [name for name, weight in weights.items() if weight < 0]
+    for weight in sorted({weight for weight in weights.values() if weight > 0}, reverse=True):
         if reached >= TRUSTED_COUNT:
             break
-        alike = [name for name in counts if event_weights[name] == weight]
+        alike = [name for name in counts if weights[name] == weight]
         reached += sum(counts[name] for name in alike)
         trusted += alike
     return tuple(sorted(trusted))

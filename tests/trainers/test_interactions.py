@@ -94,9 +94,12 @@ def test_the_items_are_those_that_somebody_did_something_to(tmp_path: Path) -> N
         ),
         shop="tiny",
         as_of=2,
+        event_weights={"view": 2.0},
     )
 
     found = Interactions.of_snapshot(snapshot)
+
+    assert found.event_weights == {"view": 2.0}
 
     assert found.item_ids == tuple(found.items.ids) == ("cup", "mug", "tea")
     assert list(found.items.titles) == ["", "Red mug", "Green tea"]

@@ -68,6 +68,26 @@ def test_people_have_histories_of_their_own(
     assert histories.of(visitor_id="ann").rows.tolist() == [SPOON]
 
 
+def test_a_history_has_ratings_and_quantities(
+    histories: Histories, settle: Callable[[Histories], None], catalog_event: MakeEvent
+) -> None:
+    """One item is not in the catalog yet, and the last rating has no value."""
+    histories.append(
+        [
+            catalog_event("1", type="purchase", time=1, quantity=12.0),
+            catalog_event("2", type="rating", time=2, value=4.5),
+            catalog_event("3", type="purchase", time=3, item_id="new", quantity=3.0),
+            catalog_event("4", user_id="bob", type="rating"),
+        ]
+    )
+    settle(histories)
+    histories.forget(["bob"], [])
+    histories.follow(VOCABULARY.extended(["new"]))
+    histories.append([catalog_event("5", type="rating", time=4)])
+
+    np.testing.assert_array_equal(histories.of("ann").values, [12, 4.5, 3, np.nan])
+
+
 def test_somebody_unknown_has_no_history(histories: Histories) -> None:
     for history in (histories.of("nobody"), histories.of(visitor_id="nobody"), histories.of()):
         assert _told(history) == []

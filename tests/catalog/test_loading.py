@@ -82,6 +82,20 @@ async def test_the_view_counts_from_its_newest_event(
     assert loaded.histories.revision == loaded.shop.revision == 3
 
 
+async def test_histories_have_ratings_and_quantities(
+    catalog_database: Database, catalog_event: MakeEvent
+) -> None:
+    events = [
+        catalog_event("1", type="purchase", quantity=12.0, time=1),
+        catalog_event("2", type="rating", value=4.5, time=2),
+    ]
+    await _fill(catalog_database, [Item("mug")], events)
+
+    histories = (await load_shop(catalog_database, "default", now=NOW)).histories
+
+    assert histories.of("ann").values.tolist() == [12, 4.5]
+
+
 async def test_the_usual_price_is_the_median_of_what_was_paid(
     catalog_database: Database, catalog_event: MakeEvent
 ) -> None:

@@ -23,6 +23,7 @@ from endcap.catalog.people.forgetting import forget_user
 from endcap.catalog.people.user_records import UserRecord, upsert_user_records
 from endcap.catalog.reports import snapshots
 from endcap.catalog.reports.snapshots import export_snapshot
+from endcap.sdk.catalog_view import EVENT_WEIGHTS
 from endcap.sdk.errors import NotFound
 from endcap.sdk.snapshot import Snapshot, to_moment, unpack_attributes
 
@@ -355,6 +356,7 @@ async def test_an_empty_shop_gives_an_empty_snapshot(catalog_database: Database,
     manifest = await export_snapshot(catalog_database, "default", tmp_path / "snapshot")
 
     assert dict(manifest.counts) == {"items": 0, "users": 0, "events": 0, "exposures": 0}
+    assert manifest.event_weights == EVENT_WEIGHTS
 
 
 async def test_a_shop_that_does_not_exist_leaves_nothing(catalog_database: Database, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.sdk import NO_ROWS, EventColumns, ItemColumns, Labels, build_view
-from endcap.sdk.features import AGE_BUCKETS, AGE_EDGES, DAY, age_bucket
+from endcap.sdk.features import AGE_BUCKETS, AGE_EDGES, DAY, WEEKS, age_bucket
 from endcap.sdk.testing import NOW, SampleEvent, SampleItem, catalog
 
 
@@ -146,6 +146,13 @@ def test_counts_agree_with_a_dictionary(events: list[tuple[int, int, str, int]])
         as_of=NOW,
     )
 
+    weekly = {
+        (event_type, user, row, days // 7) for user, row, event_type, days in events if days < 7 * WEEKS
+    }
+    for event_type, by_week in view.users_by_week.items():
+        for week in range(WEEKS):
+            users = [row for kind, _, row, own in weekly if (kind, own) == (event_type, week)]
+            assert by_week[week].tolist() == [users.count(row) for row in range(3)]
     expected = {
         event_type: np.zeros((AGE_BUCKETS, 3), np.int32) for event_type in {event[2] for event in events}
     }

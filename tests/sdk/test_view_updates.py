@@ -99,7 +99,7 @@ def test_columns_that_say_the_same_are_shared() -> None:
     changed = {field.name for field in fields(before)} - {
         field.name for field in fields(before) if getattr(after, field.name) is getattr(before, field.name)
     }
-    assert changed == {"available", "revisions", "attributes", "users_by_age"}
+    assert changed == {"available", "revisions", "attributes", "users_by_age", "users_by_week"}
     assert after.attributes["size"] is before.attributes["size"]
     assert after.users_by_age["purchase"] is before.users_by_age["purchase"]
 
@@ -111,6 +111,7 @@ def test_what_was_counted_stays_and_a_new_item_starts_from_nothing() -> None:
 
     assert after.vocabulary.ids == ("mug", "pot")
     assert after.users_by_age["purchase"].sum(axis=0).tolist() == [1, 0]
+    assert after.users_by_week["purchase"].sum(axis=0).tolist() == [1, 0]
 
 
 def test_an_item_without_an_original_price_costs_usually_what_was_paid() -> None:

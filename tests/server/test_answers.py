@@ -214,8 +214,8 @@ def plain(shelf: Sequence[SampleItem], *rules: Action, page_size: int = 8) -> di
 def answer(situation: dict[str, Any], shown: tuple[int, ...] = ()) -> RecommendationAnswer:
     view = catalog(situation["shelf"])
     histories = Histories(view.vocabulary)
-    histories.extend(("ann", None, f"i{row}", "view", 0) for row in situation["viewed"])
-    histories.extend(("ann", None, f"i{row}", "purchase", 1) for row in situation["bought"])
+    histories.extend(("ann", None, f"i{row}", "view", 0, 1) for row in situation["viewed"])
+    histories.extend(("ann", None, f"i{row}", "purchase", 1, 1) for row in situation["bought"])
     rungs = tuple(
         Rung(name, (), Batcher(name, strategy, max_batch_size=8))
         for name, strategy in (("hostile", situation["hostile"]), ("floor", situation["floor"]))

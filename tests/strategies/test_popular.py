@@ -89,16 +89,53 @@ class TestPopularWithoutModel(StrategyContract):
         ranking = shop.rank(task=Task.TRENDING, explain=True)
 
         assert shop.ids(ranking.rows) == ["cup"]
-        assert ranking.scores[0] == pytest.approx((6 - 1) * PURCHASE / sqrt(1 * PURCHASE + 1))
+        assert ranking.scores[0] == pytest.approx((6 - 1) / sqrt(1 + 1))
         assert [reason.kind for reason in ranking.reasons[0]] == ["trending"]
 
-    def test_nothing_trends_in_a_shop_where_nobody_bought_this_week(self) -> None:
+    def test_nothing_trends_in_a_shop_where_nobody_bought_for_weeks(self) -> None:
         assert self.shop(["cup", "tray"], bought("cup", 3, 20)).recommend(task=Task.TRENDING) == []
 
-    def test_an_item_that_more_speaks_against_than_for_comes_last_and_does_not_trend(self) -> None:
-        returned = [
-            SampleEvent(f"{days} {number}", "cup", "return", days) for days in (1, 20) for number in range(9)
+    def test_a_staple_does_not_trend_and_a_riser_does(self) -> None:
+        """The same 50 buy milk every week; the cup went from 2 buyers a week to 10.
+
+        Of 60 users now and 12 · 52 before, the cup is expected to have 24 · 60 / 624 = 2.31, milk 57.7.
+        """
+        milk = [
+            SampleEvent(f"user {user}", "milk", days_ago=7 * week + 1)
+            for user in range(50)
+            for week in range(13)
         ]
+        cup = [each for week in range(1, 13) for each in bought("cup", 2, 7 * week + 2)]
+        shop = self.shop(["milk", "cup"], [*milk, *cup, *bought("cup", 10, 2)])
+
+        ranking = shop.rank(task=Task.TRENDING)
+
+        expected = 24 * 60 / 624
+        assert shop.ids(ranking.rows) == ["cup"]
+        assert ranking.scores[0] == pytest.approx((10 - expected) / sqrt(expected + 1))
+
+    def test_event_types_are_weighed_after_they_are_counted(self) -> None:
+        """The views of the cup say as much as before, 3 of 3; its purchases rose from 1 to 4."""
+        views = [SampleEvent(f"{days} {user}", "cup", "view", days) for days in (2, 10) for user in range(3)]
+        shop = self.shop(
+            ["cup", "tea"], [*views, *bought("cup", 4, 2), *bought("cup", 1, 10), *bought("tea", 5, 10)]
+        )
+
+        ranking = shop.rank(task=Task.TRENDING)
+
+        z = (4 - 4 / 6) / sqrt(4 / 6 + 1)
+        assert ranking.scores.tolist() == pytest.approx([PURCHASE * z / sqrt(PURCHASE**2 + 1)])
+
+    def test_after_a_nearly_empty_week_the_week_before_is_compared(self) -> None:
+        """A lone lamp this week; the week before the cup rose from 2 buyers to 12, the tea kept its 20."""
+        tea = [each for week in range(1, 13) for each in bought("tea", 20, 7 * week + 1)]
+        cup = [each for week in range(2, 13) for each in bought("cup", 2, 7 * week + 1)]
+        shop = self.shop(["lamp", "cup", "tea"], [*tea, *cup, *bought("cup", 12, 8), *bought("lamp", 1, 1)])
+
+        assert shop.recommend(task=Task.TRENDING) == ["cup"]
+
+    def test_an_item_that_more_speaks_against_than_for_comes_last_and_does_not_trend(self) -> None:
+        returned = [SampleEvent(f"returner {number}", "cup", "return", 1) for number in range(9)]
         shop = self.shop(["cup", "tray", "lamp"], [*bought("cup", 2, 1), *bought("tray", 1, 1), *returned])
         view = replace(shop.view, event_weights={"purchase": PURCHASE, "return": -3.0})
 

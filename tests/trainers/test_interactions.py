@@ -24,10 +24,27 @@ def test_rows_point_into_the_sorted_item_ids() -> None:
     assert found.events.users.tolist() == [0, 1, 0]
 
 
-def test_purchases_are_the_choices_where_there_are_any() -> None:
+def test_views_count_less_beside_a_few_purchases() -> None:
+    """Weights 1 and 5, which are 3 on average."""
     found = interactions(("ann", "tea", "view"), ("ann", "mug", "purchase"))
 
-    assert found.positives.rows.tolist() == [0]
+    assert found.positives.rows.tolist() == [1, 0]
+    assert found.positives.weights.tolist() == pytest.approx([1 / 3, 5 / 3])
+
+
+def test_purchases_are_trusted_alone_once_there_are_a_thousand() -> None:
+    views = [("ann", "tea", "view")] * 9_999
+    few = interactions(*views, ("ann", "mug", "purchase"))
+    enough = interactions(*views, *[("ann", "mug", "purchase")] * 1_000)
+
+    assert len(few.positives.rows) == 10_000
+    assert len(enough.positives.rows) == 1_000
+    assert set(enough.positives.weights.tolist()) == {1}
+
+
+def test_a_snapshot_without_evidence_for_items_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="no events of a weight above 0"):
+        _ = interactions(("ann", "tea", "refund")).positives
 
 
 def test_all_events_are_choices_where_nobody_bought() -> None:
@@ -77,9 +94,12 @@ def test_the_items_are_those_that_somebody_did_something_to(tmp_path: Path) -> N
         ),
         shop="tiny",
         as_of=2,
+        event_weights={"view": 2.0},
     )
 
     found = Interactions.of_snapshot(snapshot)
+
+    assert found.event_weights == {"view": 2.0}
 
     assert found.item_ids == tuple(found.items.ids) == ("cup", "mug", "tea")
     assert list(found.items.titles) == ["", "Red mug", "Green tea"]

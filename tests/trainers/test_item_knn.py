@@ -87,8 +87,8 @@ def test_training_records_the_mode_for_the_strategy() -> None:
     automatic = trainer.train(BASKETS, ItemKnnParameters(), lambda _share, _what: None)
     chosen = trainer.train(BASKETS, ItemKnnParameters(mode="sequence"), lambda _share, _what: None)
 
-    assert automatic.state == {"mode": "basket"}
-    assert chosen.state == {"mode": "sequence"}
+    assert automatic.state["mode"] == "basket"
+    assert chosen.state["mode"] == "sequence"
 
 
 def test_only_the_strongest_neighbours_stay() -> None:

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
 
-from endcap.sdk import EventColumns
 from endcap.sdk.errors import InvalidInput
-from endcap.trainers.interactions import Interactions
+from endcap.trainers.interactions import Interactions, WeighedEvents
 from endcap.trainers.linear_sequence import (
     LargestWeights,
     LinearSequenceNetwork,
@@ -21,11 +20,11 @@ from endcap.trainers.linear_sequence import (
 )
 
 
-def events(sequences: Sequence[Sequence[int]]) -> EventColumns:
+def events(sequences: Sequence[Sequence[int]]) -> WeighedEvents:
     """Make events of users who chose these items, one after the other."""
     users = np.repeat(np.arange(len(sequences)), [len(items) for items in sequences])
     rows = np.array([item for items in sequences for item in items], np.int32)
-    return EventColumns(users, rows, np.full(len(rows), "purchase"), np.arange(len(rows)))
+    return WeighedEvents(users, rows, np.arange(len(rows)), np.ones(len(rows), np.float32))
 
 
 def by_definition(

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap.sdk import EventColumns, Rows
+from endcap.sdk import Rows
 from endcap.sdk.sequences import SequenceEncoding
+from endcap.trainers.interactions import WeighedEvents
 from endcap.trainers.training_sequences import (
     by_length,
     hold_out,
@@ -19,10 +20,10 @@ def rows(*numbers: int) -> Rows:
     return np.array(numbers, np.int32)
 
 
-def events(*chosen: tuple[int, int, int]) -> EventColumns:
+def events(*chosen: tuple[int, int, int]) -> WeighedEvents:
     """Make events of (user, item, time)."""
     users, items, times = np.array(sorted(chosen, key=lambda event: event[2])).T
-    return EventColumns(users, items.astype(np.int32), np.full(len(users), "purchase"), times)
+    return WeighedEvents(users, items.astype(np.int32), times, np.ones(len(users), np.float32))
 
 
 def lists(sequences: Sequence[Rows]) -> list[list[int]]:

@@ -32,7 +32,7 @@ from endcap.sdk import (
 )
 from endcap.sdk.bundle import Bundle, GoldenQuery
 from endcap.sdk.errors import BundleRefused, EndcapError, FailedPrecondition
-from endcap.sdk.features import AGE_BUCKETS, DAY
+from endcap.sdk.features import AGE_BUCKETS, DAY, WEEKS
 from endcap.sdk.query import NO_SCORES
 
 
@@ -86,8 +86,11 @@ def golden_view(vocabulary: Vocabulary, titles: Mapping[str, str] = NO_TITLES) -
         version="golden",
         as_of=NOW,
     )
-    users_by_age = {event_type: _users_by_age(vocabulary, event_type) for event_type in ("view", "purchase")}
-    return replace(view, users_by_age=users_by_age)
+    users_by_age, users_by_week = (
+        {event_type: _users(vocabulary, event_type, count) for event_type in ("view", "purchase")}
+        for count in (AGE_BUCKETS, WEEKS)
+    )
+    return replace(view, users_by_age=users_by_age, users_by_week=users_by_week)
 
 
 def make_golden_queries(
@@ -238,7 +241,7 @@ def _numbers(vocabulary: Vocabulary, purpose: str) -> NDArray[np.int64]:
     return np.array([zlib.crc32(item_id.encode(), start) for item_id in vocabulary.ids], np.int64)
 
 
-def _users_by_age(vocabulary: Vocabulary, event_type: str) -> NDArray[np.int32]:
-    """Return counts from 0 to 7, three bits of a number each."""
-    shifts = 3 * np.arange(AGE_BUCKETS)[:, np.newaxis]
+def _users(vocabulary: Vocabulary, event_type: str, count: int) -> NDArray[np.int32]:
+    """Return so many counts of each item, from 0 to 7, three bits of a number each."""
+    shifts = 3 * (np.arange(count) % AGE_BUCKETS)[:, np.newaxis]
     return (_numbers(vocabulary, event_type) >> shifts & 7).astype(np.int32)

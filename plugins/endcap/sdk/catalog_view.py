@@ -1,6 +1,6 @@
 """The catalog as a strategy sees it: an immutable, columnar view of one shop at one moment."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias
@@ -8,8 +8,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.features import AGE_BUCKETS, age_bucket
-from endcap.sdk.vocabulary import Rows, Vocabulary, frozen
+from endcap.sdk.features import AGE_BUCKETS, WEEK, WEEKS, age_bucket
+from endcap.sdk.vocabulary import NO_VALUES, Rows, Vocabulary, frozen, values_or_none
 
 
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
@@ -153,6 +153,19 @@ class EventColumns:
     times: NDArray[np.int64]
     """Unix milliseconds."""
 
+    values: NDArray[np.float32] = field(default_factory=lambda: NO_VALUES)
+    """The rating of an event of type ``rating``, the quantity of another; NaN where there is none."""
+
+    def __post_init__(self) -> None:
+        """Let events whose values are not given have none."""
+        object.__setattr__(self, "values", values_or_none(self.values, len(self.rows)))
+
+    def of(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> "EventColumns":
+        """Return the chosen events: places, or a mask."""
+        return EventColumns(
+            self.users[chosen], self.rows[chosen], self.types[chosen], self.times[chosen], self.values[chosen]
+        )
+
     @classmethod
     def none(cls) -> Self:
         """Return no events."""
@@ -235,6 +248,10 @@ class CatalogView:
     revisions: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """The revision of the shop at which each row's item was last written; zeros where nobody counts."""
 
+    users_by_week: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    """For every event type, ``(features.WEEKS, rows)``: how many users did it to the item in each of the last
+    weeks, the latest first. A user counts in every week of a visit."""
+
     lineage: object = field(default_factory=object)
     """The same object in all views of one shop in which a row of one revision says the same."""
 
@@ -313,7 +330,8 @@ def build_view(
         paid_prices=paid_prices,
         usual_prices=usual_prices(columns["original_prices"], paid_prices),
         attributes=MappingProxyType(_attributes(items.attributes)),
-        users_by_age=MappingProxyType(_users_by_age(events, count, as_of)),
+        users_by_age=MappingProxyType(_by_type(count_users, events, count, as_of)),
+        users_by_week=MappingProxyType(_by_type(count_weekly_users, events, count, as_of)),
         event_weights=event_weights,
         **columns,
     )
@@ -400,10 +418,38 @@ def count_users(
     return frozen(counts.reshape(AGE_BUCKETS, row_count))
 
 
-def _users_by_age(events: EventColumns, row_count: int, as_of: int) -> dict[str, NDArray[np.int32]]:
+def count_weekly_users(
+    users: NDArray[np.int64] | NDArray[np.int32],
+    rows: Rows,
+    times: NDArray[np.int64],
+    row_count: int,
+    as_of: int,
+) -> NDArray[np.int32]:
+    """Count the users of events of one type in each of the last weeks; ``(WEEKS, rows)``.
+
+    Args:
+        users: A number a user.
+        rows: The item of each event.
+        times: Unix milliseconds; events after ``as_of`` are left out.
+        row_count: How many rows there are.
+        as_of: Unix milliseconds that weeks are counted back from.
+    """
+    recent = (times <= as_of) & (times > as_of - WEEKS * WEEK)
+    weeks = (as_of - times[recent]) // WEEK
+    cells = WEEKS * row_count
+    places = np.unique(users[recent].astype(np.int64) * cells + weeks * row_count + rows[recent]) % max(
+        cells, 1
+    )
+    counts = np.bincount(places, minlength=cells).astype(np.int32)
+    return frozen(counts.reshape(WEEKS, row_count))
+
+
+def _by_type(
+    count: Callable[..., NDArray[np.int32]], events: EventColumns, row_count: int, as_of: int
+) -> dict[str, NDArray[np.int32]]:
     counts: dict[str, NDArray[np.int32]] = {}
     for event_type in np.unique(events.types[events.times <= as_of]):
         chosen = events.types == event_type
         users, rows, times = events.users[chosen], events.rows[chosen], events.times[chosen]
-        counts[str(event_type)] = count_users(users, rows, times, row_count, as_of)
+        counts[str(event_type)] = count(users, rows, times, row_count, as_of)
     return counts

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from endcap.sdk.vocabulary import Rows
 
 
-VERSION = 1
-"""Raised whenever a transform of this module, of ``text`` or of ``content_features`` gives other results."""
+VERSION = 2
+"""Raised whenever a transform of this module, ``positives``, ``text`` or ``content_features`` changes."""
 
 DAY = 86_400_000
 """Milliseconds a day."""
@@ -23,6 +23,13 @@ AGE_BUCKETS = len(AGE_EDGES) + 1
 
 AGE_MIDPOINTS = (0.5, 2.0, 5.0, 10.5, 22.0, 45.0, 75.0, 135.0, 272.5, 547.5)
 """The age in days that stands for each bucket."""
+
+
+WEEK = 7 * DAY
+"""Milliseconds a week."""
+
+WEEKS = 13
+"""Number of weeks whose users are counted apart, back from now."""
 
 
 def age_bucket(times: NDArray[np.int64], now: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.features import age_decay, last_positions
 from endcap.sdk.model import Model, Role, TensorSpec
+from endcap.sdk.positives import Positives, weigh_pairs
 from endcap.sdk.query import NO_ROWS, History, Query, Ranking, Reason
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores, align
 
@@ -47,23 +48,40 @@ class Profile:
     """One a row."""
 
 
-def counted_history(query: Query, catalog: CatalogView) -> Rows:
-    """Return the rows of the history's events, oldest first, without the types that count nothing."""
-    return counted_events(query, catalog).rows
+def counted_events(query: Query, positives: Positives) -> tuple[History, NDArray[np.float32]]:
+    """Return the events of the history that are evidence of preference, and the weight of each.
+
+    Args:
+        query: Holds the history.
+        positives: The definition that the model was trained with.
+    """
+    weights = positives.weigh(query.history.types, query.history.values)
+    counted = weights != 0
+    return query.history.of(counted), weights[counted]
 
 
-def counted_events(query: Query, catalog: CatalogView) -> History:
-    """Return the history without the types that count nothing."""
-    counted = [event_type for event_type, weight in catalog.event_weights.items() if weight > 0]
-    kept = np.isin(query.history.types, counted)
-    return History(query.history.rows[kept], query.history.types[kept], query.history.times[kept])
+def chosen_rows(query: Query, positives: Positives) -> Rows:
+    """Return the rows of the history's events that speak for their items, oldest first."""
+    events, weights = counted_events(query, positives)
+    return events.rows[weights > 0]
 
 
-def distinct_history(query: Query, catalog: CatalogView, half_life_days: float) -> Profile:
-    """Return each item of the counted history once, weighted by the age of its last event."""
-    events = counted_events(query, catalog)
+def distinct_history(query: Query, positives: Positives, half_life_days: float = 0.0) -> Profile:
+    """Return each item of the history once, in the order of its last event.
+
+    Args:
+        query: Holds the history.
+        positives: The definition that the model was trained with.
+        half_life_days: The age of the last event at which an item counts half; 0 is no decay.
+    """
+    events, weights = counted_events(query, positives)
+    pairs = weigh_pairs(np.zeros(len(events), np.int64), events.rows, weights, events.times)
     last = last_positions(events.rows)
-    return Profile(events.rows[last], age_decay(events.times[last], query.time, half_life_days))
+    order = np.argsort(events.rows[last], kind="stable")
+    places = np.searchsorted(events.rows[last][order], pairs.rows)
+    by_last = np.argsort(last[order][places])
+    decay = age_decay(pairs.times, query.time, half_life_days)
+    return Profile(pairs.rows[by_last], (pairs.weights * decay)[by_last])
 
 
 def profile_scores(item_count: int) -> Mapping[str, TensorSpec]:

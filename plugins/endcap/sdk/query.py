@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.vocabulary import Rows, Scores, frozen
+from endcap.sdk.vocabulary import NO_VALUES, Rows, Scores, frozen, values_or_none
 
 
 class Task(StrEnum):
@@ -44,7 +44,7 @@ NO_SCORES: Scores = frozen(np.empty(0, np.float32))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """The events of a user, oldest first. All three arrays have the same length."""
+    """The events of a user, oldest first. All arrays have the same length."""
 
     rows: Rows = field(default_factory=lambda: NO_ROWS)
     """Item rows."""
@@ -55,12 +55,20 @@ class History:
     times: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Unix milliseconds, ascending."""
 
+    values: NDArray[np.float32] = field(default_factory=lambda: NO_VALUES)
+    """The rating of an event of type ``rating``, the quantity of another; NaN where there is none."""
+
     def __post_init__(self) -> None:
-        """Freeze the arrays."""
-        _freeze(self, "rows", "types", "times")
+        """Let events whose values are not given have none, and freeze the arrays."""
+        object.__setattr__(self, "values", values_or_none(self.values, len(self.rows)))
+        _freeze(self, "rows", "types", "times", "values")
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def of(self, chosen: NDArray[np.bool_]) -> "History":
+        """Return the chosen events."""
+        return History(self.rows[chosen], self.types[chosen], self.times[chosen], self.values[chosen])
 
     def of_type(self, event_type: str) -> Rows:
         """Return the rows of the events of one type, oldest first."""

@@ -11,7 +11,8 @@ from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.errors import BundleRefused
 from endcap.sdk.model import Model
 from endcap.sdk.parameters import NoParameters
-from endcap.sdk.profiles import counted_history
+from endcap.sdk.positives import Positives
+from endcap.sdk.profiles import chosen_rows
 from endcap.sdk.query import Query, Ranking, Task
 from endcap.sdk.ranking import recommend_by_score
 from endcap.sdk.strategy import Resources
@@ -97,7 +98,8 @@ class SequenceScorer:
         """
         alignment = align(self._model.vocabulary, catalog.vocabulary)
         item_count = len(self._model.vocabulary)
-        histories = [alignment.to_source[counted_history(query, catalog)] for query in queries]
+        positives = Positives.of_state(self._model.state, catalog.event_weights)
+        histories = [alignment.to_source[chosen_rows(query, positives)] for query in queries]
         encoded = encode_sequences(histories, item_count, self._encoding)
         answered = encoded[:, -1] != item_count
         scores = np.full((len(queries), item_count), np.nan, np.float32)

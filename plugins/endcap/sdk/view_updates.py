@@ -73,6 +73,9 @@ def update_view(view: CatalogView, changed: CatalogView, rows: Rows, *, version:
         users_by_age=MappingProxyType(
             {event_type: padded(users, count, blank=0) for event_type, users in view.users_by_age.items()}
         ),
+        users_by_week=MappingProxyType(
+            {event_type: padded(users, count, blank=0) for event_type, users in view.users_by_week.items()}
+        ),
         **columns,
     )
 

@@ -30,6 +30,15 @@ def frozen(array: Array) -> Array:
     return view
 
 
+NO_VALUES: NDArray[np.float32] = frozen(np.empty(0, np.float32))
+"""The values of events without any."""
+
+
+def values_or_none(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return the values of so many events: NaN for each where none are given."""
+    return values if len(values) or not count else np.full(count, np.nan, np.float32)
+
+
 class Vocabulary:
     """An immutable, ordered set of item ids; an id's position is its row."""
 

@@ -47,7 +47,8 @@ from endcap.sdk import (
 )
 from endcap.sdk.errors import FailedPrecondition, InvalidInput
 from endcap.sdk.features import DAY
-from endcap.sdk.profiles import counted_history
+from endcap.sdk.positives import Positives
+from endcap.sdk.profiles import chosen_rows
 
 
 RULES = ("buy_again", "category_best_seller", "on_sale", "new", "trending")
@@ -156,7 +157,8 @@ class ColdStart:
     def _in_category(self, query: Query, catalog: CatalogView) -> NDArray[np.bool_]:
         if "category" in query.context:
             return catalog.categories.sharing([query.context["category"]])
-        last = counted_history(query, catalog)[-self._parameters.category_events :]
+        positives = Positives.of_weights(catalog.event_weights)
+        last = chosen_rows(query, positives)[-self._parameters.category_events :]
         return catalog.categories.sharing({name for row in last for name in catalog.categories.of_row(row)})
 
     def _nearness_to_due(self, query: Query, item_count: int) -> NDArray[np.float64]:

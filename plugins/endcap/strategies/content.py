@@ -49,6 +49,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.content_features import TermCounts, TermIndex, item_terms, moment_weights, text_terms
+from endcap.sdk.positives import Positives
 from endcap.sdk.profiles import Profile, add_evidence, counted_events, evidence_pool
 
 
@@ -126,7 +127,7 @@ class Content:
         )
         for own, query in zip(query_vectors, queries, strict=True):
             if query.task is not Task.SEARCH:
-                profile = _profile(query, catalog)
+                profile = self._profile(query, catalog)
                 own[:] = profile.weights @ vectors[profile.rows]
             for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
                 own[part] *= weight / max(float(np.linalg.norm(own[part])), SHORTEST)
@@ -178,25 +179,25 @@ class Content:
         """Return the ranking with the items of the profile that add most to each score."""
         if query.task is Task.SEARCH:
             return replace(ranking, reasons=((Reason("matches_text"),),) * len(ranking))
-        vectors, pool = self._items_of(catalog).vectors, evidence_pool(_profile(query, catalog))
+        vectors, pool = self._items_of(catalog).vectors, evidence_pool(self._profile(query, catalog))
         shares = np.zeros((len(pool.rows), len(ranking)), np.float32)
         for part, weight in zip(self._parts, WEIGHTS[query.task], strict=True):
             if weight:
                 shares += weight * (vectors[pool.rows, part] @ vectors[ranking.rows, part].T)
         return add_evidence(ranking, "similar_to", pool.rows, pool.weights[:, np.newaxis] * shares)
 
+    def _profile(self, query: Query, catalog: CatalogView) -> Profile:
+        if query.task in {Task.SIMILAR, Task.RELATED}:
+            return Profile(query.items, np.ones(len(query.items), np.float32))
+        positives = Positives.of_state(self._model.state, catalog.event_weights)
+        events, weights = counted_events(query, positives)
+        return Profile(events.rows, weights * moment_weights(events.times))
+
 
 def _parts(widths: Sequence[int]) -> tuple[slice, ...]:
     """Return the slices of text, collaborative and price in a vector."""
     ends = np.cumsum(widths).tolist()
     return tuple(slice(end - width, end) for end, width in zip(ends, widths, strict=True))
-
-
-def _profile(query: Query, catalog: CatalogView) -> Profile:
-    if query.task in {Task.SIMILAR, Task.RELATED}:
-        return Profile(query.items, np.ones(len(query.items), np.float32))
-    events = counted_events(query, catalog)
-    return Profile(events.rows, moment_weights(events.times))
 
 
 @hookimpl

@@ -7,8 +7,6 @@ for an item is the sum over the products of the customer's history.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from endcap.sdk import (
     CatalogView,
     NoParameters,
@@ -22,8 +20,8 @@ from endcap.sdk import (
     hookimpl,
     recommend_by_score,
 )
-from endcap.sdk.features import last_occurrences
-from endcap.sdk.profiles import Profile, counted_history, explain_profiles, score_profiles
+from endcap.sdk.positives import Positives
+from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, score_profiles
 
 
 class Ease:
@@ -37,18 +35,16 @@ class Ease:
     def recommend(self, queries: Sequence[Query], catalog: CatalogView) -> list[Ranking]:
         """Answer each query with the items of the highest scores."""
         rankings = recommend_by_score(self, queries, catalog)
-        profiles = [_profile(query, catalog) for query in queries]
+        profiles = [self._profile(query, catalog) for query in queries]
         return explain_profiles(self._model, profiles, rankings, queries, catalog)
 
     def score(self, queries: Sequence[Query], rows: Rows | None, catalog: CatalogView) -> Scores:
         """Score items by the user's whole history, each item of it once."""
-        profiles = [_profile(query, catalog) for query in queries]
+        profiles = [self._profile(query, catalog) for query in queries]
         return score_profiles(self._model, profiles, rows, catalog)
 
-
-def _profile(query: Query, catalog: CatalogView) -> Profile:
-    rows = last_occurrences(counted_history(query, catalog))
-    return Profile(rows, np.ones(len(rows), np.float32))
+    def _profile(self, query: Query, catalog: CatalogView) -> Profile:
+        return distinct_history(query, Positives.of_state(self._model.state, catalog.event_weights))
 
 
 @hookimpl

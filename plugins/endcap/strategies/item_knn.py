@@ -35,7 +35,14 @@ from endcap.sdk import (
     recommend_by_score,
 )
 from endcap.sdk.features import last_occurrences, recency_weights
-from endcap.sdk.profiles import Profile, counted_history, explain_profiles, score_profiles
+from endcap.sdk.positives import Positives
+from endcap.sdk.profiles import (
+    Profile,
+    counted_events,
+    distinct_history,
+    explain_profiles,
+    score_profiles,
+)
 
 
 RECENT_EVENTS = 20
@@ -78,12 +85,13 @@ class ItemKnn:
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
         if query.task in {Task.SIMILAR, Task.RELATED}:
             rows = last_occurrences(query.items)
-        elif self._sequential:
-            rows = counted_history(query, catalog)[-RECENT_EVENTS:]
-            return Profile(rows, recency_weights(len(rows), DECAY))
-        else:
-            rows = last_occurrences(counted_history(query, catalog))
-        return Profile(rows, np.ones(len(rows), np.float32))
+            return Profile(rows, np.ones(len(rows), np.float32))
+        positives = Positives.of_state(self._model.state, catalog.event_weights)
+        if not self._sequential:
+            return distinct_history(query, positives)
+        events, weights = counted_events(query, positives)
+        rows = events.rows[-RECENT_EVENTS:]
+        return Profile(rows, weights[-RECENT_EVENTS:] * recency_weights(len(rows), DECAY))
 
 
 def _direction(queries: Sequence[Query]) -> Mapping[str, NDArray[np.bool_]]:

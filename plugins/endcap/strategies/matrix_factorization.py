@@ -26,6 +26,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.features import last_occurrences
+from endcap.sdk.positives import Positives
 from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, score_profiles
 
 
@@ -55,7 +56,8 @@ class MatrixFactorization:
 
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
         if query.task is not Task.SIMILAR:
-            return distinct_history(query, catalog, self._half_life_days)
+            positives = Positives.of_state(self._model.state, catalog.event_weights)
+            return distinct_history(query, positives, self._half_life_days)
         rows = last_occurrences(query.items)
         return Profile(rows, np.ones(len(rows), np.float32))
 

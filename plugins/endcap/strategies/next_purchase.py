@@ -20,6 +20,7 @@ from endcap.sdk import (
     hookimpl,
     recommend_by_score,
 )
+from endcap.sdk.positives import Positives
 from endcap.sdk.profiles import Profile, distinct_history, explain_profiles, score_profiles
 
 
@@ -44,7 +45,8 @@ class NextPurchase:
         return score_profiles(self._model, profiles, rows, catalog)
 
     def _profile(self, query: Query, catalog: CatalogView) -> Profile:
-        return distinct_history(query, catalog, self._half_life_days)
+        positives = Positives.of_state(self._model.state, catalog.event_weights)
+        return distinct_history(query, positives, self._half_life_days)
 
 
 @hookimpl

@@ -5,10 +5,13 @@ those who last chose it in age bucket ``b``. The trainer of the same name puts t
 without a bundle it serves with ``DEFAULT_WEIGHTS``, from memory, and cannot fail. The parameter
 ``window_days`` overrides both: the best sellers of the week are those of a window of 7 days.
 
-For ``trending`` it compares an item's users now with its own past. With ``n`` users in the last week and
-``p`` in the eleven weeks before, the item is expected to have ``e = p · Σn / Σp`` users now, which takes out
-what the whole shop gained or lost. The score is by how many standard deviations ``n`` exceeds that, taking
-``n`` for Poisson distributed: ``(n − e) / √(e + 1)``. Items that do not exceed it are not trending.
+For ``trending`` it compares an item's users of the last week with its own past, for each event type: with
+``n`` users in the last week and ``p`` in the twelve weeks before, a user counting in every week of a visit,
+the item is expected to have ``e = p · Σn / Σp`` users now, which takes out what the whole shop gained or
+lost. Taking ``n`` for Poisson distributed, ``z = (n − e) / √(e + 1)`` standard deviations exceed that. The
+score is ``Σ w z / √Σ w²`` with the weights ``w`` of the event types. Items whose score is not above 0 are not
+trending. While the last week has less than a tenth of the users of a usual week before, as in a holiday or
+after a gap in the events, the latest of the three weeks before that has more takes its place.
 """
 
 from collections.abc import Sequence
@@ -35,7 +38,7 @@ from endcap.sdk import (
     top,
 )
 from endcap.sdk.errors import ModelMissing
-from endcap.sdk.features import AGE_EDGES, AGE_MIDPOINTS
+from endcap.sdk.features import AGE_MIDPOINTS, WEEKS
 
 
 OLD = 1e-4
@@ -50,11 +53,11 @@ def window_weights(days: float) -> NDArray[np.float32]:
 DEFAULT_WEIGHTS = window_weights(30)
 """The weights without a bundle."""
 
-NOW = slice(0, AGE_EDGES.index(7) + 1)
-"""The age buckets of the last week."""
+LATEST_WEEKS = 4
+"""The number of weeks that may take the place of the last one."""
 
-PAST = slice(NOW.stop, AGE_EDGES.index(90) + 1)
-"""The age buckets of the eleven weeks and more before it, up to 90 days."""
+EMPTY_WEEK = 0.1
+"""A week with less than this share of the users of the mean week before is nearly empty."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Popular:
         """Score items by their users; items that are not trending have no score for that task."""
         if catalog not in self._common:
             users = catalog.weighted_users_by_age()
-            self._common[catalog] = (self._popularity(users), _trend(users))
+            self._common[catalog] = (self._popularity(users), _trend(catalog))
         popularity, trend = self._common[catalog]
         scores = np.empty((len(queries), len(catalog)), np.float32)
         for row, query in zip(scores, queries, strict=True):
@@ -109,13 +112,30 @@ class Popular:
         return scores
 
 
-def _trend(users: NDArray[np.float32]) -> Scores:
-    # Weights may be below 0; an item that more speaks against than for has no trend.
-    now, past = (np.maximum(users[period].sum(axis=0), 0) for period in (NOW, PAST))
-    expected = past * (now.sum() / max(past.sum(), np.float32(1)))
-    excess = (now - expected) / np.sqrt(expected + 1)
-    trend: Scores = np.where(excess > 0, excess, np.float32(np.nan))
+def _trend(catalog: CatalogView) -> Scores:
+    total, norm = np.zeros(len(catalog), np.float32), 0.0
+    week = _last_filled_week(catalog)
+    for event_type, users in catalog.users_by_week.items():
+        weight = catalog.event_weights.get(event_type, 0.0)
+        now, past = users[week], users[week + 1 :].sum(axis=0)
+        expected = past * (now.sum() / max(past.sum(), 1))
+        total += weight * (now - expected) / np.sqrt(expected + 1)
+        norm += weight**2
+    trend: Scores = np.where(total > 0, total / np.sqrt(norm or 1), np.nan).astype(np.float32)
     return trend
+
+
+def _last_filled_week(catalog: CatalogView) -> int:
+    """Return the latest week that is not nearly empty, 0 for the last week."""
+    users = np.zeros(WEEKS)
+    for event_type, by_week in catalog.users_by_week.items():
+        if catalog.event_weights.get(event_type, 0.0) > 0:
+            users += by_week.sum(axis=1)
+    for week in range(LATEST_WEEKS):
+        usual = users[week + 1 :].mean()
+        if usual and users[week] >= EMPTY_WEEK * usual:
+            return week
+    return 0
 
 
 def _same_categories_first(popularity: Scores, query: Query, catalog: CatalogView) -> Scores:

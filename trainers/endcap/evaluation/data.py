@@ -44,7 +44,9 @@ class CaseHistories:
 
     def __getitem__(self, case: int) -> History:
         own = slice(self.offsets[case], self.offsets[case + 1])
-        return History(self.events.rows[own], self.events.types[own], self.events.times[own])
+        return History(
+            self.events.rows[own], self.events.types[own], self.events.times[own], self.events.values[own]
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,8 +169,10 @@ class HeldOut:
                 "item_id": np.array(self.items.ids, np.str_)[self.events.rows],
                 "type": self.events.types,
                 "time": self.events.times,
+                "quantity": self.events.values,
+                "value": self.events.values,
             }
-        )
+        ).with_columns(pl.col("quantity", "value").fill_nan(None))
         users = pl.DataFrame({"user": list(first_time), "created_time": list(first_time.values())})
         return write_snapshot(
             folder,
@@ -194,12 +198,7 @@ class TuningData(HeldOut):
 
 def select(events: EventColumns, positions: NDArray[np.integer] | NDArray[np.bool_]) -> EventColumns:
     """Return the events at ``positions``, or where a mask is True."""
-    return EventColumns(
-        users=events.users[positions],
-        rows=events.rows[positions],
-        types=events.types[positions],
-        times=events.times[positions],
-    )
+    return events.of(positions)
 
 
 def in_time_order(events: EventColumns) -> EventColumns:

@@ -7,7 +7,7 @@ import numpy as np
 
 from endcap.evaluation.datasets import Descriptions, Log, require_columns
 from endcap.sdk.catalog_view import EventColumns, ItemColumns
-from endcap.sdk.snapshot import Snapshot, item_columns
+from endcap.sdk.snapshot import Snapshot, event_value, item_columns
 from endcap.sdk.vocabulary import Rows
 
 
@@ -25,7 +25,7 @@ def read_snapshot(folder: Path, generator: np.random.Generator) -> Log:
         name=snapshot.manifest.shop,
         items=item_columns(items),
         events=events_of(
-            snapshot.scan("events").select("user", "item_id", "type", "time").collect(),
+            snapshot.scan("events").select("user", "item_id", "type", "time", event_value()).collect(),
             items["item_id"],
             generator,
         ),
@@ -58,6 +58,7 @@ def read_invoices(path: Path, generator: np.random.Generator) -> Log:
         item_id=pl.col("StockCode"),
         type=pl.lit("purchase"),
         time=pl.col("InvoiceDate").dt.epoch("ms"),
+        value=pl.col("Quantity").cast(pl.Float32()),
     )
     return Log(
         name=path.parent.name,
@@ -84,7 +85,7 @@ def _shuffled(table: "pl.DataFrame", generator: np.random.Generator) -> "pl.Data
 
 
 def events_of(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random.Generator) -> EventColumns:
-    """Turn columns ``user``, ``item_id``, ``type`` and ``time`` into numbers.
+    """Turn columns ``user``, ``item_id``, ``type``, ``time`` and ``value`` into numbers.
 
     Events without a known item are left out.
     """
@@ -97,6 +98,7 @@ def events_of(table: "pl.DataFrame", item_ids: "pl.Series", generator: np.random
         rows=_rows(table["item_id"], item_ids),
         types=table["type"].to_numpy().astype(np.str_),
         times=table["time"].to_numpy().astype(np.int64),
+        values=table["value"].fill_null(np.nan).to_numpy(),
     )
 
 

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from endcap.sdk import EventColumns, Rows
+from endcap.sdk import Rows
 from endcap.sdk.content_features import BUCKETS, moment_weights
+from endcap.trainers.interactions import WeighedEvents
 from endcap.trainers.trainer import Progress
 
 
@@ -29,6 +30,9 @@ MOST_CHOICES = 20
 
 LEARNING_RATE = 0.003
 TEMPERATURE = 0.1
+SMALLEST = 1e-12
+"""Keeps a batch without any positive from dividing by zero."""
+
 DROPOUT = 0.1
 """The share of an item's terms that one step leaves out."""
 
@@ -36,7 +40,7 @@ DROPOUT = 0.1
 class CollaborativeMapping:
     """Learns a projection under which people's next choice lies near their former ones."""
 
-    def __init__(self, weights: Tensor, start: Tensor, positives: EventColumns) -> None:
+    def __init__(self, weights: Tensor, start: Tensor, positives: WeighedEvents) -> None:
         """Keep the training data.
 
         Args:
@@ -53,6 +57,7 @@ class CollaborativeMapping:
         self._fixed = unknown @ start[known:]  # (items, embedding size)
         by_user = np.lexsort((positives.times, positives.users))
         self._rows, self._times = positives.rows[by_user], positives.times[by_user]
+        self._weights = positives.weights[by_user]
         self._offsets = np.searchsorted(
             positives.users[by_user], np.arange(positives.users.max(initial=-1) + 2)
         )
@@ -85,7 +90,7 @@ class CollaborativeMapping:
             check_invariants=False,
         )
         items = nn.functional.normalize(known @ projection + self._fixed)  # (items, embedding size)
-        owners, rows, shares, targets = self._draw(generator)
+        owners, rows, shares, targets, weights = self._draw(generator)
         histories = torch.sparse_coo_tensor(
             torch.stack([owners, rows]), shares, (len(targets), len(items)), check_invariants=False
         )
@@ -93,19 +98,21 @@ class CollaborativeMapping:
         cosines = users @ items.T  # (targets, items)
         # Items of the history are no negatives: the user may choose them again.
         cosines = cosines.index_put((owners, rows), torch.tensor(-1.0))
-        return nn.functional.cross_entropy(cosines / TEMPERATURE, targets)
+        losses = nn.functional.cross_entropy(cosines / TEMPERATURE, targets, reduction="none")
+        return (weights * losses).sum() / weights.sum().clamp_min(SMALLEST)
 
-    def _draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Draw positives, and what their users chose before or with them.
 
         Returns:
             For each event of a history: the positive that the history precedes, the event's item and its
-            weight; and the item of each positive.
+            weight; and the item of each positive and its weight, 0 for evidence against the item.
         """
         owners: list[NDArray[np.int64]] = []
         rows: list[Rows] = []
         shares: list[NDArray[np.float32]] = []
         targets: list[int] = []
+        weights: list[float] = []
         for user in generator.choice(len(self._share), BATCH, p=self._share / self._share.sum()):
             own = slice(self._offsets[user], self._offsets[user + 1])
             items, times = self._rows[own], self._times[own]
@@ -114,11 +121,13 @@ class CollaborativeMapping:
             if len(before):
                 owners.append(np.full(len(before), len(targets)))
                 rows.append(items[before])
-                shares.append(moment_weights(times[before]))
+                shares.append(self._weights[own][before] * moment_weights(times[before]))
                 targets.append(items[chosen])
+                weights.append(max(self._weights[own][chosen], 0.0))
         return (
             torch.from_numpy(np.concatenate(owners)),
             torch.from_numpy(np.concatenate(rows).astype(np.int64)),
             torch.from_numpy(np.concatenate(shares)),
             torch.from_numpy(np.array(targets, np.int64)),
+            torch.from_numpy(np.array(weights, np.float32)),
         )

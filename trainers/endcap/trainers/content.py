@@ -158,7 +158,7 @@ class ContentTrainer:
             },
             outputs={"vectors": TensorSpec(("documents", sum(widths)), "float32", Role.VALUES)},
             item_ids=interactions.item_ids,
-            state={"terms": terms, "widths": widths},
+            state={"terms": terms, "widths": widths, "positives": interactions.definition.to_json()},
         )
 
 

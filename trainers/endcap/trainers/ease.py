@@ -1,8 +1,9 @@
 """EASE: the linear model that predicts each product of a customer from all the others, in closed form.
 
-Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (WWW 2019). With the binary matrix ``X`` of
-customers and products, ``P = (XᵀX + λI)⁻¹`` and ``B[i, j] = −P[i, j] / P[j, j]`` off the diagonal, ``B`` is
-the ridge regression of every column of ``X`` on all others. A customer's scores are ``x B``.
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (WWW 2019). With the matrix ``X`` of the
+evidence of customers for products, ``P = (XᵀX + λI)⁻¹`` and ``B[i, j] = −P[i, j] / P[j, j]`` off the
+diagonal, ``B`` is the ridge regression of every column of ``X`` on all others. A customer's scores
+are ``x B``.
 """
 
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class EaseTrainer:
             inputs=PROFILE_INPUTS,
             outputs=profile_scores(item_count),
             item_ids=interactions.item_ids,
+            state={"positives": interactions.definition.to_json()},
         )
 
 
@@ -91,7 +93,7 @@ def solve(matrix: sparse.csr_array, regularization: float) -> NDArray[np.float32
     """Return ``B``, ``(source, candidate)``, its diagonal zero.
 
     Args:
-        matrix: Who chose what, ``(users, items)``.
+        matrix: The evidence, ``(users, items)``, below 0 against an item.
         regularization: λ.
     """
     gram = torch.from_numpy((matrix.T @ matrix).toarray().astype(np.float64))  # (items, items)

@@ -13,6 +13,7 @@ basket, near        Σ 1 / (1 + n) over customers with both, n their number of  
 basket, after       Σ 1 / (1 + n) over baskets with both; p counts baskets         1     .2
 ==================  =============================================================  ====  ====
 
+An event counts by its weight as evidence, a pair by the product of the two, and p sums up sizes of weights.
 *near* answers for-you and similar. *after* is directional and answers related: what follows in a sequence,
 and the share of the source's baskets that hold the candidate, so that the rare items of a cart, which are the
 most informative, weigh most. A basket holds the items that one user chose at one moment.
@@ -28,9 +29,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
-from endcap.sdk import EventColumns, parameter
+from endcap.sdk import parameter
+from endcap.sdk.positives import weigh_pairs
 from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
-from endcap.trainers.interactions import Interactions, incidence
+from endcap.trainers.interactions import Interactions, WeighedEvents, pair_matrix
 from endcap.trainers.similarity import similarity_rows, strongest
 from endcap.trainers.trainer import Progress, TrainedModel
 
@@ -106,60 +108,64 @@ class ItemKnnTrainer:
             inputs={**PROFILE_INPUTS, "directional": PROFILE_OPTION},
             outputs=profile_scores(item_count),
             item_ids=interactions.item_ids,
-            state={"mode": mode},
+            state={"mode": mode, "positives": interactions.definition.to_json()},
         )
 
 
-def likely_mode(positives: EventColumns) -> str:
+def likely_mode(positives: WeighedEvents) -> str:
     """Return ``basket`` when most events share their moment with another of the same user."""
     _, baskets, sizes = _baskets(positives)
     return "basket" if np.mean(sizes[baskets] > 1) > 0.5 else "sequence"
 
 
 def sequence_similarities(
-    positives: EventColumns, item_count: int
+    positives: WeighedEvents, item_count: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return the similarities *near* and *after* of sequence mode, ``(source, candidate)``."""
     by_user = np.argsort(positives.users, kind="stable")
-    users, rows = positives.users[by_user], positives.rows[by_user]
+    users, rows, weights = positives.users[by_user], positives.rows[by_user], positives.weights[by_user]
     after = sparse.csr_array((item_count, item_count), dtype=np.float32)
     for distance in range(1, MAXIMUM_DISTANCE + 1):
         same = users[distance:] == users[:-distance]
         sources, candidates = rows[:-distance][same], rows[distance:][same]
-        counts = np.full(len(sources), 1 / distance, np.float32)
+        counts = (weights[:-distance] * weights[distance:])[same] / np.float32(distance)
         after = after + sparse.csr_array((counts, (sources, candidates)), shape=after.shape)
     near = after + np.float32(BACKWARD_WEIGHT) * after.T
-    popularity = np.maximum(np.bincount(rows, minlength=item_count), 1)
+    popularity = np.maximum(np.bincount(rows, np.abs(weights), minlength=item_count), 1)
     return _normalised(near, popularity, 0.5, 0.2), _normalised(after, popularity, 0.5, 0.2)
 
 
 def basket_similarities(
-    positives: EventColumns, item_count: int
+    positives: WeighedEvents, item_count: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return the similarities *near* and *after* of basket mode, ``(source, candidate)``."""
-    near, customers = _pairs(incidence(positives.users, positives.rows, item_count))
-    after, baskets = _pairs(incidence(_baskets(positives)[1], positives.rows, item_count))
+    near, customers = _pairs(pair_matrix(positives.pairs(), item_count))
+    of_baskets = weigh_pairs(_baskets(positives)[1], positives.rows, positives.weights, positives.times)
+    after, baskets = _pairs(pair_matrix(of_baskets, item_count))
     return _normalised(near, customers, 0.5, 0.7), _normalised(after, baskets, 1.0, 0.2)
 
 
-def _pairs(groups: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.int64]]:
-    """Count pairs of items in one group, each by ``1 / (1 + group size)``, and the groups of each item."""
+def _pairs(groups: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.float64]]:
+    """Count pairs of items in one group, each by ``1 / (1 + group size)``, and the groups of each item.
+
+    A pair counts the product of its weights, a group the size of the item's weight.
+    """
     sizes = np.diff(groups.indptr)
     weighted = groups.multiply((1 / (1 + sizes)).astype(np.float32)[:, None]).tocsr()
     pairs = sparse.csr_array(groups.T @ weighted)
     pairs.setdiag(0)
     pairs.eliminate_zeros()
-    return pairs, np.maximum(np.bincount(groups.indices, minlength=groups.shape[1]), 1)
+    return pairs, np.maximum(np.bincount(groups.indices, np.abs(groups.data), minlength=groups.shape[1]), 1)
 
 
-def _baskets(positives: EventColumns) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+def _baskets(positives: WeighedEvents) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
     moments = np.stack([positives.users, positives.times])
     unique, baskets, sizes = np.unique(moments, axis=1, return_inverse=True, return_counts=True)
     return unique, baskets, sizes
 
 
 def _normalised(
-    counts: sparse.csr_array, popularity: NDArray[np.int64], source: float, candidate: float
+    counts: sparse.csr_array, popularity: NDArray[np.float64], source: float, candidate: float
 ) -> sparse.csr_array:
     by_source = sparse.diags_array((popularity**-source).astype(np.float32))
     by_candidate = sparse.diags_array((popularity**-candidate).astype(np.float32))

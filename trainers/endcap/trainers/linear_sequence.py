@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
-from endcap.sdk import EventColumns, build_view, parameter
+from endcap.sdk import build_view, parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.sequences import SequenceEncoding
 from endcap.trainers.content_kernel import content_factor
-from endcap.trainers.interactions import Interactions
+from endcap.trainers.interactions import Interactions, WeighedEvents
 from endcap.trainers.sequence_training import SEQUENCE_INPUTS, SEQUENCE_OUTPUTS
 from endcap.trainers.trainer import Progress, TrainedModel
 
@@ -121,6 +121,7 @@ class LinearSequenceTrainer:
         """
         progress(0.0, "counting pairs of items")
         positives, item_count = interactions.positives, len(interactions.item_ids)
+        positives = positives.of(positives.weights > 0)
         past, future = sequence_pairs(positives, item_count, parameters.past_decay, parameters.future_decay)
         if not future.nnz:
             raise InvalidInput(
@@ -148,7 +149,10 @@ class LinearSequenceTrainer:
             inputs=SEQUENCE_INPUTS,
             outputs=SEQUENCE_OUTPUTS,
             item_ids=interactions.item_ids,
-            state={"encoding": SequenceEncoding(parameters.length).to_json()},
+            state={
+                "encoding": SequenceEncoding(parameters.length).to_json(),
+                "positives": interactions.definition.to_json(),
+            },
         )
 
 
@@ -178,7 +182,7 @@ class LargestWeights:
 
 
 def sequence_pairs(
-    positives: EventColumns, item_count: int, past_decay: float, future_decay: float
+    positives: WeighedEvents, item_count: int, past_decay: float, future_decay: float
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return ``SᵀS`` and ``SᵀT``, ``(items, items)`` float32.
 

@@ -1,12 +1,13 @@
 """Matrix factorization of implicit feedback; users are folded in when a query asks about them.
 
 Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008). With ``p = 1``
-where a user chose an item and 0 elsewhere, and the confidence ``c = 1 + α r``, it minimises
+where a user chose an item and 0 elsewhere, and the confidence ``c = 1 + α |r|``, it minimises
 
     Σ c[u, i] (p[u, i] − x[u]ᵀ y[i])² + λ (Σ |x[u]|² + Σ |y[i]|²)
 
 by alternating least squares: with the items fixed each user has a closed form (their equation 4), and the
-other way round. Here ``r`` is not a count but the recency ``.5 ** (age / half-life)`` of the last choice.
+other way round. Here ``r`` is not a count but the evidence times the recency
+``.5 ** (age / half-life)`` of the last event. Evidence against an item, ``r < 0``, makes ``p = 0`` surer.
 
 A user's embedding depends on nothing but the item embeddings and the user's own positives, so it is not kept.
 The graph solves for it again, by conjugate gradients, for any history.
@@ -18,7 +19,7 @@ users are folded in from the rest, and the item embeddings follow the gradient o
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from endcap.sdk import parameter
 from endcap.sdk.features import age_decay
 from endcap.sdk.profiles import PROFILE_INPUTS, PROFILE_OPTION, profile_scores
-from endcap.trainers.interactions import Interactions
+from endcap.trainers.interactions import Interactions, pair_matrix
 from endcap.trainers.trainer import Progress, TrainedModel
 
 
@@ -109,15 +110,15 @@ class MatrixFactorizationNetwork(nn.Module):
 
         Args:
             rows: The items of all profiles, ``(items of profiles,)``.
-            weights: ``r`` of each item in each profile, 0 where the profile lacks it,
+            weights: ``r`` of each item in each profile, 0 where the profile lacks it, below 0 against it,
                 ``(profiles, items of profiles)``.
             similar: True for profiles that are scored by the cosine, ``(profiles,)``.
         """
         items = self.whitened[rows]  # (items of profiles, embedding size)
-        extra = self.confidence * weights  # (profiles, items of profiles)
+        extra = self.confidence * weights.abs()  # (profiles, items of profiles)
         users = conjugate_gradients(
             lambda users: users + (extra * (users @ items.T)) @ items,
-            ((weights > 0) + extra) @ items,
+            ((weights > 0) * (1 + extra)) @ items,
             FOLD_IN_STEPS,
         )  # (profiles, embedding size)
         # Profiles are summed up first: the product of all their items with all items would be far larger.
@@ -147,7 +148,10 @@ class MatrixFactorizationTrainer:
             inputs={**PROFILE_INPUTS, "similar": PROFILE_OPTION},
             outputs=profile_scores(len(items)),
             item_ids=interactions.item_ids,
-            state={"half_life_days": parameters.half_life_days},
+            state={
+                "half_life_days": parameters.half_life_days,
+                "positives": interactions.definition.to_json(),
+            },
         )
 
 
@@ -186,13 +190,10 @@ def factorize(
 
 
 def recencies(interactions: Interactions, half_life_days: float) -> sparse.csr_array:
-    """Return ``r``, ``(users, items)`` float32: the recency of a user's last choice of an item."""
-    positives, item_count = interactions.positives, len(interactions.item_ids)
-    # Times never decrease, so the first of the reversed events is a pair's last.
-    pairs, last = np.unique((positives.users * item_count + positives.rows)[::-1], return_index=True)
-    values = age_decay(positives.times[::-1][last], interactions.as_of, half_life_days)
-    shape = (int(positives.users.max()) + 1, item_count)
-    return sparse.csr_array((values, np.divmod(pairs, item_count)), shape=shape)
+    """Return ``r``, ``(users, items)`` float32: a user's evidence of an item times its recency."""
+    pairs = interactions.positives.pairs()
+    decay = age_decay(pairs.times, interactions.as_of, half_life_days)
+    return pair_matrix(replace(pairs, weights=pairs.weights * decay), len(interactions.item_ids))
 
 
 def least_squares(
@@ -216,9 +217,10 @@ def least_squares(
         columns = torch.from_numpy(recency.indices[places].astype(np.int64))  # (rows, length)
         chosen = embeddings[columns]  # (rows, length, embedding size)
         known = torch.from_numpy(filled)  # (rows, length)
-        extra = confidence * torch.from_numpy(recency.data[places]) * known  # (rows, length)
+        evidence = torch.from_numpy(recency.data[places]) * known  # (rows, length)
+        extra = confidence * evidence.abs()  # (rows, length)
         matrices = everything + chosen.mT @ (extra[..., None] * chosen)  # (rows, size, size)
-        right = (known + extra)[:, None] @ chosen  # (rows, 1, embedding size)
+        right = ((evidence > 0) * (1 + extra))[:, None] @ chosen  # (rows, 1, embedding size)
         triangles = torch.linalg.cholesky(matrices)
         solved[torch.from_numpy(rows)] = torch.cholesky_solve(right.mT, triangles)[..., 0]
     return solved
@@ -288,9 +290,9 @@ def _learn_to_rank(
 def hide(
     recency: sparse.csr_array, generator: np.random.Generator
 ) -> tuple[sparse.csr_array, sparse.coo_array]:
-    """Split the cells of a matrix at random into those shown and the ``HIDDEN_SHARE`` hidden."""
+    """Split the cells of a matrix at random into those shown and the ``HIDDEN_SHARE`` of positives hidden."""
     cells = recency.tocoo()
-    hidden = generator.random(cells.nnz) < HIDDEN_SHARE
+    hidden = (generator.random(cells.nnz) < HIDDEN_SHARE) & (cells.data > 0)
 
     def part(chosen: NDArray[np.bool_]) -> sparse.coo_array:
         return sparse.coo_array(

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from endcap.sdk import EventColumns, parameter
+from endcap.sdk import parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import DAY, age_decay
+from endcap.sdk.positives import WeighedPairs
 from endcap.sdk.profiles import PROFILE_INPUTS, profile_scores
 from endcap.trainers.ease import MAXIMUM_ITEMS, EaseNetwork
 from endcap.trainers.interactions import Interactions
@@ -60,7 +61,7 @@ class TrainingWindow:
     """``S``, ``(customers, items)``."""
 
     bought: sparse.csr_array
-    """``T``, ``(customers, items)``, 1 where a customer bought an item for the first time."""
+    """``T``, ``(customers, items)``: the evidence of each item that a customer bought for the first time."""
 
     weight: float
     """``w``."""
@@ -102,7 +103,10 @@ class NextPurchaseTrainer:
             inputs=PROFILE_INPUTS,
             outputs=profile_scores(item_count),
             item_ids=interactions.item_ids,
-            state={"history_half_life_days": parameters.history_half_life_days},
+            state={
+                "history_half_life_days": parameters.history_half_life_days,
+                "positives": interactions.definition.to_json(),
+            },
         )
 
 
@@ -114,10 +118,8 @@ def windows(interactions: Interactions, parameters: NextPurchaseParameters) -> I
         end = interactions.as_of + 1 - number * length
         start = end - length
         before = positives.times < start
-        history = _matrix(positives, before, shape)
-        history.data = age_decay(history.data, start, parameters.history_half_life_days)
-        bought = _matrix(positives, ~before & (positives.times < end), shape)
-        bought.data = np.ones(bought.nnz, np.float32)
+        history = _matrix(positives.of(before).pairs(), shape, start, parameters.history_half_life_days)
+        bought = _matrix(positives.of(~before & (positives.times < end)).pairs(), shape)
         bought = bought - bought.multiply(_pattern(history))
         bought.eliminate_zeros()
         weight = age_decay(np.array([start]), interactions.as_of + 1, parameters.window_half_life_days)
@@ -144,13 +146,12 @@ def solve(windows: list[TrainingWindow], regularization: float) -> NDArray[np.fl
     return weights.float().numpy()
 
 
-def _matrix(positives: EventColumns, chosen: NDArray[np.bool_], shape: tuple[int, int]) -> sparse.csr_array:
-    """Return when each customer chose each item last, ``shape``, Unix milliseconds."""
-    pairs = positives.users[chosen] * shape[1] + positives.rows[chosen]
-    # Times never decrease, so the first of the reversed events is a pair's last.
-    distinct, last = np.unique(pairs[::-1], return_index=True)
-    times = positives.times[chosen][::-1][last]
-    return sparse.csr_array((times, np.divmod(distinct, shape[1])), shape=shape)
+def _matrix(
+    pairs: WeighedPairs, shape: tuple[int, int], now: int = 0, half_life_days: float = 0.0
+) -> sparse.csr_array:
+    """Return the evidence of each customer for each item, weighted by its age, ``shape``."""
+    weights = pairs.weights * age_decay(pairs.times, now, half_life_days)
+    return sparse.csr_array((weights, (pairs.users, pairs.rows)), shape=shape)
 
 
 def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from endcap.sdk import EventColumns, ItemColumns, Role, Rows, TensorSpec, build_view, parameter
+from endcap.sdk import ItemColumns, Role, Rows, TensorSpec, build_view, parameter
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.features import AGE_BUCKETS, AGE_MIDPOINTS, DAY
 from endcap.trainers.interactions import Interactions
@@ -145,8 +145,7 @@ def _users_by_age(interactions: Interactions, past: NDArray[np.bool_], as_of: in
         available=np.ones(count, np.bool_),
         created=np.zeros(count, np.int64),
     )
-    before = EventColumns(events.users[past], events.rows[past], events.types[past], events.times[past])
-    return build_view(items, before, version="validation", as_of=as_of).weighted_users_by_age()
+    return build_view(items, events.of(past), version="validation", as_of=as_of).weighted_users_by_age()
 
 
 trainer = PopularTrainer()

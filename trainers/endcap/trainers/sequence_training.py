@@ -175,12 +175,14 @@ def train_sequence_model(
         inputs=SEQUENCE_INPUTS,
         outputs=SEQUENCE_OUTPUTS,
         item_ids=interactions.item_ids,
-        state={"encoding": encoding.to_json()},
+        state={"encoding": encoding.to_json(), "positives": interactions.definition.to_json()},
         metrics={"best_epoch": fitted.best_epoch, "held_out_ndcg@10": max(fitted.validation, default=0.0)},
     )
 
 
-def held_out_ndcg(module: nn.Module, held_out: HeldOutUsers, item_count: int, encoding: SequenceEncoding) -> float:
+def held_out_ndcg(
+    module: nn.Module, held_out: HeldOutUsers, item_count: int, encoding: SequenceEncoding
+) -> float:
     """Return the mean NDCG@10 of the targets among all items that are not in the histories."""
     gains = []
     for start in range(0, len(held_out.targets), VALIDATION_BATCH):

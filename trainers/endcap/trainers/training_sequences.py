@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk import EventColumns, Rows
+from endcap.sdk import Rows
 from endcap.sdk.sequences import SequenceEncoding, encode_sequences
+from endcap.trainers.interactions import WeighedEvents
 
 
 MOST_HELD_OUT = 2_000
@@ -23,14 +24,17 @@ class HeldOutUsers:
     targets: Rows
 
 
-def user_sequences(positives: EventColumns) -> list[Rows]:
+def user_sequences(positives: WeighedEvents) -> list[Rows]:
     """Return what each user chose, oldest first, the longest sequences last.
+
+    Events that speak against their item are left out.
 
     Equal positives give equal sequences, however the users are numbered.
     """
-    by_user = np.lexsort((positives.times, positives.users))
-    starts = np.flatnonzero(np.diff(positives.users[by_user])) + 1
-    sequences = np.split(positives.rows[by_user], starts)
+    chosen = positives.of(positives.weights > 0)
+    by_user = np.lexsort((chosen.times, chosen.users))
+    starts = np.flatnonzero(np.diff(chosen.users[by_user])) + 1
+    sequences = np.split(chosen.rows[by_user], starts)
     return sorted(sequences, key=lambda rows: (len(rows), rows.tobytes()))
 
 

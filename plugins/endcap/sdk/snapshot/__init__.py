@@ -29,6 +29,7 @@ from endcap.sdk.snapshot.reading import Snapshot
 from endcap.sdk.snapshot.tables import (
     conform,
     event_schema,
+    event_value,
     exposure_schema,
     item_columns,
     item_schema,
@@ -50,6 +51,7 @@ __all__ = [
     "attributes_type",
     "conform",
     "event_schema",
+    "event_value",
     "exposure_schema",
     "item_columns",
     "item_schema",

@@ -10,7 +10,7 @@ from typing import Self
 from endcap.sdk.errors import DataLoss, FailedPrecondition
 
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 TABLES = ("items", "users", "events", "exposures")
 """The tables of a snapshot."""
@@ -39,6 +39,9 @@ class SnapshotManifest:
 
     files: Mapping[str, str]
     """SHA-256 of each file, in hexadecimal."""
+
+    event_weights: Mapping[str, float]
+    """The weight of each event type as evidence of preference, below 0 against the item."""
 
     @classmethod
     def parse(cls, content: bytes) -> Self:

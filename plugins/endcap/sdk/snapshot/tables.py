@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap.sdk.catalog_view import ItemColumns
+from endcap.sdk.positives import RATING
 from endcap.sdk.snapshot.attributes import (
     attributes_type,
     pack_attributes,
@@ -186,6 +187,14 @@ def event_schema() -> "pl.Schema":
             "attribution": pl.String(),
         }
     )
+
+
+def event_value() -> "pl.Expr":
+    """Return the column ``value`` as ``EventColumns.values`` has it: the rating, or the quantity."""
+    import polars as pl
+
+    value = pl.when(pl.col("type") == RATING).then("value").otherwise("quantity")
+    return value.cast(pl.Float32()).alias("value")
 
 
 def exposure_schema() -> "pl.Schema":

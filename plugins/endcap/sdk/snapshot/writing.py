@@ -1,10 +1,11 @@
 """Writing a snapshot, in as little memory as one file of it takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from endcap.sdk.catalog_view import EVENT_WEIGHTS
 from endcap.sdk.errors import InvalidInput
 from endcap.sdk.snapshot.manifest import FORMAT_VERSION, MANIFEST, TABLES, SnapshotManifest, part_name
 from endcap.sdk.snapshot.places import Place, Staging, checksum_of, staging
@@ -46,13 +47,21 @@ class SnapshotWriter:
         """
         self._tables[table].append(rows)
 
-    def finish(self, *, shop: str, as_of: int, currency: str = "") -> SnapshotManifest:
+    def finish(
+        self,
+        *,
+        shop: str,
+        as_of: int,
+        currency: str = "",
+        event_weights: Mapping[str, float] = EVENT_WEIGHTS,
+    ) -> SnapshotManifest:
         """Write the remaining rows and the manifest. Nothing may be added afterwards.
 
         Args:
             shop: The shop's id.
             as_of: Unix milliseconds of the moment.
             currency: ISO 4217 code of every price.
+            event_weights: The weight of each event type.
 
         Raises:
             AlreadyExists: Another process writes to the same prefix of an object store.
@@ -70,6 +79,7 @@ class SnapshotWriter:
             files={
                 name: checksum for table in self._tables.values() for name, checksum in table.files.items()
             },
+            event_weights=dict(event_weights),
         )
         (self._staging.folder / MANIFEST).write_bytes(manifest.to_bytes())
         self._staging.keep(MANIFEST)
@@ -138,6 +148,7 @@ def write_snapshot(
     shop: str,
     as_of: int,
     currency: str = "",
+    event_weights: Mapping[str, float] = EVENT_WEIGHTS,
 ) -> Snapshot:
     """Write a snapshot of tables that are in memory; it appears whole or not at all.
 
@@ -150,6 +161,7 @@ def write_snapshot(
         shop: The shop's id.
         as_of: Unix milliseconds of the moment.
         currency: ISO 4217 code of every price.
+        event_weights: The weight of each event type.
 
     Raises:
         InvalidInput: The folder exists, or a table has other columns.
@@ -160,5 +172,5 @@ def write_snapshot(
         writer.append("events", events.sort("time", maintain_order=True))
         if exposures is not None:
             writer.append("exposures", exposures)
-        manifest = writer.finish(shop=shop, as_of=as_of, currency=currency)
+        manifest = writer.finish(shop=shop, as_of=as_of, currency=currency, event_weights=event_weights)
     return Snapshot(folder, manifest)

@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from math import nan
 from typing import Any, TypeAlias
 
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from endcap.catalog.database.tables import EVENTS
+from endcap.sdk.positives import RATING
 
 
 class Attribution(StrEnum):
@@ -82,6 +84,13 @@ class Event:
 
     time_is_given: bool = True
     """False if ``time`` is the time of the call, so that a repeated call still counts as the same event."""
+
+
+def event_value(event_type: str, quantity: float, value: float | None) -> float:
+    """Return what ``History.values`` says of an event: the rating of a rating, the quantity of another."""
+    if event_type != RATING:
+        return quantity
+    return nan if value is None else value
 
 
 _AT_ONCE = 100  # rows read between two turns of the event loop: about a millisecond

@@ -1,6 +1,6 @@
 """Events by person, as numbers: most are sorted in columns, later ones are kept in the order of arrival.
 
-A sorted event takes 16 bytes. Later events have an index by person, until ``adopt`` takes over a sorted copy.
+A sorted event takes 20 bytes. Later events have an index by person, until ``adopt`` takes over a sorted copy.
 """
 
 from array import array
@@ -15,8 +15,8 @@ from endcap.catalog.memory.user_counts import REVERSED, EventColumnsByPerson, Ev
 from endcap.sdk.vocabulary import Rows
 
 
-Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
-"""Rows, type codes and times of events."""
+Columns: TypeAlias = tuple[Rows, NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
+"""Rows, type codes, times and values of events."""
 
 _SORTED = -1  # stands for the place of a sorted event
 
@@ -30,7 +30,12 @@ class EventsByPerson:
 
         # Sorted by person, then time: person p owns [offsets[p]:offsets[p + 1]].
         self._offsets: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._sorted: Columns = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64))
+        self._sorted: Columns = (
+            np.empty(0, np.int32),
+            np.empty(0, np.int32),
+            np.empty(0, np.int64),
+            np.empty(0, np.float32),
+        )
         self._reversed_places = np.empty(0, np.int64)  # of the sorted events
 
         # In the order of arrival; _recent holds the indices of each person's events.
@@ -39,6 +44,7 @@ class EventsByPerson:
         self._new_rows = array("i")
         self._new_types = array("i")
         self._new_times = array("q")
+        self._new_values = array("f")
 
         # Since the events were sorted: each place of arrival or _SORTED, person, row, type code and time.
         self._reversed: list[tuple[int, int, int, int, int]] = []
@@ -47,20 +53,21 @@ class EventsByPerson:
         """Return the number of events."""
         return len(self._sorted[0]) + len(self._new_rows) - len(self._reversed)
 
-    def add(self, person: int, row: int, type_code: int, time: int) -> None:
+    def add(self, person: int, row: int, type_code: int, time: int, value: float) -> None:
         """Add an event."""
         recent = self._recent.get(person)
         if recent is None:
             recent = self._recent[person] = array("i")
         recent.append(len(self._new_rows))
-        self.load(person, row, type_code, time)
+        self.load(person, row, type_code, time, value)
 
-    def load(self, person: int, row: int, type_code: int, time: int) -> None:
+    def load(self, person: int, row: int, type_code: int, time: int, value: float) -> None:
         """Add an event without an index; ``adopt`` must follow before it is read."""
         self._new_people.append(person)
         self._new_rows.append(row)
         self._new_types.append(type_code)
         self._new_times.append(time)
+        self._new_values.append(value)
 
     def remove(self, person: int, row: int, type_code: int, time: int) -> None:
         """Remove an event that was taken back: of several alike one, and nothing if none is held."""
@@ -76,7 +83,7 @@ class EventsByPerson:
                 self._reversed.append((place, person, row, type_code, time))
                 return
         places = self._sorted_places(person)
-        rows, types, times = (column[places] for column in self._sorted)
+        rows, types, times, _ = (column[places] for column in self._sorted)
         alike = places[(rows == row) & (types == type_code) & (times == time)]
         if len(alike):
             self._reversed_places = np.append(self._reversed_places, alike[0])
@@ -88,8 +95,8 @@ class EventsByPerson:
         stays[self._reversed_places] = False
         for person in people:
             stays[self._sorted_places(person)] = False
-        rows, types, times = self._sorted
-        self._sorted = (rows[stays], types[stays], times[stays])
+        rows, types, times, values = self._sorted
+        self._sorted = (rows[stays], types[stays], times[stays], values[stays])
         self._offsets = np.concatenate(([0], np.cumsum(stays, dtype=np.int64)))[self._offsets]
         kept = [event for event in self._new(0) if event[0] not in people]
         self._clear_new()
@@ -102,11 +109,14 @@ class EventsByPerson:
         last = slice(None if newest is None else -newest, None)
         places = [self._sorted_places(person)[last] for person in people]
         recent = [place for person in people for place in self._recent.get(person, ())[last]]
-        rows, types, times = self._sorted
+        rows, types, times, values = self._sorted
         return (
             np.concatenate([*(rows[place] for place in places), _pick(self._new_rows, recent, np.int32)]),
             np.concatenate([*(types[place] for place in places), _pick(self._new_types, recent, np.int32)]),
             np.concatenate([*(times[place] for place in places), _pick(self._new_times, recent, np.int64)]),
+            np.concatenate(
+                [*(values[place] for place in places), _pick(self._new_values, recent, np.float32)]
+            ),
         )
 
     def log(
@@ -133,6 +143,7 @@ class EventsByPerson:
                 np.array(self._new_rows, np.int32),
                 np.array(self._new_types, np.int32),
                 np.array(self._new_times, np.int64),
+                np.array(self._new_values, np.float32),
             ),
             reversed_places=self._reversed_places,
             reversal_count=len(self._reversed),
@@ -160,18 +171,26 @@ class EventsByPerson:
         places = np.arange(*self._offsets[person : person + 2])
         return np.setdiff1d(places, self._reversed_places) if len(self._reversed_places) else places
 
-    def _new(self, start: int) -> list[tuple[int, int, int, int]]:
+    def _new(self, start: int) -> list[tuple[int, int, int, int, float]]:
         """Return the events that arrived from a place on and were not taken back."""
-        new = (self._new_people, self._new_rows, self._new_types, self._new_times)
-        events = zip(*(column[start:] for column in new), strict=True)
+        events = zip(
+            self._new_people[start:],
+            self._new_rows[start:],
+            self._new_types[start:],
+            self._new_times[start:],
+            self._new_values[start:],
+            strict=True,
+        )
         return [event for event in events if event[2] != REVERSED]
 
     def _clear_new(self) -> None:
         self._reversed, self._reversed_places = [], np.empty(0, np.int64)
         self._recent.clear()
         self._new_people, self._new_rows, self._new_types = array("i"), array("i"), array("i")
-        self._new_times = array("q")
+        self._new_times, self._new_values = array("q"), array("f")
 
 
-def _pick(values: "array[int]", places: Sequence[int], dtype: type[np.generic]) -> NDArray[np.generic]:
+def _pick(
+    values: "array[int] | array[float]", places: Sequence[int], dtype: type[np.generic]
+) -> NDArray[np.generic]:
     return np.array([values[place] for place in places], dtype)

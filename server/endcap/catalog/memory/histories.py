@@ -6,10 +6,11 @@ the user and of linked visitors, so a link costs nothing and can change.
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from endcap.catalog.events.events import Event
+from endcap.catalog.events.events import Event, event_value
 from endcap.catalog.memory.events_by_person import EventsByPerson
 from endcap.catalog.memory.unknown_items import EventsOfUnknownItems
 from endcap.catalog.memory.user_counts import EventLog, SortedEvents
@@ -22,6 +23,9 @@ LENGTH = 1_000
 
 SEEN_TYPES = ("purchase",)
 """The default of the event types that make an item seen."""
+
+EventRow: TypeAlias = tuple[str | None, str | None, str, str, int, float]
+"""User id, visitor id, item id, type, time in Unix milliseconds, and value: ``event_value`` has it."""
 
 
 class Histories:
@@ -72,28 +76,29 @@ class Histories:
                 "" if each.reversed_event_id else each.item_id,
                 each.type,
                 each.time,
+                event_value(each.type, each.quantity, each.value),
             )
             for each in added
         )
         if len(added) < len(events):
             self._to_reverse += [event for event in events if event.reversed_revision is not None]
 
-    def extend(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
-        """Add events as tuples of user id, visitor id, item id, type and time, faster than ``append``.
+    def extend(self, rows: Iterable[EventRow]) -> None:
+        """Add events as tuples, faster than ``append``.
 
         The item id is empty for an event that only links its visitor to its user.
         """
         self._take(rows, self._events.add)
 
-    def load(self, rows: Iterable[tuple[str | None, str | None, str, str, int]]) -> None:
+    def load(self, rows: Iterable[EventRow]) -> None:
         """Add events like ``extend`` but without an index; ``adopt`` must follow before they are read."""
         self._take(rows, self._events.load)
 
     def follow(self, vocabulary: Vocabulary) -> None:
         """Switch to a vocabulary with further items at the end, and add the events that waited for them."""
         for row in range(len(self._vocabulary), len(vocabulary)):
-            for person, type_code, time in self._waiting.pop(vocabulary.ids[row]):
-                self._events.add(person, row, type_code, time)
+            for person, type_code, time, value in self._waiting.pop(vocabulary.ids[row]):
+                self._events.add(person, row, type_code, time, value)
         self._vocabulary = vocabulary
 
     def apply(self, events: Iterable[Event], revision: int) -> None:
@@ -153,9 +158,9 @@ class Histories:
         A linked visitor stands for its user; the events of an unlinked visitor are added to those of
         ``user_id``. Unknown people have an empty history.
         """
-        rows, types, times = self._events.of(self._people(user_id, visitor_id), LENGTH)
+        rows, types, times, values = self._events.of(self._people(user_id, visitor_id), LENGTH)
         newest = np.argsort(times, kind="stable")[-LENGTH:]
-        return History(rows[newest], self._type_names[types[newest]], times[newest])
+        return History(rows[newest], self._type_names[types[newest]], times[newest], values[newest])
 
     def seen(
         self,
@@ -173,7 +178,7 @@ class Histories:
             types: The event types that make an item seen.
             since: Unix milliseconds; earlier events do not count.
         """
-        rows, codes, times = self._events.of(self._people(user_id, visitor_id))
+        rows, codes, times, _ = self._events.of(self._people(user_id, visitor_id))
         makes_seen = np.array([name in types for name in self._type_codes], np.bool_)
         seen: Rows = np.unique(rows[makes_seen[codes] & (times >= since)])
         return seen
@@ -198,10 +203,10 @@ class Histories:
 
     def _take(
         self,
-        rows: Iterable[tuple[str | None, str | None, str, str, int]],
-        add: Callable[[int, int, int, int], None],
+        rows: Iterable[EventRow],
+        add: Callable[[int, int, int, int, float], None],
     ) -> None:
-        for user_id, visitor_id, item_id, event_type, time in rows:
+        for user_id, visitor_id, item_id, event_type, time, value in rows:
             if user_id is None:
                 person = self._person(self.visitors, visitor_id or "")
             else:
@@ -212,9 +217,9 @@ class Histories:
                 continue
             row, type_code = self._vocabulary.row(item_id), self._type_code(event_type)
             if row == UNKNOWN:
-                self._waiting.add(item_id, person, type_code, time)
+                self._waiting.add(item_id, person, type_code, time, value)
             else:
-                add(person, row, type_code, time)
+                add(person, row, type_code, time, value)
 
     def _reverse(self, event: Event) -> None:
         """Remove an event that was taken back, if it is held."""

@@ -13,7 +13,7 @@ from endcap.catalog.configuration.shop_settings import EventRole
 from endcap.catalog.configuration.shops import ShopRecord, get_shop
 from endcap.catalog.database.engine import Database
 from endcap.catalog.database.tables import EVENTS, VISITORS
-from endcap.catalog.events.events import COUNTS
+from endcap.catalog.events.events import COUNTS, event_value
 from endcap.catalog.fields.money import NANOS
 from endcap.catalog.items.write_log import select_items
 from endcap.catalog.memory.histories import Histories
@@ -113,12 +113,20 @@ async def _histories(
     histories = Histories(vocabulary)
     item_id = case((COUNTS, EVENTS.c.item_id), else_="")  # every event links its visitor to its user
     events = (
-        select(EVENTS.c.user_id, EVENTS.c.visitor_id, item_id, EVENTS.c.type, EVENTS.c.time)
+        select(
+            EVENTS.c.user_id,
+            EVENTS.c.visitor_id,
+            item_id,
+            EVENTS.c.type,
+            EVENTS.c.time,
+            EVENTS.c.quantity,
+            EVENTS.c.value,
+        )
         .where(EVENTS.c.shop == shop.id)
         .order_by(EVENTS.c.revision, EVENTS.c.sequence)
     )
     async for part in (await connection.stream(events)).partitions(_ROWS):
-        histories.load(part)
+        histories.load((*event[:5], event_value(event.type, event.quantity, event.value)) for event in part)
     # Events give the same links, except links whose events are no longer kept.
     links = select(VISITORS.c.id, VISITORS.c.user_id).where(
         VISITORS.c.shop == shop.id, VISITORS.c.user_id.is_not(None)

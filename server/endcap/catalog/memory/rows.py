@@ -69,15 +69,16 @@ def with_counts(timed_view: TimedView, shop: str, counts: UserCounts) -> TimedVi
         shop: The shop's id.
         counts: The user counts; they have fewer rows than the view if some items are new.
     """
-    users_by_age = {
-        event_type: padded(users, len(timed_view.view), blank=0)
-        for event_type, users in counts.users_by_age.items()
-    }
+    users_by_age, users_by_week = (
+        {event_type: padded(users, len(timed_view.view), blank=0) for event_type, users in by_type.items()}
+        for by_type in (counts.users_by_age, counts.users_by_week)
+    )
     view = replace(
         timed_view.view,
         version=view_version(shop, timed_view.revision, counts.revision),
         as_of=counts.as_of,
         users_by_age=MappingProxyType(users_by_age),
+        users_by_week=MappingProxyType(users_by_week),
     )
     return replace(timed_view, view=view, counts=counts)
 

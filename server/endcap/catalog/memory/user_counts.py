@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.catalog_view import count_users
-from endcap.sdk.features import AGE_BUCKETS, DAY
+from endcap.sdk.catalog_view import count_users, count_weekly_users
+from endcap.sdk.features import AGE_BUCKETS, DAY, WEEKS
 from endcap.sdk.vocabulary import Rows, frozen
 
 
@@ -39,11 +39,16 @@ class EventColumnsByPerson:
     rows: Rows
     types: NDArray[np.int32]
     times: NDArray[np.int64]
+    values: NDArray[np.float32]
 
     def of(self, chosen: NDArray[np.bool_]) -> "EventColumnsByPerson":
         """Return the chosen events."""
         return EventColumnsByPerson(
-            self.people[chosen], self.rows[chosen], self.types[chosen], self.times[chosen]
+            self.people[chosen],
+            self.rows[chosen],
+            self.types[chosen],
+            self.times[chosen],
+            self.values[chosen],
         )
 
     def __add__(self, later: "EventColumnsByPerson") -> "EventColumnsByPerson":
@@ -52,6 +57,7 @@ class EventColumnsByPerson:
             np.concatenate([self.rows, later.rows]),
             np.concatenate([self.types, later.types]),
             np.concatenate([self.times, later.times]),
+            np.concatenate([self.values, later.values]),
         )
 
 
@@ -72,8 +78,8 @@ class EventLog:
     offsets: NDArray[np.int64]
     """Person ``p`` owns ``[offsets[p]:offsets[p + 1]]`` of the sorted events."""
 
-    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
-    """The events sorted by person, then time: rows, types, times."""
+    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
+    """The events sorted by person, then time: rows, types, times, values."""
 
     recent: EventColumnsByPerson
     """The later events, in the order of arrival; type ``REVERSED`` for those that were taken back."""
@@ -99,14 +105,16 @@ class SortedEvents:
     recent_count: int
     reversal_count: int
     offsets: NDArray[np.int64]
-    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64]]
+    columns: tuple[Rows, NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UserCounts:
-    """Number of users by event type, age bucket and row, as in ``CatalogView.users_by_age``."""
+    """Number of users by event type and row, by the age of the last time and by week."""
 
-    users_by_age: _Counts
+    counts: _Counts
+    """For every event type the age buckets and below them the weeks, ``(AGE_BUCKETS + WEEKS, rows)``."""
+
     as_of: int
     revision: int
     epoch: int
@@ -116,6 +124,16 @@ class UserCounts:
 
     base_users: NDArray[np.int32]
     """The user that each person counted as in the base."""
+
+    @property
+    def users_by_age(self) -> _Counts:
+        """The counts as in ``CatalogView.users_by_age``."""
+        return {name: counts[:AGE_BUCKETS] for name, counts in self.counts.items()}
+
+    @property
+    def users_by_week(self) -> _Counts:
+        """The counts as in ``CatalogView.users_by_week``."""
+        return {name: counts[AGE_BUCKETS:] for name, counts in self.counts.items()}
 
 
 def is_due(counts: UserCounts | None, log: EventLog) -> bool:
@@ -148,7 +166,7 @@ def sort_events(log: EventLog, *, keep_days: int = 0, now: int = 0) -> SortedEve
     order = np.lexsort((events.times, events.people))
     counts = np.bincount(events.people, minlength=len(log.users))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    columns = (events.rows[order], events.types[order], events.times[order])
+    columns = (events.rows[order], events.types[order], events.times[order], events.values[order])
     return SortedEvents(log.epoch, len(log.recent.rows), log.reversal_count, offsets, columns)
 
 
@@ -199,14 +217,15 @@ def _count(
         chosen = np.flatnonzero(events.types == code)
         if len(chosen):
             rows, times = events.rows[chosen], events.times[chosen]
-            counts[name] = count_users(of_events[chosen], rows, times, log.row_count, as_of)
+            columns = (of_events[chosen], rows, times, log.row_count, as_of)
+            counts[name] = frozen(np.concatenate([count_users(*columns), count_weekly_users(*columns)]))
     return counts
 
 
 def _sum(base: _Counts, before: _Counts, after: _Counts, row_count: int) -> _Counts:
     total = dict(base)
     for name in before.keys() | after.keys():
-        summed = np.zeros((AGE_BUCKETS, row_count), np.int32)
+        summed = np.zeros((AGE_BUCKETS + WEEKS, row_count), np.int32)
         for counts, sign in ((base, 1), (before, -1), (after, 1)):
             if name in counts:
                 count = counts[name]  # has fewer rows if some are new

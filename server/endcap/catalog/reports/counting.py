@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from endcap.catalog.configuration.shops import get_shop
 from endcap.catalog.database.tables import EVENTS, ITEMS, USERS, VISITORS
 from endcap.catalog.events.events import COUNTS
 from endcap.catalog.reports.readiness import DAY, JUDGED_DAYS, Counts
+from endcap.sdk.positives import trusted_types
 
 
 async def count_shop(*, connection: AsyncConnection, shop: str) -> Counts:
@@ -22,7 +24,9 @@ async def count_shop(*, connection: AsyncConnection, shop: str) -> Counts:
     )
     by_type = {row[0]: row[1:] for row in await connection.execute(types)}
     last_time = max((last for _, _, last in by_type.values()), default=None)
-    learned = ("purchase",) if "purchase" in by_type else tuple(by_type)
+    about = await get_shop(connection=connection, shop=shop)
+    trusted = trusted_types({name: row[0] for name, row in by_type.items()}, about.event_weights)
+    learned = tuple(name for name in trusted if about.event_weights[name] > 0)
     items, described = await _row(connection, _items(shop))
     unknown_events, unknown_items = await _row(connection, _unknown(shop))
     choosers, pairs, returning, judged = await _row(

@@ -70,7 +70,9 @@ async def export_snapshot(database: Database, shop: str, place: Place) -> Snapsh
             await _write_items(connection, about, as_of, writer)
             await _write_events(connection, about, people, writer)
             await _write_exposures(connection, shop, people, writer)
-        return writer.finish(shop=shop, as_of=as_of, currency=about.currency)
+        return writer.finish(
+            shop=shop, as_of=as_of, currency=about.currency, event_weights=about.event_weights
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Masks:
 
     def __init__(self, view: CatalogView, worker: MaskWorker | None = None) -> None:
         # No condition asks for counts, and they weigh more than all else of a view.
-        self._view = replace(view, users_by_age=MappingProxyType({}))
+        self._view = replace(view, users_by_age=MappingProxyType({}), users_by_week=MappingProxyType({}))
         self._worker = MaskWorker() if worker is None else worker
         self._held: dict[str, NDArray[np.bool_]] = {}
         self._kept: _Recent[str, NDArray[np.bool_]] = _Recent(MAX_KEPT_BYTES)

@@ -39,7 +39,7 @@ class ShopState:
         held = history.rows < len(self.view)
         if held.all():
             return history
-        return History(history.rows[held], history.types[held], history.times[held])
+        return history.of(held)
 
     def seen(self, user_id: str | None, visitor_id: str | None, *, types: Sequence[str], since: int) -> Rows:
         """Return the rows of the view that a person has seen, as ``Histories.seen`` has them."""

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from endcap.trainers import item_knn
 from endcap.trainers.interactions import Interactions
 from endcap.trainers.item_knn import (
     ItemKnnNetwork,
     ItemKnnParameters,
     basket_similarities,
+    default_neighbors,
     likely_mode,
     sequence_similarities,
     trainer,
@@ -30,7 +32,7 @@ BASKETS = purchases(
 
 
 def test_a_sequence_counts_by_distance_and_less_backwards() -> None:
-    near, _ = sequence_similarities(SEQUENCES.positives, 3)
+    near, _ = sequence_similarities(SEQUENCES.positives, 3, 3)
 
     # Popularity: a 2, b 1, c 1; source to the power of .5, candidate to the power of .2.
     expected: list[list[float]] = [
@@ -42,7 +44,7 @@ def test_a_sequence_counts_by_distance_and_less_backwards() -> None:
 
 
 def test_after_counts_only_what_follows() -> None:
-    _, after = sequence_similarities(SEQUENCES.positives, 3)
+    _, after = sequence_similarities(SEQUENCES.positives, 3, 3)
 
     expected: list[list[float]] = [[0, 1 / 2**0.5, 0.5 / 2**0.5], [0, 0, 1], [0, 0, 0]]
     np.testing.assert_allclose(after.toarray(), expected, rtol=1e-6)
@@ -51,14 +53,14 @@ def test_after_counts_only_what_follows() -> None:
 def test_no_pair_is_further_apart_than_eleven() -> None:
     events = [("ann", chr(ord("a") + step), step) for step in range(13)]
 
-    near, _ = sequence_similarities(purchases(*events).positives, 13)
+    near, _ = sequence_similarities(purchases(*events).positives, 13, 13)
 
     assert near.toarray()[0, 11] == pytest.approx(1 / 11)
     assert near.toarray()[0, 12] == 0
 
 
 def test_a_basket_counts_customers_with_both_by_how_much_they_buy() -> None:
-    near, _ = basket_similarities(BASKETS.positives, 3)
+    near, _ = basket_similarities(BASKETS.positives, 3, 3)
 
     # Ann has 3 products and counts 1/4, Bob has 2 and counts 1/3. Customers: a 3, b 2, c 1.
     expected: list[list[float]] = [
@@ -70,7 +72,7 @@ def test_a_basket_counts_customers_with_both_by_how_much_they_buy() -> None:
 
 
 def test_related_is_the_share_of_baskets_and_has_a_direction() -> None:
-    _, after = basket_similarities(BASKETS.positives, 3)
+    _, after = basket_similarities(BASKETS.positives, 3, 3)
 
     # Two baskets hold a and b, each of two products: 2 · 1/3. Baskets: a 3, b 2.
     expected: list[list[float]] = [[0, 2 / 3 / (3 * 2**0.2), 0], [2 / 3 / (2 * 3**0.2), 0, 0], [0, 0, 0]]
@@ -91,8 +93,31 @@ def test_training_records_the_mode_for_the_strategy() -> None:
     assert chosen.state["mode"] == "sequence"
 
 
+def test_counting_in_blocks_changes_no_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = basket_similarities(BASKETS.positives, 3, 2)
+    monkeypatch.setattr(item_knn, "CELLS_AT_ONCE", 1)
+
+    in_blocks = basket_similarities(BASKETS.positives, 3, 2)
+
+    for one, other in zip(whole, in_blocks, strict=True):
+        np.testing.assert_array_equal(one.toarray(), other.toarray())
+
+
+@pytest.mark.parametrize(
+    ("mode", "item_count", "kept"),
+    [
+        ("sequence", 10_000, 400),
+        ("sequence", 50_000, 100),
+        ("basket", 20_000, 20_000),
+        ("basket", 20_001, 1_000),
+    ],
+)
+def test_the_neighbors_kept_follow_from_mode_and_size(mode: str, item_count: int, kept: int) -> None:
+    assert default_neighbors(mode, item_count) == kept
+
+
 def test_only_the_strongest_neighbours_stay() -> None:
-    near, _ = sequence_similarities(SEQUENCES.positives, 3)
+    near, _ = sequence_similarities(SEQUENCES.positives, 3, 3)
 
     kept = strongest(near, 1).toarray()
 
@@ -101,7 +126,7 @@ def test_only_the_strongest_neighbours_stay() -> None:
 
 
 def test_the_graph_adds_up_the_similarities_of_each_profile() -> None:
-    near, after = sequence_similarities(SEQUENCES.positives, 3)
+    near, after = sequence_similarities(SEQUENCES.positives, 3, 3)
     module = ItemKnnNetwork(near, after)
 
     scores = module(

@@ -20,7 +20,19 @@ from endcap.demo.tour import swap_and_roll_back, tour
 from endcap.sdk.errors import EndcapError, FailedPrecondition
 
 
-STRATEGIES = ("popular", "item_knn", "ease", "matrix_factorization", "next_purchase", "hybrid")
+STRATEGIES = (
+    "popular",
+    "item_knn",
+    "ease",
+    "matrix_factorization",
+    "next_purchase",
+    "linear_sequence",
+    "sasrec",
+    "hybrid",
+)
+SHORT_TRAININGS = ("--set", "sasrec.max_minutes=1")
+"""Parameters that keep the demo short; a longer training ranks better."""
+
 SWAPPED = "item_knn"
 """The model that another bundle stands in for, and comes back."""
 
@@ -91,9 +103,11 @@ def _make(console: Console, folder: Path) -> None:
     endcap("Snapshot", "snapshot", str(snapshot))
     chosen = [argument for name in STRATEGIES for argument in ("--strategy", name)]
     chart = ("--chart", str(folder / "evaluation.png"))
-    endcap("Evaluate", "evaluate", str(snapshot), *chosen, "--cutoff", _CUTOFF, *chart)
+    endcap("Evaluate", "evaluate", str(snapshot), *chosen, "--cutoff", _CUTOFF, *chart, *SHORT_TRAININGS)
     training = ("--snapshot", str(snapshot), "--output", str(trained), "--no-measure")
-    endcap("Train", "train", *STRATEGIES, "content", "--set", "content.steps=100", *training)
+    endcap(
+        "Train", "train", *STRATEGIES, "content", "--set", "content.steps=100", *SHORT_TRAININGS, *training
+    )
     endcap("Activate", "models", "activate", *(str(path) for path in sorted(trained.glob("*/*"))))
     console.rule("Serve")
     with serving(environment) as (_, port), Client(f"{HOST}:{port}") as client:

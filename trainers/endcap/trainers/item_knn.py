@@ -40,6 +40,21 @@ from endcap.trainers.trainer import Progress, TrainedModel
 MAXIMUM_DISTANCE = 11
 BACKWARD_WEIGHT = 0.7
 
+SEQUENCE_PAIRS = 4_000_000
+"""The neighbors of all items that sequence mode keeps together: all make 332 MiB of 12,000 items."""
+
+FEWEST_NEIGHBORS = 100
+"""The neighbors that sequence mode keeps of an item however many items there are."""
+
+BASKET_ITEMS = 20_000
+"""Up to this many items, basket mode keeps all neighbors, for rare items head its lists."""
+
+BASKET_NEIGHBORS = 1_000
+"""The neighbors kept in basket mode of more items."""
+
+CELLS_AT_ONCE = 20_000_000
+"""The most pairs of items that are counted before the nearest of them are chosen."""
+
 
 @dataclass(frozen=True)
 class ItemKnnParameters:
@@ -53,8 +68,9 @@ class ItemKnnParameters:
     )
     max_neighbors: int = parameter(
         0,
-        "Neighbors k kept of each item, the most similar; higher is more accurate and larger, 0 keeps all."
-        " Basket mode needs thousands, for rare items head its lists.",
+        "Neighbors k kept of each item, the most similar; higher is more accurate and larger. 0 takes"
+        f" {SEQUENCE_PAIRS:,} in sequence mode, divided by the items, at least {FEWEST_NEIGHBORS}; in basket"
+        f" mode all of up to {BASKET_ITEMS:,} items, and {BASKET_NEIGHBORS:,} of more.",
         minimum=0,
     )
 
@@ -94,13 +110,9 @@ class ItemKnnTrainer:
         mode = parameters.mode if parameters.mode != "auto" else likely_mode(positives)
         progress(0.0, f"counting pairs of items, {mode} mode")
         similarities = sequence_similarities if mode == "sequence" else basket_similarities
-        near, after = similarities(positives, item_count)
-        if parameters.max_neighbors:
-            progress(0.7, "choosing neighbors")
-            near, after = (
-                strongest(near, parameters.max_neighbors),
-                strongest(after, parameters.max_neighbors),
-            )
+        near, after = similarities(
+            positives, item_count, parameters.max_neighbors or default_neighbors(mode, item_count)
+        )
         progress(1.0, "done")
 
         return TrainedModel(
@@ -118,8 +130,15 @@ def likely_mode(positives: WeighedEvents) -> str:
     return "basket" if np.mean(sizes[baskets] > 1) > 0.5 else "sequence"
 
 
+def default_neighbors(mode: str, item_count: int) -> int:
+    """Return how many neighbors are kept of each item unless it is set."""
+    if mode == "sequence":
+        return max(FEWEST_NEIGHBORS, SEQUENCE_PAIRS // item_count)
+    return item_count if item_count <= BASKET_ITEMS else BASKET_NEIGHBORS
+
+
 def sequence_similarities(
-    positives: WeighedEvents, item_count: int
+    positives: WeighedEvents, item_count: int, max_neighbors: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return the similarities *near* and *after* of sequence mode, ``(source, candidate)``."""
     by_user = np.argsort(positives.users, kind="stable")
@@ -132,30 +151,46 @@ def sequence_similarities(
         after = after + sparse.csr_array((counts, (sources, candidates)), shape=after.shape)
     near = after + np.float32(BACKWARD_WEIGHT) * after.T
     popularity = np.maximum(np.bincount(rows, np.abs(weights), minlength=item_count), 1)
-    return _normalised(near, popularity, 0.5, 0.2), _normalised(after, popularity, 0.5, 0.2)
+    weights_of = popularity**-0.5, popularity**-0.2
+    return (
+        strongest(_scaled(near, *weights_of), max_neighbors),
+        strongest(_scaled(after, *weights_of), max_neighbors),
+    )
 
 
 def basket_similarities(
-    positives: WeighedEvents, item_count: int
+    positives: WeighedEvents, item_count: int, max_neighbors: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return the similarities *near* and *after* of basket mode, ``(source, candidate)``."""
-    near, customers = _pairs(pair_matrix(positives.pairs(), item_count))
-    of_baskets = weigh_pairs(_baskets(positives)[1], positives.rows, positives.weights, positives.times)
-    after, baskets = _pairs(pair_matrix(of_baskets, item_count))
-    return _normalised(near, customers, 0.5, 0.7), _normalised(after, baskets, 1.0, 0.2)
+    of_customers = pair_matrix(positives.pairs(), item_count)
+    of_baskets = pair_matrix(
+        weigh_pairs(_baskets(positives)[1], positives.rows, positives.weights, positives.times), item_count
+    )
+    return _nearest(of_customers, 0.5, 0.7, max_neighbors), _nearest(of_baskets, 1.0, 0.2, max_neighbors)
 
 
-def _pairs(groups: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.float64]]:
-    """Count pairs of items in one group, each by ``1 / (1 + group size)``, and the groups of each item.
+def _nearest(
+    groups: sparse.csr_array, source: float, candidate: float, max_neighbors: int
+) -> sparse.csr_array:
+    """Return the greatest similarities of each item, ``(source, candidate)``, counted some items at a time.
 
-    A pair counts the product of its weights, a group the size of the item's weight.
+    A pair of items in one group counts the product of their weights, by ``1 / (1 + group size)``. The
+    popularity of an item is the sum of the sizes of its weights, at least 1.
     """
-    sizes = np.diff(groups.indptr)
-    weighted = groups.multiply((1 / (1 + sizes)).astype(np.float32)[:, None]).tocsr()
-    pairs = sparse.csr_array(groups.T @ weighted)
-    pairs.setdiag(0)
-    pairs.eliminate_zeros()
-    return pairs, np.maximum(np.bincount(groups.indices, np.abs(groups.data), minlength=groups.shape[1]), 1)
+    item_count = groups.shape[1]
+    popularity = np.maximum(np.bincount(groups.indices, np.abs(groups.data), minlength=item_count), 1)
+    weighted = groups.multiply((1 / (1 + np.diff(groups.indptr))).astype(np.float32)[:, None]).tocsr()
+    by_item, at_once = groups.T.tocsr(), max(1, CELLS_AT_ONCE // item_count)
+    parts = []
+    for start in range(0, item_count, at_once):
+        own = slice(start, start + at_once)
+        pairs = sparse.csr_array(by_item[own] @ weighted)
+        pairs.setdiag(0, k=start)
+        pairs.eliminate_zeros()
+        parts.append(
+            strongest(_scaled(pairs, popularity[own] ** -source, popularity**-candidate), max_neighbors)
+        )
+    return sparse.csr_array(sparse.vstack(parts))
 
 
 def _baskets(positives: WeighedEvents) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
@@ -164,12 +199,12 @@ def _baskets(positives: WeighedEvents) -> tuple[NDArray[Any], NDArray[np.int64],
     return unique, baskets, sizes
 
 
-def _normalised(
-    counts: sparse.csr_array, popularity: NDArray[np.float64], source: float, candidate: float
+def _scaled(
+    counts: sparse.csr_array, rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> sparse.csr_array:
-    by_source = sparse.diags_array((popularity**-source).astype(np.float32))
-    by_candidate = sparse.diags_array((popularity**-candidate).astype(np.float32))
-    return sparse.csr_array(by_source @ counts @ by_candidate)
+    """Return the matrix with each row and each column multiplied by a number."""
+    by_row, by_column = (sparse.diags_array(each.astype(np.float32)) for each in (rows, columns))
+    return sparse.csr_array(by_row @ counts @ by_column)
 
 
 trainer = ItemKnnTrainer()

@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from endcap.evaluation.datasets import Links, Log
@@ -33,6 +34,20 @@ def test_a_file_of_events_is_read_as_an_import_reads_it(tmp_path: Path) -> None:
     assert isinstance(log, Log)
     assert events_of(log) == [("mug", "purchase", 1_577_836_800_000), ("tea", "view", 1_577_836_801_000)]
     assert log.events.users[0] != log.events.users[1]
+
+
+def test_ratings_and_quantities_of_a_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "user,item,type,time,quantity,value\n"
+        "ann,tea,purchase,1577836800,3,9.5\nann,mug,rating,1577836801,,4\nann,pot,view,1577836802,,\n",
+        encoding="utf-8",
+    )
+
+    log = read_data_set(path)
+
+    assert isinstance(log, Log)
+    np.testing.assert_array_equal(log.events.values, [3, 4, np.nan])
 
 
 def test_a_folder_may_hold_one_csv_file_and_its_items(tmp_path: Path) -> None:

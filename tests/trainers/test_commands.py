@@ -23,7 +23,7 @@ from endcap.sdk.snapshot import (
     write_snapshot,
 )
 from endcap.trainers import commands
-from endcap.trainers.commands import read_values
+from endcap.trainers.commands import progress_lines, read_values
 from endcap.trainers.comparison import compare
 
 
@@ -304,3 +304,16 @@ def test_settings_are_json_or_text() -> None:
 def test_other_settings_are_rejected(setting: str) -> None:
     with pytest.raises(InvalidInput, match="is no setting"):
         read_values([setting], ["ease"])
+
+
+def test_progress_is_a_line_for_each_strategy_and_one_every_ten_seconds() -> None:
+    lines: list[str] = []
+    times = iter([0.0, 1.0, 12.0, 12.0, 13.0])
+    stage = progress_lines(lines.append, lambda: next(times))
+
+    stage("ease", 0.0, "inverting")
+    stage("ease", 0.5, "inverting")
+    stage("ease", 0.9, "inverting")
+    stage("sasrec", 0.01, "epoch 1")
+
+    assert lines == ["ease: 0% inverting", "ease: 90% inverting", "sasrec: 1% epoch 1"]

@@ -10,6 +10,7 @@ from endcap.evaluation.datasets import Log, require_columns
 from endcap.evaluation.log_files import events_of
 from endcap.sdk.catalog_view import ItemColumns
 from endcap.sdk.errors import InvalidInput
+from endcap.sdk.snapshot import event_value
 
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ def read_events_file(path: Path, generator: np.random.Generator) -> Log:
     """Read events with the columns ``user_id`` (or ``visitor_id``), ``item_id`` and ``time``, and ``type``.
 
     A time is in ISO 8601 or whole Unix milliseconds or seconds; without a column ``type`` every event is a
-    purchase. Titles, descriptions, categories, prices and creation times come from ``items.csv`` beside it,
-    when that is there: they are the last ones.
+    purchase. ``quantity``, and the ``value`` of a rating, weigh events if the columns are there. Titles,
+    descriptions, categories, prices and creation times come from ``items.csv`` beside it, when that is there:
+    they are the last ones.
 
     Raises:
         InvalidInput: A column is missing, or a time cannot be read.
@@ -68,7 +70,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> "pl.DataFrame":
 
 
 def read_events(path: Path) -> "pl.DataFrame":
-    """Read events as ``user``, ``item_id``, ``type`` and ``time``, in time order.
+    """Read events as ``user``, ``item_id``, ``type``, ``time`` and ``value``, in time order.
 
     Raises:
         InvalidInput: A column is missing, or a time cannot be read.
@@ -85,8 +87,13 @@ def read_events(path: Path) -> "pl.DataFrame":
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}"
         )
     kind = pl.col("type") if "type" in table.columns else pl.lit("purchase")
-    events = table.select(**{column: pl.coalesce(names) for column, names in found.items()}, type=kind)
-    events = events.drop_nulls(["user", "item_id"]).with_columns(time=_times(pl.col("time")))
+    numbers = {
+        name: (pl.col(name) if name in table.columns else pl.lit(None)).cast(pl.Float32, strict=False)
+        for name in ("quantity", "value")
+    }
+    columns = {column: pl.coalesce(names) for column, names in found.items()}
+    events = table.select(**columns, type=kind, **numbers).drop_nulls(["user", "item_id"])
+    events = events.select("user", "item_id", "type", event_value(), time=_times(pl.col("time")))
     if events["time"].null_count():
         raise InvalidInput(
             f"{path} has times that cannot be read: write Unix milliseconds, or 2026-01-31T12:00:00Z"

@@ -1,8 +1,9 @@
 """The commands ``endcap train`` and ``endcap evaluate``."""
 
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from endcap.trainers.comparison import Stage
     from endcap.trainers.measuring import Measured
 
+
+SECONDS_BETWEEN_LINES = 10.0
+"""The rest between two lines of progress where standard error is no terminal."""
 
 Values = Annotated[
     list[str] | None,
@@ -229,18 +233,34 @@ def _known_metrics(reports: Sequence["Report"], metrics: str) -> list[str]:
 
 @contextmanager
 def _progress() -> Iterator["Stage"]:
-    """Show a progress bar that disappears at the end."""
+    """Show a progress bar that disappears at the end, or write lines where nobody watches a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        yield progress_lines(partial(print, file=sys.stderr, flush=True), time.monotonic)
+        return
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def stage(name: str, share: float, what: str) -> None:
             bar.update(task, completed=share, description=f"{name}: {what}")
 
         yield stage
+
+
+def progress_lines(write: Callable[[str], object], clock: Callable[[], float]) -> "Stage":
+    """Return a stage that writes a line for each strategy, and others ``SECONDS_BETWEEN_LINES`` apart."""
+    last_name, last_time = "", 0.0
+
+    def stage(name: str, share: float, what: str) -> None:
+        nonlocal last_name, last_time
+        if name != last_name or clock() >= last_time + SECONDS_BETWEEN_LINES:
+            last_name, last_time = name, clock()
+            write(f"{name}: {share:.0%} {what}")
+
+    return stage
 
 
 @contextmanager

@@ -80,6 +80,8 @@ def bundles(snapshot: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Map
 def rewrite(bundle: Bundle, folder: Path, change: Callable[[Any], Any], **state: Any) -> Path:
     """Write a bundle again with its largest tensor changed, under the same golden queries."""
     proto = onnx.load_from_string(bundle.model_bytes)
+    if bundle.weights_folder:
+        onnx.load_external_data_for_model(proto, str(bundle.weights_folder))
     weights = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     changed = np.ascontiguousarray(change(onnx.numpy_helper.to_array(weights)))
     weights.CopyFrom(onnx.numpy_helper.from_array(changed, weights.name))

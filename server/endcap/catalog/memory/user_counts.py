@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap.sdk.catalog_view import count_users, count_weekly_users
 from endcap.sdk.features import AGE_BUCKETS, DAY, WEEKS
+from endcap.sdk.user_counting import count_users, count_weekly_users
 from endcap.sdk.vocabulary import Rows, frozen
 
 

@@ -145,17 +145,36 @@ def test_there_must_be_something_to_choose_on() -> None:
         trainer.train(purchases(("ann", "a", 1.0)), HybridTrainingParameters(), quiet)
 
 
-def test_without_a_month_to_set_aside_it_is_everybodys_last_choice() -> None:
-    """In a week, everybody bought four of a taste's items in a row; what came next is the item after them."""
-    events = [
-        (f"{taste} {user}", f"{taste} {(user + step) % 12}", 6.0 - step)
-        for taste in ("tea", "tool")
-        for user in range(12)
-        for step in range(4)
-    ]
+def in_one_week() -> Interactions:
+    """Everybody bought four of a taste's items in a row; what comes next is the item after them."""
+    return purchases(
+        *(
+            (f"{taste} {user}", f"{taste} {(user + step) % 12}", 6.0 - step)
+            for taste in ("tea", "tool")
+            for user in range(12)
+            for step in range(4)
+        )
+    )
 
+
+def test_a_base_model_that_cannot_be_trained_is_left_out_with_its_reason() -> None:
     trained = trainer.train(
-        purchases(*events), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
+        in_one_week(), HybridTrainingParameters(base_models="next_purchase item_knn"), quiet
+    )
+
+    assert list(trained.state["weights"]) == ["item_knn"]
+    assert list(trained.state["left_out"]) == ["next_purchase"]
+    assert "nobody who had bought before bought anything new" in trained.state["left_out"]["next_purchase"]
+
+
+def test_one_base_model_at_least_must_be_trained() -> None:
+    with pytest.raises(InvalidInput, match="no base model can be trained: nobody who had bought before"):
+        trainer.train(in_one_week(), HybridTrainingParameters(base_models="next_purchase"), quiet)
+
+
+def test_without_a_month_to_set_aside_it_is_everybodys_last_choice() -> None:
+    trained = trainer.train(
+        in_one_week(), HybridTrainingParameters(base_models="item_knn popular_week"), quiet
     )
 
     measured = [trained.metrics[f"validation_ndcg@20{of}"] for of in ("_popular_week", "_item_knn", "")]

@@ -103,9 +103,11 @@ class HybridTrainer:
     ) -> TrainedModel:
         """Choose the weights.
 
+        A base model that cannot be trained on these data is left out; the state says why.
+
         Raises:
-            InvalidInput: No base model is named, one does not score or cannot be trained on the past, or no
-                user chose enough items for a validation set.
+            InvalidInput: No base model is named or can be trained, one does not score, or no user chose
+                enough items for a validation set.
             NotFound: No plugin offers a base model.
         """
         names = list(dict.fromkeys(parameters.base_models.split()))
@@ -116,7 +118,11 @@ class HybridTrainer:
         with suppress(ModelMissing):
             Instances(host, Generation.of([])).get("hybrid", {"weights": _equal_weights(names)})
         data = _validation(interactions)
-        z_scores, relevant = _score_validation(names, interactions, data, host, progress)
+        models, left_out = _train_base_models(names, interactions, data, progress)
+        names = [name for name in names if name not in left_out]
+        if not names:
+            raise InvalidInput(f"no base model can be trained: {' '.join(left_out.values())}")
+        z_scores, relevant = _score_validation(names, models, data, host, progress)
         progress(0.7, "choosing weights")
         weights = choose_weights(z_scores, relevant)
         progress(1.0, "done")
@@ -127,7 +133,7 @@ class HybridTrainer:
             inputs={"z_scores": TensorSpec((len(names), "queries", "items"), "float32", Role.VALUES)},
             outputs={"scores": TensorSpec(("queries", "items"), "float32", Role.VALUES)},
             item_ids=interactions.item_ids,
-            state={"weights": dict(zip(names, weights, strict=True))},
+            state={"weights": dict(zip(names, weights, strict=True)), "left_out": left_out},
             metrics={
                 f"validation_ndcg@{CUTOFF}": ndcg(blended, relevant),
                 **{
@@ -213,22 +219,35 @@ def _validation(interactions: Interactions) -> TuningData:
         return validate_on_last(Sequences("the snapshot", interactions.items, sequences))
 
 
-def _score_validation(
-    names: Sequence[str],
-    interactions: Interactions,
-    data: TuningData,
-    host: PluginHost,
-    progress: Progress,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the z-scores of every base model for the validation cases, and which items are relevant."""
+def _train_base_models(
+    names: Sequence[str], interactions: Interactions, data: TuningData, progress: Progress
+) -> tuple[list[Model], dict[str, str]]:
+    """Train base models on the past.
+
+    Returns:
+        The models, and why each base model that could not be trained is left out.
+    """
     past = replace(interactions, events=data.events, as_of=data.as_of)
     models: list[Model] = []
+    left_out: dict[str, str] = {}
     for number, name in enumerate(names):
         if name in trainer_names():
             progress(0.6 * number / len(names), f"training {name} on the past")
             own = find_trainer(name)
-            trained = own.train(past, read_parameters(own.parameters, {}), lambda _share, _what: None)
+            try:
+                trained = own.train(past, read_parameters(own.parameters, {}), lambda _share, _what: None)
+            except InvalidInput as error:
+                left_out[name] = str(error)
+                progress(0.6 * number / len(names), f"{name} is left out: {error}")
+                continue
             models.append(UnexportedModel(name, Vocabulary(trained.item_ids), trained))
+    return models, left_out
+
+
+def _score_validation(
+    names: Sequence[str], models: Sequence[Model], data: TuningData, host: PluginHost, progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the z-scores of every base model for the validation cases, and which items are relevant."""
     instances = Instances(host, Generation.of(models))
     view, cases = data.view(), data.groups[0]
     chosen = np.random.default_rng(0).permutation(len(cases))[:VALIDATION_USERS]

@@ -77,7 +77,7 @@ class SequenceParameters:
     epochs: int = parameter(
         100, "Most passes over the data; the best one by held-out users is kept.", minimum=1
     )
-    patience: int = parameter(8, "Epochs without a gain after which training stops.", minimum=1)
+    patience: int = parameter(25, "Epochs without a gain after which training stops.", minimum=1)
     max_minutes: float = parameter(
         30.0, "Minutes after which training stops, with the best epoch so far.", minimum=0.01
     )

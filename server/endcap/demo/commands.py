@@ -31,7 +31,7 @@ STRATEGIES = (
     "hybrid",
 )
 SHORT_TRAININGS = ("--set", "sasrec.max_minutes=1")
-"""Parameters that keep the demo short; a longer training ranks better."""
+"""Parameters that keep the demo short: sasrec is not trained to its end, and ranks accordingly."""
 
 SWAPPED = "item_knn"
 """The model that another bundle stands in for, and comes back."""

@@ -55,7 +55,10 @@ def similarity_rows(matrix: sparse.csr_array) -> DenseRows | NeighbourRows:
 
 def strongest(matrix: sparse.csr_array, count: int) -> sparse.csr_array:
     """Return the matrix with the ``count`` largest values of each row."""
-    owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    lengths = np.diff(matrix.indptr)
+    if lengths.max(initial=0) <= count:
+        return matrix
+    owners = np.repeat(np.arange(matrix.shape[0]), lengths)
     order = np.lexsort((matrix.indices, -matrix.data, owners))
     places = np.arange(matrix.nnz) - matrix.indptr[owners]
     kept = order[places < count]

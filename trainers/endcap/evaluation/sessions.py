@@ -1,8 +1,11 @@
 """Sessions: every prefix predicts the next item. No item is masked, for visitors return to what they saw."""
 
-import numpy as np
+from typing import TypeVar
 
-from endcap.evaluation.data import CaseHistories, EvaluationData, TuningData, in_time_order
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.evaluation.data import CaseHistories, EvaluationData, HeldOut, TuningData, in_time_order
 from endcap.evaluation.datasets import Sessions
 from endcap.evaluation.headline import UNDATED, headline
 from endcap.evaluation.ragged import Ragged, offsets_of
@@ -10,24 +13,23 @@ from endcap.sdk.catalog_view import EventColumns
 from endcap.sdk.errors import InvalidInput
 
 
+Split = TypeVar("Split", bound=HeldOut)
+
 VALIDATION_SHARE = 0.1
 """The share of the sessions, the newest ones, that validation holds out."""
 
 
 def next_in_session(data_set: Sessions) -> EvaluationData:
     """Train on all sessions, and predict the item that follows each test prefix."""
-    train = in_time_order(_views(data_set.sessions))
     targets = Ragged(data_set.targets, np.arange(len(data_set.prefixes) + 1))
-    histories = CaseHistories(_views(data_set.prefixes), data_set.prefixes.offsets)
-    eligible = np.ones(len(data_set.items.ids), np.bool_)
-    return EvaluationData(
-        name=data_set.name,
-        protocol="next item of a session",
-        items=data_set.items,
-        events=train,
-        as_of=UNDATED,
-        groups=(headline(histories, targets, eligible, train, data_set.owners),),
-        seen_types=frozenset(),
+    return _hold_out(
+        EvaluationData,
+        data_set,
+        "next item of a session",
+        trained=data_set.sessions,
+        prefixes=data_set.prefixes,
+        targets=targets,
+        owners=data_set.owners,
     )
 
 
@@ -44,12 +46,33 @@ def validate_on_newest(data_set: Sessions) -> TuningData:
         raise InvalidInput(
             f"{data_set.name} has too few sessions to hold a tenth of them out for validation: collect more"
         )
-    train = in_time_order(_views(data_set.sessions.take(np.flatnonzero(~held))))
+    return _hold_out(
+        TuningData,
+        data_set,
+        "next item of a session, validation on the newest tenth of the sessions",
+        trained=data_set.sessions.take(np.flatnonzero(~held)),
+        prefixes=prefixes,
+        targets=targets,
+        owners=owners,
+    )
+
+
+def _hold_out(
+    kind: type[Split],
+    data_set: Sessions,
+    protocol: str,
+    *,
+    trained: Ragged,
+    prefixes: Ragged,
+    targets: Ragged,
+    owners: NDArray[np.int64],
+) -> Split:
+    train = in_time_order(_views(trained))
     histories = CaseHistories(_views(prefixes), prefixes.offsets)
     eligible = np.ones(len(data_set.items.ids), np.bool_)
-    return TuningData(
+    return kind(
         name=data_set.name,
-        protocol="next item of a session, validation on the newest tenth of the sessions",
+        protocol=protocol,
         items=data_set.items,
         events=train,
         as_of=UNDATED,

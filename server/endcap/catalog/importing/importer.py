@@ -84,14 +84,7 @@ async def import_files(
             async for batch in batches:
                 async with database.write() as connection:
                     written = await store_batch(connection=connection, shop=into, batch=batch, now=now)
-                    rejected = reject_file.write(reader.source.path.name, batch, written.refused)
-                    reader.progress = reader.progress.after(
-                        batch.position,
-                        stored=len(batch.lines) - len(written.refused) - written.duplicates,
-                        duplicates=written.duplicates,
-                        rejected=rejected,
-                        rejects_size=reject_file.size,
-                    )
+                    _advance(reader, batch, written, reject_file)
                     await save_progress(
                         connection=connection, shop=shop, file=reader.fingerprint, progress=reader.progress
                     )
@@ -138,14 +131,7 @@ async def check_files(
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
                 foreseen = await _foresee(database, shop, batch)
-                rejected = reject_file.write(reader.source.path.name, batch, foreseen.refused)
-                reader.progress = reader.progress.after(
-                    batch.position,
-                    stored=len(batch.lines) - len(foreseen.refused) - foreseen.duplicates,
-                    duplicates=foreseen.duplicates,
-                    rejected=rejected,
-                    rejects_size=reject_file.size,
-                )
+                _advance(reader, batch, foreseen, reject_file)
                 tell(ImportStep(reader.source, batch.share, batch.position.line))
     return report_import(readers, resumed=False)
 
@@ -158,3 +144,15 @@ async def _foresee(database: Database | None, shop: str, batch: Batch) -> BatchO
         if into is None:
             return foresee_first_batch(batch)
         return await foresee_batch(connection=connection, shop=into, batch=batch)
+
+
+def _advance(reader: SourceReader, batch: Batch, outcome: BatchOutcome, reject_file: RejectFile) -> None:
+    """Write the rejected rows of a batch, and count the batch as read."""
+    rejected = reject_file.write(reader.source.path.name, batch, outcome.refused)
+    reader.progress = reader.progress.after(
+        batch.position,
+        stored=len(batch.lines) - len(outcome.refused) - outcome.duplicates,
+        duplicates=outcome.duplicates,
+        rejected=rejected,
+        rejects_size=reject_file.size,
+    )

@@ -212,7 +212,7 @@ def _accepted(values: Sequence[_Value], outcomes: Sequence[Outcome]) -> Iterator
 
 
 def _unknown(named: People, known: KnownPeople, links: _Links) -> People:
-    """Return those of the people of events whom, or whose link to a user, the shop may not have."""
+    """Return the people of events that the shop may lack, or whose link to a user it may lack."""
     return People(
         named.users - known.users.keys(),
         (named.visitors - known.visitors.keys()).union(

@@ -88,7 +88,7 @@ async def forget_again(database: Database, tombstones: DeletedPeople) -> int:
     """Remove people from a restored shop who were deleted after its backup.
 
     Their late events are rejected again, unless the shop has another key. Such a shop was created anew in
-    between; then only people whom the backup names can be found.
+    between; then only people in the backup can be found.
 
     Args:
         database: The restored database, which may lack the shop.
@@ -153,7 +153,7 @@ async def _visitors_of(connection: AsyncConnection, shop: str, users: frozenset[
 
 
 async def _everybody(connection: AsyncConnection, shop: str) -> People:
-    """Return all users and visitors whom any table of a shop names."""
+    """Return all users and visitors that any table of a shop names."""
 
     async def named(*columns: Column[Any]) -> frozenset[str]:
         queries = [select(each).where(each.table.c.shop == shop, each.is_not(None)) for each in columns]

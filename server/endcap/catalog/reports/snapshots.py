@@ -85,7 +85,7 @@ class _People:
     """User ids, by linked visitor id."""
 
     def name(self, user_id: str | None, visitor_id: str | None) -> str | None:
-        """Return the pseudonym of a person; None for a person whom the shop does not know."""
+        """Return the pseudonym of a person; None if the shop does not know the person."""
         identifier, key = self._key(user_id, visitor_id)
         return None if key is None else pseudonym(identifier, key)
 
@@ -97,7 +97,7 @@ class _People:
         return "" if key is None else pseudonym(f"order {order_id}", key)
 
     def _key(self, user_id: str | None, visitor_id: str | None) -> tuple[str, bytes | None]:
-        """Return the id and the key of a person; None for a person whom the shop does not know."""
+        """Return the id and the key of a person; None if the shop does not know the person."""
         if user_id is None and visitor_id is not None:
             user_id = self.links.get(visitor_id)
             if user_id is None:

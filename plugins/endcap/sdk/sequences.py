@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from endcap.sdk.catalog_view import CatalogView
 from endcap.sdk.errors import BundleRefused
-from endcap.sdk.model import Model
+from endcap.sdk.model import Model, Role, TensorSpec
 from endcap.sdk.parameters import NoParameters
 from endcap.sdk.positives import Positives
 from endcap.sdk.profiles import chosen_rows
@@ -18,6 +19,16 @@ from endcap.sdk.ranking import recommend_by_score
 from endcap.sdk.strategy import Resources
 from endcap.sdk.vocabulary import UNKNOWN, Rows, Scores, align
 
+
+SEQUENCE_INPUTS: Mapping[str, TensorSpec] = MappingProxyType(
+    {"items": TensorSpec(("queries", "length"), "int64", Role.ITEMS, padding=True)}
+)
+"""The inputs of a graph that reads sequences, as ``encode_sequences`` makes them."""
+
+SEQUENCE_OUTPUTS: Mapping[str, TensorSpec] = MappingProxyType(
+    {"scores": TensorSpec(("queries", "items"), "float32", Role.VALUES)}
+)
+"""The outputs of such a graph."""
 
 ENCODING_VERSION = 1
 """Raised whenever ``encode_sequences`` gives other results; a bundle of another version is refused."""
@@ -80,8 +91,7 @@ class SequenceScorer:
         """Read the model's encoding.
 
         Args:
-            model: Its graph takes ``items`` (queries, length), as ``encode_sequences`` makes them, and gives
-                ``scores`` (queries, items).
+            model: Its graph takes ``SEQUENCE_INPUTS`` and gives ``SEQUENCE_OUTPUTS``.
 
         Raises:
             BundleRefused: The model was trained with another version of the encoding.

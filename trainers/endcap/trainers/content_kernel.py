@@ -5,7 +5,7 @@ from scipy import sparse
 
 from endcap.sdk import CatalogView
 from endcap.sdk.content_features import TermIndex, is_label, item_terms
-from endcap.trainers.content import LABELS, known_terms
+from endcap.trainers.content import LABELS, inverse_frequencies, known_terms
 
 
 MOST_TERMS = 50_000
@@ -20,13 +20,13 @@ def content_factor(view: CatalogView) -> sparse.csr_array:
     """
     documents = list(item_terms(view))
     terms = known_terms(documents, MOST_TERMS)
-    counts = TermIndex(terms).count(documents)
+    index = TermIndex(terms)
+    counts = index.count(documents)
     # Unknown words share buckets, which say nothing about what two items have in common.
     known = counts.terms < len(terms)
     owners = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))[known]
     columns, values = counts.terms[known], 1 + np.log(counts.counts[known])
-    frequencies = np.bincount(columns, minlength=len(terms))
-    values = values * (1 + np.log((1 + len(counts)) / (1 + frequencies)))[columns]
+    values = values * inverse_frequencies(counts, len(index)).numpy()[columns]
     labels = np.array([is_label(term) for term in terms], np.bool_)[columns]
     parts = 2 * owners + labels  # an item's words and its labels are scaled apart
     lengths = np.sqrt(np.bincount(parts, values**2, minlength=2 * len(counts)))

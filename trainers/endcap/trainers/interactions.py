@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -36,12 +37,16 @@ class WeighedEvents:
         """Return the chosen events: places, or a mask."""
         return WeighedEvents(self.users[chosen], self.rows[chosen], self.times[chosen], self.weights[chosen])
 
+    def in_favour(self) -> "WeighedEvents":
+        """Return the events that speak for their item."""
+        return self.of(self.weights > 0)
+
     def pairs(self) -> WeighedPairs:
         """Return each user's evidence of each item."""
         return weigh_pairs(self.users, self.rows, self.weights, self.times)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Interactions:
     """The events of a snapshot, in time order."""
 
@@ -132,12 +137,12 @@ class Interactions:
             event_weights=event_weights,
         )
 
-    @property
+    @cached_property
     def definition(self) -> Positives:
         """The definition of a positive that suits these events; a bundle's state records it."""
         return Positives.fit(self.events.types, self.events.values, self.event_weights)
 
-    @property
+    @cached_property
     def positives(self) -> "WeighedEvents":
         """The events to learn from, with their weights as evidence of preference; none weighs 0.
 

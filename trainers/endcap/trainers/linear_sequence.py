@@ -26,10 +26,9 @@ from torch import Tensor, nn
 
 from endcap.sdk import build_view, parameter
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.sequences import SequenceEncoding
+from endcap.sdk.sequences import SEQUENCE_INPUTS, SEQUENCE_OUTPUTS, SequenceEncoding
 from endcap.trainers.content_kernel import content_factor
 from endcap.trainers.interactions import Interactions, WeighedEvents
-from endcap.trainers.sequence_training import SEQUENCE_INPUTS, SEQUENCE_OUTPUTS
 from endcap.trainers.trainer import Progress, TrainedModel
 
 
@@ -120,8 +119,7 @@ class LinearSequenceTrainer:
             InvalidInput: Nobody chose two items.
         """
         progress(0.0, "counting pairs of items")
-        positives, item_count = interactions.positives, len(interactions.item_ids)
-        positives = positives.of(positives.weights > 0)
+        positives, item_count = interactions.positives.in_favour(), len(interactions.item_ids)
         past, future = sequence_pairs(positives, item_count, parameters.past_decay, parameters.future_decay)
         if not future.nnz:
             raise InvalidInput(

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from endcap.evaluation.metrics import accuracy, ranks_by_score
+from endcap.evaluation.ragged import Ragged
 from endcap.sdk import Rows, parameter
 from endcap.sdk.errors import InvalidInput
-from endcap.sdk.model import Role, TensorSpec
-from endcap.sdk.sequences import SequenceEncoding, encode_sequences
+from endcap.sdk.sequences import SEQUENCE_INPUTS, SEQUENCE_OUTPUTS, SequenceEncoding, encode_sequences
 from endcap.trainers.fitting import fit
 from endcap.trainers.interactions import Interactions
 from endcap.trainers.sampled_softmax import sampled_softmax
@@ -29,12 +30,6 @@ from endcap.trainers.training_sequences import (
     windows,
 )
 
-
-SEQUENCE_INPUTS = {"items": TensorSpec(("queries", "length"), "int64", Role.ITEMS, padding=True)}
-"""The input of a graph that reads sequences."""
-
-SEQUENCE_OUTPUTS = {"scores": TensorSpec(("queries", "items"), "float32", Role.VALUES)}
-"""Its output."""
 
 DENSE = 100
 """With this many events an item on average, unset dropout is ``DENSE_DROPOUT``."""
@@ -192,7 +187,7 @@ def held_out_ndcg(
             encoded = torch.from_numpy(encode_sequences(histories, item_count, encoding))
             scores = module(encoded).numpy()
         for line, rows in zip(scores, histories, strict=True):
-            line[rows] = -np.inf
-        better = (scores > scores[np.arange(len(targets)), targets][:, None]).sum(axis=1)
-        gains.append(np.where(better < 10, 1 / np.log2(2 + better), 0))
+            line[rows] = np.nan
+        relevant = Ragged(targets, np.arange(len(targets) + 1))
+        gains.append(accuracy(ranks_by_score(scores, relevant), relevant, [10])["ndcg@10"])
     return float(np.concatenate(gains).mean())

@@ -31,7 +31,7 @@ def user_sequences(positives: WeighedEvents) -> list[Rows]:
 
     Equal positives give equal sequences, however the users are numbered.
     """
-    chosen = positives.of(positives.weights > 0)
+    chosen = positives.in_favour()
     by_user = np.lexsort((chosen.times, chosen.users))
     starts = np.flatnonzero(np.diff(chosen.users[by_user])) + 1
     sequences = np.split(chosen.rows[by_user], starts)
